@@ -1,0 +1,61 @@
+"""traindx: why does this medical-imaging model not learn, how do you know, and what makes it learn?
+
+The public names below are imported lazily, so ``import traindx`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Case": "traindx.case",
+    "Diffusion": "traindx.case",
+    "Metric": "traindx.case",
+    "Normaliser": "traindx.case",
+    "Projection": "traindx.case",
+    "Diagnosis": "traindx.diagnosis",
+    "Finding": "traindx.finding",
+    "Location": "traindx.finding",
+    "Severity": "traindx.finding",
+    "Standing": "traindx.finding",
+    "Verdict": "traindx.finding",
+    "examine": "traindx.examination",
+    "compare": "traindx.trials.compare",
+}
+
+__all__ = [
+    "Case",
+    "Diagnosis",
+    "Diffusion",
+    "Finding",
+    "Location",
+    "Metric",
+    "Normaliser",
+    "Projection",
+    "Severity",
+    "Standing",
+    "Verdict",
+    "compare",
+    "examine",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    from traindx.case import Case, Diffusion, Metric, Normaliser, Projection
+    from traindx.diagnosis import Diagnosis
+    from traindx.examination import examine
+    from traindx.finding import Finding, Location, Severity, Standing, Verdict
+    from traindx.trials.compare import compare
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'traindx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,278 @@
+"""A `Case`: what traindx may touch of somebody's training, every part of it optional but the model and the batches.
+
+What is missing is listed in the diagnosis as *not examined*, never as passed. Cases are immutable: a fault or a
+treatment makes a changed copy with :meth:`Case.but`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+from traindx.errors import CaseError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    Batch = Any
+    Batches = Iterable[Any] | Callable[[], Iterable[Any]]
+    Loss = Callable[[nn.Module, Any], Tensor | Mapping[str, Tensor]]
+    Predict = Callable[[nn.Module, Any], Tensor]
+    OptimizerBuilder = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+PredictionType = Literal["epsilon", "v", "sample"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of merit and how to read it.
+
+    Attributes:
+        function: ``(prediction, target) -> scalar``; both tensors are of shape ``(B, ...)``.
+        unit: Its unit, shown beside every figure.
+        higher_is_better: Direction.
+        negligible: A difference smaller than this is of no importance (used to acquit, in units of the metric).
+    """
+
+    function: Callable[[Tensor, Tensor], Any]
+    unit: str = ""
+    higher_is_better: bool = True
+    negligible: float = 0.0
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> float:
+        """The figure as a Python float."""
+        return float(self.function(prediction, target))
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """How raw values become network values and back, so that every trial can be scored in raw units.
+
+    Attributes:
+        encode: Raw tensor (for example HU) to network values.
+        decode: Network values to raw.
+        unit: Unit of the raw values.
+        tissues: Raw ranges the task needs, by name, for example ``{"soft tissue": (-50, 200)}``.
+        raw: ``batch -> raw target`` where batches carry it; else the decoded target is used.
+    """
+
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    unit: str = "HU"
+    tissues: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    raw: Callable[[Any], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    r"""The diffusion parts of a case, with :math:`x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon`.
+
+    Attributes:
+        alphas_cumprod: :math:`\bar\alpha_t` used in training, shape ``(T,)``, index 0 = least noise.
+        prediction: What the network is trained to output: ``"epsilon"``, ``"sample"`` (x0) or ``"v"``,
+            :math:`v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1-\bar\alpha_t}\,x_0`.
+        denoise: ``(model, x_t, t, batch) -> output``, the network called exactly as in training; ``t`` is the
+            integer timestep of shape ``(B,)`` and any scaling of time happens inside.
+        sample: ``(model, batch) -> x0``, the sampling loop used in deployment, unchanged. It must call
+            ``network(model)`` as a module, because the exams listen to and stand in for that call.
+        network: ``model -> module`` that is called with ``(x_t, time, ...)``; the model itself by default.
+        read_call: ``(args, kwargs) -> (x_t, time)``: which arguments of that call are the noisy image and the time;
+            by default the first tensor of the target's shape and the first remaining tensor or number.
+        betas: :math:`\beta_t` of shape ``(T,)``, where the code keeps them separately.
+        sampling_alphas_cumprod: :math:`\bar\alpha_t` used in sampling, if the code keeps another table for it.
+        starts_from_noise: True if sampling starts from pure noise (then the terminal SNR should be 0).
+        clip: Range to which the sampler clips the predicted x0, if any.
+    """
+
+    alphas_cumprod: Tensor
+    prediction: PredictionType
+    denoise: Callable[[nn.Module, Tensor, Tensor, Any], Tensor]
+    sample: Callable[[nn.Module, Any], Tensor]
+    network: Callable[[nn.Module], nn.Module] = lambda model: model
+    read_call: Callable[[tuple[Any, ...], dict[str, Any]], tuple[Tensor, Any]] | None = None
+    betas: Tensor | None = None
+    sampling_alphas_cumprod: Tensor | None = None
+    starts_from_noise: bool = True
+    clip: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The radiograph physics of a case.
+
+    Attributes:
+        render: ``(volume, view) -> image``: volumes ``(B, 1, D, H, W)`` in the case's network units to radiographs
+            ``(B, 1, h, w)``, exactly as the physics loss calls it.
+        views: Names of the views, in the order of the radiographs given to the network.
+        spacing_mm: Voxel size along D, H, W.
+        from_mu: Linear attenuation in 1/mm, shape ``(B, 1, D, H, W)``, to the network units that ``render`` takes.
+        output: What ``render`` returns: the line integral of mu (dimensionless), the transmitted fraction
+            ``exp(-integral)``, or something that is normalised for display.
+        to_line_integral: Rendered image back to the line integral of mu, where ``output`` is ``"display"``.
+        observed: ``(batch, view) -> image``: the radiograph the render is compared with.
+        geometry: ``"cone"`` or ``"parallel"``.
+    """
+
+    render: Callable[[Tensor, str], Tensor]
+    views: tuple[str, ...] = ("frontal",)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    from_mu: Callable[[Tensor], Tensor] | None = None
+    output: Literal["line_integral", "transmission", "display"] = "line_integral"
+    to_line_integral: Callable[[Tensor], Tensor] | None = None
+    observed: Callable[[Any, str], Tensor] | None = None
+    geometry: Literal["cone", "parallel"] = "cone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A training as traindx sees it.
+
+    Attributes:
+        model: ``() -> nn.Module`` with fresh weights each call (drawn from the global torch seed).
+        train: Batches, as an iterable that can be iterated again, or a function that returns one. A batch is anything
+            that ``loss`` and ``predict`` accept; mappings of tensors are best understood.
+        val: Batches for evaluation; ``train`` is used, and the diagnosis says so, where it is missing.
+        loss: ``(model, batch) -> scalar`` or ``{term: scalar}``, the weighted terms whose sum is optimised.
+        predict: ``(model, batch) -> prediction``, the path used in deployment. Defaults to ``diffusion.sample``.
+        target: ``batch -> tensor`` that the prediction is compared with.
+        metrics: ``{name: Metric or function}``; the first one judges trials.
+        conditions: Keys of the batch that the prediction should depend on (views, modalities).
+        optimizer: ``parameters -> Optimizer``; AdamW with learning rate 1e-3 where it is missing.
+        steps: Optimiser steps that a trial trains for.
+        data_range: Range of the target in network units, where it is known.
+        normaliser: Raw values to network values and back.
+        diffusion: Diffusion parts.
+        projection: Radiograph physics.
+        treatments: ``{name: (case, **parameters) -> case}``: what the author offers to have changed in a trial, for
+            things that no generic treatment can reach, for example ``{"window": rewindow}``.
+        name: Shown in the report.
+        device: Where the model runs.
+        contexts: Context managers entered around every use of the case (runtime patches of faults and treatments).
+        extras: Anything a recipe wants to hand to its own treatments.
+    """
+
+    model: Callable[[], nn.Module]
+    train: Batches
+    val: Batches | None = None
+    loss: Loss | None = None
+    predict: Predict | None = None
+    target: Callable[[Any], Tensor] | None = None
+    metrics: Mapping[str, Metric | Callable[[Tensor, Tensor], Any]] = field(default_factory=dict)
+    conditions: tuple[str, ...] = ()
+    optimizer: OptimizerBuilder | None = None
+    steps: int = 200
+    data_range: tuple[float, float] | None = None
+    normaliser: Normaliser | None = None
+    diffusion: Diffusion | None = None
+    projection: Projection | None = None
+    treatments: Mapping[str, Callable[..., Case]] = field(default_factory=dict)
+    name: str = "case"
+    device: str = "cpu"
+    contexts: tuple[Callable[[], AbstractContextManager[Any]], ...] = ()
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    def but(self, **changes: Any) -> Case:
+        """A copy with some parts changed; ``diffusion__sample=f`` changes a part of a part.
+
+        Raises:
+            CaseError: A part of a part is changed that this case does not have.
+        """
+        nested: dict[str, dict[str, Any]] = {}
+        flat: dict[str, Any] = {}
+        for key, value in changes.items():
+            part, _, inner = key.partition("__")
+            if inner:
+                nested.setdefault(part, {})[inner] = value
+            else:
+                flat[key] = value
+        for part, inner_changes in nested.items():
+            current = flat.get(part, getattr(self, part))
+            if current is None:
+                raise CaseError(f"case {self.name!r} has no {part}", expected=f"a case that describes its {part}")
+            flat[part] = replace(current, **inner_changes)
+        return replace(self, **flat)
+
+    def has(self, part: str) -> bool:
+        """True if a part is there; dotted names such as ``diffusion.sample`` are understood."""
+        value: Any = self
+        for name in part.split("."):
+            value = getattr(value, name, None)
+            if value is None or value in ((), {}):
+                return False
+        return True
+
+    @contextmanager
+    def open(self) -> Iterator[Case]:
+        """Enter the runtime patches of this case."""
+        with ExitStack() as stack:
+            for make in self.contexts:
+                stack.enter_context(make())
+            yield self
+
+    def batches(self, split: Literal["train", "val"] = "train") -> Iterator[Any]:
+        """A fresh pass over the batches of a split."""
+        source = self.val if split == "val" and self.val is not None else self.train
+        return iter(source() if callable(source) else source)
+
+    def first_batches(self, count: int, split: Literal["train", "val"] = "train") -> list[Any]:
+        """The first ``count`` batches of a split.
+
+        Raises:
+            CaseError: There is not even one.
+        """
+        found = list(islice(self.batches(split), count))
+        if not found:
+            raise CaseError(
+                f"the {split} batches of case {self.name!r} ended before the first one",
+                expected="at least one batch",
+                do=f"iterate `case.{split}` yourself, and check that a generator is not used twice: "
+                "pass a function that returns a fresh iterator",
+            )
+        return found
+
+    def prediction(self, model: nn.Module, batch: Any) -> Tensor:
+        """The deployment path.
+
+        Raises:
+            CaseError: The case has neither ``predict`` nor ``diffusion.sample``.
+        """
+        if self.predict is not None:
+            return self.predict(model, batch)
+        if self.diffusion is not None:
+            return self.diffusion.sample(model, batch)
+        raise CaseError(f"case {self.name!r} has no prediction path", expected="predict= or diffusion.sample=")
+
+    def loss_terms(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """The weighted loss terms; a single tensor is called ``loss``.
+
+        Raises:
+            CaseError: The case has no loss.
+        """
+        if self.loss is None:
+            raise CaseError(
+                f"case {self.name!r} has no loss", expected="loss=(model, batch) -> Tensor or {term: Tensor}"
+            )
+        value = self.loss(model, batch)
+        return dict(value) if isinstance(value, Mapping) else {"loss": value}
+
+    def metric(self, name: str | None = None) -> tuple[str, Metric]:
+        """A metric by name, or the first one, always as :class:`Metric`.
+
+        Raises:
+            CaseError: There are no metrics, or none of that name.
+        """
+        if not self.metrics:
+            raise CaseError(f"case {self.name!r} has no metrics", expected='metrics={"psnr": ...}')
+        chosen = name if name is not None else next(iter(self.metrics))
+        if chosen not in self.metrics:
+            raise CaseError(
+                f"case {self.name!r} has no metric {chosen!r}", expected=f"one of {', '.join(self.metrics)}"
+            )
+        metric = self.metrics[chosen]
+        if not isinstance(metric, Metric):
+            metric = Metric(metric, unit="dB" if "psnr" in chosen.lower() else "")
+        return chosen, metric

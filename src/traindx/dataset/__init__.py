@@ -1,0 +1,1 @@
+"""Verification of data before any training: DICOM, NIfTI, images, label tables, boxes, splits."""

@@ -1,0 +1,10 @@
+"""Evidence: typed, frozen records of what was measured, with where; append-only and written to disk as it comes.
+
+One file a subject. Importing this package registers every record type, so a log can be read back.
+"""
+
+from __future__ import annotations
+
+from traindx.evidence.base import Curve, Evidence, Healthy, NotExamined, Picture, Record
+
+__all__ = ["Curve", "Evidence", "Healthy", "NotExamined", "Picture", "Record"]

@@ -1,0 +1,1 @@
+"""Reproducible faults: each turns a healthy case into a documented broken one, from outside."""

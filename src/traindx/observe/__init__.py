@@ -1,0 +1,1 @@
+"""Observation: passive watching of somebody's own training script."""

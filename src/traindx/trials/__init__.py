@@ -1,0 +1,1 @@
+"""Trials: counterfactual runs. Control against treated, paired seeds, effects with confidence intervals."""
