@@ -38,9 +38,9 @@ __all__ = [
     "Severity",
     "Standing",
     "Verdict",
+    "__version__",
     "compare",
     "examine",
-    "__version__",
 ]
 
 if TYPE_CHECKING:
