@@ -159,8 +159,12 @@ class Diagnosis(Frozen):
         return 3 if self.outcome is Outcome.NOT_ENOUGH_SEEN else 0
 
 
+SYMPTOMS = ("Y", "T", "E807", "S508")
+"""Families and codes that describe what goes wrong rather than why: they rank behind causes of the same standing."""
+
+
 def ranked(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Findings by measured effect, then standing, then severity, then code; refuted ones last."""
+    """Findings by measured effect, then standing, causes before symptoms, severity, code; refuted ones last."""
 
     def key(finding: Finding) -> tuple[float, ...]:
         worth = 0.0
@@ -168,6 +172,7 @@ def ranked(findings: list[Finding]) -> tuple[Finding, ...]:
             effects = [effect.mean for effect in (finding.worth.alone, finding.worth.given_rest) if effect is not None]
             worth = max(effects, default=0.0)
         refuted = finding.standing is Standing.REFUTED
-        return (refuted, -worth if worth > 0 else 0.0, -finding.standing.rank, -finding.severity.rank)
+        symptom = finding.code.startswith(SYMPTOMS)
+        return (refuted, -worth if worth > 0 else 0.0, -finding.standing.rank, symptom, -finding.severity.rank)
 
     return tuple(sorted(findings, key=lambda finding: (*key(finding), finding.code)))
