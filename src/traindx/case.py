@@ -36,12 +36,15 @@ class Metric:
         unit: Its unit, shown beside every figure.
         higher_is_better: Direction.
         negligible: A difference smaller than this is of no importance (used to acquit, in units of the metric).
+        raw: The same figure for ``(decoded prediction, raw target)`` in the normaliser's raw units. With it a treatment
+            that changes the normalisation is scored by a yardstick that does not move; see :meth:`Case.score`.
     """
 
     function: Callable[[Tensor, Tensor], Any]
     unit: str = ""
     higher_is_better: bool = True
     negligible: float = 0.0
+    raw: Callable[[Tensor, Tensor], Any] | None = None
 
     def __call__(self, prediction: Tensor, target: Tensor) -> float:
         """The figure as a Python float."""
@@ -276,3 +279,20 @@ class Case:
         if not isinstance(metric, Metric):
             metric = Metric(metric, unit="dB" if "psnr" in chosen.lower() else "")
         return chosen, metric
+
+    def score(self, prediction: Tensor, batch: Any, name: str | None = None) -> float:
+        """The figure of merit of a prediction in network units, in raw units where the metric and the case can.
+
+        A metric with ``raw`` is computed on the decoded prediction and the raw target of the batch, so two cases that
+        normalise differently are comparable.
+
+        Raises:
+            CaseError: There are no metrics, none of that name, or no target.
+        """
+        _, metric = self.metric(name)
+        if self.target is None:
+            raise CaseError(f"case {self.name!r} has no target", expected="target=batch -> Tensor")
+        if metric.raw is not None and self.normaliser is not None:
+            truth = self.normaliser.raw(batch) if self.normaliser.raw else self.normaliser.decode(self.target(batch))
+            return float(metric.raw(self.normaliser.decode(prediction), truth))
+        return metric(prediction, self.target(batch))
