@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from traindx.evidence import Evidence, Record
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from traindx.case import Case
 
 Phase = Literal["before", "after"]
+T = TypeVar("T")
 
 
 @dataclass
@@ -37,6 +38,14 @@ class ExamRoom:
     seed: int = 0
     trained: nn.Module | None = None
     _batches: dict[str, list[Any]] = field(default_factory=dict)
+    _shared: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """The result of an expensive step, made at the first call and shared by the exams that follow."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        shared: T = self._shared[name]
+        return shared
 
     def record(self, record: Record) -> None:
         """Append a record to the evidence."""
