@@ -1,0 +1,144 @@
+"""Whose line is it? Stack frames, tracebacks and definitions as places in the user's own code.
+
+User code is everything but torch, other installed packages, the standard library and traindx's own machinery. Recipes
+and faults that ship inside traindx count as user code: they use traindx as a user would.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+from traindx.finding import Location
+
+_TRAINDX = os.path.dirname(os.path.realpath(__file__))
+_USER_ROOMS = tuple(os.path.join(_TRAINDX, room) + os.sep for room in ("recipes", "faults"))
+
+
+@cache
+def _library_roots() -> tuple[str, ...]:
+    """Folders whose files are never the user's: the standard library and everything that pip installed."""
+    roots = {sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    roots.update(site.getsitepackages() if hasattr(site, "getsitepackages") else [])
+    roots.add(site.getusersitepackages())
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.__file__:  # a source build lives elsewhere
+        roots.add(os.path.dirname(torch.__file__))
+    return tuple(os.path.realpath(root) + os.sep for root in roots)
+
+
+@cache
+def is_user_file(filename: str) -> bool:
+    """True if a file is the user's own. Notebook cells are; ``<string>`` and frozen modules are not."""
+    if filename.startswith("<"):
+        return filename.startswith("<ipython")
+    path = os.path.realpath(filename)
+    if path.startswith(_TRAINDX + os.sep):
+        return path.startswith(_USER_ROOMS)
+    if any(f"{os.sep}{name}{os.sep}" in path for name in ("site-packages", "dist-packages")):
+        return False
+    return not path.startswith(_library_roots())
+
+
+def shown_path(filename: str) -> str:
+    """A path as the user would open it: relative where it is inside the working directory."""
+    if filename.startswith("<"):
+        return filename
+    path = Path(os.path.realpath(filename))
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def location(code: CodeType, line: int) -> Location:
+    """A line of a code object as a :class:`~traindx.finding.Location`."""
+    return Location(file=shown_path(code.co_filename), line=line, symbol=code.co_qualname)
+
+
+def user_frame(start: FrameType | None = None) -> FrameType | None:
+    """The innermost frame of user code at or above a frame (the caller's by default).
+
+    Cheap enough for every torch call: files are classified once. Do not keep the frame; it keeps its locals alive.
+    """
+    frame: FrameType | None = start if start is not None else sys._getframe(1)
+    while frame is not None:
+        if is_user_file(frame.f_code.co_filename):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def user_place(start: FrameType | None = None) -> tuple[CodeType, int] | None:
+    """Code object and line of :func:`user_frame`: hashable, keeps nothing alive, made into a location afterwards."""
+    frame = user_frame(start if start is not None else sys._getframe(1))
+    return None if frame is None else (frame.f_code, frame.f_lineno)
+
+
+def user_location(start: FrameType | None = None) -> Location | None:
+    """Where the user's code is right now (innermost user frame at or above ``start``)."""
+    place = user_place(start if start is not None else sys._getframe(1))
+    return None if place is None else location(*place)
+
+
+def user_stack(start: FrameType | None = None) -> Iterator[Location]:
+    """All user lines from the innermost outwards."""
+    frame: FrameType | None = start if start is not None else sys._getframe(1)
+    while frame is not None:
+        if is_user_file(frame.f_code.co_filename):
+            yield location(frame.f_code, frame.f_lineno)
+        frame = frame.f_back
+
+
+def raised_at(error: BaseException) -> Location | None:
+    """The user's line that an exception came through last, or None if it never passed through user code.
+
+    Exceptions raised ``from`` another one are followed to their causes where they themselves touch no user code.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        found = _last_user_line(current.__traceback__)
+        if found is not None:
+            return found
+        current = current.__cause__ or current.__context__
+    return None
+
+
+def _last_user_line(traceback: TracebackType | None) -> Location | None:
+    found = None
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if is_user_file(code.co_filename):
+            found = location(code, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
+
+
+def defined_at(thing: Any) -> Location | None:
+    """Where a function, method, class or instance of the user's is defined; None for library code and builtins."""
+    try:
+        target = inspect.unwrap(thing) if callable(thing) else type(thing)
+    except ValueError:
+        target = thing
+    while hasattr(target, "func"):  # functools.partial
+        target = target.func
+    if not (inspect.isclass(target) or inspect.isroutine(target)):
+        target = type(target)
+    try:
+        filename = inspect.getsourcefile(target)
+        line = inspect.getsourcelines(target)[1]
+    except (TypeError, OSError):
+        return None
+    if filename is None or not is_user_file(filename):
+        return None
+    return Location(file=shown_path(filename), line=max(line, 1), symbol=getattr(target, "__qualname__", ""))

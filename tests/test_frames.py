@@ -1,0 +1,91 @@
+"""Whose line is it: the innermost frame of user code, never torch's, an installed package's or traindx's machinery."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+import traindx.exams.base
+import traindx.faults
+import traindx.recipes
+from traindx import frames
+from traindx.errors import CaseError
+
+
+class Reporter(TorchFunctionMode):
+    def __init__(self):
+        super().__init__()
+        self.places = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.places.append(frames.user_location(sys._getframe(1)))  # this mode is user code here
+        return func(*args, **(kwargs or {}))
+
+
+def line_of(text):
+    source, start = inspect.getsourcelines(inspect.getmodule(line_of))
+    return next(number for number, line in enumerate(source, start=max(start, 1)) if line.strip().startswith(text))
+
+
+def test_the_innermost_user_frame_of_a_torch_call_is_the_users_line():
+    layer = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+    with Reporter() as reporter:
+        layer(torch.zeros(1, 2))  # all the work happens inside torch
+    assert {place.file.rsplit("/")[-1] for place in reporter.places} == {"test_frames.py"}
+    assert {place.line for place in reporter.places} == {line_of("layer(torch.zeros(1, 2))")}
+    assert reporter.places[-1].symbol == "test_the_innermost_user_frame_of_a_torch_call_is_the_users_line"
+
+
+def test_recipes_and_faults_are_user_code_and_the_machinery_is_not():
+    assert frames.is_user_file(traindx.recipes.__file__)
+    assert frames.is_user_file(traindx.faults.__file__)
+    assert not frames.is_user_file(traindx.exams.base.__file__)
+    assert not frames.is_user_file(frames.__file__)
+    assert not frames.is_user_file(torch.__file__)
+    assert not frames.is_user_file(pytest.__file__)
+    assert not frames.is_user_file(functools.__file__)
+    assert not frames.is_user_file("<string>")
+    assert not frames.is_user_file("<frozen importlib._bootstrap>")
+    assert frames.is_user_file("<ipython-input-3-abc>")
+
+
+def test_an_exception_inside_torch_is_placed_at_the_users_call():
+    with pytest.raises(RuntimeError) as caught:
+        torch.zeros(2) + torch.zeros(3)
+    place = frames.raised_at(caught.value)
+    assert place is not None
+    assert place.line == line_of("torch.zeros(2) + torch.zeros(3)")
+
+
+def test_an_exception_that_never_touched_user_code_has_no_place_but_its_cause_may():
+    assert frames.raised_at(ValueError("never raised")) is None
+    wrapped = CaseError("wrapped")
+    try:
+        raise KeyError("inside")
+    except KeyError as error:
+        wrapped.__cause__ = error
+    place = frames.raised_at(wrapped)
+    assert place is not None
+    assert place.line == line_of('raise KeyError("inside")')
+
+
+def test_definitions_of_the_user_have_a_place_and_library_ones_do_not():
+    place = frames.defined_at(Reporter)
+    assert place is not None
+    assert (place.line, place.symbol) == (line_of("class Reporter"), "Reporter")
+    assert frames.defined_at(functools.partial(line_of, "x")) == frames.defined_at(line_of)
+    assert frames.defined_at(Reporter()) == place
+    assert frames.defined_at(nn.Linear) is None
+    assert frames.defined_at(len) is None
+
+
+def test_paths_inside_the_working_directory_are_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert frames.shown_path(str(tmp_path / "train.py")) == "train.py"
+    assert frames.shown_path("/elsewhere/train.py") == "/elsewhere/train.py"
