@@ -1,1 +1,54 @@
 """Reports: one file a format, all rendered from the same :class:`~traindx.diagnosis.Diagnosis`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from traindx.diagnosis import Diagnosis
+
+__all__ = ["write"]
+
+
+def write(
+    diagnosis: Diagnosis,
+    directory: Path,
+    *,
+    root: Path | None = None,
+    help_of: Callable[[str], str] | None = None,
+) -> dict[str, Path]:
+    """Write every file format into a directory; each file appears whole or not at all.
+
+    Args:
+        diagnosis: What to write.
+        directory: The evidence directory, where the pictures' arrays are.
+        root: Directory that relative source paths start from; the working directory by default.
+        help_of: ``code -> documentation page``, for SARIF.
+
+    Returns:
+        Path by format: ``json``, ``html``, ``markdown``, ``sarif``.
+    """
+    from traindx.report import diagnosis_json, html, markdown, sarif
+    from traindx.report.pictures import arrays_of
+
+    directory.mkdir(parents=True, exist_ok=True)
+    arrays = arrays_of(directory, diagnosis)
+    formats: dict[str, tuple[str, Callable[[], str]]] = {
+        "json": ("diagnosis.json", lambda: diagnosis_json.render(diagnosis)),
+        "html": ("report.html", lambda: html.render(diagnosis, arrays, root=root)),
+        "markdown": ("report.md", lambda: markdown.render(diagnosis, arrays, directory=directory, root=root)),
+        "sarif": ("diagnosis.sarif", lambda: sarif.render(diagnosis, help_of=help_of)),
+    }
+    paths = {}
+    for kind, (name, render) in formats.items():
+        paths[kind] = directory / name
+        _replace(paths[kind], render())
+    return paths
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader or a crash never meets half a file."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

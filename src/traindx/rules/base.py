@@ -215,6 +215,9 @@ class Registry(Mapping[str, Rule]):
                 do="list them with `traindx rules`",
             ) from None
 
+    def __contains__(self, code: object) -> bool:
+        return isinstance(code, str) and code.upper() in self._rules
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._rules, key=lambda code: (code[0], int(re.sub(r"\D", "", code)))))
 

@@ -1,0 +1,116 @@
+"""Write the rule catalogue, ``docs/rules/``, from the rules' docstrings.
+
+python scripts/make_docs.py            write what is missing or out of date, remove pages of rules that are gone
+python scripts/make_docs.py --check    write nothing; exit 1 and name the pages that are not up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from traindx.report import rule_page
+from traindx.rules import FAMILIES, Rule, catalogue
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "rules"
+INDEX = "README.md"
+MADE = "<!-- Made by scripts/make_docs.py from the rule's docstring; change it there. -->"
+
+
+def pages() -> dict[str, str]:
+    """Text by file name: one page a rule, and the index."""
+    rules = list(catalogue().values())
+    return {**{f"{rule.code}.md": page(rule) for rule in rules}, INDEX: index(rules)}
+
+
+def page(rule: Rule) -> str:
+    source = rule.source.relative_to(ROOT).as_posix()
+    blocks = [
+        MADE,
+        f"# {rule.code} {rule.name}",
+        f"{FAMILIES[rule.family].capitalize()} · {rule.severity.value} · [{source}](../../{source})",
+    ]
+    for title, body in rule_page.sections(rule.page).items():
+        if title:
+            blocks.append(f"## {title}")
+        blocks.append(markdown(body))
+    if rule.thresholds:
+        blocks += [
+            "## Thresholds",
+            f"Set them in `[tool.traindx.thresholds.{rule.code}]` of `pyproject.toml`.",
+            table(
+                ("name", "default", "why"),
+                [(f"`{name}`", f"{item.value:g}", item.why) for name, item in rule.thresholds.items()],
+            ),
+        ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def index(rules: Sequence[Rule]) -> str:
+    blocks = [
+        MADE,
+        "# Rules",
+        "What traindx can find. A code is stable for ever; `traindx explain CODE` prints a page. "
+        "Select and ignore rules, and set their thresholds, in `[tool.traindx]` of `pyproject.toml`.",
+    ]
+    for letter, family in FAMILIES.items():
+        mine = [rule for rule in rules if rule.family == letter]
+        if mine:
+            rows = [
+                (f"[{rule.code}]({rule.code}.md)", rule.name, rule.severity.value, rule_page.summary(rule.page))
+                for rule in mine
+            ]
+            blocks += [f"## {letter}: {family}", table(("code", "name", "severity", "finds"), rows)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def markdown(body: str) -> str:
+    """A docstring's section as Markdown: paragraphs, and lists with one item a line."""
+    parts = rule_page.paragraphs(body.replace("``", "`"))
+    lines = [part if part.startswith(("- ", "* ")) or not index else f"\n{part}" for index, part in enumerate(parts)]
+    return "\n".join(lines)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *[[cell.replace("|", "\\|") for cell in row] for row in rows]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def out_of_date(folder: Path = FOLDER) -> list[str]:
+    """Names of pages that are missing, differ from what would be written, or belong to no rule."""
+    wanted = pages()
+    there = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
+    return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+
+
+def write(folder: Path = FOLDER) -> list[str]:
+    """Bring a folder up to date; the names that were changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = out_of_date(folder)
+    wanted = pages()
+    for name in changed:
+        if name in wanted:
+            (folder / name).write_text(wanted[name], encoding="utf-8")
+        else:
+            (folder / name).unlink()
+    return changed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write the rule catalogue from the rules' docstrings.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not up to date")
+    if parser.parse_args(argv).check:
+        stale = out_of_date()
+        for name in stale:
+            print(f"docs/rules/{name} is not up to date: run `make docs`", file=sys.stderr)
+        return 1 if stale else 0
+    for name in write():
+        print(f"docs/rules/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

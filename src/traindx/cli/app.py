@@ -1,0 +1,83 @@
+"""The command line: ``traindx COMMAND ...``. Commands import what is heavy when they run, never before."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from traindx import __version__
+from traindx.cli import evaluate, examine, explain, failure, faults, predict, rules, train
+from traindx.errors import TraindxError
+
+app = typer.Typer(
+    name="traindx",
+    help="Why does this medical-imaging model not learn, how do you know, and what makes it learn?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
+
+
+def _examples(lines: Sequence[str]) -> str:
+    """The end of a command's help. Each example is a paragraph, and works as it is printed."""
+    return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *[f"  {line}" for line in lines]])
+
+
+def _add(function: Callable[..., Any], examples: Sequence[str], *, passes_on: bool = False) -> None:
+    settings = _PASSED_ON if passes_on else {}
+    app.command(function.__name__, epilog=_examples(examples), context_settings=settings)(function)
+
+
+# One line a command; the module holds everything else about it.
+_add(examine.examine, examine.EXAMPLES)
+_add(explain.explain, explain.EXAMPLES)
+_add(rules.rules, rules.EXAMPLES)
+_add(faults.faults, faults.EXAMPLES)
+_add(train.train, train.EXAMPLES, passes_on=True)
+_add(predict.predict, predict.EXAMPLES, passes_on=True)
+_add(evaluate.evaluate, evaluate.EXAMPLES, passes_on=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"traindx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop")
+    ] = False,
+) -> None:
+    """Why does this medical-imaging model not learn, how do you know, and what makes it learn?"""
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; messages are on stderr by then."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        app(arguments, prog_name="traindx", obj={"argv": arguments})
+    except SystemExit as end:  # the normal way out of a command
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else TraindxError.exit_code
+    except TraindxError as error:
+        failure.say(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return failure.INTERRUPTED
+    except Exception as error:
+        failure.say_unexpected(error)
+        return TraindxError.exit_code
+    return 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())

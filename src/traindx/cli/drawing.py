@@ -1,0 +1,66 @@
+"""Live progress on stderr; nothing at all where stderr is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from traindx.durations import spoken
+from traindx.progress import Listener, Progress, silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    """A listener that draws one line a stage for as long as the context lasts."""
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    with Bars(
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("[bold]{task.fields[stage]}"),
+        BarColumn(bar_width=28),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[left]}"),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+    ) as bars:
+        yield Drawing(bars).hear
+
+
+class Drawing:
+    """Turns what is heard into lines of a rich progress display."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def hear(self, step: Progress) -> None:
+        """Show one step; a new stage closes the ones before it."""
+        from rich.markup import escape
+
+        if step.stage not in self._tasks:
+            for task in self._tasks.values():
+                self._finish(task)
+            self._tasks[step.stage] = self._bars.add_task("", total=None, stage=step.stage, left="")
+        left = f"{spoken(step.seconds_left)} left" if step.seconds_left is not None else ""
+        self._bars.update(
+            self._tasks[step.stage],
+            description=escape(step.message),
+            completed=step.done,
+            total=step.total or None,
+            left=left,
+        )
+
+    def _finish(self, task: TaskID) -> None:
+        if not self._bars.tasks[self._bars.task_ids.index(task)].finished:
+            self._bars.update(task, total=1, completed=1, left="")

@@ -1,0 +1,99 @@
+"""``traindx examine``: find the faults of a case, prove them, and say what each is worth."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from traindx.cli import session
+
+if TYPE_CHECKING:
+    from traindx.cli.session import Watch
+    from traindx.diagnosis import Diagnosis
+
+EXAMPLES = (
+    "traindx examine recipe:xray2ct --budget 0s",
+    "traindx examine recipe:xray2ct --fault wrong-epsilon-formula --budget 3m --out report",
+)
+
+
+def examine(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="CASE.py:case, or recipe:NAME")],
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", metavar="NAME", help="Put a fault of the recipe in first; repeatable")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time for trials: 3m, 90s; 0s for none (3m by default)")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Evidence and reports (traindx-out/TARGET by default)")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the diagnosis as JSON on stdout, and nothing else")
+    ] = False,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Paired seeds of the trials (3 by default)")
+    ] = None,
+    select: Annotated[
+        list[str] | None, typer.Option(metavar="CODES", help="Only these rules: S, or S501,M210; repeatable")
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option(metavar="CODES", help="Leave these rules out; repeatable")] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="Where the model runs, such as cuda")] = None,
+) -> None:
+    """Find the faults of a case, prove them by trials, and say what each is worth.
+
+    Exit code: 0 nothing above suspected, 1 findings, 2 wrong usage or input, 3 could not examine.
+    """
+    from traindx import config
+    from traindx.cli.target import parse
+    from traindx.durations import seconds
+    from traindx.rules import catalogue
+
+    parsed = parse(target)
+    settings = config.load(parsed.directory)
+    rules = catalogue()
+    chosen = _codes(select) or settings.select
+    left_out = _codes(ignore) or settings.ignore
+    selected = config.resolve_codes(chosen, rules) if chosen else None
+    ignored = config.resolve_codes(left_out, rules) if left_out else None
+    thresholds = config.check_thresholds(settings.thresholds, rules)
+    time = budget if budget is not None else settings.budget
+    seconds(time)
+    pairs = tuple(range(seeds)) if seeds is not None else settings.seed_list
+    directory = out or session.default_directory("-".join([parsed.label, *(fault or ())]))
+    command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["examine", target])])
+
+    def work(watch: Watch) -> Diagnosis:
+        from traindx.cli.target import load_case
+        from traindx.examination import examine as run_examination
+        from traindx.trials import CaseReference
+
+        arguments: dict[str, Any] = {"target": target, "faults": list(fault or ())}
+        if device is not None:
+            arguments["device"] = device
+        case = load_case(**arguments)
+        watch.case, watch.examining = case.name, True
+        return run_examination(
+            case,
+            budget=time,
+            seeds=pairs,
+            out=directory,
+            reference=CaseReference(loader="traindx.cli.target:load_case", arguments=arguments),
+            select=selected,
+            ignore=ignored,
+            thresholds=thresholds or None,
+            progress=watch.listener,
+            command=command,
+        )
+
+    label = ", ".join([parsed.label, *(fault or ())])
+    raise typer.Exit(session.run(work, label=label, out=directory, as_json=as_json, command=command))
+
+
+def _codes(given: list[str] | None) -> tuple[str, ...]:
+    """Codes from options that are repeated, separated by commas, or both."""
+    return tuple(code for text in given or () for code in text.replace(",", " ").split())

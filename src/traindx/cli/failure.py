@@ -1,0 +1,88 @@
+"""What the command line says when something goes wrong: a short message on stderr, and a file with the rest."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from traindx.errors import TraindxError
+
+INTERRUPTED = 130  # 128 + SIGINT, the shell's convention
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def say(error: TraindxError) -> None:
+    """Print a deliberate error on stderr."""
+    print(f"traindx: {error}", file=sys.stderr)
+
+
+def say_unexpected(error: BaseException, directory: Path | None = None) -> str:
+    """Write the full traceback to a file and print a short message on stderr.
+
+    Args:
+        error: What was raised.
+        directory: Where ``traceback.txt`` goes; a temporary directory by default.
+
+    Returns:
+        The message, for the report.
+    """
+    path = save_traceback(error, directory)
+    message = f"{one_line(error)}\n  full traceback: {path}"
+    place = where(error)
+    text = f"{place}: {message}" if place else message
+    print(f"traindx: stopped by an error it did not expect\n{text}", file=sys.stderr)
+    return text
+
+
+def save_traceback(error: BaseException, directory: Path | None) -> Path:
+    """Write a traceback to ``directory`` or, where that is not possible, to a temporary directory."""
+    text = "".join(traceback.format_exception(error))
+    if directory is not None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            path = directory / "traceback.txt"
+            path.write_text(text, encoding="utf-8")
+        except OSError:
+            pass
+        else:
+            return path
+    path = Path(tempfile.mkdtemp(prefix="traindx-")) / "traceback.txt"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def one_line(error: BaseException) -> str:
+    """``ZeroDivisionError: division by zero``: the type and the first line of the message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def where(error: BaseException) -> str:
+    """``file:line`` of the innermost frame in the user's code, else of the innermost frame at all, else nothing."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{shown(error.filename)}:{error.lineno or 1}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    mine = [frame for frame in frames if is_users(frame.filename)]
+    frame = (mine or list(frames))[-1]
+    return f"{shown(frame.filename)}:{frame.lineno}"
+
+
+def is_users(filename: str) -> bool:
+    """True for a file that is neither traindx's, nor installed, nor the interpreter's own."""
+    if filename.startswith("<"):
+        return False
+    path = Path(filename).resolve()
+    own = path.is_relative_to(_PACKAGE)
+    installed = "site-packages" in path.parts or "dist-packages" in path.parts
+    interpreter = path.is_relative_to(Path(traceback.__file__).resolve().parent)
+    return not (own or installed or interpreter)
+
+
+def shown(filename: str) -> str:
+    """A path as the user would type it: relative to the working directory where it is below it."""
+    path = Path(filename).resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

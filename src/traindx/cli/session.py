@@ -1,0 +1,189 @@
+"""One examination from the command line: run it, keep what was seen whatever happens, write and show the report.
+
+Every examining command goes through :func:`run`. Its exit codes are those of :mod:`traindx.errors`, and 130 after
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from traindx.cli import failure
+from traindx.cli.drawing import listening
+from traindx.errors import TraindxError, UsageError
+from traindx.progress import Listener
+
+if TYPE_CHECKING:
+    from traindx.diagnosis import Diagnosis
+    from traindx.evidence import Evidence
+    from traindx.finding import Finding
+
+HOME = Path("traindx-out")
+
+
+@dataclass
+class Watch:
+    """What the work tells the session, so that a failure can be reported well.
+
+    Attributes:
+        listener: Where progress goes.
+        case: Name of the case, once it is known.
+        examining: True from the moment the evidence directory belongs to this run; what is in it is then kept and
+            reported after a failure.
+    """
+
+    listener: Listener
+    case: str
+    examining: bool = False
+
+
+def default_directory(label: str) -> Path:
+    """``traindx-out/<label>``, with a label that is safe as a directory's name."""
+    return HOME / (re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-.") or "case")
+
+
+def run(work: Callable[[Watch], Diagnosis], *, label: str, out: Path, as_json: bool, command: str) -> int:
+    """Do the work, write the report and show it.
+
+    Args:
+        work: The examination; it may fail in any way.
+        label: Name of the case until the work knows better.
+        out: Evidence directory; reports are written there too.
+        as_json: Print the diagnosis as JSON on stdout, and nothing else there.
+        command: The command line, for the report of a failure.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: The work found that the command was wrong; nothing is written then.
+    """
+    from traindx import report
+    from traindx.report import diagnosis_json, terminal
+
+    writable(out)
+    watch = Watch(listener=lambda _: None, case=label)
+    with stdout_for_report_only(as_json):
+        diagnosis, code = _guarded(work, watch, out, command)
+        paths = report.write(diagnosis, out, help_of=_page)
+    if as_json:
+        sys.stdout.write(diagnosis_json.render(diagnosis))
+        return code
+    terminal.render(diagnosis)
+    terminal.written([paths["html"], paths["json"]], file=sys.stderr)
+    return code
+
+
+def _guarded(work: Callable[[Watch], Diagnosis], watch: Watch, out: Path, command: str) -> tuple[Diagnosis, int]:
+    """The diagnosis and the exit code, whatever the work does."""
+    try:
+        with listening() as listener:
+            watch.listener = listener
+            diagnosis = work(watch)
+    except UsageError:
+        raise
+    except KeyboardInterrupt:
+        print(f"traindx: interrupted; what was seen so far is kept in {out}", file=sys.stderr)
+        return salvage(watch, out, "interrupted by the user", command), failure.INTERRUPTED
+    except TraindxError as error:
+        failure.say(error)
+        return salvage(watch, out, str(error), command), error.exit_code
+    except Exception as error:
+        return salvage(watch, out, failure.say_unexpected(error, out), command), TraindxError.exit_code
+    if diagnosis.exit_code == TraindxError.exit_code:
+        for line in diagnosis.errors:
+            print(f"traindx: {line}", file=sys.stderr)
+    return diagnosis, diagnosis.exit_code
+
+
+def salvage(watch: Watch, out: Path, error: str, command: str) -> Diagnosis:
+    """What can be said after a failure: the evidence on disk, and what the rules make of it; never a verdict."""
+    import platform
+
+    from traindx import __version__
+    from traindx.diagnosis import Diagnosis, Outcome, Provenance, ranked
+    from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
+
+    evidence = Evidence()
+    errors = [error]
+    if watch.examining and (out / "evidence.jsonl").exists():
+        try:
+            evidence = Evidence.load(out)
+        except TraindxError as unreadable:
+            errors.append(str(unreadable))
+    findings, broken = _judged(evidence)
+    return Diagnosis(
+        case=watch.case,
+        outcome=Outcome.NOT_ENOUGH_SEEN,
+        findings=ranked(findings),
+        healthy=tuple(evidence.of(Healthy)),
+        not_examined=(*evidence.of(NotExamined), NotExamined(subject="everything after the failure", reason=error)),
+        pictures=tuple(evidence.of(Picture)),
+        curves=tuple(evidence.of(Curve)),
+        errors=(*errors, *broken),
+        provenance=Provenance(
+            traindx=__version__, python=platform.python_version(), platform=platform.platform(), command=command
+        ),
+    )
+
+
+def _judged(evidence: Evidence) -> tuple[list[Finding], list[str]]:
+    """Findings of every rule that has its evidence; a rule that raises is listed, not fatal."""
+    from traindx.rules import catalogue
+
+    findings: list[Finding] = []
+    broken: list[str] = []
+    if len(evidence) == 0:
+        return [], []
+    for rule in catalogue().values():
+        try:
+            findings += rule.check(evidence)
+        except Exception as error:
+            broken.append(f"rule {rule.code} failed on what was gathered: {failure.one_line(error)}")
+    return findings, broken
+
+
+def _page(code: str) -> str:
+    """A rule's documentation page, or nothing for a code of another version."""
+    from traindx.rules import catalogue
+
+    rules = catalogue()
+    return rules[code].page if code in rules else ""
+
+
+def writable(out: Path) -> None:
+    """Make the output directory.
+
+    Raises:
+        UsageError: It cannot be made or written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be made: {error.strerror}", expected="a directory for the report") from error
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"{out} cannot be written to", expected="a directory for the report")
+
+
+@contextmanager
+def stdout_for_report_only(active: bool) -> Iterator[None]:
+    """While active, whatever the user's code, its child processes or a library prints on stdout goes to stderr."""
+    if not active:
+        yield
+        return
+    sys.stdout.flush()
+    saved = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)

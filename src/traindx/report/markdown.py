@@ -1,0 +1,178 @@
+"""``report.md``: for a pull request, a wiki or a mail. Pictures are PNG files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from traindx.diagnosis import Diagnosis, TrialTable
+from traindx.durations import spoken
+from traindx.finding import Finding, Standing, Verdict
+from traindx.report import remedies, trial_tables, words
+from traindx.report.pictures import Arrays, no_arrays, panels, strip
+from traindx.report.sections import sections
+from traindx.report.source import excerpt
+
+
+def render(
+    diagnosis: Diagnosis, arrays: Arrays = no_arrays, *, directory: Path | None = None, root: Path | None = None
+) -> str:
+    """The report as Markdown.
+
+    Args:
+        diagnosis: What to show.
+        arrays: Loader of the pictures' arrays.
+        directory: Where PNG files are written (``pictures/*.png``); without it there are no pictures.
+        root: Directory that relative source paths start from; the working directory by default.
+    """
+    pictures = _written(diagnosis, arrays, directory) if directory is not None else {}
+    blocks = [
+        f"# {_plain(diagnosis.case)}: {diagnosis.outcome.value}",
+        f"**{_plain(words.verdict_sentence(diagnosis))}**",
+    ]
+    if diagnosis.errors:
+        blocks += ["## What went wrong while looking", *[_fence(error) for error in diagnosis.errors]]
+    lead = words.lead_finding(diagnosis)
+    standing_findings = [item for item in diagnosis.findings if item.standing is not Standing.REFUTED]
+    if standing_findings:
+        blocks.append("## Findings")
+    for finding in standing_findings:
+        blocks += _finding(finding, pictures, root, excerpted=finding is lead)
+    if diagnosis.trials is not None:
+        blocks += _trials(diagnosis.trials)
+    blocks += _acquitted(diagnosis)
+    for section in sections(diagnosis):
+        blocks += [f"## {_plain(section.title)}", *section.paragraphs]
+        if section.table is not None:
+            blocks.append(_table(section.table.head, section.table.rows))
+        blocks += [pictures[name] for name in section.pictures if name in pictures]
+    if diagnosis.healthy:
+        blocks += ["## In order", _table(("subject", "detail"), [(h.subject, h.detail) for h in diagnosis.healthy])]
+    if diagnosis.not_examined:
+        rows = [(item.subject, item.reason) for item in diagnosis.not_examined]
+        blocks += ["## Not examined", _table(("subject", "why"), rows)]
+    blocks += _provenance(diagnosis)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _finding(finding: Finding, pictures: dict[str, str], root: Path | None, *, excerpted: bool) -> list[str]:
+    at = f" at `{finding.location}`" if finding.location is not None else ""
+    blocks = [
+        f"### {finding.code} {words.spoken_name(finding)}",
+        f"{finding.standing.value} · {finding.severity.value}{at}",
+        finding.message,
+    ]
+    lines = excerpt(finding.location, root=root) if excerpted else ()
+    if lines:
+        blocks.append(
+            _fence("\n".join(f"{'>' if line.guilty else ' '}{line.number:5d}  {line.text}" for line in lines))
+        )
+    blocks.append(f"Worth: {words.worth_text(finding.worth)}.")
+    if finding.worth is not None and finding.worth.note:
+        blocks.append(finding.worth.note)
+    if finding.numbers:
+        rows = [(name.replace("_", " "), words.measured(value)) for name, value in finding.numbers.items()]
+        blocks.append(_table(("measured", ""), rows))
+    blocks += [pictures[name] for name in finding.pictures if name in pictures]
+    remedy = remedies.parse(finding.remedy)
+    if remedy.paragraphs:
+        blocks.append(f"Remedy: {remedy.paragraphs[0]}")
+        blocks += remedy.paragraphs[1:]
+    for code in remedy.code:
+        blocks += [f"{code.kind}:", _fence(code.text, "python" if code.kind in ("before", "after") else code.kind)]
+    return blocks
+
+
+def _trials(table: TrialTable) -> list[str]:
+    rows = trial_tables.tables(table)
+    effects = [
+        (
+            row.letter,
+            row.result.treatment,
+            ", ".join(row.result.codes),
+            " ".join(row.alone).strip(),
+            " ".join(row.given_rest).strip(),
+            f"{row.result.verdict.value}{' (bit-identical)' if row.result.bit_identical else ''}",
+        )
+        for row in rows.treatments
+    ]
+    arms = [(arm.arm.name + (" (settled)" if arm.arm.settled else ""), arm.summary) for arm in rows.arms]
+    arms += [(f"baseline: {item.baseline.name}", item.summary) for item in rows.baselines]
+    about = (
+        f"{words.count(len(table.seeds), 'paired seed')}, {words.count(table.steps, 'optimiser step')} an arm, "
+        f"{spoken(table.seconds)}{'' if table.complete else '; the budget ended before every arm was run'}. "
+        f"Change of {rows.metric} with its 95 % interval; positive is better."
+    )
+    blocks = ["## Trials", about]
+    if effects:
+        blocks.append(_table(("", "treatment", "findings", "alone", "given the rest", "verdict"), effects))
+    if arms:
+        blocks.append(_table(("arm", f"{rows.metric}, mean ± sd"), arms))
+    notes = [f"{row.result.treatment}: {row.result.note}" for row in rows.treatments if row.result.note]
+    if notes or table.notes:
+        blocks.append("\n".join(f"- {note}" for note in (*notes, *table.notes)))
+    return blocks
+
+
+def _acquitted(diagnosis: Diagnosis) -> list[str]:
+    lines = []
+    for finding in words.acquitted_findings(diagnosis):
+        why = words.how_we_know(finding.worth, finding.worth.unit) if finding.worth else "A trial refuted it."
+        lines.append(f"- **{finding.code} {words.spoken_name(finding)}**{_plain(words.place(finding))}: {why}")
+    unit = diagnosis.trials.unit if diagnosis.trials is not None else ""
+    innocent = words.results_without_finding(diagnosis, Verdict.INNOCENT)
+    lines += [f"- **{result.treatment}**: {words.how_we_know(result, unit)}" for result in innocent]
+    return ["## Innocent, and how we know", "\n".join(lines)] if lines else []
+
+
+def _provenance(diagnosis: Diagnosis) -> list[str]:
+    source = diagnosis.provenance
+    facts = [
+        f"traindx {source.traindx}" if source.traindx else "",
+        f"Python {source.python}" if source.python else "",
+        f"PyTorch {source.torch}" if source.torch else "",
+        source.platform,
+        source.started,
+        f"seed {source.seed}",
+        f"schema {diagnosis.schema_version}",
+    ]
+    blocks = ["---", " · ".join(fact for fact in facts if fact)]
+    if source.command:
+        blocks.append(_fence(source.command))
+    return blocks
+
+
+def _written(diagnosis: Diagnosis, arrays: Arrays, directory: Path) -> dict[str, str]:
+    """Write the pictures as PNG; the Markdown that shows each, by name."""
+    shown: dict[str, str] = {}
+    for picture in diagnosis.pictures:
+        found = panels(picture, arrays)
+        if not found:
+            continue
+        path = Path("pictures") / f"{Path(picture.file or picture.name).stem}.png"
+        (directory / path.parent).mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(strip(found))
+        labels = " · ".join(label for label in picture.labels if label)
+        shown[picture.name] = f"![{_plain(picture.caption)}]({path.as_posix()})\n\n{picture.caption}" + (
+            f" ({labels})" if labels else ""
+        )
+    return shown
+
+
+def _plain(text: str) -> str:
+    """Text whose brackets and line ends cannot be taken for Markdown."""
+    return " ".join(text.split()).replace("[", "\\[").replace("]", "\\]")
+
+
+def _fence(text: str, language: str = "") -> str:
+    marks = "```" if "```" not in text else "~~~~"
+    return f"{marks}{language}\n{text}\n{marks}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,56 @@
+"""A rule's documentation page, taken from its docstring: sections of the form ``Title:`` and an indented paragraph."""
+
+from __future__ import annotations
+
+import re
+
+_TITLE = re.compile(r"^([A-Z][^:\n]{2,60}):[ \t]*(.*)$")
+
+
+def sections(page: str) -> dict[str, str]:
+    """Bodies by title, in order; text before the first title is under the empty title.
+
+    A title starts a line without indentation; its body follows, indented, or on the same line.
+    """
+    found: dict[str, list[str]] = {"": []}
+    current = ""
+    for line in page.splitlines():
+        match = _TITLE.match(line)
+        if match:
+            current = match.group(1).strip()
+            found.setdefault(current, [])
+            if match.group(2):
+                found[current].append(match.group(2))
+        else:
+            found[current].append(line)
+    bodies = {title: _dedented(lines) for title, lines in found.items()}
+    return {title: body for title, body in bodies.items() if title or body}
+
+
+def paragraphs(body: str) -> list[str]:
+    """Paragraphs of a section, each on one line; the items of a list stay apart."""
+    parts: list[str] = []
+    for block in re.split(r"\n[ \t]*\n", body):
+        lines = [line.strip() for line in block.splitlines() if line.strip()]
+        current: list[str] = []
+        for line in lines:
+            if re.match(r"([-*•]|\d+[.)]) ", line) and current:
+                parts.append(" ".join(current))
+                current = []
+            current.append(line)
+        if current:
+            parts.append(" ".join(current))
+    return parts
+
+
+def summary(page: str) -> str:
+    """The first sentence of *What it finds*, or of the page."""
+    found = sections(page)
+    text = " ".join(paragraphs(found.get("What it finds", next(iter(found.values()), "")))[:1])
+    match = re.match(r"(.+?[.;])(?:\s+[A-Z(`]|\s*$)", text)
+    return (match.group(1) if match else text).rstrip(".;")
+
+
+def _dedented(lines: list[str]) -> str:
+    margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+    return "\n".join(line[margin:] if line.strip() else "" for line in lines).strip("\n")

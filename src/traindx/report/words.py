@@ -1,0 +1,206 @@
+"""The sentences that every format shares: verdict, standing, worth. Nothing is claimed here that was not measured.
+
+A gain is only ever printed from an :class:`~traindx.finding.Effect`, and always with the company of treatments in
+which it was measured; where there is none, the sentence says that it was not measured.
+"""
+
+from __future__ import annotations
+
+import math
+
+from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult
+from traindx.finding import Effect, Finding, Standing, Verdict, Worth
+
+STANDING_MEANS = {
+    Standing.PROVEN: "a trial showed that the treatment moves the metric",
+    Standing.DEMONSTRATED: "a property that must hold was shown broken",
+    Standing.SUSPECTED: "a pattern that often means trouble; not tested",
+    Standing.REFUTED: "a trial showed that it does not matter here",
+}
+
+VERDICT_MEANS = {
+    Verdict.PROVEN: "moves the metric by more than the noise, given all other treatments",
+    Verdict.CONTRIBUTORY: "moves the metric in one company of treatments and not in the other",
+    Verdict.INNOCENT: "makes no difference of any importance",
+    Verdict.HARMFUL: "makes the metric worse",
+    Verdict.INCONCLUSIVE: "could not be settled within the budget",
+}
+
+
+def decimals(*values: float) -> int:
+    """Digits after the point so that the largest of the finite values shows about three significant figures."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    if largest >= 100:
+        return 0
+    if largest >= 1:
+        return 1
+    return 2 if largest >= 0.1 else 3
+
+
+def number(value: float, digits: int | None = None, *, signed: bool = False) -> str:
+    """A figure for people; never ``-0.0``.
+
+    >>> number(13.94, signed=True), number(-0.0001, 2), number(float("nan"))
+    ('+13.9', '0.00', 'not a number')
+    """
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    places = decimals(value) if digits is None else digits
+    text = f"{value:.{places}f}"
+    if float(text) == 0:
+        return text.lstrip("-")
+    return f"+{text}" if signed and value > 0 else text
+
+
+def measured(value: float | int | str | bool) -> str:
+    """A measured quantity of a finding as text: integers whole, floats to four significant figures."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return number(value) if not math.isfinite(value) else f"{value:.4g}"
+    return str(value)
+
+
+def interval(effect: Effect, digits: int | None = None) -> str:
+    """``[12.8, 15.1]``, or the reason why there is none."""
+    if not (math.isfinite(effect.low) and math.isfinite(effect.high)):
+        return "(one pair: no interval)" if effect.n <= 1 else "(no interval)"
+    places = decimals(effect.mean, effect.low, effect.high) if digits is None else digits
+    return f"[{number(effect.low, places)}, {number(effect.high, places)}]"
+
+
+def effect_text(effect: Effect, unit: str = "", *, signed: bool = True) -> str:
+    """``+13.9 dB [12.8, 15.1]``."""
+    places = decimals(effect.mean, effect.low, effect.high)
+    return f"{number(effect.mean, places, signed=signed)}{f' {unit}' if unit else ''} {interval(effect, places)}"
+
+
+def headline(worth: Worth) -> tuple[Effect, str] | None:
+    """The effect to show first and the company in which it was measured.
+
+    ``proven`` is about the effect given the rest, so that one leads; a contributory finding leads with the
+    larger, a harmful treatment with the worse.
+    """
+    companies = {
+        "with every other treatment in place": worth.given_rest,
+        "alone, on the untreated case": worth.alone,
+    }
+    known = [(effect, company) for company, effect in companies.items() if effect is not None]
+    if not known:
+        return None
+    if worth.verdict is Verdict.CONTRIBUTORY:
+        return max(known, key=lambda item: item[0].mean)
+    if worth.verdict is Verdict.HARMFUL:
+        return min(known, key=lambda item: item[0].mean)
+    return known[0]
+
+
+def worth_text(worth: Worth | None) -> str:
+    """One line on what curing a finding is worth."""
+    if worth is None:
+        return "not measured"
+    if worth.bit_identical:
+        return "nothing: weights after training are bit-identical with and without the treatment"
+    leading = headline(worth)
+    if leading is None:
+        return f"{worth.verdict.value}: {VERDICT_MEANS[worth.verdict]}"
+    effect, company = leading
+    text = f"{effect_text(effect, worth.unit)} {worth.metric} {company}"
+    return text if worth.verdict is Verdict.PROVEN else f"{text} ({worth.verdict.value})"
+
+
+def spoken_name(finding: Finding) -> str:
+    """``sampler-does-not-invert`` as ``Sampler does not invert``."""
+    words = finding.name.replace("-", " ")
+    return words[:1].upper() + words[1:]
+
+
+def place(finding: Finding) -> str:
+    """`` at model.py:224``, or nothing."""
+    return f" at {finding.location}" if finding.location is not None else ""
+
+
+def count(amount: int, singular: str, plural: str | None = None) -> str:
+    """``1 finding``, ``2 findings``."""
+    return f"{amount} {singular if amount == 1 else plural or singular + 's'}"
+
+
+def verdict_sentence(diagnosis: Diagnosis) -> str:
+    """The one sentence at the top of every report."""
+    lead = lead_finding(diagnosis)
+    if lead is not None:
+        return _guilty(lead)
+    if diagnosis.outcome is Outcome.NOT_ENOUGH_SEEN:
+        reason = diagnosis.errors[0].splitlines()[0].rstrip(".") if diagnosis.errors else "too little could be examined"
+        return f"Not enough was seen for a verdict: {reason}."
+    parts = [f"{count(len(diagnosis.healthy), 'check')} in order"]
+    suspicions = sum(finding.standing is Standing.SUSPECTED for finding in diagnosis.findings)
+    if suspicions:
+        parts.append(f"{count(suspicions, 'suspicion')} not tested")
+    if diagnosis.not_examined:
+        parts.append(f"{count(len(diagnosis.not_examined), 'subject')} not examined")
+    return f"No fault was shown: {', '.join(parts)}."
+
+
+def _guilty(lead: Finding) -> str:
+    name = f"{spoken_name(lead)} ({lead.code}){place(lead)}"
+    worth = lead.worth
+    leading = headline(worth) if worth is not None else None
+    if worth is None:
+        return f"{name} is shown broken; what curing it is worth was not measured."
+    if leading is not None and worth.verdict in (Verdict.PROVEN, Verdict.CONTRIBUTORY):
+        effect, company = leading
+        pairs = count(effect.n, "paired seed")
+        gain = effect_text(effect, worth.unit, signed=False)
+        verb = "improves" if effect.mean > 0 else "changes"
+        return f"{name}: treating it {verb} {worth.metric} by {gain} {company}, measured over {pairs}."
+    return f"{name} is shown broken; the trial of its cure was {worth.verdict.value}: {VERDICT_MEANS[worth.verdict]}."
+
+
+def lead_finding(diagnosis: Diagnosis) -> Finding | None:
+    """The first finding above *suspected*, or None."""
+    for finding in diagnosis.findings:
+        if finding.standing.rank > Standing.SUSPECTED.rank:
+            return finding
+    return None
+
+
+def by_standing(diagnosis: Diagnosis) -> dict[Standing, list[Finding]]:
+    """Findings other than the leading one, strongest standing first, refuted ones left out; empty groups too."""
+    lead = lead_finding(diagnosis)
+    order = (Standing.PROVEN, Standing.DEMONSTRATED, Standing.SUSPECTED)
+    return {
+        standing: [item for item in diagnosis.findings if item.standing is standing and item is not lead]
+        for standing in order
+    }
+
+
+def acquitted_findings(diagnosis: Diagnosis) -> list[Finding]:
+    """Findings that a trial refuted."""
+    return [finding for finding in diagnosis.findings if finding.standing is Standing.REFUTED]
+
+
+def results_without_finding(diagnosis: Diagnosis, verdict: Verdict) -> list[TreatmentResult]:
+    """Treatments of that verdict which no refuted finding speaks for already."""
+    if diagnosis.trials is None:
+        return []
+    spoken_for = {finding.code for finding in acquitted_findings(diagnosis)}
+    return [
+        result
+        for result in diagnosis.trials.results
+        if result.verdict is verdict and not spoken_for.intersection(result.codes)
+    ]
+
+
+def how_we_know(result: Worth | TreatmentResult, unit: str = "") -> str:
+    """Why a suspect is innocent, or why a cure harms, in one or two sentences."""
+    if result.bit_identical:
+        text = "Training with and without it, from the same seed and data, gives bit-identical weights."
+    else:
+        known = {"Alone": result.alone, "Given the rest": result.given_rest}
+        effects = [f"{name.lower()} {effect_text(effect, unit)}" for name, effect in known.items() if effect]
+        measured_as = f"Measured {' and '.join(effects)}." if effects else ""
+        text = f"{measured_as} It {VERDICT_MEANS[result.verdict]}.".strip()
+    return f"{text} {result.note}".strip()

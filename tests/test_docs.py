@@ -1,0 +1,90 @@
+"""The documentation that is made from the code: it is complete, and it is up to date."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from traindx.report import rule_page
+from traindx.rules import Rule, catalogue
+from traindx.rules.base import SECTIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+RULES = list(catalogue().values())
+
+
+@pytest.fixture(scope="module")
+def make_docs() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("make_docs", ROOT / "scripts" / "make_docs.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_page_has_every_section_in_order_and_none_is_empty(rule: Rule) -> None:
+    found = rule_page.sections(rule.page)
+    assert [title for title in found if title in SECTIONS] == list(SECTIONS)
+    empty = [title for title in SECTIONS if not found[title].strip()]
+    assert empty == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_every_threshold_gives_its_reason(rule: Rule) -> None:
+    for name, threshold in rule.thresholds.items():
+        assert len(threshold.why.split()) >= 3, name
+
+
+def test_pages_are_up_to_date(make_docs: ModuleType) -> None:
+    assert make_docs.out_of_date() == [], "run `make docs`"
+
+
+def test_a_changed_missing_or_left_over_page_is_noticed_and_mended(make_docs: ModuleType, tmp_path: Path) -> None:
+    make_docs.write(tmp_path)
+    assert make_docs.out_of_date(tmp_path) == []
+    index = tmp_path / "README.md"
+    index.write_text(index.read_text(encoding="utf-8") + "edited by hand\n", encoding="utf-8")
+    (tmp_path / "Z999.md").write_text("a rule that is gone", encoding="utf-8")
+    assert make_docs.out_of_date(tmp_path) == ["README.md", "Z999.md"]
+    assert make_docs.write(tmp_path) == ["README.md", "Z999.md"]
+    assert make_docs.out_of_date(tmp_path) == []
+    index.unlink()
+    assert make_docs.out_of_date(tmp_path) == ["README.md"]
+
+
+def test_every_rule_has_a_page_and_is_in_the_index(make_docs: ModuleType) -> None:
+    pages = make_docs.pages()
+    assert set(pages) == {f"{rule.code}.md" for rule in RULES} | {"README.md"}
+    for rule in RULES:
+        assert f"({rule.code}.md)" in pages["README.md"]
+        assert f"# {rule.code} {rule.name}" in pages[f"{rule.code}.md"]
+        for title in SECTIONS:
+            assert f"## {title}" in pages[f"{rule.code}.md"]
+
+
+def test_sections_are_taken_apart() -> None:
+    page = """What it finds: A sampler that does not invert. More of it.
+
+Why it stops learning:
+    The first line,
+    and the second: with a colon.
+
+    - one item that is
+      continued
+    - another item
+Remedy:
+    Do it.
+"""
+    found = rule_page.sections(page)
+    assert list(found) == ["What it finds", "Why it stops learning", "Remedy"]
+    assert rule_page.paragraphs(found["Why it stops learning"]) == [
+        "The first line, and the second: with a colon.",
+        "- one item that is continued",
+        "- another item",
+    ]
+    assert rule_page.summary(page) == "A sampler that does not invert"
