@@ -9,4 +9,6 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
-    return ()
+    from traindx.exams.information_path import information_path
+
+    return (information_path,)
