@@ -68,21 +68,21 @@ def examine(
     command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["examine", target])])
 
     def work(watch: Watch) -> Diagnosis:
-        from traindx.cli.target import load_case
         from traindx.examination import examine as run_examination
-        from traindx.trials import CaseReference
+        from traindx.trials.reference import CaseReference
 
-        arguments: dict[str, Any] = {"target": target, "faults": list(fault or ())}
+        arguments: dict[str, Any] = {"target": parsed.absolute, "faults": list(fault or ())}
         if device is not None:
             arguments["device"] = device
-        case = load_case(**arguments)
-        watch.case, watch.examining = case.name, True
+        reference = CaseReference(loader="traindx.cli.target:load_case", arguments=arguments)
+        case = reference.build()  # as the workers will build it, with the same random numbers
+        watch.begin(case.name, directory)
         return run_examination(
             case,
             budget=time,
             seeds=pairs,
             out=directory,
-            reference=CaseReference(loader="traindx.cli.target:load_case", arguments=arguments),
+            reference=reference,
             select=selected,
             ignore=ignored,
             thresholds=thresholds or None,

@@ -10,7 +10,6 @@ from pathlib import Path
 from traindx.errors import TraindxError
 
 INTERRUPTED = 130  # 128 + SIGINT, the shell's convention
-_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def say(error: TraindxError) -> None:
@@ -60,29 +59,13 @@ def one_line(error: BaseException) -> str:
 
 
 def where(error: BaseException) -> str:
-    """``file:line`` of the innermost frame in the user's code, else of the innermost frame at all, else nothing."""
+    """``file:line`` in the user's code, else of the innermost frame at all, else nothing."""
+    from traindx.frames import raised_at, shown_path
+
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{shown(error.filename)}:{error.lineno or 1}"
+        return f"{shown_path(error.filename)}:{error.lineno or 1}"
+    place = raised_at(error)
+    if place is not None:
+        return str(place)
     frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return ""
-    mine = [frame for frame in frames if is_users(frame.filename)]
-    frame = (mine or list(frames))[-1]
-    return f"{shown(frame.filename)}:{frame.lineno}"
-
-
-def is_users(filename: str) -> bool:
-    """True for a file that is neither traindx's, nor installed, nor the interpreter's own."""
-    if filename.startswith("<"):
-        return False
-    path = Path(filename).resolve()
-    own = path.is_relative_to(_PACKAGE)
-    installed = "site-packages" in path.parts or "dist-packages" in path.parts
-    interpreter = path.is_relative_to(Path(traceback.__file__).resolve().parent)
-    return not (own or installed or interpreter)
-
-
-def shown(filename: str) -> str:
-    """A path as the user would type it: relative to the working directory where it is below it."""
-    path = Path(filename).resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""

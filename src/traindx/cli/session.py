@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +42,11 @@ class Watch:
     listener: Listener
     case: str
     examining: bool = False
+
+    def begin(self, case: str, out: Path) -> None:
+        """From here on the directory belongs to this run: what an earlier run concluded there is removed."""
+        (out / "diagnosis.json").unlink(missing_ok=True)
+        self.case, self.examining = case, True
 
 
 def default_directory(label: str) -> Path:
@@ -104,32 +109,58 @@ def _guarded(work: Callable[[Watch], Diagnosis], watch: Watch, out: Path, comman
 
 
 def salvage(watch: Watch, out: Path, error: str, command: str) -> Diagnosis:
-    """What can be said after a failure: the evidence on disk, and what the rules make of it; never a verdict."""
+    """What can be said after a failure: what the examination wrote on its way out, else the evidence."""
+    from traindx.diagnosis import Outcome
+    from traindx.evidence import NotExamined
+    from traindx.report import diagnosis_json
+
+    kept = None
+    if watch.examining and (out / "diagnosis.json").exists():
+        with suppress(TraindxError):
+            kept = diagnosis_json.load(out / "diagnosis.json")
+    if kept is None or not (kept.findings or kept.healthy):
+        kept = _from_evidence(watch, out, command)
+    return kept.model_copy(
+        update={
+            "outcome": Outcome.GUILTY if kept.outcome is Outcome.GUILTY else Outcome.NOT_ENOUGH_SEEN,
+            "errors": (error, *(known for known in kept.errors if known != error)),
+            "not_examined": (*kept.not_examined, NotExamined(subject="everything after the failure", reason=error)),
+        }
+    )
+
+
+def _from_evidence(watch: Watch, out: Path, command: str) -> Diagnosis:
+    """A diagnosis of the evidence on disk; empty where nothing was gathered."""
     import platform
 
     from traindx import __version__
     from traindx.diagnosis import Diagnosis, Outcome, Provenance, ranked
     from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
+    from traindx.finding import Standing
 
     evidence = Evidence()
-    errors = [error]
+    errors: list[str] = []
     if watch.examining and (out / "evidence.jsonl").exists():
         try:
             evidence = Evidence.load(out)
         except TraindxError as unreadable:
             errors.append(str(unreadable))
     findings, broken = _judged(evidence)
+    guilty = any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings)
     return Diagnosis(
         case=watch.case,
-        outcome=Outcome.NOT_ENOUGH_SEEN,
+        outcome=Outcome.GUILTY if guilty else Outcome.NOT_ENOUGH_SEEN,
         findings=ranked(findings),
         healthy=tuple(evidence.of(Healthy)),
-        not_examined=(*evidence.of(NotExamined), NotExamined(subject="everything after the failure", reason=error)),
+        not_examined=tuple(evidence.of(NotExamined)),
         pictures=tuple(evidence.of(Picture)),
         curves=tuple(evidence.of(Curve)),
         errors=(*errors, *broken),
         provenance=Provenance(
-            traindx=__version__, python=platform.python_version(), platform=platform.platform(), command=command
+            traindx=__version__,
+            python=platform.python_version(),
+            platform=f"{sys.platform} {platform.machine()}",
+            command=command,
         ),
     )
 
@@ -140,9 +171,7 @@ def _judged(evidence: Evidence) -> tuple[list[Finding], list[str]]:
 
     findings: list[Finding] = []
     broken: list[str] = []
-    if len(evidence) == 0:
-        return [], []
-    for rule in catalogue().values():
+    for rule in catalogue().values() if len(evidence) else ():
         try:
             findings += rule.check(evidence)
         except Exception as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from traindx.cli import catalogues, failure
 from traindx.errors import CaseError, InputError, TraindxError, UsageError
+from traindx.frames import shown_path
 
 if TYPE_CHECKING:
     from traindx.case import Case
@@ -44,6 +45,11 @@ class Target:
         """A name for directories: the file's stem, or the recipe's name."""
         stem = Path(self.name).stem if self.kind == "file" else self.name
         return stem if self.attribute in ("", "case") else f"{stem}-{self.attribute}"
+
+    @property
+    def absolute(self) -> str:
+        """The target in a form that does not depend on the working directory."""
+        return f"{Path(self.name).resolve()}:{self.attribute}" if self.kind == "file" else f"recipe:{self.name}"
 
     @property
     def directory(self) -> Path:
@@ -116,7 +122,7 @@ def _from_file(target: Target, options: dict[str, Any]) -> Case:
             f"there is no {target.attribute!r} in it",
             expected="a Case, or a function that returns one",
             do=f"name one of its cases: {', '.join(cases)}" if cases else f"write `{target.attribute} = dx.Case(...)`",
-            where=failure.shown(str(path)),
+            where=shown_path(str(path)),
         )
     value = getattr(module, target.attribute)
     if callable(value) and not isinstance(value, Case):
@@ -129,7 +135,7 @@ def _from_file(target: Target, options: dict[str, Any]) -> Case:
         raise InputError(
             f"{target.attribute!r} is a {type(value).__name__}",
             expected="a traindx.Case, or a function that returns one",
-            where=failure.shown(str(path)),
+            where=shown_path(str(path)),
         )
     return value
 

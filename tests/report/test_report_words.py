@@ -1,0 +1,133 @@
+"""No sentence claims a cause that was not tested or a gain that was not measured."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable
+from traindx.evidence import Healthy, NotExamined
+from traindx.finding import Effect, Finding, Location, Severity, Standing, Verdict, Worth
+from traindx.report import words
+
+NAN = float("nan")
+
+
+def finding(standing: Standing = Standing.DEMONSTRATED, worth: Worth | None = None, code: str = "S501") -> Finding:
+    return Finding(
+        code=code,
+        name="sampler-does-not-invert",
+        message="It does not.",
+        severity=Severity.CRITICAL,
+        standing=standing,
+        location=Location(file="a.py", line=3),
+        worth=worth,
+    )
+
+
+def guilty(*findings: Finding) -> Diagnosis:
+    return Diagnosis(case="c", outcome=Outcome.GUILTY, findings=findings)
+
+
+def worth(verdict: Verdict, alone: float | None, rest: float | None, n: int = 3) -> Worth:
+    def made(mean: float | None) -> Effect | None:
+        return None if mean is None else Effect(mean=mean, low=mean - 1, high=mean + 1, n=n)
+
+    return Worth(metric="psnr", unit="dB", alone=made(alone), given_rest=made(rest), verdict=verdict)
+
+
+def test_proven_sentence_gives_effect_interval_company_and_pairs() -> None:
+    sentence = words.verdict_sentence(guilty(finding(Standing.PROVEN, worth(Verdict.PROVEN, 20.0, 13.9))))
+    assert sentence == (
+        "Sampler does not invert (S501) at a.py:3: treating it improves psnr by 13.9 dB [12.9, 14.9] "
+        "with every other treatment in place, measured over 3 paired seeds."
+    )
+
+
+def test_demonstrated_without_trial_claims_no_gain() -> None:
+    sentence = words.verdict_sentence(guilty(finding()))
+    assert "not measured" in sentence
+    assert "improves" not in sentence
+    assert "dB" not in sentence
+
+
+@pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.HARMFUL, Verdict.INNOCENT])
+def test_demonstrated_whose_trial_showed_no_gain_claims_none(verdict: Verdict) -> None:
+    sentence = words.verdict_sentence(guilty(finding(worth=worth(verdict, 3.0, 0.1))))
+    assert "improves" not in sentence
+    assert verdict.value in sentence
+
+
+def test_contributory_leads_with_the_company_in_which_it_counts() -> None:
+    sentence = words.verdict_sentence(guilty(finding(worth=worth(Verdict.CONTRIBUTORY, 8.0, 0.1))))
+    assert "improves psnr by 8.0 dB [7.0, 9.0] alone, on the untreated case" in sentence
+
+
+def test_suspicion_alone_is_no_guilt() -> None:
+    diagnosis = Diagnosis(
+        case="c",
+        outcome=Outcome.HEALTHY,
+        findings=(finding(Standing.SUSPECTED),),
+        healthy=(Healthy(subject="a"), Healthy(subject="b")),
+        not_examined=(NotExamined(subject="p", reason="r"),),
+    )
+    assert words.lead_finding(diagnosis) is None
+    assert words.verdict_sentence(diagnosis) == (
+        "No fault was shown: 2 checks in order, 1 suspicion not tested, 1 subject not examined."
+    )
+
+
+def test_nothing_seen_says_why() -> None:
+    diagnosis = Diagnosis(case="c", outcome=Outcome.NOT_ENOUGH_SEEN, errors=("case.py:3: it raised.\n  do: mend it",))
+    assert words.verdict_sentence(diagnosis) == "Not enough was seen for a verdict: case.py:3: it raised."
+
+
+def test_one_pair_has_no_interval() -> None:
+    assert words.effect_text(Effect(mean=2.0, low=NAN, high=NAN, n=1), "dB") == "+2.0 dB (one pair: no interval)"
+
+
+def test_bit_identity_is_worth_nothing() -> None:
+    same = Worth(metric="psnr", verdict=Verdict.INNOCENT, bit_identical=True)
+    assert words.worth_text(same).startswith("nothing: weights after training are bit-identical")
+    assert "bit-identical" in words.how_we_know(same)
+
+
+def test_unmeasured_worth() -> None:
+    assert words.worth_text(None) == "not measured"
+
+
+def test_harmful_shows_the_worse_company() -> None:
+    assert words.worth_text(worth(Verdict.HARMFUL, -5.0, -0.5)).startswith("-5.0 dB")
+
+
+def test_acquittal_is_told_once() -> None:
+    refuted = finding(Standing.REFUTED, Worth(metric="psnr", verdict=Verdict.INNOCENT, bit_identical=True), "L306")
+    results = (
+        TreatmentResult(treatment="unclamp", codes=("L306",), verdict=Verdict.INNOCENT),
+        TreatmentResult(treatment="learning-rate", verdict=Verdict.INNOCENT),
+    )
+    diagnosis = Diagnosis(
+        case="c", outcome=Outcome.HEALTHY, findings=(refuted,), trials=TrialTable(metric="psnr", results=results)
+    )
+    assert [item.code for item in words.acquitted_findings(diagnosis)] == ["L306"]
+    told = words.results_without_finding(diagnosis, Verdict.INNOCENT)
+    assert [result.treatment for result in told] == ["learning-rate"]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6))
+def test_numbers_are_near_what_they_stand_for_and_never_minus_zero(value: float) -> None:
+    text = words.number(value, signed=True)
+    assert not re.fullmatch(r"[-+]0(\.0*)?", text)
+    assert math.isclose(float(text), value, rel_tol=0.051, abs_tol=0.0006)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(NAN, "not a number"), (math.inf, "infinite"), (-math.inf, "-infinite"), (0.0, "0.000"), (123.4, "123")],
+)
+def test_odd_numbers(value: float, text: str) -> None:
+    assert words.number(value) == text
