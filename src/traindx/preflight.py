@@ -45,7 +45,7 @@ def check_it_runs(room: ExamRoom) -> None:
         if not bool(torch.isfinite(value)):
             inside = culprit()
             raise CaseError(
-                f"the loss term {name!r} of the first batch is {float(value)}"
+                f"the loss term {name!r} of the first batch is {float(value.detach())}"
                 + (f"; the first output that is not finite comes from {inside[0]}" if inside else ""),
                 expected="a finite loss before the first optimiser step",
                 do="look for a division by zero, a logarithm of zero or values in the batch that are not finite",

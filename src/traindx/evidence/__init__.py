@@ -5,11 +5,13 @@ One file a subject. Importing this package registers every record type, so a log
 
 from __future__ import annotations
 
+import traindx.evidence.dataset
 import traindx.evidence.dynamics
 import traindx.evidence.evaluation
 import traindx.evidence.loss
 import traindx.evidence.model
-import traindx.evidence.outputs  # noqa: F401
+import traindx.evidence.outputs
+import traindx.evidence.projection  # noqa: F401
 from traindx.evidence.base import Curve, Evidence, Healthy, NotExamined, Picture, Record
 
 __all__ = ["Curve", "Evidence", "Healthy", "NotExamined", "Picture", "Record"]

@@ -10,5 +10,6 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
     from traindx.exams.information_path import information_path
+    from traindx.exams.projection import projection
 
-    return (information_path,)
+    return (information_path, projection)
