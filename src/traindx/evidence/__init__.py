@@ -10,6 +10,7 @@ import traindx.evidence.dynamics
 import traindx.evidence.evaluation
 import traindx.evidence.loss
 import traindx.evidence.model
+import traindx.evidence.normalisation
 import traindx.evidence.outputs
 import traindx.evidence.projection  # noqa: F401
 from traindx.evidence.base import Curve, Evidence, Healthy, NotExamined, Picture, Record

@@ -11,5 +11,6 @@ def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
     from traindx.exams.information_path import information_path
     from traindx.exams.projection import projection
+    from traindx.exams.window import window
 
-    return (information_path, projection)
+    return (information_path, projection, window)
