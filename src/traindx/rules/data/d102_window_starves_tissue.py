@@ -25,21 +25,21 @@ def window_starves_tissue(evidence: Evidence, limits: Limits) -> Iterator[Found]
         tissue only a sliver of the normalised range.
 
     Why it stops learning:
-        What the window has clipped is not in the target any more. No model can predict it, and an input that still shows
-        it (a radiograph, another modality) contradicts the target. A tissue in a sliver of the range contributes little
+        What the window has clipped is not in the target any more. No model can predict it, and an input that still
+        shows it (a radiograph, another modality) contradicts the target. A tissue in a sliver of the range contributes little
         to the loss.
 
     Evidence it needs:
         ``Case.normaliser`` with ``tissues``, and real targets (raw ones where batches carry them).
 
     How it decides:
-        Demonstrated where more than ``constant`` of a tissue's real voxels are clipped to one value and the tissue makes
-        up at least ``present`` of the volume. Suspected where its raw range covers less than ``narrow`` of the encoded
+        Demonstrated where more than ``constant`` of a tissue's real voxels are clipped to one value and the tissue
+        makes up at least ``present`` of the volume. Suspected where its raw range covers less than ``narrow`` of the encoded
         range.
 
     Remedy:
-        Widen the window to all tissues the task needs; where contrast of one tissue matters more, weight the loss or add
-        a channel with a narrow window instead of narrowing the only one.
+        Widen the window to all tissues the task needs; where contrast of one tissue matters more, weight the loss or
+        add a channel with a narrow window instead of narrowing the only one.
 
     Trial it proposes:
         ``window``, where the case offers it, scored in raw units so that the yardstick does not move.
@@ -57,8 +57,8 @@ def window_starves_tissue(evidence: Evidence, limits: Limits) -> Iterator[Found]
         worst = max(lost, key=lambda item: item.volume_share * item.constant_share)
         names = ", ".join(f"{100 * item.constant_share:.0f} % of {item.tissue}" for item in lost)
         yield Found(
-            message=f"The window [{worst.clip_low:.0f}, {worst.clip_high:.0f}] {worst.unit} makes {names} one constant, "
-            "so the target no longer contains it.",
+            message=f"The window [{worst.clip_low:.0f}, {worst.clip_high:.0f}] {worst.unit} makes {names} "
+            "one constant, so the target no longer contains it.",
             standing=Standing.DEMONSTRATED,
             location=worst.where,
             numbers={
@@ -66,8 +66,8 @@ def window_starves_tissue(evidence: Evidence, limits: Limits) -> Iterator[Found]
                 "clip_low": worst.clip_low,
                 "clip_high": worst.clip_high,
             },
-            remedy=f"Use a window that holds every tissue the task needs, here {needed['low']:.0f} to {needed['high']:.0f} "
-            f"{worst.unit}.",
+            remedy="Use a window that holds every tissue the task needs, here "
+            f"{needed['low']:.0f} to {needed['high']:.0f} {worst.unit}.",
             proposals=(Proposal(treatment="window", parameters=needed),),
         )
     for item in records:
