@@ -26,16 +26,16 @@ def window_starves_tissue(evidence: Evidence, limits: Limits) -> Iterator[Found]
 
     Why it stops learning:
         What the window has clipped is not in the target any more. No model can predict it, and an input that still
-        shows it (a radiograph, another modality) contradicts the target. A tissue in a sliver of the range contributes little
-        to the loss.
+        shows it (a radiograph, another modality) contradicts the target. A tissue in a sliver of the range
+        contributes little to the loss.
 
     Evidence it needs:
         ``Case.normaliser`` with ``tissues``, and real targets (raw ones where batches carry them).
 
     How it decides:
         Demonstrated where more than ``constant`` of a tissue's real voxels are clipped to one value and the tissue
-        makes up at least ``present`` of the volume. Suspected where its raw range covers less than ``narrow`` of the encoded
-        range.
+        makes up at least ``present`` of the volume. Suspected where its raw range covers less than ``narrow`` of
+        the encoded range.
 
     Remedy:
         Widen the window to all tissues the task needs; where contrast of one tissue matters more, weight the loss or
