@@ -166,3 +166,10 @@ def test_terminal_takes_square_brackets_for_what_they_are() -> None:
     terminal.render(Diagnosis(case="[red]c", outcome=Outcome.GUILTY, findings=(finding,)), file=out)
     assert "loss[term] is [bold]x[/bold]" in out.getvalue()
     assert "[red]c: guilty" in out.getvalue()
+
+
+def test_markdown_text_cannot_become_html(sample: Diagnosis) -> None:
+    text = markdown.render(sample)
+    assert "the finest band &lt;but> & no more" in text
+    assert "<but>" not in text
+    assert "`torch.clamp(x0, -10, 10)`" in text

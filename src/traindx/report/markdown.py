@@ -42,7 +42,7 @@ def render(
         blocks += _trials(diagnosis.trials)
     blocks += _acquitted(diagnosis)
     for section in sections(diagnosis):
-        blocks += [f"## {_plain(section.title)}", *section.paragraphs]
+        blocks += [f"## {_plain(section.title)}", *[_prose(text) for text in section.paragraphs]]
         if section.table is not None:
             blocks.append(_table(section.table.head, section.table.rows))
         blocks += [pictures[name] for name in section.pictures if name in pictures]
@@ -60,7 +60,7 @@ def _finding(finding: Finding, pictures: dict[str, str], root: Path | None, *, e
     blocks = [
         f"### {finding.code} {words.spoken_name(finding)}",
         f"{finding.standing.value} · {finding.severity.value}{at}",
-        finding.message,
+        _prose(finding.message),
     ]
     lines = excerpt(finding.location, root=root) if excerpted else ()
     if lines:
@@ -69,15 +69,15 @@ def _finding(finding: Finding, pictures: dict[str, str], root: Path | None, *, e
         )
     blocks.append(f"Worth: {words.worth_text(finding.worth)}.")
     if finding.worth is not None and finding.worth.note:
-        blocks.append(finding.worth.note)
+        blocks.append(_prose(finding.worth.note))
     if finding.numbers:
         rows = [(name.replace("_", " "), words.measured(value)) for name, value in finding.numbers.items()]
         blocks.append(_table(("measured", ""), rows))
     blocks += [pictures[name] for name in finding.pictures if name in pictures]
     remedy = remedies.parse(finding.remedy)
     if remedy.paragraphs:
-        blocks.append(f"Remedy: {remedy.paragraphs[0]}")
-        blocks += remedy.paragraphs[1:]
+        blocks.append(f"Remedy: {_prose(remedy.paragraphs[0])}")
+        blocks += [_prose(paragraph) for paragraph in remedy.paragraphs[1:]]
     for code in remedy.code:
         blocks += [f"{code.kind}:", _fence(code.text, "python" if code.kind in ("before", "after") else code.kind)]
     return blocks
@@ -110,7 +110,7 @@ def _trials(table: TrialTable) -> list[str]:
         blocks.append(_table(("arm", f"{rows.metric}, mean ± sd"), arms))
     notes = [f"{row.result.treatment}: {row.result.note}" for row in rows.treatments if row.result.note]
     if notes or table.notes:
-        blocks.append("\n".join(f"- {note}" for note in (*notes, *table.notes)))
+        blocks.append("\n".join(f"- {_prose(note)}" for note in (*notes, *table.notes)))
     return blocks
 
 
@@ -118,7 +118,9 @@ def _acquitted(diagnosis: Diagnosis) -> list[str]:
     lines = []
     for finding in words.acquitted_findings(diagnosis):
         why = words.how_we_know(finding.worth, finding.worth.unit) if finding.worth else "A trial refuted it."
-        lines.append(f"- **{finding.code} {words.spoken_name(finding)}**{_plain(words.place(finding))}: {why}")
+        at = f" at `{finding.location}`" if finding.location is not None else ""
+        told = _prose(f"{why} The suspicion was: {finding.message}")
+        lines.append(f"- **{finding.code} {words.spoken_name(finding)}**{at}: {told}")
     unit = diagnosis.trials.unit if diagnosis.trials is not None else ""
     innocent = words.results_without_finding(diagnosis, Verdict.INNOCENT)
     lines += [f"- **{result.treatment}**: {words.how_we_know(result, unit)}" for result in innocent]
@@ -160,8 +162,15 @@ def _written(diagnosis: Diagnosis, arrays: Arrays, directory: Path) -> dict[str,
 
 
 def _plain(text: str) -> str:
-    """Text whose brackets and line ends cannot be taken for Markdown."""
-    return " ".join(text.split()).replace("[", "\\[").replace("]", "\\]")
+    """Text for a heading, a caption or bold type: one line, and its brackets are no link."""
+    return _prose(" ".join(text.split())).replace("[", "\\[").replace("]", "\\]")
+
+
+def _prose(text: str) -> str:
+    """Text in which ``<`` outside of `code` cannot start an HTML tag."""
+    pieces = text.split("`")
+    outside = range(0, len(pieces), 2)
+    return "`".join(piece.replace("<", "&lt;") if index in outside else piece for index, piece in enumerate(pieces))
 
 
 def _fence(text: str, language: str = "") -> str:
@@ -175,4 +184,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return _prose(" ".join(text.split())).replace("|", "\\|")
