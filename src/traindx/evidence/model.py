@@ -116,7 +116,8 @@ class InputEffect(Record):
 
     Attributes:
         source: ``x_t``, ``time``, a key of the batch, ``all inputs``, or ``a <-> b`` for a swap of two.
-        change: What was done: ``other sample``, ``zero``, ``flip``, ``quadrants``, ``swap``, ``other time``.
+        change: What was done: ``other sample``, ``zero``, ``flip``, ``spot`` (a bright spot on an even image), ``spot
+            moved`` (the same spot elsewhere), ``swap``, ``other time``.
         effect: Root mean square change of the output over the output's own spread.
         reference: The same for replacing the main input (x_t, or everything) by another sample's.
         noise: The same for repeating the call unchanged.

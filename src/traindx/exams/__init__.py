@@ -9,8 +9,15 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
+    from traindx.exams.conditions import input_effects, trained_input_effects
     from traindx.exams.information_path import information_path
     from traindx.exams.projection import projection
     from traindx.exams.window import window
 
-    return (information_path, projection, window)
+    return (
+        information_path,
+        projection,
+        window,
+        input_effects,
+        trained_input_effects,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -128,6 +129,27 @@ def tensors_in(value: Any) -> list[Tensor]:
     return []
 
 
+def part_of(batch: Any, key: str) -> Any:
+    """A part of a batch by its key; numbers name parts of tuples and lists. None where there is no such part."""
+    if isinstance(batch, Mapping):
+        return batch.get(key)
+    if isinstance(batch, list | tuple) and str(key).isdigit() and int(key) < len(batch):
+        return batch[int(key)]
+    return getattr(batch, str(key), None)
+
+
+def with_part(batch: Any, key: str, value: Any) -> Any:
+    """A shallow copy of a batch with one part replaced."""
+    if isinstance(batch, Mapping):
+        return {**batch, key: value}
+    if isinstance(batch, list | tuple):
+        parts = [value if str(i) == str(key) else item for i, item in enumerate(batch)]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    changed = copy.copy(batch)
+    setattr(changed, str(key), value)
+    return changed
+
+
 def flat(tensors: list[Tensor]) -> Tensor:
     """All values of some tensors in one vector of 32-bit floats."""
     import torch
@@ -173,12 +195,18 @@ class NetworkProbe:
     call: Callable[[nn.Module, Any, Tensor | None, Tensor | None], list[Tensor]]
 
     def outputs(
-        self, model: nn.Module, *, batch: Any = None, x_t: Tensor | None = None, t: Tensor | None = None
+        self,
+        model: nn.Module,
+        *,
+        batch: Any = None,
+        x_t: Tensor | None = None,
+        t: Tensor | None = None,
+        seed: int = 0,
     ) -> list[Tensor]:
-        """Outputs of the network (without gradient, always with the same seed), parts replaced where given."""
+        """Outputs of the network (without gradient, with the same seed each time), parts replaced where given."""
         import torch
 
-        with undisturbed(0), torch.no_grad():
+        with undisturbed(seed), torch.no_grad():
             return self.call(
                 model,
                 self.batch if batch is None else batch,
