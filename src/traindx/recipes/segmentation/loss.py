@@ -1,0 +1,182 @@
+"""The training loss: overlap plus a voxel-wise term, and optional terms for surfaces, tubes and spread.
+
+Voxels marked *ignore* take part in no term. Where a class was not looked for in a case, its probability is added to the
+background's before anything is compared (the marginal loss of Shi et al., Med Image Anal 70:101979, 2021, eq. 2): what
+is called background there may be that class, and is held against nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from traindx.errors import UsageError
+from traindx.recipes.segmentation.labels import IGNORE
+
+TERMS: Mapping[str, str] = MappingProxyType(
+    {
+        "dice": "1 - soft Dice, mean over the classes that were looked for",
+        "ce": "cross-entropy",
+        "focal": "focal cross-entropy, gamma 2 (Lin et al., ICCV 2017, eq. 4)",
+        "boundary": "mean of p times the signed distance to the surface (Kervadec et al., MIDL 2019, eq. 5)",
+        "cldice": "1 - soft centre-line Dice (Shit et al., CVPR 2021)",
+        "spread": "shortfall of the standard deviation of p(foreground) against that of the labels",
+        "entropy": "mean entropy of the class probabilities",
+    }
+)
+
+DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType({"dice": 1.0, "ce": 1.0})
+
+_TINY = 1e-5
+"""Smoothing of Dice, in voxels: small, so that an empty class that is predicted costs nearly 1."""
+
+
+class SegmentationLoss(nn.Module):
+    """Weighted terms of :data:`TERMS`.
+
+    Args:
+        weights: Weight of each term; terms of weight 0 or not named are not computed.
+        gamma: Focusing exponent of the focal term.
+        boundary_cap: Distances in voxels are clipped to ``±boundary_cap``.
+
+    Raises:
+        UsageError: A weight is given to a term that does not exist: a misspelt weight never vanishes silently.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, float] | None = None, *, gamma: float = 2.0, boundary_cap: float = 10.0
+    ) -> None:
+        super().__init__()
+        self.weights = dict(DEFAULT_WEIGHTS if weights is None else weights)
+        unknown = sorted(set(self.weights) - set(TERMS))
+        if unknown:
+            raise UsageError(f"no loss term is called {', '.join(unknown)}", expected=f"one of {', '.join(TERMS)}")
+        self.weights = {name: float(weight) for name, weight in self.weights.items() if weight}
+        if not self.weights:
+            raise UsageError("every loss weight is 0", expected="at least one term")
+        self.gamma = gamma
+        self.boundary_cap = boundary_cap
+
+    def forward(self, logits: Tensor, label: Tensor, labelled: Tensor) -> dict[str, Tensor]:
+        """The weighted terms; their sum is what is minimised.
+
+        Args:
+            logits: Shape ``(B, C, D, H, W)``, or ``(B, heads, C, D, H, W)`` with deep supervision, finest first. Heads
+                weigh 1, 1/2, 1/4, ... normalised to one, as in nnU-Net.
+            label: Class indices, -1 for *ignore*, shape ``(B, 1, D, H, W)``.
+            labelled: True where a class was looked for, shape ``(B, C - 1)``.
+        """
+        if logits.ndim == 5:
+            return self._terms(logits.float(), label, labelled)
+        shares = [2.0**-head for head in range(logits.shape[1])]
+        total: dict[str, Tensor] = {}
+        for head, share in enumerate(shares):
+            for name, value in self._terms(logits[:, head].float(), label, labelled).items():
+                weighted = value * (share / sum(shares))
+                total[name] = total[name] + weighted if name in total else weighted
+        return total
+
+    def _terms(self, logits: Tensor, label: Tensor, labelled: Tensor) -> dict[str, Tensor]:
+        if label.shape != (logits.shape[0], 1, *logits.shape[2:]):
+            raise UsageError(
+                f"the label has shape {tuple(label.shape)}",
+                expected=f"{(logits.shape[0], 1, *logits.shape[2:])} for logits of shape {tuple(logits.shape)}",
+            )
+        seen = label != IGNORE
+        classes = logits.shape[1]
+        truth = nn.functional.one_hot(label[:, 0].clamp(min=0).long(), classes).movedim(-1, 1).to(logits.dtype)
+        log_p = marginal(torch.log_softmax(logits, dim=1), labelled)
+        truth = truth * seen
+        p = log_p.exp() * seen
+        terms: dict[str, Tensor] = {}
+        for name, weight in self.weights.items():
+            value: Tensor = getattr(self, f"_{name}")(p, log_p, truth, seen, labelled)
+            terms[name] = weight * value
+        return terms
+
+    def _dice(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+        from monai.losses import DiceLoss
+
+        per_class = DiceLoss(include_background=False, reduction="none", smooth_nr=_TINY, smooth_dr=_TINY)(p, truth)
+        return _mean_over(per_class.flatten(1), labelled)
+
+    def _ce(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+        return -(truth * log_p.clamp(min=-100)).sum() / seen.sum().clamp(min=1)
+
+    def _focal(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+        log_true = (truth * log_p.clamp(min=-100)).sum(dim=1)
+        return -((1 - log_true.exp()) ** self.gamma * log_true * seen[:, 0]).sum() / seen.sum().clamp(min=1)
+
+    def _boundary(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+        distance = signed_distance(truth[:, 1:], self.boundary_cap) * seen
+        per_class = (p[:, 1:] * distance).flatten(2).sum(-1) / seen.flatten(1).sum(-1, keepdim=True).clamp(min=1)
+        return _mean_over(per_class, labelled)
+
+    def _cldice(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+        from monai.losses import SoftclDiceLoss
+
+        per_class = SoftclDiceLoss(include_background=False, reduction="none")(p, truth)
+        return _mean_over(per_class.flatten(1), labelled)
+
+    def _spread(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+        return torch.relu(_masked_sd(truth[:, 1:].sum(1), seen[:, 0]) - _masked_sd(p[:, 1:].sum(1), seen[:, 0])).mean()
+
+    def _entropy(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+        return -(p * log_p.clamp(min=-100)).sum() / seen.sum().clamp(min=1)
+
+
+def marginal(log_p: Tensor, labelled: Tensor) -> Tensor:
+    """Move the probability of classes that were not looked for to the background.
+
+    Args:
+        log_p: Log-probabilities ``(B, C, ...)``, background first.
+        labelled: Shape ``(B, C - 1)``.
+
+    Returns:
+        Log-probabilities of the same shape; classes that were not looked for get ``-inf`` replaced by -100.
+    """
+    if bool(labelled.all()):
+        return log_p
+    known = labelled.view(*labelled.shape, *([1] * (log_p.ndim - 2)))
+    hidden = log_p[:, 1:].masked_fill(known, -torch.inf)
+    background = torch.logsumexp(torch.cat([log_p[:, :1], hidden], dim=1), dim=1, keepdim=True)
+    return torch.cat([background, log_p[:, 1:].masked_fill(~known, -100.0)], dim=1)
+
+
+def signed_distance(truth: Tensor, cap: float) -> Tensor:
+    """Distance in voxels to the surface of each channel, negative inside, clipped; 0 for a channel without surface.
+
+    Args:
+        truth: One-hot, shape ``(B, C, D, H, W)``.
+        cap: Distances are clipped to ``±cap`` and divided by it.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    masks = truth.detach().cpu().numpy() > 0.5
+    out = np.zeros(masks.shape, dtype=np.float32)
+    for index in np.ndindex(*masks.shape[:2]):
+        mask = masks[index]
+        if mask.any() and not mask.all():
+            # half a voxel off on each side, so that the zero lies on the face between two voxels
+            outside = distance_transform_edt(~mask) - 0.5 * ~mask
+            inside = distance_transform_edt(mask) - 0.5 * mask
+            out[index] = np.clip(outside - inside, -cap, cap) / cap
+    return torch.from_numpy(out).to(truth)
+
+
+def _mean_over(per_class: Tensor, labelled: Tensor) -> Tensor:
+    """Mean of ``(B, C - 1)`` over the classes that were looked for."""
+    weight = labelled.to(per_class.dtype)
+    return (per_class * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _masked_sd(values: Tensor, seen: Tensor) -> Tensor:
+    """Standard deviation over the labelled voxels of each sample; shape ``(B,)``."""
+    count = seen.flatten(1).sum(-1).clamp(min=1)
+    mean = (values * seen).flatten(1).sum(-1) / count
+    square = ((values - mean.view(-1, 1, 1, 1)) ** 2 * seen).flatten(1).sum(-1) / count
+    return (square + 1e-12).sqrt()

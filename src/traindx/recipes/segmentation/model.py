@@ -1,0 +1,56 @@
+"""The network: MONAI's DynUNet (the nnU-Net topology), plain or residual, with instance normalisation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from traindx.recipes.segmentation.planning import Plan
+
+Architecture = Literal["dynunet", "residual"]
+
+
+def build_network(
+    plan: Plan, *, architecture: Architecture = "dynunet", deep_supervision: int = 0, dropout: float = 0.0
+) -> nn.Module:
+    """A fresh network for a plan.
+
+    Args:
+        plan: Gives channels, classes, kernels, strides and filters.
+        architecture: Plain double convolutions, or residual blocks.
+        deep_supervision: Number of coarser outputs that are trained as well (0 for none).
+        dropout: Dropout of feature maps.
+
+    Returns:
+        Maps ``(B, channels, D, H, W)`` to logits ``(B, classes, D, H, W)``. In training mode with deep supervision,
+        to ``(B, 1 + deep_supervision, classes, D, H, W)``, the finest first.
+    """
+    from monai.networks.nets import DynUNet
+
+    kernels = [list(kernel) for kernel in plan.kernels]
+    strides = [list(stride) for stride in plan.strides]
+    heads = min(deep_supervision, len(strides) - 2)
+    network: nn.Module = DynUNet(
+        spatial_dims=3,
+        in_channels=plan.channels,
+        out_channels=plan.labels.channels,
+        kernel_size=kernels,
+        strides=strides,
+        upsample_kernel_size=strides[1:],
+        filters=list(plan.filters),
+        norm_name=("INSTANCE", {"affine": True}),
+        act_name=("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
+        dropout=dropout or None,
+        deep_supervision=heads > 0,
+        deep_supr_num=max(heads, 1),
+        res_block=architecture == "residual",
+    )
+    # instance normalisation and convolutions of oneDNN are faster in this layout
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
+
+
+def finest(output: Tensor) -> Tensor:
+    """The full-resolution logits of an output with or without deep supervision."""
+    return output[:, 0] if output.ndim == 6 else output

@@ -1,0 +1,213 @@
+"""``traindx predict segmentation``: segment every volume of a folder; report what cannot be read, and go on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from traindx.errors import InputError, TraindxError
+from traindx.recipes.segmentation.volumes import (
+    TIFF_SUFFIXES,
+    list_volumes,
+    read_volume,
+    stem_of,
+    suffix_of,
+    write_mask,
+)
+
+if TYPE_CHECKING:
+    from traindx.recipes.segmentation.inference import Predictor
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one volume.
+
+    Attributes:
+        name: File name of the volume.
+        mask: Where its mask is, or None where it could not be made.
+        problem: Why not.
+        seconds: Time to predict it.
+        volumes_ml: Predicted volume of each class.
+        foreground_ratio: Share of voxels of any class.
+        output_spread: Standard deviation of p(foreground) over the volume.
+    """
+
+    name: str
+    mask: Path | None
+    problem: str = ""
+    seconds: float = 0.0
+    volumes_ml: dict[str, float] | None = None
+    foreground_ratio: float = float("nan")
+    output_spread: float = float("nan")
+
+
+def predict_folder(
+    predictor: Predictor,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    probabilities: bool = False,
+    dtype: str | None = None,
+    overlap: float = 0.5,
+    progress: bool = False,
+) -> Iterator[Written]:
+    """Segment volumes one after another.
+
+    Args:
+        predictor: Networks and settings.
+        inputs: Volumes, or folders of volumes.
+        out: Folder for the masks. A mask has the name, the kind and the affine of its volume.
+        probabilities: Also write ``NAME_probabilities.npz`` (float16, classes first).
+        dtype: Data type of the masks; default: that of the training labels. ``"image"`` takes that of each volume.
+        overlap: Overlap of windows.
+        progress: Show a bar over the windows of each volume.
+
+    Yields:
+        What became of each volume, in order.
+    """
+    for path in _volumes(inputs):
+        try:
+            yield _predict_one(predictor, path, out, probabilities, dtype, overlap, progress)
+        except TraindxError as error:
+            yield Written(path.name, None, str(error))
+        except (MemoryError, OSError) as error:
+            yield Written(path.name, None, f"{type(error).__name__}: {error}")
+
+
+def _volumes(inputs: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in inputs:
+        inside = list_volumes(path) if path.is_dir() else []
+        found += inside or [path]
+    return found
+
+
+def _predict_one(
+    predictor: Predictor,
+    path: Path,
+    out: Path,
+    probabilities: bool,
+    dtype: str | None,
+    overlap: float,
+    progress: bool,
+) -> Written:
+    from traindx.recipes.segmentation.sources import RawCase
+
+    volume = read_volume(path)
+    prediction = predictor(RawCase(volume.array, None, volume.affine), progress=progress, overlap=overlap)
+    wanted = np.dtype(volume.dtype if dtype == "image" else dtype or predictor.plan.label_dtype)
+    mask = predictor.plan.labels.decode(prediction.classes, wanted)
+    stack = path.is_dir() or suffix_of(path) in TIFF_SUFFIXES
+    target = out / (f"{stem_of(path)}.tif" if stack else path.name)
+    write_mask(target, mask, volume)
+    if probabilities:
+        np.savez_compressed(
+            out / f"{stem_of(path)}_probabilities.npz",
+            probabilities=prediction.probabilities.astype(np.float16),
+            classes=np.array(["background", *predictor.plan.labels.names]),
+        )
+    voxel_ml = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
+    return Written(
+        path.name,
+        target,
+        seconds=prediction.seconds,
+        volumes_ml={
+            name: int((prediction.classes == index).sum()) * voxel_ml
+            for index, name in enumerate(predictor.plan.labels.names, start=1)
+        },
+        foreground_ratio=float((prediction.classes > 0).mean()),
+        output_spread=float(prediction.probabilities[0].std()),
+    )
+
+
+def warn_of_collapse(results: Sequence[Written]) -> str:
+    """A sentence if all masks have the same foreground ratio or the outputs hardly vary, else an empty string.
+
+    Different patients with equal ratios to four digits do not happen: something after the network is broken, or the
+    network outputs a constant.
+    """
+    done = [one for one in results if one.mask is not None]
+    ratios = {round(one.foreground_ratio, 4) for one in done}
+    if len(done) >= 3 and len(ratios) == 1:
+        return f"all {len(done)} masks have the same foreground ratio {ratios.pop():.2%}: do not use them"
+    if len(done) >= 3 and max(one.output_spread for one in done) < 0.02:
+        return "p(foreground) hardly varies within any volume: the network outputs a constant; do not use these masks"
+    return ""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    made = argparse.ArgumentParser(
+        prog="traindx predict segmentation",
+        description="Segment volumes (NIfTI, TIFF stacks). Exit code 0: all done; 2: some could not be read.",
+        epilog="Example: traindx predict segmentation images/ --checkpoint runs/fold0/model.ckpt --out masks/",
+    )
+    made.add_argument("inputs", nargs="+", type=Path, help="volumes, or folders of volumes")
+    made.add_argument(
+        "--checkpoint", nargs="+", type=Path, required=True, help="one checkpoint, or one of each fold for an ensemble"
+    )
+    made.add_argument("--out", type=Path, required=True, help="folder for the masks")
+    made.add_argument("--probabilities", action="store_true", help="also write class probabilities")
+    made.add_argument(
+        "--dtype", help="data type of the masks (default: of the training labels); 'image': of each volume"
+    )
+    made.add_argument("--overlap", type=float, default=0.5, help="overlap of windows (default: 0.5)")
+    made.add_argument("--no-flips", action="store_true", help="do not average over mirrored views")
+    made.add_argument("--device", default="cpu", help="where the network runs (default: cpu)")
+    made.add_argument("--progress", action="store_true", help="a bar over the windows of each volume")
+    made.add_argument("--json", action="store_true", help="print the results as JSON and nothing else")
+    return made
+
+
+def predict(argv: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        InputError: No checkpoint or no volume can be used at all.
+    """
+    options = parser().parse_args(list(argv))
+    from traindx.recipes.segmentation.inference import Predictor
+
+    predictor = Predictor.load(options.checkpoint, options.device)
+    if options.no_flips:
+        predictor.settings = predictor.settings.model_copy(update={"flips": ()})
+    if not _volumes(options.inputs):
+        raise InputError("there is no volume to segment")
+    results: list[Written] = []
+    for one in predict_folder(
+        predictor,
+        options.inputs,
+        options.out,
+        probabilities=options.probabilities,
+        dtype=options.dtype,
+        overlap=options.overlap,
+        progress=options.progress,
+    ):
+        results.append(one)
+        if not options.json:
+            print(_line(one), flush=True)
+    failed = [one for one in results if one.mask is None]
+    warning = warn_of_collapse(results)
+    if options.json:
+        print(json.dumps([_as_json(one) for one in results]))
+    else:
+        print(f"{len(results) - len(failed)} of {len(results)} volumes segmented" + (f"; {warning}" if warning else ""))
+    return 2 if failed else 0
+
+
+def _line(one: Written) -> str:
+    if one.mask is None:
+        return f"NOT READ {one.name}: {one.problem}"
+    parts = ", ".join(f"{name} {ml:.2f} ml" for name, ml in (one.volumes_ml or {}).items())
+    return f"{one.name} -> {one.mask} ({parts}; {one.seconds:.2f} s)"
+
+
+def _as_json(one: Written) -> dict[str, Any]:
+    return {**one.__dict__, "mask": str(one.mask) if one.mask else None}

@@ -1,0 +1,196 @@
+"""``traindx train segmentation``: LightningCLI with presets, resume, a budget in minutes, tuned inference."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from traindx.errors import InputError, UsageError
+
+PRESETS = Path(__file__).parent / "presets"
+MODEL_FILE = "model.ckpt"
+"""The checkpoint that `predict` and `evaluate` take: last averaged weights, threshold and clean-up from validation."""
+
+_BUDGET_SHARE = 0.93
+"""Share of the minutes that is planned for steps; the rest is validation, checkpoints and reading."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command; everything else goes to LightningCLI."""
+    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    made = argparse.ArgumentParser(
+        prog="traindx train segmentation",
+        description="Train a 3D segmentation network. Options that are not listed here go to LightningCLI, "
+        "for example --model.lr 0.003, --data.fold 1 or --trainer.max_steps 2000; --print_config prints all of them.",
+        epilog="Example: traindx train segmentation --data.root data/hippocampus --preset hippocampus "
+        "--minutes 20 --out runs/fold0",
+    )
+    made.add_argument("--preset", choices=names, default="default", help="settings to start from")
+    made.add_argument("--out", type=Path, default=Path("runs/segmentation"), help="folder of the run")
+    made.add_argument("--minutes", type=float, help="set the number of steps by timing a few of them")
+    made.add_argument("--resume", action="store_true", help="go on from the last checkpoint of --out")
+    made.add_argument("--threads", type=int, help="processor threads (default: all)")
+    return made
+
+
+def train(argv: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UsageError: The options contradict each other.
+        InputError: The data or the checkpoint cannot be used.
+    """
+    options, rest = parser().parse_known_args(list(argv))
+    last = options.out / "last.ckpt"
+    if options.resume and not last.exists():
+        raise InputError(f"{last} does not exist", expected="a run to resume", do="start it without --resume")
+    if not options.resume and last.exists():
+        raise UsageError(
+            f"{options.out} holds a run already", expected="an empty folder", do="pass --resume, or another --out"
+        )
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    run(
+        ["--config", str(PRESETS / f"{options.preset}.yaml"), *rest],
+        options.out,
+        minutes=options.minutes,
+        resume=options.resume,
+    )
+    return 0
+
+
+def run(arguments: Sequence[str], out: Path, *, minutes: float | None = None, resume: bool = False) -> Path:
+    """Train with LightningCLI arguments.
+
+    Args:
+        arguments: Arguments of ``fit``.
+        out: Folder of the run: ``last.ckpt``, ``model.ckpt``, ``log/``, ``plan.json``, ``fingerprint.json``.
+        minutes: Budget; replaces ``--trainer.max_steps``.
+        resume: Go on from ``last.ckpt``.
+
+    Returns:
+        Path of ``model.ckpt``.
+    """
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+    from traindx.recipes.segmentation.averaging import AveragedWeights
+    from traindx.recipes.segmentation.data import SegmentationData
+    from traindx.recipes.segmentation.module import SegmentationModule
+    from traindx.recipes.segmentation.red_flags import RedFlags
+
+    class CLI(LightningCLI):  # type: ignore[misc]
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.add_lightning_class_args(AveragedWeights, "averaging")
+            parser.link_arguments("data.plan", "model.plan", apply_on="instantiate")
+            parser.link_arguments("data.flips", "model.flips")
+
+    out.mkdir(parents=True, exist_ok=True)
+    best = ModelCheckpoint(dirpath=out, filename="best", monitor="val_dice", mode="max", enable_version_counter=False)
+    last = ModelCheckpoint(
+        dirpath=out, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in ("LightningCLI's args parameter", "Checkpoint directory .* exists and is not empty"):
+        warnings.filterwarnings("ignore", message=message)
+    cli = CLI(
+        SegmentationModule,
+        SegmentationData,
+        run=False,
+        args=list(arguments),
+        save_config_callback=None,
+        trainer_defaults={
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.CSVLogger",
+                "init_args": {"save_dir": str(out), "name": "log"},
+            },
+            "callbacks": [best, last, RedFlags(out / "red_flags.txt")],
+            "enable_model_summary": False,
+        },
+    )
+    data, module, trainer = cli.datamodule, cli.model, cli.trainer
+    if trainer.check_val_every_n_epoch != 1:
+        # Lightning 2.6 repeats one batch when it resumes after an epoch without validation
+        raise UsageError(
+            f"check_val_every_n_epoch is {trainer.check_val_every_n_epoch}",
+            expected="1, without which a resumed run differs from an unbroken one",
+            do="make epochs longer with --data.samples_per_epoch",
+        )
+    module.split = data.split
+    (out / "plan.json").write_text(data.plan.model_dump_json(indent=1), encoding="utf-8")
+    data.fingerprint.save(out / "fingerprint.json")
+    for name, reason in data.fingerprint.unreadable:
+        print(f"left out {name}: {reason}", flush=True)
+    if resume:
+        steps = torch.load(out / "last.ckpt", map_location="cpu", weights_only=True)["total_steps"]
+        set_steps(trainer, steps)
+    elif minutes is not None:
+        set_steps(trainer, steps_in(module, data, minutes * 60 * _BUDGET_SHARE))
+    started = time.perf_counter()
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=str(out / "last.ckpt") if resume else None)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        saved = (out / "last.ckpt").exists()
+        print(f"interrupted; go on with --resume --out {out}" if saved else "interrupted in the first epoch")
+        raise KeyboardInterrupt from None
+    print(f"{trainer.global_step} steps in {time.perf_counter() - started:.0f} s", flush=True)
+    return finish(module, data, trainer, out)
+
+
+def set_steps(trainer: Any, steps: int) -> None:
+    """Set the length of the run, and with it that of the cosine."""
+    trainer.fit_loop.epoch_loop.max_steps = steps
+    trainer.fit_loop.max_epochs = -1
+
+
+def steps_in(module: Any, data: Any, seconds: float, probe: int = 8) -> int:
+    """How many steps fit into some seconds, by timing a few on a copy of the module.
+
+    Args:
+        module: The module; it is left as it is.
+        data: The data module.
+        seconds: Time for steps.
+        probe: Steps that are timed, after two that are not.
+    """
+    trial = copy.deepcopy(module)
+    optimizer = torch.optim.AdamW(trial.parameters(), lr=1e-4)
+    data.setup("fit")
+    batches = iter(data.train_dataloader())
+    for number in range(probe + 2):
+        if number == 2:  # the first steps allocate memory and choose kernels
+            started = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            batches = iter(data.train_dataloader())
+            batch = next(batches)
+        torch.autograd.backward(torch.stack(list(trial.loss_terms(batch).values())).sum())
+        optimizer.step()
+        optimizer.zero_grad()
+    step = (time.perf_counter() - started) / probe
+    steps = max(1, int(seconds / step))
+    print(f"{step:.3f} s a step: {steps} steps", flush=True)
+    return steps
+
+
+def finish(module: Any, data: Any, trainer: Any, out: Path) -> Path:
+    """Choose threshold and clean-up on validation cases and write :data:`MODEL_FILE`.
+
+    The last averaged weights are kept, not the best of many evaluations: on a handful of validation cases that choice
+    is mostly a choice of noise.
+    """
+    from traindx.recipes.segmentation.inference import tune
+
+    data.setup("validate")
+    module.settings, scores = tune(module, list(data.shelf("val")))
+    print("validation Dice by clean-up: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
+    trainer.save_checkpoint(out / MODEL_FILE, weights_only=True)
+    print(f"wrote {out / MODEL_FILE}", flush=True)
+    return out / MODEL_FILE
