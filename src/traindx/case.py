@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     OptimizerBuilder = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 PredictionType = Literal["epsilon", "v", "sample"]
+
+# runtime patches in force, so that a case that is opened inside itself is patched once
+_ENTERED: ContextVar[tuple[Callable[[], Any], ...]] = ContextVar("_ENTERED", default=())
 
 
 @dataclass(frozen=True)
@@ -210,9 +214,13 @@ class Case:
 
     @contextmanager
     def open(self) -> Iterator[Case]:
-        """Enter the runtime patches of this case."""
+        """Enter the runtime patches of this case; one that is in force already is not entered again."""
+        entered = _ENTERED.get()
+        fresh = [make for make in self.contexts if make not in entered]
         with ExitStack() as stack:
-            for make in self.contexts:
+            token = _ENTERED.set((*entered, *fresh))
+            stack.callback(_ENTERED.reset, token)
+            for make in fresh:
                 stack.enter_context(make())
             yield self
 

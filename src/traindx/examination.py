@@ -164,7 +164,15 @@ def _train_and_try(
         session.evidence.add(NotExamined(subject="trials", reason=reason))
         return
     deadline = time.monotonic() + limit
-    control = trials.train_control(case, seeds[0], deadline=deadline, directory=directory, progress=listen)
+    control = trials.train_control(
+        case,
+        seeds[0],
+        deadline=deadline,
+        directory=directory,
+        progress=listen,
+        reference=reference,
+        workers=workers,
+    )
     room.trained = control.model
     session.evidence.add(
         Curve(

@@ -1,1 +1,142 @@
-"""Judging a claimed fix: two cases, paired runs, and one of five words for what the fix did."""
+"""Judging a claimed fix: two cases, paired runs, and one word for what the fix did."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from traindx.durations import seconds as parse_seconds
+from traindx.durations import spoken as spoken_duration
+from traindx.errors import TraindxError
+from traindx.progress import Listener, Progress, silent
+from traindx.trials.baselines import trivial_baselines
+from traindx.trials.claims import Change, Comparison, FixVerdict, Pair, Run, changes, judge_claim, told
+from traindx.trials.clock import Deadline, OutOfTime
+from traindx.trials.jobs import spoken
+from traindx.trials.scoring import score
+from traindx.trials.statistics import paired_effect
+from traindx.trials.training import train
+from traindx.trials.yardstick import Yardstick, moved, score_fixed
+
+if TYPE_CHECKING:
+    from traindx.case import Case
+
+__all__ = ["Change", "Comparison", "FixVerdict", "compare"]
+
+
+def compare(
+    before: Case,
+    after: Case,
+    *,
+    budget: str | float = "3m",
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int | None = None,
+    progress: Listener | None = None,
+) -> Comparison:
+    """Judge a claimed fix by paired runs: same seeds, same draws, same data order, one yardstick.
+
+    Args:
+        before: The case without the fix.
+        after: The case with it.
+        budget: Time, for example ``"3m"``; further seeds are run only where they fit.
+        seeds: Seeds of the pairs.
+        steps: Optimiser steps of both; each case's own by default.
+        progress: Called while working.
+
+    Raises:
+        CaseError: A case has no metrics or no target.
+        UsageError: The budget cannot be read.
+    """
+    listen = progress or silent
+    limit = parse_seconds(budget)
+    begun, deadline = time.monotonic(), Deadline.after(limit)
+    yardstick, own = Yardstick.of(before, [after]), Yardstick.of(after)
+    name, metric = before.metric()
+    own_name = name if name in own.metrics else next(iter(own.metrics))
+    notes = [] if own_name == name else [f"the case before is judged by {name}; the case after reports {own_name}"]
+    meaning, common = _yardsticks(before, after, yardstick, own, (name, own_name), notes)
+    if meaning:
+        shifts = told(meaning, metric.unit)
+        notes.append(f"the metric changed its meaning: predictors that no model made move by {shifts}")
+    baselines = trivial_baselines(before, yardstick, name)
+    pairs: list[Pair] = []
+    complete = True
+    for number, seed in enumerate(seeds):
+        if pairs and (time.monotonic() - begun) / len(pairs) > deadline.left:
+            complete = False
+            notes.append(f"{len(pairs)} of {len(seeds)} seeds fit into the budget of {spoken_duration(limit)}")
+            break
+        listen(Progress("compare", f"seed {seed}", number, len(seeds), deadline.left))
+        try:
+            first = _run(before, seed, steps, yardstick, None, deadline)
+            pairs.append(Pair(seed, first, _run(after, seed, steps, yardstick, own, deadline)))
+        except OutOfTime:
+            complete = False
+            notes.append(f"seed {seed} did not fit into the budget of {spoken_duration(limit)}")
+            break
+        # a case that does not run, or that differs in nothing, does not get better by another seed
+        if pairs[-1].before.broke or pairs[-1].after.broke or all(pair.identical for pair in pairs):
+            break
+    scored = [pair for pair in pairs if not pair.before.broke and not pair.after.broke]
+    values = [pair.before.score.values[name] for pair in scored]
+    treated = [pair.after.score.values[name] for pair in scored]
+    effect = paired_effect(treated, values, metric.higher_is_better)
+    verdict, sentence = judge_claim(pairs, effect, name, metric, baselines, common)
+    if verdict is FixVerdict.PLACEBO and meaning:
+        sentence += "; what the metric reports differs only because the metric means something else"
+    return Comparison(
+        verdict=verdict,
+        sentence=sentence,
+        metric=name,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        seeds=tuple(pair.seed for pair in pairs),
+        before=tuple(values),
+        after=tuple(treated),
+        after_own=tuple(pair.after.own.values.get(own_name, math.nan) for pair in scored),
+        effect=effect,
+        changes=changes(pairs, name),
+        yardstick_moved=meaning,
+        units=str(yardstick.units),
+        baselines=baselines,
+        seconds=round(time.monotonic() - begun, 2),
+        complete=complete,
+        notes=tuple(notes),
+    )
+
+
+def _yardsticks(
+    before: Case, after: Case, yardstick: Yardstick, own: Yardstick, names: tuple[str, str], notes: list[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Shifts of fixed predictors between the metrics that the cases report, and under the common yardstick."""
+    name, own_name = names
+    reporting = Yardstick.of(before)
+    try:
+        with before.open():
+            common_before = score_fixed(yardstick, before, name)
+            own_before = score_fixed(reporting, before, name)
+        with after.open():
+            common_after = score_fixed(yardstick, after, name)
+            own_after = score_fixed(own, after, own_name)
+    except TraindxError as error:
+        notes.append(f"the yardsticks could not be compared: {error.found}")
+        return {}, {}
+    return moved(own_before, own_after), moved(common_before, common_after)
+
+
+def _run(
+    case: Case, seed: int, steps: int | None, yardstick: Yardstick, own: Yardstick | None, deadline: Deadline
+) -> Run:
+    run = Run()
+    try:
+        run.trained = train(case, seed, steps, deadline=deadline)
+        if run.trained.diverged is not None:
+            run.broke = str(run.trained.diverged)
+            return run
+        run.score = score(case, run.trained.model, seed, yardstick, deadline)
+        run.own = score(case, run.trained.model, seed, own, deadline) if own is not None else run.score
+    except TraindxError as error:
+        run.broke = spoken(error)
+    return run

@@ -1,0 +1,88 @@
+"""What the arms of a trial gave, seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from traindx.trials.arms import Company, Comparison
+from traindx.trials.jobs import ArmScore, JobResult
+from traindx.trials.statistics import Identity
+
+Place = tuple[int, Company]
+
+
+@dataclass
+class Ledger:
+    """Scores, weights and failures of every arm and seed."""
+
+    scores: dict[Place, ArmScore] = field(default_factory=dict)
+    weights: dict[Place, str] = field(default_factory=dict)
+    broke: dict[Place, str] = field(default_factory=dict)
+    diverged: dict[Place, str] = field(default_factory=dict)
+
+    def enter(self, result: JobResult, arms: Sequence[Company]) -> None:
+        """Take in a job's result; ``arms`` are those it was asked for."""
+        if result.broke:
+            for arm in arms:
+                self.broke[result.seed, arm] = result.broke
+            return
+        for scored in result.arms:
+            place = (result.seed, frozenset(scored.arm))
+            self.weights[place] = result.weights
+            if result.diverged:
+                self.diverged[place] = result.diverged
+            if scored.broke:
+                self.broke[place] = scored.broke
+            else:
+                self.scores[place] = scored
+
+    def has(self, seed: int, arm: Company) -> bool:
+        """True if this arm was tried on this seed, whatever came of it."""
+        return (seed, arm) in self.scores or (seed, arm) in self.broke
+
+    def value(self, seed: int, arm: Company, metric: str) -> float:
+        """A figure; NaN where there is none."""
+        scored = self.scores.get((seed, arm))
+        return scored.values.get(metric, math.nan) if scored is not None else math.nan
+
+    def pairs(self, comparison: Comparison, seeds: Sequence[int], metric: str) -> list[tuple[float, float]]:
+        """(treated, untreated) for every seed on which both arms were scored."""
+        return [
+            (self.value(seed, comparison.treated, metric), self.value(seed, comparison.without, metric))
+            for seed in seeds
+            if (seed, comparison.treated) in self.scores and (seed, comparison.without) in self.scores
+        ]
+
+    def identity(self, comparison: Comparison, seeds: Sequence[int]) -> Identity:
+        """Whether weights and predictions were bit-identical with and without, on every seed that was compared."""
+        both = [
+            seed
+            for seed in seeds
+            if (seed, comparison.treated) in self.scores and (seed, comparison.without) in self.scores
+        ]
+        if not both:
+            return Identity(weights=False, predictions=False)
+        weights = all(self.weights[s, comparison.treated] == self.weights[s, comparison.without] for s in both)
+        predictions = all(
+            self.scores[s, comparison.treated].predictions == self.scores[s, comparison.without].predictions
+            for s in both
+        )
+        return Identity(weights, predictions and weights)
+
+    def failed(self, arm: Company) -> str:
+        """Why an arm broke, or empty."""
+        return next((why for (_, other), why in sorted(self.broke.items(), key=str) if other == arm), "")
+
+    def diverging(self, comparison: Comparison, seeds: Sequence[int]) -> tuple[int, int, int]:
+        """On how many seeds both arms were tried, and how often the treated and the untreated one diverged."""
+        tried = [s for s in seeds if self.has(s, comparison.treated) and self.has(s, comparison.without)]
+        treated = sum((seed, comparison.treated) in self.diverged for seed in tried)
+        untreated = sum((seed, comparison.without) in self.diverged for seed in tried)
+        return len(tried), treated, untreated
+
+    def acted(self, name: str) -> bool | None:
+        """Whether a treatment acted at all; None where it cannot tell, or was not tried."""
+        counts = [scored.hits[name] for scored in self.scores.values() if name in scored.hits]
+        return None if not counts else any(counts)

@@ -1,0 +1,99 @@
+"""What fits into the budget: how many seeds, and which comparisons must be left out.
+
+Every arm with two or three seeds tells more than one arm with ten, so seeds give way first (down to two), and then
+comparisons, from the least important finding upwards; *alone* before *given the rest*, which is what convicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from traindx.trials.arms import Company, Design
+from traindx.trials.jobs import Job, JobResult
+
+Done = Callable[[int, Company], bool]
+
+FEWEST_SEEDS = 2
+# jobs that run side by side share memory and caches, and every estimate has a spread
+MARGIN = 1.1
+
+
+@dataclass
+class Costs:
+    """Measured times of a trial, kept up to date as jobs finish."""
+
+    train: list[float] = field(default_factory=list)
+    score: list[float] = field(default_factory=list)
+
+    def learn(self, result: JobResult) -> None:
+        """Take in the times of a finished job; one that broke or diverged early says nothing."""
+        if not result.broke and not result.unfinished and not result.diverged and result.seconds > 0:
+            self.train.append(result.seconds)
+        self.score += [arm.seconds for arm in result.arms if not arm.broke]
+
+    @property
+    def known(self) -> bool:
+        """True once a training was timed."""
+        return bool(self.train)
+
+    def of(self, trainings: int, scores: int) -> float:
+        """Seconds for some trainings and scores, one after the other."""
+        train = median(self.train) if self.train else 0.0
+        score = median(self.score) if self.score else 0.0
+        return trainings * train + scores * score
+
+    def of_job(self, job: Job) -> float:
+        """Seconds for a job."""
+        return self.of(1, len(job.arms))
+
+
+def needed(design: Design, seeds: Sequence[int], costs: Costs, done: Done) -> float:
+    """Seconds of one process for all arms of a design on some seeds, without those that are done."""
+    total = 0.0
+    for seed in seeds:
+        arms = [arm for arm in design.arms() if not done(seed, arm)]
+        total += costs.of(len(design.groups(arms)), len(arms))
+    return total
+
+
+def fit(
+    design: Design, seeds: Sequence[int], costs: Costs, seconds: float, workers: int, done: Done
+) -> tuple[Design, int]:
+    """The design and the number of seeds that fit into the time.
+
+    Args:
+        design: The full design, its treatments most important first.
+        seeds: Seeds that the user allows.
+        costs: Measured times.
+        seconds: Time left.
+        workers: Processes.
+        done: ``(seed, arm)``: whether an arm has been run.
+
+    Returns:
+        The design, with comparisons dropped where necessary, and the number of seeds; 1 where not even two fit.
+    """
+
+    def takes(candidate: Design, count: int) -> float:
+        return MARGIN * needed(candidate, seeds[:count], costs, done) / max(1, workers)
+
+    fewest = min(FEWEST_SEEDS, len(seeds))
+    for count in range(len(seeds), fewest - 1, -1):
+        if takes(design, count) <= seconds:
+            return design, count
+    for comparison in _least_important_first(design):
+        smaller = replace(design, dropped=design.dropped | {comparison})
+        if takes(smaller, fewest) < takes(design, fewest):  # else it shares everything with arms that stay
+            design = smaller
+        if takes(design, fewest) <= seconds:
+            return design, fewest
+    return design, 1
+
+
+def _least_important_first(design: Design) -> list[tuple[str, str]]:
+    labels = list(design.treatments)
+    spared = labels[0] if labels else ""
+    order = [(label, "alone") for label in reversed(labels)]
+    order += [(label, "given rest") for label in reversed(labels) if label != spared]
+    return order
