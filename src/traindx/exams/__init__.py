@@ -12,6 +12,7 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.exams.conditions import input_effects, trained_input_effects
     from traindx.exams.information_path import information_path
     from traindx.exams.projection import projection
+    from traindx.exams.training_step import trained_step, training_step
     from traindx.exams.window import window
 
     return (
@@ -20,4 +21,6 @@ def catalogue() -> tuple[Exam, ...]:
         window,
         input_effects,
         trained_input_effects,
+        training_step,
+        trained_step,
     )

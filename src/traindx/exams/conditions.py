@@ -145,15 +145,13 @@ def _of_condition(bench: _Bench, key: str, value: Tensor) -> Iterator[InputEffec
     """Another sample's (zero where there is none); flipped; and if that does little, a spot that is moved."""
     other = part_of(bench.probe.other, key) if bench.probe.other is not None else None
     usable = isinstance(other, torch.Tensor) and other.shape == value.shape and not torch.equal(other, value)
+    name, replacement = ("other sample", other) if usable and other is not None else ("zero", torch.zeros_like(value))
 
     def changed(name: str, to: Tensor) -> InputEffect:
         batch = with_part(bench.probe.batch, key, to)
         return bench.record(key, name, bench.effect(batch=batch), value, differs=not torch.equal(to, value))
 
-    if usable:
-        whole = changed("other sample", other)
-    else:
-        whole = changed("zero", torch.zeros_like(value))
+    whole = changed(name, replacement)
     yield whole
     if value.ndim < 4 or whole.effect <= bench.noise:
         return

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from traindx.rules.base import Rule
+from traindx.rules.loss.l306_clamp_blocks_gradient import clamp_blocks_gradient
 
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (clamp_blocks_gradient,)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from traindx.rules.base import Rule
 from traindx.rules.model.m201_channel_bottleneck import channel_bottleneck
 from traindx.rules.model.m202_token_bottleneck import token_bottleneck
+from traindx.rules.model.m203_head_cannot_reach_target import head_cannot_reach_target
 from traindx.rules.model.m204_input_ignored import input_ignored
 from traindx.rules.model.m205_condition_ignored import condition_ignored
 from traindx.rules.model.m206_time_ignored import time_ignored
+from traindx.rules.model.m208_shape_broadcast_silently import shape_broadcast_silently
 from traindx.rules.model.m210_target_outside_span import target_outside_span
 from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
     token_bottleneck,
+    head_cannot_reach_target,
     input_ignored,
     condition_ignored,
     time_ignored,
+    shape_broadcast_silently,
     target_outside_span,
     inputs_symmetric,
 )

@@ -1,0 +1,118 @@
+"""L306: a clamp is guilty only of the gradient that it stops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import traindx as dx
+from patients.denoisers import add_noise, denoise, denoising_case
+from patients.sitting import findings, line_at, sit
+from patients.volumes import images
+from traindx.evidence import Healthy
+from traindx.exams.training_step import training_step
+from traindx.finding import Standing
+
+
+def case(loss, scale=1.0):
+    x = images(4, 16)
+
+    def build():
+        net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 1, 3, padding=1))
+        with torch.no_grad():
+            net[2].weight.mul_(scale)
+        return net
+
+    return dx.Case(model=build, train=[{"x": x, "y": x.flip(3)}], loss=loss, target=lambda batch: batch["y"])
+
+
+def narrow(model, batch):
+    prediction = model(batch["x"]).clamp(0.5, 0.6)
+    return F.mse_loss(prediction, batch["y"])
+
+
+def saturated(model, batch):
+    return torch.clamp(100 + F.mse_loss(model(batch["x"]), batch["y"]), 0, 100)
+
+
+def hard(model, batch):
+    return F.l1_loss(F.hardtanh(model(batch["x"]), -0.001, 0.001), batch["y"])
+
+
+@pytest.mark.parametrize("loss", [narrow, saturated, hard])
+def test_a_clamp_that_stops_the_gradient_is_demonstrated_at_its_line(loss):
+    (finding,) = findings(sit(case(loss), training_step), "L306")
+    assert finding.standing is Standing.DEMONSTRATED
+    assert "clamp" in line_at(finding.location) or "hardtanh" in line_at(finding.location)
+    (proposal,) = finding.proposals
+    assert proposal.treatment == "unclamp"
+    assert proposal.parameters["line"] == finding.location.line
+
+
+def test_the_share_lost_is_that_of_autograd():
+    """Independent reference: the gradient of the network's output with and without the clamp."""
+    patient = case(lambda model, batch: F.mse_loss(model(batch["x"]).clamp(-0.5, 0.5), batch["y"]), scale=3)
+    (finding,) = findings(sit(patient, training_step), "L306")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = patient.model()
+    batch = patient.first_batches(1)[0]
+    output = model(batch["x"]).detach().requires_grad_()
+    clamped = output.clamp(-0.5, 0.5)
+    arriving = torch.autograd.grad(F.mse_loss(clamped, batch["y"]), clamped, retain_graph=True)[0]
+    passing = torch.autograd.grad(F.mse_loss(output.clamp(-0.5, 0.5), batch["y"]), output)[0]
+    lost = (arriving - passing).norm() / arriving.norm()
+    assert 0.5 < lost < 0.9
+    assert finding.numbers["gradient_lost"] == pytest.approx(float(lost), abs=1e-4)
+    assert finding.standing is Standing.SUSPECTED
+
+
+def wide(model, batch):
+    return F.mse_loss(model(batch["x"]).clamp(-10, 10), batch["y"])
+
+
+def in_no_grad(model, batch):
+    prediction = model(batch["x"])
+    with torch.no_grad():
+        shown = prediction.clamp(0.5, 0.6)
+    return F.mse_loss(prediction, batch["y"]) + 0 * shown.mean()
+
+
+def unused(model, batch):
+    prediction = model(batch["x"])
+    x0 = prediction.clamp(0.5, 0.6)
+    assert x0.shape == prediction.shape
+    return F.mse_loss(prediction, batch["y"])
+
+
+def guard(model, batch):
+    error = F.mse_loss(model(batch["x"]), batch["y"], reduction="none").mean((1, 2, 3))
+    return torch.sqrt(error.clamp(min=1e-8)).mean()
+
+
+def of_the_target(model, batch):
+    return F.mse_loss(model(batch["x"]), batch["y"].clamp(0.5, 0.6))
+
+
+@pytest.mark.parametrize("loss", [wide, in_no_grad, unused, guard, of_the_target])
+def test_innocent_clamps_are_left_alone_and_listed_as_healthy(loss):
+    evidence = sit(case(loss), training_step)
+    assert findings(evidence, "L306") == []
+    assert any("clamp at" in record.subject for record in evidence.of(Healthy))
+
+
+def test_the_documented_placebo():
+    """x0 is clamped to +-10 for a picture while the loss judges v: bit-identical training, so nothing is said."""
+    patient = denoising_case()
+
+    def loss(model, batch):
+        noise = torch.randn_like(batch["ct"])
+        t = torch.full((len(noise),), 50)
+        x_t = add_noise(batch["ct"], noise, t)
+        v = denoise(model, x_t, t, batch)
+        x0 = (0.7 * x_t - 0.7 * v).clamp(-10, 10)
+        return {"diffusion": F.mse_loss(v, noise), "unused": 0.0 * x0.detach().mean()}
+
+    assert findings(sit(patient.but(loss=loss), training_step), "L306") == []
