@@ -1,4 +1,4 @@
-"""Watch one computation of a loss: what is compared with what, which bounds lie before it, and which values are clamped.
+"""Watch one computation of a loss: what is compared with what, what bounds lie before it, which values are clamped.
 
 Nothing is changed and nothing is drawn from the random state; only hooks on clamped tensors see the gradient pass.
 """
@@ -204,7 +204,7 @@ class LossWatch(TorchFunctionMode):
             _line(),
             inputs[one].detach(),
             inputs[two].detach(),
-            tuple(torch.broadcast_shapes(inputs[0].shape, inputs[1].shape)),
+            tuple(torch.broadcast_tensors(inputs[0].detach(), inputs[1].detach())[0].shape),
             name in LOSSES,
             () if kinds[one].learned else tuple(kinds[one].bounds),
         )
@@ -256,7 +256,7 @@ class LossWatch(TorchFunctionMode):
             clamped.arrived += float(squared.sum())
             clamped.stopped += float(squared[outside].sum())
 
-        output.register_hook(arriving)
+        output.register_hook(arriving)  # type: ignore[no-untyped-call]
 
 
 def _combined(name: str, kinds: list[_Kind], bound: Bound | None) -> _Kind:

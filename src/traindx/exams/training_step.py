@@ -1,4 +1,4 @@
-"""One training step under observation: shapes that are compared, bounds before the comparison, values that are clamped."""
+"""One training step under observation: shapes that are compared, bounds before that, and values that are clamped."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _run(
             terms = room.case.loss_terms(model, batch)
         total = sum(terms.values(), torch.zeros((), device=room.case.device))
         if backward and total.requires_grad:
-            total.backward()
+            torch.autograd.backward(total)
     with torch.no_grad():
         for name, buffer in model.named_buffers():  # running statistics are given back
             if name in state and buffer.shape == state[name].shape:

@@ -129,7 +129,7 @@ def test_a_tanh_before_a_v_target_and_not_before_an_image():
 
 
 def test_the_one_step_image_of_a_clamped_prediction_is_not_a_comparison():
-    """Near miss: eps = (x_t - a * x0.clamp(-1, 1)) / s subtracts a bounded prediction from data, and compares nothing."""
+    """Near miss: eps = (x_t - a * x0.clamp(-1, 1)) / s subtracts a bounded prediction from data, comparing nothing."""
     noise = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
     def loss(model, batch):

@@ -66,7 +66,7 @@ def clamp_blocks_gradient(evidence: Evidence, limits: Limits) -> Iterator[Found]
                 "low": clamp.low,
                 "high": clamp.high,
             },
-            remedy="Take the clamp out of the training path or widen it to the range of the targets; clip at inference.",
+            remedy="Take the clamp out of the training path, or widen it to the targets' range; clip at inference.",
             proposals=_unclamp(clamp),
         )
 

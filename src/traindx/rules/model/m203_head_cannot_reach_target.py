@@ -46,15 +46,15 @@ def head_cannot_reach_target(evidence: Evidence, limits: Limits) -> Iterator[Fou
     for head in evidence.of(HeadBounds):
         if head.share_outside <= limits.share_outside or head.lost <= limits.lost:
             continue
-        proposals = ()
+        proposals: tuple[Proposal, ...] = ()
         if head.where is not None and head.operation.startswith(("clamp", "clip", "hardtanh")):
             parameters = {"file": head.where.file, "line": head.where.line, "mode": "identity"}
             proposals = (Proposal(treatment="unclamp", parameters=parameters),)
         yield Found(
             message=f"The last activation ({head.operation}{' in ' + head.module if head.module else ''}) lets the "
             f"prediction reach [{head.low:.3g}, {head.high:.3g}], but it is trained on targets in "
-            f"[{head.target_low:.3g}, {head.target_high:.3g}]: {100 * head.share_outside:.0f} % of them lie outside, and "
-            f"{100 * head.lost:.0f} % of their variance cannot be learned.",
+            f"[{head.target_low:.3g}, {head.target_high:.3g}]: {100 * head.share_outside:.0f} % of them lie outside, "
+            f"and {100 * head.lost:.0f} % of their variance cannot be learned.",
             standing=Standing.DEMONSTRATED,
             location=head.where,
             numbers={"share_outside": round(head.share_outside, 5), "variance_lost": round(head.lost, 5)},

@@ -48,8 +48,8 @@ def shape_broadcast_silently(evidence: Evidence, limits: Limits) -> Iterator[Fou
         if len(said) == len(wanted) > 1 and said[1] != wanted[1]:
             channels = f" ({said[1]} channels against {wanted[1]})"
         yield Found(
-            message=f"{seen.operation} compares a prediction of shape {said} with a target of shape {wanted}{channels}; "
-            f"PyTorch stretches them to {seen.result_shape} without a word.",
+            message=f"{seen.operation} compares a prediction of shape {said} with a target of shape {wanted}"
+            f"{channels}; PyTorch stretches them to {seen.result_shape} without a word.",
             standing=Standing.DEMONSTRATED if certain else Standing.SUSPECTED,
             location=seen.where,
             numbers={
@@ -57,7 +57,7 @@ def shape_broadcast_silently(evidence: Evidence, limits: Limits) -> Iterator[Fou
                 "target_shape": str(wanted),
                 "result_shape": str(seen.result_shape),
             },
-            remedy="Make the shapes equal before they meet (the network's output channels, or a squeeze), and assert it.",
+            remedy="Make the shapes equal before they meet (output channels, or a squeeze), and assert it.",
         )
 
 
