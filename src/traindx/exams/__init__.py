@@ -10,12 +10,25 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
     from traindx.exams.conditions import input_effects, trained_input_effects
+    from traindx.exams.gradients import gradients
     from traindx.exams.information_path import information_path
+    from traindx.exams.one_step import one_step
+    from traindx.exams.prediction_type import prediction_type
     from traindx.exams.projection import projection
+    from traindx.exams.sampler import sampler
+    from traindx.exams.schedule import schedule
+    from traindx.exams.time_input import time_input
+    from traindx.exams.training_input import training_input
     from traindx.exams.training_step import trained_step, training_step
     from traindx.exams.window import window
 
     return (
+        schedule,
+        training_input,
+        prediction_type,
+        sampler,
+        time_input,
+        one_step,
         information_path,
         projection,
         window,
@@ -23,4 +36,5 @@ def catalogue() -> tuple[Exam, ...]:
         trained_input_effects,
         training_step,
         trained_step,
+        gradients,
     )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -204,7 +205,7 @@ class LossWatch(TorchFunctionMode):
             _line(),
             inputs[one].detach(),
             inputs[two].detach(),
-            tuple(torch.broadcast_tensors(inputs[0].detach(), inputs[1].detach())[0].shape),
+            tuple(np.broadcast_shapes(inputs[0].shape, inputs[1].shape)),
             name in LOSSES,
             () if kinds[one].learned else tuple(kinds[one].bounds),
         )
