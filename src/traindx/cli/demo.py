@@ -116,8 +116,8 @@ def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Cure, directory: Pat
     gain = treatment.value - arms["none"]
     section = {
         "title": "The cure",
-        "text": f"With {', '.join(treatment.treatments)} in place the same data give {treatment.value:.1f} {unit} instead "
-        f"of {arms['none']:.1f}: {gain:+.1f} {unit} after {treatment.trained.steps} steps. {CLAIM} "
+        "text": f"With {', '.join(treatment.treatments)} in place the same data give {treatment.value:.1f} {unit} "
+        f"instead of {arms['none']:.1f}: {gain:+.1f} {unit} after {treatment.trained.steps} steps. {CLAIM} "
         "What it is worth here, alone and given the rest, is in the table of trials.",
         "pictures": ("before-and-after",),
         "curves": ("cure-loss",),

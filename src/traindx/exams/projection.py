@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -84,8 +85,10 @@ def _phantoms(room: ExamRoom, part: Projection, view: str, like: Tensor, where: 
 def _cube(like: Tensor, sides: tuple[int, ...], mu: float) -> Tensor:
     volume = torch.zeros_like(like[:1])
     if all(sides):
-        window = tuple(slice((n - s) // 2, (n - s) // 2 + s) for n, s in zip(like.shape[2:], sides, strict=True))
-        volume[(0, 0, *window)] = mu
+        core = volume
+        for axis, (count, side) in enumerate(zip(like.shape[2:], sides, strict=True)):
+            core = core.narrow(2 + axis, (count - side) // 2, side)
+        core.fill_(mu)  # a view, so this fills the cube inside the volume
     return volume
 
 
@@ -147,11 +150,13 @@ def _gradient(room: ExamRoom, part: Projection, view: str, target: Tensor, where
         room.record(ProjectionGradient(where=where, view=view, connected=False, share=0.0, finite=True))
         return
     weights = torch.linspace(0.5, 1.5, image.numel(), device=image.device, dtype=image.dtype).reshape(image.shape)
-    (gradient,) = torch.autograd.grad((image * weights).sum(), volume, allow_unused=True)
+    gradient: Tensor | None = torch.autograd.grad((image * weights).sum(), volume, allow_unused=True)[0]
     if gradient is None:
         room.record(ProjectionGradient(where=where, view=view, connected=False, share=0.0, finite=True))
         return
-    core = gradient[(..., *(slice(n // 4, n - n // 4) for n in gradient.shape[2:]))]
+    core = gradient
+    for axis, count in enumerate(gradient.shape[2:]):
+        core = core.narrow(2 + axis, count // 4, count - 2 * (count // 4))
     room.record(
         ProjectionGradient(
             where=where,
@@ -199,7 +204,7 @@ def _agreement(room: ExamRoom, part: Projection, target: Tensor, where: Location
         )
 
 
-_SYMMETRIES = {
+_SYMMETRIES: dict[str, Callable[[Tensor], Tensor]] = {
     "flipped left-right": lambda image: image.flip(-1),
     "flipped up-down": lambda image: image.flip(-2),
     "turned by 180 degrees": lambda image: image.flip(-1, -2),
