@@ -11,8 +11,13 @@ import traindx.evidence.evaluation
 import traindx.evidence.loss
 import traindx.evidence.model
 import traindx.evidence.normalisation
+import traindx.evidence.observed
+import traindx.evidence.observed_loss
+import traindx.evidence.observed_optim
+import traindx.evidence.observed_state
 import traindx.evidence.outputs
-import traindx.evidence.projection  # noqa: F401
+import traindx.evidence.projection
+import traindx.evidence.sampling  # noqa: F401
 from traindx.evidence.base import Curve, Evidence, Healthy, NotExamined, Picture, Record
 
 __all__ = ["Curve", "Evidence", "Healthy", "NotExamined", "Picture", "Record"]

@@ -1,0 +1,261 @@
+"""The sampling loop against the closed form of exact Gaussian denoising, voxel by voxel.
+
+The user's ``sample(model, batch)`` runs unchanged; only the ``forward`` of its network is replaced, by the exact
+denoiser of voxels that are drawn from known Gaussians. What the loop does between two calls is then known in closed
+form. Time arguments are decoded first, so a loop that passes time in another form than training does is followed all
+the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from traindx.evidence import Curve, NotExamined
+from traindx.evidence.sampling import SamplerTransitions
+from traindx.exams.base import ExamRoom, exam
+from traindx.exams.listening import UnexaminedError
+from traindx.exams.prediction_type import prediction_asked_for
+from traindx.exams.probing import awake_model, batch_size, in_mode, rows_of
+from traindx.exams.time_convention import TimeMap
+from traindx.exams.training_calls import TrainingCalls, network_form, training_calls, training_time_map
+from traindx.frames import raised_at
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from traindx.case import Diffusion
+    from traindx.exams.sampler_analysis import Analysis
+    from traindx.exams.sampler_trace import HeardTimes, Trace
+
+TITLE = "the sampling loop, with an exact denoiser in place of the network"
+UNEXPLAINED = 1e-3
+"""Residual of a step, relative to x, from which it counts as doing more than a linear sampler does (guidance, a
+filter)."""
+
+
+@dataclass(frozen=True)
+class SamplerStudy:
+    """What the exams of the sampling loop share.
+
+    Attributes:
+        heard: Times and layout.
+        convention: How the loop passes time.
+        timesteps: What it tells the network, in order.
+        training: How training passes time; None if unknown.
+        kind: Prediction type that the denoiser answers in.
+        batch: What the loop conditions on.
+        size: Samples in it.
+        targets: Values of real targets, flat.
+        low: Lower end of the data range.
+        high: Upper end.
+    """
+
+    heard: HeardTimes
+    convention: TimeMap
+    timesteps: list[int]
+    training: TimeMap | None
+    kind: str
+    batch: Any
+    size: int
+    targets: Tensor
+    low: float
+    high: float
+
+
+@exam("sampler", TITLE, needs=("diffusion.sample",))
+def sampler(room: ExamRoom) -> None:
+    """Run the loop with a batch of up to two, and of one where the first was larger."""
+    try:
+        study = sampler_study(room)
+    except UnexaminedError as reason:
+        room.record(NotExamined(subject=TITLE, reason=str(reason), where=reason.where))
+        return
+    problem = order_of(study.timesteps)
+    if problem:
+        room.record(NotExamined(subject=TITLE, reason=problem, where=study.heard.where))
+        return
+    analysis = _examined(room, study, study.batch, study.size, TITLE)
+    if analysis is None:
+        return
+    _write(room, analysis)
+    if study.size > 1:
+        single = rows_of(study.batch, slice(0, 1), study.size)
+        if batch_size(room.case, single) == 1:
+            again = _examined(room, study, single, 1, "the sampling loop with a batch of one")
+            if again is not None and again.run.misfit > max(1e-5, 2 * analysis.run.misfit):
+                _write(room, again)
+
+
+def sampler_study(room: ExamRoom) -> SamplerStudy:
+    """Listen to the loop once for all exams.
+
+    Raises:
+        UnexaminedError: It cannot be run or understood.
+    """
+    found = room.once("sampler study", lambda: _study_or_reason(room))
+    if isinstance(found, UnexaminedError):
+        raise found
+    return found
+
+
+def _study_or_reason(room: ExamRoom) -> SamplerStudy | UnexaminedError:
+    try:
+        return _study(room)
+    except UnexaminedError as reason:
+        return reason
+    except Exception as error:
+        where = raised_at(error)
+        at = f" at {where}" if where else ""
+        return UnexaminedError(f"the sampling loop stopped with {type(error).__name__}: {error}{at}", where)
+
+
+def _study(room: ExamRoom) -> SamplerStudy:
+    import torch
+
+    from traindx.exams.sampler_trace import decode_times, hear_times
+
+    case, diffusion, model = room.case, _diffusion(room), awake_model(room)
+    batch = room.batch("val")
+    size = batch_size(case, batch)
+    if size > 2:
+        cut = rows_of(batch, slice(0, 2), size)
+        if batch_size(case, cut) == 2:
+            batch, size = cut, 2
+    has_target = case.target is not None
+    shape = tuple(room.target(batch).shape) if has_target else None
+    with in_mode(model, training=False):
+        heard = hear_times(diffusion, model, batch, shape, network_form(room), room.seed)
+    calls = _training(room)
+    training = calls.time_map if calls is not None else training_time_map(room, heard.layout)
+    resolution = {"float16": 1e-3, "bfloat16": 8e-3}.get(heard.time_dtype, 1e-7)
+    length = len(diffusion.alphas_cumprod)
+    decoded = decode_times(heard.times, length, training, resolution)
+    if decoded is None:
+        shown = ", ".join(f"{float(value):.4g}" for value in heard.times[:3])
+        raise UnexaminedError(
+            f"the times given to the network ({shown}, ...) are none of the {length} timesteps of alphas_cumprod",
+            heard.where,
+        )
+    targets = room.target(batch).double().flatten().cpu() if has_target else torch.zeros(1, dtype=torch.float64)
+    if calls is not None:
+        low, high = calls.data_low, calls.data_high
+    else:
+        low, high = case.data_range or ((float(targets.min()), float(targets.max())) if has_target else (-1.0, 1.0))
+    if high <= low:
+        low, high = low - 1.0, high + 1.0
+    kind = prediction_asked_for(room) or diffusion.prediction
+    return SamplerStudy(heard, *decoded, training, kind, batch, size, targets, low, high)
+
+
+def _diffusion(room: ExamRoom) -> Diffusion:
+    assert room.case.diffusion is not None
+    return room.case.diffusion
+
+
+def _training(room: ExamRoom) -> TrainingCalls | None:
+    try:
+        return training_calls(room)
+    except UnexaminedError:
+        return None
+
+
+def order_of(timesteps: list[int]) -> str:
+    """Why a sequence of timesteps cannot be followed step by step; empty if it can.
+
+    It must go down. Equal neighbours are allowed here: repeated calls with one x are merged when the loop is traced.
+    A sequence that goes up throughout is followed too, since that is a fault of its own.
+    """
+    down = [later <= earlier for earlier, later in pairwise(timesteps)]
+    if all(down) or not any(later < earlier for earlier, later in pairwise(timesteps)):
+        return ""
+    return "the timesteps go up and down (a solver with stages, or resampling), so its steps have no single closed form"
+
+
+def _examined(room: ExamRoom, study: SamplerStudy, batch: Any, size: int, subject: str) -> Analysis | None:
+    """Trace and measure one run; what goes wrong becomes *not examined* with the user's line."""
+    from traindx.exams.sampler_analysis import analyse
+
+    try:
+        traced = _trace(room, study, batch, size)
+        steps = [call.timestep for call in traced.calls]
+        if any(later == earlier for earlier, later in pairwise(steps)) and len(set(steps)) > 1:
+            raise UnexaminedError("a timestep is used twice with different x (a solver with stages): no closed form")
+    except UnexaminedError as reason:
+        room.record(NotExamined(subject=subject, reason=str(reason), where=reason.where or study.heard.where))
+        return None
+    except Exception as error:
+        where = raised_at(error)
+        says = f"the loop stopped with {type(error).__name__}: {error}" + (f" at {where}" if where else "")
+        room.record(NotExamined(subject=subject, reason=says, where=where))
+        return None
+    return analyse(traced, _diffusion(room), study.heard, study.targets)
+
+
+def _trace(room: ExamRoom, study: SamplerStudy, batch: Any, size: int) -> Trace:
+    """Trace in 64 bit where the loop lets types promote, else in its own precision."""
+    from traindx.exams.sampler_trace import trace
+
+    model = awake_model(room)
+
+    def run(widen: bool) -> Trace:
+        with in_mode(model, training=False):
+            return trace(
+                _diffusion(room),
+                model,
+                batch,
+                heard=study.heard,
+                timesteps=study.timesteps,
+                kind=study.kind,
+                form=network_form(room),
+                size=size,
+                low=study.low,
+                high=study.high,
+                seed=room.seed,
+                widen=widen,
+            )
+
+    try:
+        return run(widen=True)
+    except UnexaminedError:
+        raise
+    except Exception:  # a 64-bit x met a 32-bit layer of the user's
+        return run(widen=False)
+
+
+def _write(room: ExamRoom, analysis: Analysis) -> None:
+    run = analysis.run
+    if run.residual > UNEXPLAINED:
+        room.record(
+            NotExamined(
+                subject="the formula of a sampling step",
+                reason=f"step {run.worst_step + 1} of {len(run.timesteps)} adds something that is not a linear "
+                "function of "
+                "x, the network's output and fresh noise (guidance, a filter?), so it has no closed form",
+                where=run.where,
+            )
+        )
+    room.record(run)
+    for clamp in analysis.clamps:
+        room.record(clamp)
+    if analysis.transitions is not None:
+        room.record(analysis.transitions)
+        room.record(_curve(analysis.transitions))
+
+
+def _curve(steps: SamplerTransitions) -> Curve:
+    """Noise level that each step goes to, and the one that the next step starts from."""
+    level: Callable[[float], float] = lambda alpha: max(0.0, 1 - alpha) ** 0.5  # noqa: E731
+    return Curve(
+        name="sampler-transitions",
+        caption="Noise level that each sampling step goes to, and the level that the next step starts from",
+        x=tuple(float(index + 1) for index in range(len(steps.timesteps))),
+        series={
+            "goes to": tuple(level(alpha) for alpha in steps.alpha_bar_reached),
+            "next starts from": tuple(level(alpha) for alpha in steps.alpha_bar_next),
+        },
+        x_label="sampling step",
+        y_label="noise level sqrt(1 - alpha bar)",
+    )
