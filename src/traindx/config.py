@@ -134,7 +134,7 @@ def resolve_codes(selectors: Iterable[str], known: Iterable[str]) -> tuple[str, 
     chosen: set[str] = set()
     for selector in selectors:
         start = selector.strip().upper()
-        found = codes if start == "ALL" else [code for code in codes if code == start] or _beginning(start, codes)
+        found = codes if start == "ALL" else [code for code in codes if start and code.startswith(start)]
         if not found:
             near = difflib.get_close_matches(start, codes, n=1, cutoff=0.5)
             raise InputError(
@@ -144,10 +144,6 @@ def resolve_codes(selectors: Iterable[str], known: Iterable[str]) -> tuple[str, 
             )
         chosen.update(found)
     return tuple(code for code in codes if code in chosen)
-
-
-def _beginning(start: str, codes: list[str]) -> list[str]:
-    return [code for code in codes if start and code.startswith(start)]
 
 
 def check_thresholds(thresholds: Mapping[str, Mapping[str, float]], rules: Registry) -> dict[str, dict[str, float]]:

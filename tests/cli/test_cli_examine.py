@@ -111,6 +111,7 @@ def test_what_is_asked_for_arrives(here: Path, stub: Stub) -> None:
     assert seen["command"] == "traindx examine my_case.py:case --budget 0s --seeds 2 --out here --device cuda:7"
     assert seen["reference"].build().name == "mine"
     assert seen["reference"].build().device == "cuda:7"
+    assert seen["reference"].arguments["target"] == f"{here / 'my_case.py'}:case"
     assert seen["select"] is None
 
 
@@ -252,6 +253,19 @@ def test_what_an_examination_wrote_on_its_way_out_is_preferred(here: Path, stub:
     kept = Diagnosis.model_validate_json((here / "kept" / "diagnosis.json").read_text(encoding="utf-8"))
     assert kept.outcome is Outcome.GUILTY
     assert [item.code for item in kept.findings] == ["S501"]
+
+
+def test_evidence_is_judged_where_the_examination_had_not_come_to_it(here: Path, stub: Stub) -> None:
+    gather = half_way(RuntimeError("in the middle"))
+
+    def examine(*, out: Path, **arguments: Any) -> Diagnosis:
+        (out / "diagnosis.json").write_text(outcome("nothing").model_dump_json(), encoding="utf-8")
+        return gather(out=out, **arguments)
+
+    stub(examine)
+    assert run(["examine", TARGET, "--out", "kept"]) == 3
+    kept = Diagnosis.model_validate_json((here / "kept" / "diagnosis.json").read_text(encoding="utf-8"))
+    assert [item.subject for item in kept.healthy] == ["schedule"]
 
 
 def test_an_earlier_conclusion_is_never_taken_for_this_run(here: Path, stub: Stub) -> None:

@@ -82,6 +82,7 @@ def test_a_file_that_raises_names_its_line(write: Write) -> None:
     assert error.where == "my_case.py:5"
     assert "ZeroDivisionError: division by zero" in error.found
     assert error.exit_code == 3
+    assert "my_case" not in sys.modules
 
 
 def test_a_function_that_raises_names_the_innermost_line_of_the_user(write: Write) -> None:

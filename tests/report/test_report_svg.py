@@ -60,6 +60,11 @@ def test_effect_dot_is_inside_its_interval_and_right_of_zero_when_it_helps() -> 
     assert root.attrib["aria-label"] == "x < y & z"
 
 
+def test_the_line_of_no_effect_is_always_on_the_plot() -> None:
+    scale = svg.effects_scale([Effect(mean=5, low=3, high=7, n=3), None])
+    assert (scale.low, scale.high) == (0, 7)
+
+
 def test_effect_without_interval_is_a_dot_only() -> None:
     root = ET.fromstring(svg.effects_row(Effect(mean=1, low=NAN, high=NAN, n=1), None, svg.Scale(0, 2), "one"))
     assert len(list(root.iter("circle"))) == 1
@@ -89,7 +94,13 @@ def test_log_curve_is_straight_for_an_exponential_and_drops_what_is_not_positive
     assert [len(run) for run in runs] == [2, 2]
     ys = [float(pair.split(",")[1]) for run in runs for pair in run]
     assert ys == pytest.approx([0, 250, 750, 1000])
-    assert [tick.text for tick in plot.y_ticks] == ["0.1", "1", "10", "100", "1000"]
+    assert [(tick.text, tick.at) for tick in plot.y_ticks] == [
+        ("0.1", 100),
+        ("1", 75),
+        ("10", 50),
+        ("100", 25),
+        ("1000", 0),
+    ]
 
 
 def test_a_curve_of_nothing_is_no_plot() -> None:
@@ -97,12 +108,13 @@ def test_a_curve_of_nothing_is_no_plot() -> None:
     assert svg.curve_plot(Curve(name="l", caption="c", x=(), series={})) is None
 
 
-def test_thinning_keeps_a_single_spike() -> None:
+@pytest.mark.parametrize(("spike", "y"), [(9.0, "0.0"), (-7.0, "1000.0")])
+def test_thinning_keeps_a_single_spike(spike: float, y: str) -> None:
     values = [1.0] * 5000
-    values[3210] = 9.0
+    values[3210] = spike
     curve = Curve(name="l", caption="c", x=tuple(map(float, range(5000))), series={"n": tuple(values)})
     plot = svg.curve_plot(curve)
     assert plot is not None
     points = next(ET.fromstring(plot.svg).iter("polyline")).attrib["points"].split()
     assert len(points) < 1000
-    assert [pair for pair in points if pair.endswith(",0.0")] == ["642.1,0.0"]
+    assert [pair for pair in points if pair.endswith(f",{y}")] == [f"642.1,{y}"]

@@ -67,6 +67,12 @@ def test_contributory_leads_with_the_company_in_which_it_counts() -> None:
     assert "improves psnr by 8.0 dB [7.0, 9.0] alone, on the untreated case" in sentence
 
 
+def test_what_moved_the_metric_for_the_worse_is_no_improvement() -> None:
+    sentence = words.verdict_sentence(guilty(finding(Standing.PROVEN, worth(Verdict.PROVEN, None, -3.0))))
+    assert "changes psnr by -3.0 dB" in sentence
+    assert "improves" not in sentence
+
+
 def test_suspicion_alone_is_no_guilt() -> None:
     diagnosis = Diagnosis(
         case="c",

@@ -79,8 +79,6 @@ def _without(spans: tuple[Span, ...], margin: int) -> tuple[Span, ...]:
         cut = min(margin, len(span.text) - len(span.text.lstrip(" "))) if margin else 0
         margin -= cut
         kept.append(Span(span.text[cut:], span.kind))
-        if len(span.text) > cut:
-            margin = 0
     return tuple(span for span in kept if span.text)
 
 
