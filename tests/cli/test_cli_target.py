@@ -25,6 +25,8 @@ Write = Callable[..., str]
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("my_case", "traindx_case_my_case"):
+        sys.modules.pop(name, None)
 
     def make(text: str, name: str = "my_case.py") -> str:
         (tmp_path / name).write_text(text, encoding="utf-8")
