@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from traindx import __version__
-from traindx.cli import demo, evaluate, examine, explain, failure, faults, predict, rules, train
+from traindx.cli import data, demo, evaluate, examine, explain, failure, faults, predict, rules, train
 from traindx.errors import TraindxError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def _add(function: Callable[..., Any], examples: Sequence[str], *, passes_on: bo
 # One line a command; the module holds everything else about it.
 _add(demo.demo, demo.EXAMPLES)
 _add(examine.examine, examine.EXAMPLES)
+_add(data.data, data.EXAMPLES)
 _add(explain.explain, explain.EXAMPLES)
 _add(rules.rules, rules.EXAMPLES)
 _add(faults.faults, faults.EXAMPLES)

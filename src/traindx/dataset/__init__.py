@@ -1,1 +1,18 @@
 """Verification of data before any training: DICOM, NIfTI, images, label tables, boxes, splits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["verify"]
+
+if TYPE_CHECKING:
+    from traindx.dataset.verification import verify
+
+
+def __getattr__(name: str) -> Any:
+    if name == "verify":
+        from traindx.dataset.verification import verify
+
+        return verify
+    raise AttributeError(f"module 'traindx.dataset' has no attribute {name!r}")

@@ -4,5 +4,53 @@ from __future__ import annotations
 
 from traindx.rules.base import Rule
 from traindx.rules.data.d102_window_starves_tissue import window_starves_tissue
+from traindx.rules.data.d103_not_finite import not_finite
+from traindx.rules.data.d104_constant_label_column import constant_label_column
+from traindx.rules.data.d105_class_imbalance_extreme import class_imbalance_extreme
+from traindx.rules.data.d106_box_invalid import box_invalid
+from traindx.rules.data.d107_label_box_inconsistent import label_box_inconsistent
+from traindx.rules.data.d108_patient_leak import patient_leak
+from traindx.rules.data.d109_duplicate_case import duplicate_case
+from traindx.rules.data.d110_geometry_mismatch import geometry_mismatch
+from traindx.rules.data.d111_mixed_orientation_or_spacing import mixed_orientation_or_spacing
+from traindx.rules.data.d112_not_hounsfield import not_hounsfield
+from traindx.rules.data.d113_label_values_undeclared import label_values_undeclared
+from traindx.rules.data.d121_unreadable_file import unreadable_file
+from traindx.rules.data.d122_missing_pair import missing_pair
+from traindx.rules.data.d123_mask_empty_or_full import mask_empty_or_full
+from traindx.rules.data.d124_polarity_mixed import polarity_mixed
+from traindx.rules.data.d125_bit_depth_lost import bit_depth_lost
+from traindx.rules.data.d126_window_unsuited import window_unsuited
+from traindx.rules.data.d127_box_vanishes_on_map import box_vanishes_on_map
+from traindx.rules.data.d128_intensity_scale_varies import intensity_scale_varies
+from traindx.rules.data.d129_slices_do_not_form_a_volume import slices_do_not_form_a_volume
+from traindx.rules.data.d130_image_constant import image_constant
+from traindx.rules.data.d131_format_hidden import format_hidden
+from traindx.rules.data.d132_placeholder_label import placeholder_label
 
-RULES: tuple[Rule, ...] = (window_starves_tissue,)
+RULES: tuple[Rule, ...] = (
+    window_starves_tissue,
+    not_finite,
+    constant_label_column,
+    class_imbalance_extreme,
+    box_invalid,
+    label_box_inconsistent,
+    patient_leak,
+    duplicate_case,
+    geometry_mismatch,
+    mixed_orientation_or_spacing,
+    not_hounsfield,
+    label_values_undeclared,
+    unreadable_file,
+    missing_pair,
+    mask_empty_or_full,
+    polarity_mixed,
+    bit_depth_lost,
+    window_unsuited,
+    box_vanishes_on_map,
+    intensity_scale_varies,
+    slices_do_not_form_a_volume,
+    image_constant,
+    format_hidden,
+    placeholder_label,
+)

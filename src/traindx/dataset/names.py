@@ -1,0 +1,197 @@
+"""What file names, folders and array keys say: role, modality, split, patient and the key that pairs image and mask.
+
+Names are weak evidence, so everything read from them is marked as such by the callers, and the part of a path nearest
+to the pixels wins: array key, then file name, then the folders upwards, then the data folder itself.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+MASK_WORDS = frozenset(
+    [
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "lab",
+        "labs",
+        "seg",
+        "segs",
+        "segmentation",
+        "segmentations",
+        "gt",
+        "groundtruth",
+        "annotation",
+        "annotations",
+    ]
+)
+IMAGE_WORDS = frozenset(["image", "images", "img", "imgs", "volume", "volumes", "vol", "scan", "scans"])
+MODALITY_WORDS = {
+    "ct": "CT",
+    "cbct": "CT",
+    "hu": "CT",
+    "mr": "MR",
+    "mri": "MR",
+    "t1": "MR",
+    "t2": "MR",
+    "t1w": "MR",
+    "t2w": "MR",
+    "t1c": "MR",
+    "t1ce": "MR",
+    "flair": "MR",
+    "dwi": "MR",
+    "adc": "MR",
+    "pet": "PT",
+    "suv": "PT",
+    "cxr": "DX",
+    "xray": "DX",
+    "xrays": "DX",
+    "radiograph": "DX",
+    "radiographs": "DX",
+}
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "tr": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "ts": "test",
+    "holdout": "test",
+}
+IMAGE_SUFFIXES = (
+    ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npz", ".npy",
+)  # fmt: skip
+PATIENT = re.compile(r"^(?:sub|subj|subject|patient|pat)[-_ ]?([A-Za-z0-9]+)$", re.IGNORECASE)
+PLACEHOLDERS = frozenset(
+    [
+        "anonymous",
+        "anonymized",
+        "anonymised",
+        "anon",
+        "unknown",
+        "none",
+        "na",
+        "n/a",
+        "patient",
+        "test",
+        "0",
+        "1",
+        "xxx",
+    ]
+)
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORD = re.compile(r"[A-Za-z0-9]+")
+_CHANNEL = re.compile(r"^000\d$")
+
+
+def without_suffix(name: str) -> str:
+    """A file's base name without a known image suffix; other dots (DICOM UIDs) stay."""
+    base = name.replace("\\", "/").rsplit("/", 1)[-1]
+    lower = base.lower()
+    for suffix in IMAGE_SUFFIXES:
+        if lower.endswith(suffix):
+            return base[: -len(suffix)]
+    return base
+
+
+@lru_cache(maxsize=4096)
+def words(part: str) -> tuple[str, ...]:
+    """Lower-case words of one path component: ``labelsTr`` gives ``labels``, ``tr``; ``ct64`` gives ``ct64``, "
+    "``ct``."""
+    found: list[str] = []
+    for raw in _WORD.findall(_CAMEL.sub(" ", part)):
+        word = raw.lower()
+        found.append(word)
+        stem = word.rstrip("0123456789")
+        if stem and stem != word and word not in MODALITY_WORDS:
+            found.append(stem)
+    return tuple(found)
+
+
+def nearest(parts: tuple[str, ...], vocabulary: dict[str, str]) -> str:
+    """The value that the last component with any word of the vocabulary agrees on; empty where it is of two minds."""
+    for part in reversed(parts):
+        found = {vocabulary[word] for word in words(part) if word in vocabulary}
+        if found:
+            return found.pop() if len(found) == 1 else ""
+    return ""
+
+
+_ROLES = {**dict.fromkeys(MASK_WORDS, "mask"), **dict.fromkeys(IMAGE_WORDS, "image")}
+
+
+@lru_cache(maxsize=4096)
+def _folder(parts: tuple[str, ...]) -> tuple[str, str, str, str, str]:
+    """Role, modality, split, patient and collection of a folder, asked again for every file in it."""
+    patient = next((match[1] for part in reversed(parts) if (match := PATIENT.match(part))), "")
+    kept = (re.sub(r"\d+", "N", part) for part in parts if not _is_only(part, _ROLES, SPLIT_WORDS))
+    split = nearest(parts, SPLIT_WORDS)
+    return nearest(parts, _ROLES), nearest(parts, MODALITY_WORDS), split, patient, "/".join(kept)
+
+
+def _is_only(part: str, *vocabularies: dict[str, str]) -> bool:
+    """True if a component holds nothing but words of the vocabularies."""
+    found = [raw.lower() for raw in _WORD.findall(_CAMEL.sub(" ", part))]
+    stems = [word.rstrip("0123456789") for word in found]  # ct128 is still ct
+    return bool(found) and all(
+        any(word in known or stem in known for known in vocabularies) for word, stem in zip(found, stems, strict=True)
+    )
+
+
+class Names:
+    """What the name of one file says.
+
+    Args:
+        path: Path relative to the data folder, with ``/``.
+        root: Name of the data folder itself, the weakest hint.
+    """
+
+    __slots__ = ("case", "collection", "modality", "name", "patient", "role", "split")
+
+    def __init__(self, path: str, root: str = "") -> None:
+        *folders, base = path.split("/")
+        self.name = without_suffix(base)
+        upper = (root, *folders) if root else tuple(folders)
+        role, modality, split, patient, _ = _folder(tuple(upper))
+        own = (self.name,)
+        self.role = _own(own, _ROLES, role)
+        self.modality = _own(own, MODALITY_WORDS, modality)
+        self.split = split
+        match = PATIENT.match(self.name.split("_", 1)[0])
+        self.patient = match[1] if match and "_" in self.name else patient
+        self.collection = _folder(tuple(folders))[4]
+        self.case = case_key(folders, self.name)
+
+
+def _own(own: tuple[str, ...], vocabulary: dict[str, str], otherwise: str) -> str:
+    """What the file's own name says; what the folders say where it is silent; nothing where it is of two minds."""
+    return nearest(own, vocabulary) if any(word in vocabulary for word in words(own[0])) else otherwise
+
+
+def case_key(folders: list[str], name: str) -> str:
+    """The key that an image shares with its mask: folders and name without the words for role, modality and split.
+
+    ``imagesTr/hippocampus_001`` and ``labelsTr/hippocampus_001`` give ``hippocampus 001``;
+    ``p7/ct`` and ``p7/mask`` give ``p7``; a channel number such as ``_0000`` is left out.
+    """
+    dull = _ROLES.keys() | MODALITY_WORDS.keys()
+    kept = [folder.lower() for folder in folders if not _is_only(folder, _ROLES, SPLIT_WORDS, MODALITY_WORDS)]
+    own = [word for word in (raw.lower() for raw in _WORD.findall(_CAMEL.sub(" ", name))) if word not in dull]
+    if len(own) > 1 and _CHANNEL.match(own[-1]):
+        own.pop()
+    unique: list[str] = []
+    for word in own:  # a name that is repeated (case__image__case) counts once; numbers stay as they are
+        if word.isdigit() or word not in unique:
+            unique.append(word)
+    return "/".join([*kept, " ".join(unique)]) if kept else " ".join(unique)
+
+
+def is_placeholder(patient: str) -> bool:
+    """True for patient identifiers that stand for nobody."""
+    return not patient.strip() or patient.strip().lower() in PLACEHOLDERS

@@ -1,0 +1,70 @@
+"""D122: images, masks and table rows without their counterpart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.dataset import PairCensus
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.data._words import of, place, some
+
+
+@rule(
+    "D122",
+    "missing-pair",
+    Severity.MAJOR,
+    needs=(PairCensus,),
+    mostly=Threshold(0.5, "where most have a counterpart, all were meant to have one"),
+)
+def missing_pair(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """What it finds:
+        Masks without image, images without mask, table rows that name no image, images that no row names.
+
+    Why it stops learning:
+        Code that zips two sorted lists shifts every pair behind the first gap; code that joins tables drops the rest
+        without a word, and a join whose names do not match drops everything.
+
+    Evidence it needs:
+        :class:`~traindx.evidence.dataset.PairCensus`. Pairs are found by file (arrays), by names without the words for
+        role, modality and split, or by the referenced DICOM series.
+
+    How it decides:
+        Demonstrated for a mask without image, and for what the task or a table given by name requires. Otherwise
+        suspected: minor where more than ``mostly`` of the members have their counterpart, a note where fewer do
+        (unlabelled images may be meant).
+
+    Remedy:
+        Add what is missing or take both out of the list of cases; pair by key, never by position in a sorted list.
+
+    Trial it proposes:
+        None.
+
+    Known false positives:
+        Deliberately unlabelled cases for semi-supervised training; naming schemes that share no word between image and
+        mask.
+
+    References:
+        nnU-Net ``verify_dataset_integrity``; the Brain Imaging Data Structure for names that pair by key.
+    """
+    for record in evidence.of(PairCensus):
+        if not record.missing:
+            continue
+        everything = record.missing == record.total
+        required = record.declared or record.left == "mask"
+        few = record.missing > limits.mostly * record.total
+        severity = Severity.MAJOR if required else Severity.NOTE if few else Severity.MINOR
+        hint = " The names do not match at all." if everything and record.total > 1 and "row" in record.left else ""
+        is_file = record.left in ("mask", "image")
+        noun = record.left if is_file else record.left.replace("row of", "row (distinct name) of")
+        what = of(record.missing, record.total, noun) if is_file else f"{record.missing} of {record.total} {noun}"
+        yield Found(
+            message=f"{what} {'has' if record.missing == 1 else 'have'} no {record.right}: "
+            f"{some(record.examples)}.{hint}",
+            standing=Standing.DEMONSTRATED if required else Standing.SUSPECTED,
+            severity=severity,
+            location=place(evidence, record.examples) if is_file else None,
+            numbers={"missing": record.missing, "total": record.total},
+            remedy="Add the counterparts or leave these cases out, and pair by key instead of by sorted position.",
+        )
