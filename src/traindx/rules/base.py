@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -106,6 +106,7 @@ class Rule:
         needs: Record types that must all be present; otherwise the rule is reported as not applied.
         thresholds: Default limits by name.
         function: The decision.
+        others: The same fault decided from other evidence (watching a script instead of examining a case).
     """
 
     code: str
@@ -114,6 +115,21 @@ class Rule:
     needs: tuple[type[Record], ...]
     thresholds: Mapping[str, Threshold]
     function: Callable[[Evidence, Limits], Iterator[Found]]
+    others: tuple[Rule, ...] = ()
+
+    def also(self, other: Rule) -> Rule:
+        """This rule, deciding from the evidence of another one of the same code too.
+
+        Raises:
+            ValueError: The other rule has another code, or a threshold of the same name.
+        """
+        if other.code != self.code:
+            raise ValueError(f"{other.code} is not {self.code}")
+        clash = self.thresholds.keys() & other.thresholds.keys()
+        if clash:
+            raise ValueError(f"{self.code}: two thresholds are named {', '.join(sorted(clash))}")
+        thresholds = MappingProxyType({**self.thresholds, **other.thresholds})
+        return replace(self, thresholds=thresholds, others=(*self.others, other))
 
     @property
     def family(self) -> str:
@@ -131,7 +147,10 @@ class Rule:
         return Path(inspect.getfile(self.function))
 
     def applies(self, evidence: Evidence) -> bool:
-        """True if every record type the rule needs was gathered."""
+        """True if every record type the rule needs was gathered, or all that one of its other forms needs."""
+        return self._has(evidence) or any(other.applies(evidence) for other in self.others)
+
+    def _has(self, evidence: Evidence) -> bool:
         return all(evidence.of(kind) for kind in self.needs)
 
     def check(self, evidence: Evidence, overrides: Mapping[str, float] | None = None) -> list[Finding]:
@@ -153,10 +172,15 @@ class Rule:
                     do=f"see `traindx explain {self.code}`",
                 )
             values[name] = value
-        if not self.applies(evidence):
-            return []
-        return [
-            Finding(
+        found = list(self._decide(evidence, values)) if self._has(evidence) else []
+        for other in self.others:
+            if other.applies(evidence):
+                found.extend(other._decide(evidence, values))
+        return found
+
+    def _decide(self, evidence: Evidence, values: Mapping[str, float]) -> Iterator[Finding]:
+        for found in self.function(evidence, Limits(values)):
+            yield Finding(
                 code=self.code,
                 name=self.name,
                 message=found.message,
@@ -169,8 +193,6 @@ class Rule:
                 pictures=found.pictures,
                 evidence=tuple(kind.__name__ for kind in self.needs),
             )
-            for found in self.function(evidence, Limits(values))
-        ]
 
 
 def rule(

@@ -1,0 +1,230 @@
+"""What was seen of a loss: its terms, recovered from the arithmetic of scalars, and the calls it is made of."""
+
+from __future__ import annotations
+
+from traindx.evidence.observed import Observed
+from traindx.finding import Location
+
+
+class LossTermSeen(Observed):
+    """One addend of a loss, found by following scalar ``+``, ``-``, ``*`` and ``/`` back from ``backward``.
+
+    Attributes:
+        name: Name of the variable it was assigned to, or the expression, as the user's source has it.
+        backward: The line of the ``backward`` call, which identifies the loss.
+        origin: Where the term itself was computed; ``where`` is the line at which it enters the sum.
+        function: Last operation of the term, for example ``mse_loss`` or ``mean``.
+        weight: Product of all factors between the sum and the term, at the last watched iteration.
+        first_weight: The same at the first watched iteration.
+        values: Unweighted values at the watched iterations (not finite where unknown).
+        meets_data: The term compares with a tensor that carries no gradient (a target); False for regularisers.
+        sums: The term adds up elements without dividing by their number (``reduction="sum"``).
+        gradient_iterations: Iterations at which the gradients of all terms were taken apart.
+        gradient_norms: Norm of the gradient of the weighted term with respect to all parameters.
+        gradient_shares: Its share in the sum of such norms over all terms.
+        cosines: Cosine between its gradient and that of the sum of the other terms.
+    """
+
+    name: str
+    backward: Location | None = None
+    origin: Location | None = None
+    function: str = ""
+    weight: float = 1.0
+    first_weight: float = 1.0
+    values: tuple[float, ...] = ()
+    meets_data: bool = False
+    sums: bool = False
+    gradient_iterations: tuple[int, ...] = ()
+    gradient_norms: tuple[float, ...] = ()
+    gradient_shares: tuple[float, ...] = ()
+    cosines: tuple[float, ...] = ()
+
+
+class ConstantTerm(Observed):
+    """Something added to a loss that carries no gradient although its value changes; ``where`` is the addition.
+
+    Attributes:
+        how: ``number`` if a Python number was added (``.item()``), ``tensor`` for a tensor without gradient.
+        cut: Where the gradient was cut (``.item()``, ``.detach()``, ``no_grad``), where it is known.
+        values: Values added at the watched iterations.
+        totals: Values of the sum.
+        name: The operand in the user's source, where it could be read.
+    """
+
+    how: str
+    cut: Location | None = None
+    values: tuple[float, ...] = ()
+    totals: tuple[float, ...] = ()
+    name: str = ""
+
+
+class LossCall(Observed):
+    """A loss function of torch called from one line.
+
+    Attributes:
+        function: Name, for example ``cross_entropy``.
+        made: Where the library module that called it was constructed, if one did.
+        phase: ``training`` or ``evaluation``.
+        calls: Calls looked at.
+        reduction: ``mean``, ``sum`` or ``none``.
+        prediction_shape: Shape of the first argument.
+        target_shape: Shape of the second.
+        prediction_from: Last activation the prediction went through (``softmax``, ``sigmoid`` ...), or "".
+        activation: Where that activation is applied.
+        prediction_low: Least value of the prediction.
+        prediction_high: Greatest value of the prediction.
+        target_low: Least value of the target.
+        target_high: Greatest value of the target.
+        target_values: Distinct values of a target that holds few whole numbers, at most 16.
+        target_share: Share of each of them, in the same order.
+        outside: Share of target values outside the closed range of the prediction's activation.
+        classes: Classes of a classification loss, else 0.
+        first_value: Value of the first call.
+        values: Values of the calls looked at.
+        weighted: Class weights were given.
+    """
+
+    function: str
+    made: Location | None = None
+    phase: str = "training"
+    calls: int = 0
+    reduction: str = "mean"
+    prediction_shape: tuple[int, ...] = ()
+    target_shape: tuple[int, ...] = ()
+    prediction_from: str = ""
+    activation: Location | None = None
+    prediction_low: float = 0.0
+    prediction_high: float = 0.0
+    target_low: float = 0.0
+    target_high: float = 0.0
+    target_values: tuple[float, ...] = ()
+    target_share: tuple[float, ...] = ()
+    outside: float = 0.0
+    classes: int = 0
+    first_value: float = 0.0
+    values: tuple[float, ...] = ()
+    weighted: bool = False
+
+
+class TargetSeen(Observed):
+    """A tensor without gradient that meets a prediction in the arithmetic of a loss written by hand.
+
+    Attributes:
+        function: The operation, for example ``mul``.
+        prediction_from: Last activation of the prediction, or "".
+        shape: Shape of the target.
+        prediction_shape: Shape of the prediction.
+        result_shape: Shape of the result, larger than both if the two were broadcast against each other.
+        low: Least value of the target.
+        high: Greatest value.
+        values: Distinct values where they are few whole numbers, at most 16.
+        share: Share of each of them.
+        calls: Calls looked at.
+        explicit: The user added or expanded an axis of one operand on purpose (``unsqueeze``, ``None`` index).
+    """
+
+    function: str
+    prediction_from: str = ""
+    shape: tuple[int, ...] = ()
+    prediction_shape: tuple[int, ...] = ()
+    result_shape: tuple[int, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    values: tuple[float, ...] = ()
+    share: tuple[float, ...] = ()
+    calls: int = 0
+    explicit: bool = False
+
+
+class ActivationChain(Observed):
+    """An activation applied to the output of another one; ``where`` is the second activation.
+
+    Attributes:
+        first: Name of the first activation.
+        second: Name of the second.
+        first_where: Where the first is applied.
+        phase: ``training`` or ``evaluation``.
+        low: Least output of the second.
+        high: Greatest output of the second.
+        calls: Calls looked at.
+    """
+
+    first: str
+    second: str
+    first_where: Location | None = None
+    phase: str = "training"
+    low: float = 0.0
+    high: float = 0.0
+    calls: int = 0
+
+
+class SingleClassSoftmax(Observed):
+    """A softmax over an axis of length one, whose output is 1 whatever goes in; ``where`` is the call.
+
+    Attributes:
+        shape: Shape of its input.
+        calls: Calls looked at.
+    """
+
+    shape: tuple[int, ...]
+    calls: int = 0
+
+
+class ClampSeen(Observed):
+    """A clamp, clip or hard activation with finite bounds; ``where`` is the user's line.
+
+    Attributes:
+        function: Name of the function.
+        low: Lower bound, minus infinity where there is none.
+        high: Upper bound.
+        calls: Calls looked at.
+        with_gradient: Calls whose input required a gradient.
+        on_bounds: Mean share of elements outside or on the bounds.
+        gradient_lost: Mean share of the gradient's norm that arrives at the clamp and does not pass it.
+        gradient_calls: Calls at which the arriving gradient was measured.
+        input_low: 1st percentile of what goes in.
+        input_high: 99th percentile.
+        before_log: The result goes into a logarithm, a square root or a division: a guard, not a range.
+        reaches_loss: A gradient arrived here in at least one watched iteration.
+        first_on_bounds: Share on the bounds at the first call looked at.
+        last_on_bounds: Share on the bounds at the last call looked at.
+        target_outside: Share of the values of the target it is compared with that lie outside the bounds; -1 unknown.
+    """
+
+    function: str
+    low: float
+    high: float
+    calls: int = 0
+    with_gradient: int = 0
+    on_bounds: float = 0.0
+    gradient_lost: float = 0.0
+    gradient_calls: int = 0
+    input_low: float = 0.0
+    input_high: float = 0.0
+    before_log: bool = False
+    reaches_loss: bool = False
+    first_on_bounds: float = 0.0
+    last_on_bounds: float = 0.0
+    target_outside: float = -1.0
+
+
+class NonFiniteOrigin(Observed):
+    """The first operation that turned finite values into values that are not; ``where`` is the user's line.
+
+    Attributes:
+        function: The operation.
+        made: Where the library module that applied it was constructed.
+        input_low: Least value of its input.
+        input_high: Greatest value of its input.
+        share: Share of its output that is not finite.
+        direction: ``forward``; or ``backward`` if the operation's gradient is not finite at its (finite) input.
+        loss: The loss of that iteration.
+    """
+
+    function: str
+    made: Location | None = None
+    input_low: float = 0.0
+    input_high: float = 0.0
+    share: float = 0.0
+    direction: str = "forward"
+    loss: float = 0.0

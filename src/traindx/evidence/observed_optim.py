@@ -1,0 +1,211 @@
+"""What was seen of optimisers, their groups, gradients, clipping, gradient scaling and learning-rate schedules."""
+
+from __future__ import annotations
+
+from traindx.evidence.observed import Observed
+from traindx.finding import Location
+
+
+class OptimizerSeen(Observed):
+    """An optimiser that was constructed; ``where`` is the line that did.
+
+    Attributes:
+        optimizer: Class name.
+        steps: Steps it took.
+        stepped: Line of the last ``step`` call.
+        backward: Line of the ``backward`` call that came last before a step.
+        lrs: Learning rate of each group at the end.
+        first_lrs: Learning rate of each group at the first step.
+        parameters: Number of parameter tensors.
+        adaptive: Steps are normalised by the gradient's size (Adam and its kin), so a constant factor in the loss
+            or in clipping does not matter.
+        never_zeroed: Watched pairs of steps between which no gradient was zeroed.
+        zeroed: Watched pairs of steps between which gradients were zeroed.
+        backwards_per_step: Backward passes before each step, most recent 64.
+        leaked: Steps that contained backward passes left over from before an epoch's end without a step.
+        lost: Backward passes whose gradients were zeroed before any step.
+        accumulation: Most frequent number of backward passes a step.
+    """
+
+    optimizer: str
+    steps: int = 0
+    stepped: Location | None = None
+    backward: Location | None = None
+    lrs: tuple[float, ...] = ()
+    first_lrs: tuple[float, ...] = ()
+    parameters: int = 0
+    adaptive: bool = False
+    never_zeroed: int = 0
+    zeroed: int = 0
+    backwards_per_step: tuple[int, ...] = ()
+    leaked: int = 0
+    lost: int = 0
+    accumulation: int = 1
+
+
+class ParameterGroupSeen(Observed):
+    """One parameter group, over the watched iterations; ``where`` is the optimiser's construction.
+
+    Attributes:
+        optimizer: Class name.
+        group: Index.
+        name: Common prefix of its parameters' names.
+        lr: Last learning rate.
+        largest_lr: Greatest learning rate seen.
+        parameters: Number of tensors.
+        elements: Number of elements.
+        gradient_norms: Norm of the group's gradient at the watched iterations.
+        update_ratios: Median over its weight tensors of ``|update| / |weight|``, at the watched iterations.
+        unchanged: Share of weight elements that were bit-identical after a step although their gradient was not 0.
+        moved: ``|w_end - w_start| / |w_start|`` over the run, median over its weight tensors.
+    """
+
+    optimizer: str
+    group: int
+    name: str = ""
+    lr: float = 0.0
+    largest_lr: float = 0.0
+    parameters: int = 0
+    elements: int = 0
+    gradient_norms: tuple[float, ...] = ()
+    update_ratios: tuple[float, ...] = ()
+    unchanged: float = 0.0
+    moved: float = 0.0
+
+
+class ParameterSeen(Observed):
+    """One parameter of a network that was trained; ``where`` is the line that made its module.
+
+    Attributes:
+        name: Name with the network's class in front, for example ``UNet.enc1.conv.weight``.
+        network: Class of the outermost module.
+        module: Class of the module that owns it.
+        shape: Its shape.
+        trainable: ``requires_grad`` at the end.
+        in_optimizer: Some optimiser that took a step holds it.
+        called: Its module was called in a training iteration with gradients enabled.
+        registered: It belongs to a network reachable from a module the script called (False: kept in a plain list).
+        gradient_seen: Watched iterations in which it had a gradient that was not zero.
+        gradient_missing: Watched iterations in which it had none, or zeros only.
+        gradient_rms: Median root mean square of its gradient.
+        moved: ``|w_end - w_start| / |w_start|``.
+        loaded: Its values came from a file.
+        depth: Order in which its module was called in the forward pass, 0 first.
+    """
+
+    name: str
+    network: str
+    module: str
+    shape: tuple[int, ...] = ()
+    trainable: bool = True
+    in_optimizer: bool = False
+    called: bool = False
+    registered: bool = True
+    gradient_seen: int = 0
+    gradient_missing: int = 0
+    gradient_rms: float = 0.0
+    moved: float = 0.0
+    loaded: bool = False
+    depth: int = -1
+
+
+class GradientSeries(Observed):
+    """Norm of all gradients of an optimiser just before its steps; ``where`` is the step.
+
+    Attributes:
+        iterations: Watched iterations.
+        norms: Euclidean norm over all parameters, unscaled.
+        nonfinite: Watched iterations in which it was not finite.
+    """
+
+    iterations: tuple[int, ...] = ()
+    norms: tuple[float, ...] = ()
+    nonfinite: int = 0
+
+
+class ClippingSeen(Observed):
+    """Gradient clipping at one line; ``where`` is that line.
+
+    Attributes:
+        function: ``norm`` or ``value``.
+        limit: The limit given.
+        calls: Calls looked at.
+        active: Share of these in which something was clipped.
+        norms: Norms before clipping.
+        scaled: Calls made while the gradients were still multiplied by the gradient scaler's factor.
+        scale: That factor at the last such call.
+        after_step: Calls made after the optimiser's step of the same iteration instead of before.
+        adaptive: The parameters belong to an optimiser that normalises its steps.
+    """
+
+    function: str
+    limit: float
+    calls: int = 0
+    active: float = 0.0
+    norms: tuple[float, ...] = ()
+    scaled: int = 0
+    scale: float = 1.0
+    after_step: int = 0
+    adaptive: bool = False
+
+
+class ScalerSeen(Observed):
+    """A gradient scaler; ``where`` is the line of its ``step`` call.
+
+    Attributes:
+        steps: Steps asked for.
+        skipped: Steps it left out because gradients were not finite.
+        longest_skip: Longest run of steps left out.
+        scales: Scale at the watched iterations.
+        updates: Calls of ``update``.
+        made: Where it was constructed.
+        enabled: False for a scaler that does nothing.
+        unscaled_backward: Backward passes of a loss that did not go through ``scale`` although the scaler steps.
+    """
+
+    steps: int
+    skipped: int
+    longest_skip: int = 0
+    scales: tuple[float, ...] = ()
+    updates: int = 0
+    made: Location | None = None
+    enabled: bool = True
+    unscaled_backward: int = 0
+
+
+class SchedulerSeen(Observed):
+    """A learning-rate schedule; ``where`` is the line of its ``step`` call.
+
+    Attributes:
+        scheduler: Class name.
+        made: Where it was constructed.
+        calls: Calls of ``step``.
+        before_optimizer: Calls made before the optimiser's very first step.
+        optimizer_steps: Steps its optimiser took.
+        per_iteration: Called about once an iteration.
+        horizon: Number of calls it was constructed for (``T_max``, ``total_steps``, the last milestone), 0 if none.
+        warmup: Calls during which the rate rises, where known, else 0.
+        lrs: Learning rate of the first group after each call, most recent 256 and thinned.
+        lowest: Least learning rate seen.
+        highest: Greatest learning rate seen.
+        last: Last learning rate seen.
+        epochs: Passes over the training data begun while it was in use, 0 where unknown.
+        iterations_per_epoch: Optimiser iterations a pass, 0 where unknown.
+        base: Learning rate of the first group when the optimiser was constructed.
+    """
+
+    scheduler: str
+    made: Location | None = None
+    calls: int = 0
+    before_optimizer: int = 0
+    optimizer_steps: int = 0
+    per_iteration: bool = False
+    horizon: int = 0
+    warmup: int = 0
+    lrs: tuple[float, ...] = ()
+    lowest: float = 0.0
+    highest: float = 0.0
+    last: float = 0.0
+    epochs: int = 0
+    iterations_per_epoch: int = 0
+    base: float = 0.0

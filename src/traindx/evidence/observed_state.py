@@ -1,0 +1,179 @@
+"""What was seen of state that comes from outside: checkpoints, seeds, configuration files, data loaders."""
+
+from __future__ import annotations
+
+from traindx.evidence.observed import Observed
+from traindx.finding import Location
+
+
+class WeightsLoaded(Observed):
+    """A call of ``load_state_dict`` on a network; ``where`` is the user's line.
+
+    Attributes:
+        network: Class name.
+        tensors: Tensors of the network.
+        offered: Tensors in the mapping that was given.
+        matched: Tensors whose name and shape agree.
+        missing: Tensors of the network that the mapping lacks.
+        unexpected: Tensors of the mapping that the network lacks.
+        changed: Tensors of the network whose values are different after the call.
+        strict: The ``strict`` argument.
+        looked_at: The user's code read the returned ``missing_keys`` or ``unexpected_keys``.
+        examples_missing: At most 4 names.
+        examples_unexpected: At most 4 names.
+        file: Name of the file the tensors were read from, where known.
+        in_file: Tensors in that file, 0 where unknown.
+        arrived: Tensors of that file whose values are in the network after the call.
+        trained: The network was trained afterwards.
+    """
+
+    network: str
+    tensors: int
+    offered: int
+    matched: int
+    missing: int = 0
+    unexpected: int = 0
+    changed: int = 0
+    strict: bool = True
+    looked_at: bool = False
+    examples_missing: tuple[str, ...] = ()
+    examples_unexpected: tuple[str, ...] = ()
+    file: str = ""
+    in_file: int = 0
+    arrived: int = 0
+    trained: bool = False
+
+
+class CheckpointRead(Observed):
+    """A file read by ``torch.load``; ``where`` is the user's line.
+
+    Attributes:
+        file: Its name.
+        parts: Top-level keys, at most 16.
+        tensors: Tensors in it.
+        arrived: Tensors whose values were in some trained network at the first training iteration.
+        optimizer_state: It holds the state of an optimiser.
+        optimizer_restored: Some optimiser's ``load_state_dict`` was called afterwards.
+        scheduler_state: It holds the state of a learning-rate schedule.
+        scheduler_restored: Some schedule's ``load_state_dict`` was called afterwards.
+        saved_lr: Learning rate in the saved optimiser state, -1 where unknown.
+        resumed_lr: Learning rate of the first step after it, -1 where unknown.
+        epoch: Saved epoch or step counter, -1 where unknown.
+        epoch_read: The script read that counter.
+    """
+
+    file: str
+    parts: tuple[str, ...] = ()
+    tensors: int = 0
+    arrived: int = 0
+    optimizer_state: bool = False
+    optimizer_restored: bool = False
+    scheduler_state: bool = False
+    scheduler_restored: bool = False
+    saved_lr: float = -1.0
+    resumed_lr: float = -1.0
+    epoch: int = -1
+    epoch_read: bool = False
+
+
+class SeedsSeen(Observed):
+    """Which random generators were seeded before the first iteration.
+
+    Attributes:
+        torch: ``torch.manual_seed`` or its like was called.
+        numpy: ``numpy.random.seed`` was called.
+        python: ``random.seed`` was called.
+        places: Where.
+    """
+
+    torch: bool = False
+    numpy: bool = False
+    python: bool = False
+    places: tuple[Location, ...] = ()
+
+
+class SplitSeen(Observed):
+    """A data set divided at random; ``where`` is the user's line.
+
+    Attributes:
+        function: ``random_split``, ``permutation`` and so on.
+        lengths: Sizes of the parts.
+        seeded: The generator in use had been seeded.
+        checkpoints: The script reads or writes checkpoints, so another process will draw another split.
+    """
+
+    function: str
+    lengths: tuple[int, ...] = ()
+    seeded: bool = False
+    checkpoints: bool = False
+
+
+class ConfigFile(Observed):
+    """A YAML, JSON or TOML file read as configuration; ``where`` is the user's line that read it.
+
+    Attributes:
+        file: Path as the user would open it.
+        keys: Number of leaf keys.
+        read: Number of them that were read.
+        unread: Dotted names of leaf keys with a number or truth value that nothing read and that no loaded source
+            file of the user's mentions, at most 32.
+        lines: Line of each of them in the file, 0 where it could not be found.
+        values: Their values, as text.
+        in_bulk: Parts that were handed on as a whole (``**config``), whose keys count as read.
+    """
+
+    file: str
+    keys: int
+    read: int
+    unread: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
+    values: tuple[str, ...] = ()
+    in_bulk: tuple[str, ...] = ()
+
+
+class LoaderSeen(Observed):
+    """A data loader; ``where`` is the line that made it.
+
+    Attributes:
+        dataset: Class name.
+        item: Where its ``__getitem__`` is defined.
+        batches: Batches a pass, -1 where it has no length.
+        batch_size: Samples a batch.
+        shuffled: It draws in random order.
+        drops_last: It drops an incomplete last batch.
+        workers: Worker processes.
+        passes: Passes begun.
+        read: Batches read.
+        nonfinite: Batches looked at that held values which are not finite.
+        nonfinite_key: Where in the batch.
+        looked_at: Batches looked at.
+        trains: Batches of this loader were followed by backward passes.
+    """
+
+    dataset: str
+    item: Location | None = None
+    batches: int = -1
+    batch_size: int = 0
+    shuffled: bool = False
+    drops_last: bool = False
+    workers: int = 0
+    passes: int = 0
+    read: int = 0
+    nonfinite: int = 0
+    nonfinite_key: str = ""
+    looked_at: int = 0
+    trains: bool = False
+
+
+class SuppressedEvidence(Observed):
+    """Something that keeps faults from being seen; ``where`` is the user's line.
+
+    Attributes:
+        what: ``warnings`` or ``except``.
+        detail: What is silenced.
+        hidden: Messages that were hidden by it during the run, at most 4.
+    """
+
+    what: str
+    detail: str = ""
+    hidden: tuple[str, ...] = ()

@@ -1,0 +1,141 @@
+"""Which collectors there are and how they know each other: the only module of the watching that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from traindx.evidence.base import Record
+from traindx.observe.backwards import Backwards
+from traindx.observe.checkpoints import Checkpoints
+from traindx.observe.clamps import Clamps
+from traindx.observe.compiled import Compiled
+from traindx.observe.configs import Configs
+from traindx.observe.exceptions import Exceptions, Silence
+from traindx.observe.inputs import Inputs
+from traindx.observe.loaders import Loaders
+from traindx.observe.loss_calls import LossCalls
+from traindx.observe.loss_terms import LossTerms
+from traindx.observe.networks import Networks
+from traindx.observe.nonfinite import NonFinite
+from traindx.observe.optimisers import Optimisers
+from traindx.observe.parameters import Parameters
+from traindx.observe.pauses import Pauses
+from traindx.observe.provenance import Provenance
+from traindx.observe.rates import Rates
+from traindx.observe.scaling import Scaling
+from traindx.observe.seeds import SeedCalls, Seeds
+from traindx.observe.sink import Sink
+from traindx.observe.torch_calls import TorchCalls
+from traindx.observe.watch import Collector, Watch
+
+if TYPE_CHECKING:
+    from traindx.observe.script import Bootstrap
+
+
+class WithoutTorch:
+    """What is watched from the script's first line on, torch or not."""
+
+    def __init__(self) -> None:
+        self.configs = Configs()
+        self.seeds = SeedCalls()
+        self.silence = Silence()
+
+    def records(self) -> Iterable[Record]:
+        """Everything these have to say."""
+        yield from self.configs.records()
+        yield from self.silence.records()
+
+
+class _Early(Collector):
+    """Hands the records of :class:`WithoutTorch` to the watch."""
+
+    subject = "configuration files"
+
+    def __init__(self, watch: Watch, early: WithoutTorch) -> None:
+        super().__init__(watch)
+        self.early = early
+
+    def records(self) -> Iterable[Record]:
+        """As they are."""
+        yield from self.early.records()
+
+
+def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
+    """Patch what exists already and wait for what does not."""
+    early = WithoutTorch()
+    if bootstrap.settings.watch:
+        early.silence.install()
+        early.seeds.install_python()
+        for name, install in (
+            ("numpy", early.seeds.install_numpy),
+            ("json", early.configs.install_json),
+            ("yaml", early.configs.install_yaml),
+            ("tomllib", early.configs.install_toml),
+        ):
+            bootstrap.imports.when(name, install)
+    return early
+
+
+def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> Watch | None:
+    """Start the watching; torch was just imported."""
+    settings = bootstrap.settings
+    if not settings.watch:
+        return None
+    sink = Sink(Path(settings.out), settings.max_evidence_mb)
+    watch = Watch(torch, settings, sink)
+    early.seeds.install_torch(torch)
+    early.configs.install_torch(torch)
+    watch.collectors = collectors_for(watch, early)
+    for collector in list(watch.collectors):
+        with watch.ours(collector):
+            collector.install()
+    return watch
+
+
+def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
+    """All collectors, in the order in which they are told of things."""
+    calls = TorchCalls(watch)
+    networks = Networks(watch)
+    backwards = Backwards(watch)
+    optimisers = Optimisers(watch, backwards)
+    parameters = Parameters(watch, networks, optimisers)
+    terms = LossTerms(watch, calls, backwards)
+    terms.depth_of = lambda: networks.depth
+    terms.parameters_of = optimisers.parameters_after
+    provenance = Provenance(watch, calls, networks)
+    losses = LossCalls(watch, calls, networks, provenance)
+    terms.on_constants.append(losses.confirmed)
+    clamps = Clamps(watch, calls, networks, provenance, losses, terms)
+    loaders = Loaders(watch, backwards)
+    loaders.on_read.append(lambda loader: setattr(networks, "current_loader", loader.made))
+    loaders.on_pass_end.append(lambda loader: optimisers.pass_ended() if loader.trains else None)
+    rates = Rates(watch, optimisers)
+    rates.passes = loaders.passes
+    checkpoints = Checkpoints(watch, networks, optimisers, parameters)
+    seeds = Seeds(watch, early.seeds)
+    seeds.checkpoints_used = lambda: checkpoints.used
+    return [
+        calls,
+        networks,
+        Compiled(watch, networks),
+        backwards,
+        NonFinite(watch, calls, networks, backwards),
+        parameters,
+        optimisers,
+        terms,
+        provenance,
+        losses,
+        clamps,
+        Exceptions(watch, calls),
+        Scaling(watch, backwards, optimisers),
+        rates,
+        loaders,
+        Inputs(watch, networks),
+        checkpoints,
+        seeds,
+        Pauses(watch),
+        _Early(watch, early),
+    ]

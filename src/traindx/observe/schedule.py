@@ -1,0 +1,73 @@
+"""Which iterations are watched, and how closely: dense in the first ones, then geometric.
+
+Most faults show in the first iterations; the rest is followed with a cost that falls to nothing.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Closeness(IntEnum):
+    """How closely an iteration is watched."""
+
+    OFF = 0
+    LIGHT = 1
+    FULL = 2
+
+
+class Schedule:
+    """Closeness of every iteration, decided from its number alone, so that two runs watch the same iterations.
+
+    Args:
+        every: Constant rate, one in so many; 0 for dense first, then geometric.
+        dense: Iterations watched one by one at the start.
+        ratio: Growth of the distance afterwards.
+        full_ratio: Growth of the distance between the iterations that are watched in full.
+    """
+
+    def __init__(self, every: int = 0, dense: int = 5, ratio: float = 1.3, full_ratio: float = 2.6) -> None:
+        self.every = every
+        self.dense = dense
+        self.ratio = ratio
+        self.full_ratio = full_ratio
+        self._light_next = dense
+        self._full_next = 2
+
+    def closeness(self, iteration: int) -> Closeness:
+        """Closeness of an iteration; to be asked with growing numbers."""
+        if self.every:
+            return Closeness.FULL if iteration % self.every == 0 else Closeness.OFF
+        if iteration == 0:
+            return Closeness.FULL
+        if iteration >= self._full_next:
+            self._full_next = max(iteration + 1, round(iteration * self.full_ratio))
+            self._light_next = max(self._light_next, iteration + 1)
+            return Closeness.FULL
+        if iteration < self.dense:
+            return Closeness.LIGHT
+        if iteration >= self._light_next:
+            self._light_next = max(iteration + 2, round(iteration * self.ratio))
+            return Closeness.LIGHT
+        return Closeness.OFF
+
+
+class Bursts:
+    """The same idea for things that happen at one place of the code: which occurrences are watched."""
+
+    def __init__(self, dense: int = 3, ratio: float = 2.0) -> None:
+        self.dense = dense
+        self.ratio = ratio
+        self._count: dict[object, int] = {}
+        self._next: dict[object, int] = {}
+
+    def wanted(self, place: object) -> bool:
+        """True if this occurrence at this place should be looked at."""
+        count = self._count.get(place, 0)
+        self._count[place] = count + 1
+        if count < self.dense:
+            return True
+        if count >= self._next.get(place, self.dense):
+            self._next[place] = max(count + 1, round(count * self.ratio))
+            return True
+        return False
