@@ -1,1 +1,21 @@
-"""Reproducible faults: each turns a healthy case into a documented broken one, from outside."""
+"""Reproducible faults: each turns a healthy case into a documented broken one, from outside.
+
+One folder a recipe, one file a group; every recipe's folder lists its faults as ``FAULTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from traindx.faults.base import Fault, catalogued, together
+
+__all__ = ["Fault", "registry", "together"]
+
+
+@cache
+def registry() -> Mapping[str, Fault]:
+    """Every fault that ships, by name, recipe after recipe."""
+    from traindx.faults import xray2ct
+
+    return catalogued((*xray2ct.FAULTS,))

@@ -1,1 +1,75 @@
 """Recipes: correct, trainable implementations of the five systems, written against the public API as a user would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from traindx.case import Case
+
+__all__ = ["Recipe", "registry"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe by name. What it needs is imported when it is first used.
+
+    Attributes:
+        name: As on the command line.
+        title: What it does, in one line.
+        where: ``module:function`` of what it offers, by the names ``case``, ``train``, ``predict`` and ``evaluate``.
+    """
+
+    name: str
+    title: str
+    where: Mapping[str, str]
+
+    def case(self, **options: Any) -> Case:
+        """The recipe as a :class:`traindx.Case`; options are those of the recipe's ``make_case``."""
+        made: Case = self._function("case")(**options)
+        return made
+
+    def train(self, argv: Sequence[str]) -> int | None:
+        """Run ``traindx train RECIPE ARGS...``."""
+        return self._run("train", argv)
+
+    def predict(self, argv: Sequence[str]) -> int | None:
+        """Run ``traindx predict RECIPE ARGS...``."""
+        return self._run("predict", argv)
+
+    def evaluate(self, argv: Sequence[str]) -> int | None:
+        """Run ``traindx evaluate RECIPE ARGS...``."""
+        return self._run("evaluate", argv)
+
+    def _run(self, command: str, argv: Sequence[str]) -> int | None:
+        code: int | None = self._function(command)(list(argv))
+        return code
+
+    def _function(self, offer: str) -> Callable[..., Any]:
+        module, _, name = self.where[offer].partition(":")
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
+
+
+@cache
+def registry() -> Mapping[str, Recipe]:
+    """Every recipe that ships, by name."""
+    room = "traindx.recipes"
+    recipes = (
+        Recipe(
+            "xray2ct",
+            "a CT volume from a frontal and a lateral radiograph, by conditional diffusion",
+            {
+                "case": f"{room}.xray2ct.case:make_case",
+                "train": f"{room}.xray2ct.train:main",
+                "predict": f"{room}.xray2ct.predict:main",
+                "evaluate": f"{room}.xray2ct.evaluate:main",
+            },
+        ),
+    )
+    return MappingProxyType({recipe.name: recipe for recipe in recipes})

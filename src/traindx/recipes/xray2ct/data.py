@@ -1,0 +1,209 @@
+"""Batches: volumes, their radiographs rendered once and cached, and the loaders that hand them out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from traindx import __version__
+from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
+from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
+from traindx.recipes.xray2ct.population import Variation
+from traindx.recipes.xray2ct.radiograph import MU_WATER_PER_MM, line_integral, mu_from_hu, to_network
+from traindx.recipes.xray2ct.sources import Patients, Source, load, resolve
+
+CACHE_VERSION = 1
+"""Part of every key: raise it when what is cached is computed differently."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which volumes, how large, and how they are handed out.
+
+    Attributes:
+        source: ``embedded``, ``openkbp`` or ``auto``, see :func:`~traindx.recipes.xray2ct.sources.resolve`.
+        size: Voxels along each axis, and pixels along each side of a radiograph.
+        train: Most training volumes.
+        val: Most validation volumes.
+        seed: Seed of the deformations of the packaged patient.
+        batch_size: Volumes in a training batch.
+        window: Hounsfield window of the target.
+        cache: Folder for rendered radiographs; None for the user's cache folder, ``""`` for none at all.
+    """
+
+    source: Source = "auto"
+    size: int = 32
+    train: int = 48
+    val: int = 8
+    seed: int = 0
+    batch_size: int = 4
+    window: HounsfieldWindow = field(default_factory=HounsfieldWindow)
+    cache: str | None = None
+
+
+class Radiographed(Dataset[dict[str, Any]]):
+    """Volumes with their radiographs.
+
+    An item has ``ct`` (network values, ``(1, D, H, W)``), ``hu`` (raw), one radiograph a view (network values,
+    ``(1, h, w)``) and ``id``.
+
+    Args:
+        patients: The volumes.
+        radiographs: One tensor ``(N, 1, h, w)`` a view.
+        window: Hounsfield window of ``ct``.
+    """
+
+    def __init__(self, patients: Patients, radiographs: Mapping[str, Tensor], window: HounsfieldWindow) -> None:
+        self.patients = patients
+        self.radiographs = radiographs
+        self.window = window
+
+    def __len__(self) -> int:
+        return len(self.patients)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        hu = self.patients.hu[index]
+        views = {view: image[index] for view, image in self.radiographs.items()}
+        return {"ct": self.window.encode(hu), "hu": hu, **views, "id": self.patients.ids[index]}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything a training needs.
+
+    Attributes:
+        options: How it was made.
+        geometry: The geometry of the radiographs.
+        train: Training volumes.
+        val: Validation volumes.
+    """
+
+    options: DataOptions
+    geometry: ConeGeometry
+    train: Radiographed
+    val: Radiographed
+
+    def train_batches(self) -> DataLoader[dict[str, Any]]:
+        """Shuffled batches, in an order drawn from the global torch seed at each pass."""
+        return DataLoader(self.train, self.options.batch_size, shuffle=True, drop_last=True)
+
+    def val_batches(self) -> DataLoader[dict[str, Any]]:
+        """Validation batches in their fixed order, eight volumes each."""
+        return DataLoader(self.val, min(8, len(self.val)))
+
+    def windowed(self, window: HounsfieldWindow) -> Data:
+        """The same patients and radiographs under another window of the target."""
+        parts = (Radiographed(part.patients, part.radiographs, window) for part in (self.train, self.val))
+        return Data(self.options, self.geometry, *parts)
+
+
+def prepare(options: DataOptions) -> Data:
+    """Load the volumes and render their radiographs, or read both from the cache.
+
+    Raises:
+        InputError: The source is not there.
+    """
+    kind, folder = resolve(options.source)
+    stamp = (folder / "ct64.npz").stat() if folder is not None else None
+    key = {
+        "cache": CACHE_VERSION,
+        "version": __version__,
+        "source": kind,
+        "file": [str(folder), stamp.st_size, stamp.st_mtime_ns] if stamp is not None else [],
+        "size": options.size,
+        "train": options.train,
+        "val": options.val,
+        "seed": options.seed if kind == "embedded" else 0,
+        "variation": asdict(Variation()) if kind == "embedded" else {},
+        "mu_water": MU_WATER_PER_MM,
+        "geometry": asdict(ConeGeometry((1, 1, 1), (1.0, 1.0, 1.0), (1, 1))),  # the distances; sizes follow from above
+    }
+    path = _cache_file(options.cache, key)
+    found = _read(path)
+    if found is None:
+        train, val = load(kind, options.size, options.seed, options.train, options.val)
+        geometry = geometry_of(train)
+        views = [radiographs(part, geometry) for part in (train, val)]
+        _write(path, train, val, views)
+    else:
+        train, val, views = found
+        geometry = geometry_of(train)
+    parts = (Radiographed(part, images, options.window) for part, images in zip((train, val), views, strict=True))
+    return Data(options, geometry, *parts)
+
+
+def geometry_of(patients: Patients) -> ConeGeometry:
+    """Radiographs with as many pixels each way as the volume has voxels."""
+    d, h, w = patients.hu.shape[2:]
+    return ConeGeometry((d, h, w), patients.spacing_mm, (d, max(h, w)))
+
+
+def radiographs(patients: Patients, geometry: ConeGeometry, chunk: int = 16) -> dict[str, Tensor]:
+    """Render every patient in every view, in network values, shape ``(N, 1, h, w)``."""
+    out = {}
+    with torch.no_grad():
+        for view in VIEWS:
+            parts = [line_integral(mu_from_hu(part), view, geometry) for part in patients.hu.split(chunk)]
+            out[view] = to_network(torch.cat(parts))
+    return out
+
+
+def cache_folder() -> Path:
+    """``TRAINDX_CACHE``, or ``traindx`` in the user's cache folder (XDG base directory specification)."""
+    if chosen := os.environ.get("TRAINDX_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "traindx"
+
+
+def _cache_file(folder: str | None, key: Mapping[str, Any]) -> Path | None:
+    if folder == "":
+        return None
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    return (Path(folder) if folder is not None else cache_folder()) / f"xray2ct-{digest}.npz"
+
+
+def _read(path: Path | None) -> tuple[Patients, Patients, list[dict[str, Tensor]]] | None:
+    """What is cached, or None. A file that cannot be read is as good as none: it is made again."""
+    if path is None or not path.exists():
+        return None
+    try:
+        with np.load(path) as archive:
+            stored = {name: archive[name] for name in archive.files}
+        patients, views = [], []
+        for part in ("train", "val"):
+            d, h, w = (float(value) for value in stored["spacing"])
+            ids = tuple(str(name) for name in stored[f"{part}-ids"])
+            patients.append(Patients(torch.from_numpy(stored[f"{part}-hu"]), ids, (d, h, w)))
+            views.append({view: torch.from_numpy(stored[f"{part}-{view}"]) for view in VIEWS})
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    return patients[0], patients[1], views
+
+
+def _write(path: Path | None, train: Patients, val: Patients, views: list[dict[str, Tensor]]) -> None:
+    """Store under the final name only what is complete, so that parallel workers never read half a file."""
+    if path is None:
+        return
+    arrays: dict[str, Any] = {"spacing": np.array(train.spacing_mm)}
+    for name, part, images in zip(("train", "val"), (train, val), views, strict=True):
+        arrays[f"{name}-hu"] = part.hu.numpy()
+        arrays[f"{name}-ids"] = np.array(part.ids)
+        arrays.update({f"{name}-{view}": image.numpy() for view, image in images.items()})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+            np.savez(file, **arrays)
+        os.replace(file.name, path)
+    except OSError:  # a folder that cannot be written to costs time at the next start, nothing else
+        return
