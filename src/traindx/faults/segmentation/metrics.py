@@ -1,0 +1,63 @@
+"""Faults of the figures of merit: a metric that misreads good predictions, or breaks where a class is absent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from traindx import Case, Metric
+
+
+def _remade(case: Case, change: dict[str, Metric]) -> Case:
+    return case.but(metrics={**change})
+
+
+def diagnostic_double_sigmoid(case: Case) -> Case:
+    """The *diagnostic* applies a sigmoid to what are probabilities already: it reports collapse of any model.
+
+    Training and inference are sound. What looked like a constant output of .5 to .731 was made by the check.
+    """
+
+    def again(name: str) -> Metric:
+        _, metric = case.metric(name)
+
+        def measured(prediction: Tensor, target: Tensor) -> Tensor:
+            foreground = torch.sigmoid(prediction[:, 1:])
+            value: Tensor = metric.function(torch.cat([1 - foreground.amax(1, keepdim=True), foreground], 1), target)
+            return value
+
+        return replace(metric, function=measured)
+
+    return _remade(case, {name: again(name) for name in case.metrics})
+
+
+def unbinarised_dice(case: Case) -> Case:
+    """Dice of values that were never thresholded: it is not bounded by 1, and one large voxel moves it."""
+
+    def soft(prediction: Tensor, target: Tensor) -> Tensor:
+        p, t = prediction[:, 1:], target[:, 1:]
+        return 2 * (p * t).sum() / (p.sum() + t.sum())
+
+    _, metric = case.metric()
+    return _remade(case, {"dice": replace(metric, function=soft)})
+
+
+def empty_class_nan(case: Case) -> Case:
+    """Dice without a rule for an absent class: 0 / 0 in one case makes the mean of all cases NaN."""
+
+    def strict(prediction: Tensor, target: Tensor) -> Tensor:
+        chosen = torch.nn.functional.one_hot(prediction.argmax(1), prediction.shape[1]).movedim(-1, 1)
+        both = (chosen * target).flatten(2).sum(-1)[:, 1:]
+        return (2 * both / (chosen + target).flatten(2).sum(-1)[:, 1:]).mean()
+
+    def with_empty() -> list[object]:
+        found = list(case.batches("val"))
+        meaning = case.extras["plan"].labels
+        empty = {**found[0], "label": torch.full_like(found[0]["label"], meaning.background[0])}
+        empty["image"] = torch.zeros_like(empty["image"])
+        return [empty, *found]
+
+    _, metric = case.metric()
+    return _remade(case.but(val=with_empty), {"dice": replace(metric, function=strict)})
