@@ -39,6 +39,7 @@ class StandInLoss(Record):
         inverted: For the target upside down in value.
         descended: Value after a step from the perfect prediction along the negative gradient, the best of several.
         judges_target: True if the term depends on the target at all.
+        validated: True if it is certain what the network's output means (declared, or the deployed prediction agrees).
     """
 
     term: str
@@ -50,3 +51,4 @@ class StandInLoss(Record):
     inverted: float
     descended: float = float("nan")
     judges_target: bool = True
+    validated: bool = False

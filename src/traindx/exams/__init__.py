@@ -12,6 +12,7 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.exams.conditions import input_effects, trained_input_effects
     from traindx.exams.gradients import gradients
     from traindx.exams.information_path import information_path
+    from traindx.exams.loss_order import loss_order
     from traindx.exams.one_step import one_step
     from traindx.exams.prediction_type import prediction_type
     from traindx.exams.projection import projection
@@ -37,4 +38,5 @@ def catalogue() -> tuple[Exam, ...]:
         training_step,
         trained_step,
         gradients,
+        loss_order,
     )

@@ -126,7 +126,7 @@ class LossWatch(TorchFunctionMode):
         self._kinds: dict[int, _Kind] = {}
         self._alive: list[Any] = []
         self._differences: dict[int, Seen] = {}
-        for tensor in tensors_in(batch):
+        for tensor in _all_tensors(batch):
             self._mark(tensor, _Kind(data=True))
 
     @contextmanager
@@ -178,6 +178,14 @@ class LossWatch(TorchFunctionMode):
             self._after_clamp(clamp, outputs[0])
         self._compare(call, name, inputs, kinds, outputs[0])
         return result
+
+    def depends_on_data(self, tensor: Tensor) -> bool:
+        """True if a tensor was made from the batch or from noise."""
+        return self._kind(tensor).data
+
+    def forget(self, tensor: Tensor) -> None:
+        """Take a tensor as given: what it was made from does not count."""
+        self._mark(tensor, _Kind())
 
     def _kind(self, tensor: Tensor) -> _Kind:
         return self._kinds.get(id(tensor)) or _Kind(learned=isinstance(tensor, torch.nn.Parameter))
@@ -301,7 +309,7 @@ def _line() -> Location | None:
 def _all_tensors(value: Any) -> list[Tensor]:
     if isinstance(value, torch.Tensor):
         return [value]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
         return [tensor for item in value for tensor in _all_tensors(item)]

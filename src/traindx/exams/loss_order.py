@@ -1,0 +1,106 @@
+"""Does the loss prefer the better prediction? It is computed for stand-ins whose order is known."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from traindx.evidence.loss import StandInLoss
+from traindx.exams.base import ExamRoom, exam
+from traindx.exams.loss_watch import LossWatch
+from traindx.exams.probing import awake_model, undisturbed
+from traindx.exams.stand_ins import ANSWERS, StandIns, stand_ins
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STEPS = (0.02, 0.1, 0.3)  # of the answer's spread, along the negative gradient
+AGREES = 0.05  # relative error of the deployed prediction that still shows that an encoding is the right one
+
+
+@exam("loss-order", "does the loss prefer the better prediction", needs=("loss", "target"))
+def loss_order(room: ExamRoom) -> None:
+    """Record every term for perfect, nearly perfect, shuffled, blank and inverted predictions."""
+    answers = stand_ins(room, awake_model(room))
+    if answers is None:
+        return
+    losses = {
+        encoding: {name: float(value.detach()) for name, value in answers.losses("perfect", encoding).items()}
+        for encoding in answers.encodings
+    }
+    encoding = min(losses, key=lambda name: _total(losses[name]))
+    judging = _judging_terms(answers, encoding)
+    values = {answer: _values(answers, answer, encoding) for answer in ANSWERS}
+    descended = _descended(answers, encoding)
+    validated = _validated(answers, encoding)
+    for term in values["perfect"]:
+        record = StandInLoss(
+            term=term,
+            encoding=encoding,
+            **{answer: values[answer].get(term, float("nan")) for answer in ANSWERS},
+            descended=descended.get(term, float("nan")),
+            judges_target=term == "total" or term in judging,
+            validated=validated,
+        )
+        if all(math.isfinite(getattr(record, answer)) for answer in ANSWERS):
+            room.record(record)
+
+
+def _values(answers: StandIns, answer: str, encoding: str) -> dict[str, float]:
+    terms = {name: float(value.detach()) for name, value in answers.losses(answer, encoding).items()}
+    return {**terms, "total": sum(terms.values())} if len(terms) > 1 else terms
+
+
+def _total(terms: dict[str, float]) -> float:
+    total = sum(terms.values())
+    return total if math.isfinite(total) else math.inf
+
+
+def _judging_terms(answers: StandIns, encoding: str) -> set[str]:
+    """Terms that depend on the batch other than through the network: only those can have a truth."""
+    watch = LossWatch(answers.batch, {})
+    with answers.answering("perfect", encoding, told=watch.forget), undisturbed(0), watch:
+        terms = answers.case.loss_terms(answers.model, answers.batch)
+    return {name for name, value in terms.items() if watch.depends_on_data(value)}
+
+
+def _descended(answers: StandIns, encoding: str) -> dict[str, float]:
+    """Smallest value of each term a small step away from the truth, downhill."""
+    with answers.answering("perfect", encoding) as said, undisturbed(0), torch.enable_grad():
+        terms = answers.case.loss_terms(answers.model, answers.batch)
+    gradients: dict[str, Tensor] = {}
+    total: Tensor | None = None
+    for name, value in terms.items():
+        if len(said) != 1 or not value.requires_grad:
+            continue
+        (gradient,) = torch.autograd.grad(value, said, retain_graph=True, allow_unused=True)
+        if gradient is not None and float(gradient.norm()) > 0:
+            gradients[name] = gradient
+            total = gradient if total is None else total + gradient
+    if total is not None and len(terms) > 1:
+        gradients["total"] = total
+    found: dict[str, float] = {}
+    for name, gradient in gradients.items():
+        size = float(gradient.square().mean().sqrt())
+        spread = float(said[0].detach().std())
+        for step in STEPS:
+            change = -step * spread / size * gradient if size > 0 else torch.zeros_like(gradient)
+            values = answers.losses("perfect", encoding, change=change.detach())
+            numbers = {key: float(item.detach()) for key, item in values.items()}
+            reached = _total(numbers) if name == "total" else numbers[name]
+            found[name] = min(found.get(name, math.inf), reached)
+    return found
+
+
+def _validated(answers: StandIns, encoding: str) -> bool:
+    """True if it is certain what the network's output means: by declaration, or because deployment agrees."""
+    if answers.case.diffusion is not None:
+        return encoding == answers.case.diffusion.prediction
+    prediction = answers.prediction("perfect", encoding)
+    target = answers.targets["perfect"]
+    if prediction is None or prediction.shape != target.shape:
+        return False
+    error = (prediction.double() - target.double()).square().mean()
+    return float(error) <= AGREES**2 * float(target.double().var().clamp_min(1e-12))
