@@ -187,6 +187,7 @@ def diagnosis_of(pictures: tuple[Picture, ...]) -> Diagnosis:
         standing=Standing.DEMONSTRATED,
         numbers={"training_max": 0.999, "sampling_max": 999.0},
         remedy="Divide by `num_timesteps` in the sampling loop too.",
+        worth=Worth(metric="psnr", unit="dB", alone=effect(1.6, 0.6, 2.5, half=2.3), verdict=Verdict.INCONCLUSIVE),
         proposals=(Proposal(treatment="time-as-in-training", parameters={"scale": 0.001}),),
     )
     blurred = Finding(
@@ -241,7 +242,7 @@ def diagnosis_of(pictures: tuple[Picture, ...]) -> Diagnosis:
             TreatmentResult(
                 treatment="time-as-in-training",
                 title="network time = raw × 0.001 in sampling",
-                codes=("S505",),
+                codes=("S505", "S506"),
                 alone=effect(1.6, 0.6, 2.5, half=2.3),
                 given_rest=None,
                 verdict=Verdict.INCONCLUSIVE,
@@ -283,10 +284,14 @@ def diagnosis_of(pictures: tuple[Picture, ...]) -> Diagnosis:
         healthy=(
             Healthy(subject="schedule", detail="ᾱ is the product of α to 3e-7 and falls strictly"),
             Healthy(subject="conditions", detail="shuffling the radiographs changes the output by 41 %"),
+            Healthy(subject="L303 term-without-gradient"),
+            Healthy(subject="M204 input-ignored"),
         ),
         not_examined=(
             NotExamined(subject="projection", reason="the case has no `projection`"),
             NotExamined(subject="trial of `window`", reason="the case offers no treatment of that name"),
+            NotExamined(subject="P601 not-beer-lambert", reason="no evidence of kind PhantomResponse was gathered"),
+            NotExamined(subject="D103 not-finite", reason="no evidence of kind NonFiniteVoxels was gathered"),
         ),
         pictures=pictures,
         curves=(

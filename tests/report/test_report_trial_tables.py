@@ -47,6 +47,12 @@ def test_mean_and_standard_deviation() -> None:
     assert rows.arms[2].summary == "not run"
 
 
+def test_a_small_spread_is_not_shown_as_none() -> None:
+    assert trial_tables.summary((2.55, 2.65), "") == "2.60 ± 0.07"
+    assert trial_tables.summary((23.9, 23.9), "dB") == "23.9 ± 0.0 dB"
+    assert trial_tables.summary((23.90001, 23.9), "dB") == "23.900 ± 0.000 dB"
+
+
 def test_a_seed_that_failed_is_told() -> None:
     assert trial_tables.summary((1.0, float("nan"), 3.0), "dB") == "2.0 ± 1.4 dB (1 seed not a number)"
     assert trial_tables.summary((float("nan"),), "dB") == "not a number"

@@ -110,6 +110,32 @@ def test_harmful_shows_the_worse_company() -> None:
     assert words.worth_text(worth(Verdict.HARMFUL, -5.0, -0.5)).startswith("-5.0 dB")
 
 
+def test_a_single_treatment_has_no_company() -> None:
+    only = worth(Verdict.PROVEN, 2.5, 2.5)
+    assert words.worth_text(only) == "+2.5 dB [1.5, 3.5] psnr"
+    sentence = words.verdict_sentence(guilty(finding(Standing.PROVEN, only)))
+    assert "by 2.5 dB [1.5, 3.5], measured over 3 paired seeds." in sentence
+
+
+def test_findings_that_share_a_cure_are_not_told_apart() -> None:
+    first, second = finding(worth=worth(Verdict.PROVEN, 2, 2)), finding(worth=worth(Verdict.PROVEN, 2, 2), code="L306")
+    table = TrialTable(metric="psnr", results=(TreatmentResult(treatment="unclamp", codes=("S501", "L306")),))
+    diagnosis = guilty(first, second).model_copy(update={"trials": table})
+    assert "S501 and L306 together" in words.shared_cure(diagnosis, first)
+    assert "L306 and S501 together" in words.shared_cure(diagnosis, second)
+    assert words.shared_cure(diagnosis, finding(code="L306")) == ""
+    own = TrialTable(metric="psnr", results=(TreatmentResult(treatment="unclamp", codes=("S501",)),))
+    assert words.shared_cure(guilty(first).model_copy(update={"trials": own}), first) == ""
+
+
+@pytest.mark.parametrize(
+    ("subject", "rule"),
+    [("S501 sampler-does-not-invert", True), ("R1001 prototypes-collapsed", True), ("the noise schedule", False)],
+)
+def test_rules_are_told_from_exams(subject: str, rule: bool) -> None:
+    assert words.is_rule(subject) is rule
+
+
 def test_acquittal_is_told_once() -> None:
     refuted = finding(Standing.REFUTED, Worth(metric="psnr", verdict=Verdict.INNOCENT, bit_identical=True), "L306")
     results = (

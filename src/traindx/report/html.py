@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +52,7 @@ class Card:
     worth: str
     lead: tuple[str, str, str] | None
     meaning: str
+    shared: str
 
 
 def render(diagnosis: Diagnosis, arrays: Arrays = no_arrays, *, root: Path | None = None) -> str:
@@ -74,7 +76,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        prose=prose, measured=words.measured, minus=minus, spoken=spoken, counted=words.count, words=_words
+        prose=prose,
+        moment=moment,
+        measured=words.measured,
+        minus=minus,
+        spoken=spoken,
+        counted=words.count,
+        words=_words,
     )
     environment.globals.update(means=words.VERDICT_MEANS, standings=words.STANDING_MEANS, how_we_know=words.how_we_know)
     return environment
@@ -89,6 +97,15 @@ def prose(text: str) -> Markup:
 def minus(text: str) -> str:
     """Figures with a real minus sign instead of a hyphen."""
     return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+
+
+def moment(text: str) -> str:
+    """An ISO time to the minute, as people write it; anything else as it is."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{when:%Y-%m-%d %H:%M}{' UTC' if when.utcoffset() == timedelta(0) else ''}"
 
 
 def _words(name: str) -> str:
@@ -109,7 +126,7 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
 
     def card(finding: Finding) -> Card:
         figures = tuple(found for found in map(figure, finding.pictures) if found is not None)
-        return _card(finding, figures, excerpt(finding.location, root=root))
+        return _card(finding, figures, excerpt(finding.location, root=root), words.shared_cure(diagnosis, finding))
 
     lead = words.lead_finding(diagnosis)
     added = [_section(section, figure, curves) for section in sections(diagnosis)]
@@ -128,6 +145,9 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
         "trials": trial_tables.tables(diagnosis.trials) if diagnosis.trials is not None else None,
         "sections": added,
         "counts": _counts(diagnosis),
+        "silent": [item.subject for item in diagnosis.healthy if not item.detail],
+        "unseen": [item for item in diagnosis.not_examined if not words.is_rule(item.subject)],
+        "unseen_rules": [item for item in diagnosis.not_examined if words.is_rule(item.subject)],
         "gallery": [found for name in pictures if name not in used and (found := figure(name)) is not None],
         "plots": [_plot(curve) for name, curve in curves.items() if name not in in_sections],
         "Verdict": Verdict,
@@ -136,14 +156,18 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
     }
 
 
-def _card(finding: Finding, figures: tuple[Figure, ...], source: tuple[SourceLine, ...]) -> Card:
+def _card(finding: Finding, figures: tuple[Figure, ...], source: tuple[SourceLine, ...], shared: str) -> Card:
     lead = None
     if finding.worth is not None and (leading := words.headline(finding.worth)) is not None:
         effect, company = leading
         places = words.decimals(effect.mean, effect.low, effect.high)
         gain = words.number(effect.mean, places, signed=True)
         seeds = words.count(effect.n, "paired seed")
-        lead = (f"{gain} {finding.worth.unit}".strip(), words.interval(effect, places), f"{company}; {seeds}")
+        lead = (
+            f"{gain} {finding.worth.unit}".strip(),
+            words.interval(effect, places),
+            f"{company}; {seeds}" if company else seeds,
+        )
     return Card(
         finding=finding,
         title=words.spoken_name(finding),
@@ -153,6 +177,7 @@ def _card(finding: Finding, figures: tuple[Figure, ...], source: tuple[SourceLin
         worth=words.worth_text(finding.worth),
         lead=lead,
         meaning=words.STANDING_MEANS[finding.standing],
+        shared=shared,
     )
 
 

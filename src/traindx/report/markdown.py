@@ -37,7 +37,9 @@ def render(
     if standing_findings:
         blocks.append("## Findings")
     for finding in standing_findings:
-        blocks += _finding(finding, pictures, root, excerpted=finding is lead)
+        blocks += _finding(
+            finding, pictures, root, excerpted=finding is lead, shared=words.shared_cure(diagnosis, finding)
+        )
     if diagnosis.trials is not None:
         blocks += _trials(diagnosis.trials)
     blocks += _acquitted(diagnosis)
@@ -46,16 +48,14 @@ def render(
         if section.table is not None:
             blocks.append(_table(section.table.head, section.table.rows))
         blocks += [pictures[name] for name in section.pictures if name in pictures]
-    if diagnosis.healthy:
-        blocks += ["## In order", _table(("subject", "detail"), [(h.subject, h.detail) for h in diagnosis.healthy])]
-    if diagnosis.not_examined:
-        rows = [(item.subject, item.reason) for item in diagnosis.not_examined]
-        blocks += ["## Not examined", _table(("subject", "why"), rows)]
+    blocks += _lists(diagnosis)
     blocks += _provenance(diagnosis)
     return "\n\n".join(blocks) + "\n"
 
 
-def _finding(finding: Finding, pictures: dict[str, str], root: Path | None, *, excerpted: bool) -> list[str]:
+def _finding(
+    finding: Finding, pictures: dict[str, str], root: Path | None, *, excerpted: bool, shared: str
+) -> list[str]:
     at = f" at `{finding.location}`" if finding.location is not None else ""
     blocks = [
         f"### {finding.code} {words.spoken_name(finding)}",
@@ -70,6 +70,8 @@ def _finding(finding: Finding, pictures: dict[str, str], root: Path | None, *, e
     blocks.append(f"Worth: {words.worth_text(finding.worth)}.")
     if finding.worth is not None and finding.worth.note:
         blocks.append(_prose(finding.worth.note))
+    if shared:
+        blocks.append(shared)
     if finding.numbers:
         rows = [(name.replace("_", " "), words.measured(value)) for name, value in finding.numbers.items()]
         blocks.append(_table(("measured", ""), rows))
@@ -125,6 +127,23 @@ def _acquitted(diagnosis: Diagnosis) -> list[str]:
     innocent = words.results_without_finding(diagnosis, Verdict.INNOCENT)
     lines += [f"- **{result.treatment}**: {words.how_we_know(result, unit)}" for result in innocent]
     return ["## Innocent, and how we know", "\n".join(lines)] if lines else []
+
+
+def _lists(diagnosis: Diagnosis) -> list[str]:
+    blocks = []
+    if diagnosis.healthy:
+        blocks.append("## In order")
+        rows = [(item.subject, item.detail) for item in diagnosis.healthy if item.detail]
+        silent = [_prose(item.subject) for item in diagnosis.healthy if not item.detail]
+        blocks += [_table(("subject", "detail"), rows)] if rows else []
+        blocks += [", ".join(silent)] if silent else []
+    if diagnosis.not_examined:
+        blocks.append("## Not examined")
+        rows = [(item.subject, item.reason) for item in diagnosis.not_examined if not words.is_rule(item.subject)]
+        rules = [item.subject.split()[0] for item in diagnosis.not_examined if words.is_rule(item.subject)]
+        blocks += [_table(("subject", "why"), rows)] if rows else []
+        blocks += [f"{words.count(len(rules), 'rule')} without evidence to judge: {', '.join(rules)}"] if rules else []
+    return blocks
 
 
 def _provenance(diagnosis: Diagnosis) -> list[str]:

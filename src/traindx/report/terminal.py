@@ -74,7 +74,7 @@ def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
     parts += [_block("What went wrong while looking", Group(*[Text(error) for error in diagnosis.errors]))] * bool(
         diagnosis.errors
     )
-    parts += [_finding(finding) for finding in diagnosis.findings]
+    parts += [_finding(finding, words.shared_cure(diagnosis, finding)) for finding in diagnosis.findings]
     if diagnosis.trials is not None:
         parts += _trials(diagnosis.trials)
     for section in sections(diagnosis):
@@ -83,11 +83,14 @@ def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
             body.append(_plain_table(section.table.head, section.table.rows))
         parts.append(_block(section.title, Group(*body)))
     if diagnosis.healthy:
-        rows = [(item.subject, item.detail) for item in diagnosis.healthy]
-        parts.append(_block("In order", _plain_table((), rows)))
+        rows = [(item.subject, item.detail) for item in diagnosis.healthy if item.detail]
+        silent = [item.subject for item in diagnosis.healthy if not item.detail]
+        parts.append(_block("In order", _listing(rows, silent)))
     if diagnosis.not_examined:
-        rows = [(item.subject, item.reason) for item in diagnosis.not_examined]
-        parts.append(_block("Not examined", _plain_table((), rows)))
+        rows = [(item.subject, item.reason) for item in diagnosis.not_examined if not words.is_rule(item.subject)]
+        rules = [item.subject.split()[0] for item in diagnosis.not_examined if words.is_rule(item.subject)]
+        told = [f"{words.count(len(rules), 'rule')} without evidence to judge: {' '.join(rules)}"] if rules else []
+        parts.append(_block("Not examined", _listing(rows, told)))
     return parts
 
 
@@ -95,7 +98,7 @@ def _block(title: str, body: RenderableType) -> RenderableType:
     return Group(Text(title, style="bold underline"), Padding(body, (0, 0, 1, 2)))
 
 
-def _finding(finding: Finding) -> RenderableType:
+def _finding(finding: Finding, shared: str) -> RenderableType:
     style = _STYLE[finding.standing]
     head = Text.assemble((finding.code, style), " ", (words.spoken_name(finding), "bold"), "  ")
     head.append(finding.standing.value, style=style)
@@ -109,6 +112,8 @@ def _finding(finding: Finding) -> RenderableType:
         body.append(Text(f"worth: {words.worth_text(finding.worth)}"))
         if finding.worth is not None and finding.worth.note:
             body.append(Text(finding.worth.note, style="dim"))
+        if shared:
+            body.append(Text(shared, style="dim"))
     if finding.standing is not Standing.REFUTED:
         body += _remedy(finding.remedy)
     return Group(head, Padding(Group(*body), (0, 0, 1, 2)))
@@ -165,6 +170,12 @@ def _trials(table: TrialTable) -> list[RenderableType]:
         _block(f"Trials: {about}", Group(body, *lines)),
         _block("Every arm", arms),
     ]
+
+
+def _listing(rows: Sequence[Sequence[str]], run_on: Sequence[str]) -> RenderableType:
+    """Rows of subject and detail, then subjects without one, separated by commas."""
+    table: list[RenderableType] = [_plain_table((), rows)] if rows else []
+    return Group(*table, *([Text(", ".join(run_on))] if run_on else []))
 
 
 def _plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

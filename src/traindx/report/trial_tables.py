@@ -97,6 +97,8 @@ def summary(values: tuple[float, ...], unit: str) -> str:
         return "not run" if not values else "not a number"
     spread = stdev(finite) if len(finite) > 1 else 0.0
     places = words.decimals(fmean(finite))
+    if 0 < spread < 10**-places:  # enough digits that the spread is not shown as zero
+        places = min(3, math.ceil(-math.log10(spread)))
     text = words.number(fmean(finite), places)
     if len(finite) > 1:
         text += f" ± {words.number(spread, places)}"

@@ -7,6 +7,7 @@ which it was measured; where there is none, the sentence says that it was not me
 from __future__ import annotations
 
 import math
+import re
 
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult
 from traindx.finding import Effect, Finding, Standing, Verdict, Worth
@@ -80,6 +81,7 @@ def effect_text(effect: Effect, unit: str = "", *, signed: bool = True) -> str:
 def headline(worth: Worth) -> tuple[Effect, str] | None:
     """The effect to show first and the company in which it was measured.
 
+    The company is empty where there was no other treatment: both effects are the same then.
     ``proven`` is about the effect given the rest, so that one leads; a contributory finding leads with the
     larger, a harmful treatment with the worse.
     """
@@ -90,6 +92,8 @@ def headline(worth: Worth) -> tuple[Effect, str] | None:
     known = [(effect, company) for company, effect in companies.items() if effect is not None]
     if not known:
         return None
+    if worth.alone == worth.given_rest:
+        return known[0][0], ""
     if worth.verdict is Verdict.CONTRIBUTORY:
         return max(known, key=lambda item: item[0].mean)
     if worth.verdict is Verdict.HARMFUL:
@@ -107,7 +111,7 @@ def worth_text(worth: Worth | None) -> str:
     if leading is None:
         return f"{worth.verdict.value}: {VERDICT_MEANS[worth.verdict]}"
     effect, company = leading
-    text = f"{effect_text(effect, worth.unit)} {worth.metric} {company}"
+    text = f"{effect_text(effect, worth.unit)} {worth.metric} {company}".rstrip()
     return text if worth.verdict is Verdict.PROVEN else f"{text} ({worth.verdict.value})"
 
 
@@ -155,7 +159,8 @@ def _guilty(lead: Finding) -> str:
         pairs = count(effect.n, "paired seed")
         gain = effect_text(effect, worth.unit, signed=False)
         verb = "improves" if effect.mean > 0 else "changes"
-        return f"{name}: treating it {verb} {worth.metric} by {gain} {company}, measured over {pairs}."
+        among = f" {company}" if company else ""
+        return f"{name}: treating it {verb} {worth.metric} by {gain}{among}, measured over {pairs}."
     return f"{name} is shown broken; the trial of its cure was {worth.verdict.value}: {VERDICT_MEANS[worth.verdict]}."
 
 
@@ -175,6 +180,25 @@ def by_standing(diagnosis: Diagnosis) -> dict[Standing, list[Finding]]:
         standing: [item for item in diagnosis.findings if item.standing is standing and item is not lead]
         for standing in order
     }
+
+
+def shared_cure(diagnosis: Diagnosis, finding: Finding) -> str:
+    """A sentence where a trial treated several findings at once, and so cannot tell them apart; else nothing."""
+    if diagnosis.trials is None or finding.worth is None:
+        return ""
+    for result in diagnosis.trials.results:
+        others = [code for code in dict.fromkeys(result.codes) if code != finding.code]
+        if finding.code in result.codes and others:
+            return (
+                f"The trial of `{result.treatment}` treats {' and '.join([finding.code, *others])} together: "
+                "what it measured is the worth of them all, not of each."
+            )
+    return ""
+
+
+def is_rule(subject: str) -> bool:
+    """True for a subject such as ``S501 sampler-does-not-invert``: a rule, and no exam."""
+    return re.fullmatch(r"[A-Z]+\d{3,} [a-z0-9-]+", subject) is not None
 
 
 def acquitted_findings(diagnosis: Diagnosis) -> list[Finding]:
