@@ -7,7 +7,7 @@ to x. Nothing is decided here: rules compare misfits with their limits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,11 @@ class Chain:
             gram=np.array([fit.gram for fit in fits]),
             alpha_in_x0=np.array(alpha_in_x0, dtype=float),
         )
+
+    def only(self, steps: NDArray[np.int64]) -> Chain:
+        """Some of the steps."""
+        names = ("timesteps", "following", "last", "p", "q", "n", "offset", "gram", "alpha_in_x0")
+        return replace(self, **{name: getattr(self, name)[steps] for name in names})
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -208,8 +213,10 @@ def mistake(chain: Chain, own: Array) -> tuple[Mistake | None, float]:
 
 
 def mistake_elsewhere(chain: Chain, own: Array) -> tuple[Mistake | None, float]:
-    """The known mistake that fits best if each step may also go to any ᾱ of the table."""
+    """The known mistake that fits best if each step may also go to any ᾱ of the table; judged by up to 60 steps."""
     best: tuple[Mistake | None, float] = (None, np.inf)
+    some = np.unique(np.append(np.linspace(0, len(own) - 1, 59).astype(int), np.argmax(own)))
+    chain, own = chain.only(some), own[some]
     alpha = chain.table[chain.timesteps]
     a, s = np.sqrt(alpha), np.sqrt(np.clip(1 - alpha, 0, None))
     after = np.append(chain.table[:: max(1, len(chain.table) // 1000)], 1.0)[:, None] * np.ones(len(chain.p))
@@ -245,13 +252,11 @@ def other_table(chain: Chain) -> tuple[float, Array]:
     chain is some table and only an x̂0 that was read off can say which.
     """
     levels = chain.alpha_in_x0.copy() if chain.kind == "v" else _starts(chain)
-    if not np.isfinite(levels[:-1]).all():
+    if not np.isfinite(levels).all():
         return np.inf, levels
     best = (np.inf, levels)
     for end in chain.ends:
         start = levels.copy()
-        if not np.isfinite(start[-1]):  # a last step that returns x̂0 as it is fits any start
-            start[-1] = chain.table[chain.timesteps[-1]]
         after = np.append(start[1:], end)
         a, s = np.sqrt(start), np.sqrt(np.clip(1 - start, 0, None))
         misfit = float(
@@ -266,7 +271,7 @@ def _starts(chain: Chain) -> Array:
     """ᾱ that each step starts from, by itself: the coefficient of x gives the target level, that of the output the
     rest.
 
-    NaN for a step that does not say, which is one that returns x̂0 of an x0-prediction.
+    A last step that returns x̂0 of an x0-prediction does not say; it starts where the one before it went to.
     """
     alpha = chain.table[chain.timesteps]
     a, s = np.sqrt(alpha), np.sqrt(np.clip(1 - alpha, 0, None))
@@ -274,31 +279,36 @@ def _starts(chain: Chain) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         of_x = chain.p / a if chain.kind == "epsilon" else chain.q / s
         of_output = chain.q - of_x * s if chain.kind == "epsilon" else chain.p - of_x * a
+    says = np.isfinite(of_x) & (np.abs(of_x) > 1e-6)
     found = np.full(len(chain.p), np.nan)
-    for index in range(len(chain.p)):
-        if np.isfinite(of_x[index]) and abs(of_x[index]) > 1e-6:
-            found[index] = _start_of(chain.kind, float(of_x[index]), float(of_output[index]), float(chain.n[index]))
+    found[says] = _solve_starts(chain.kind, of_x[says], of_output[says], chain.n[says])
+    if len(found) > 1 and not says[-1] and says[-2]:  # x̂0 as it is: take the level that the step before went to
+        near = found[-2] if chain.kind == "epsilon" else 1 - found[-2]
+        reached = of_x[-2] ** 2 * near
+        found[-1] = reached if chain.kind == "epsilon" else 1 - chain.n[-2] ** 2 - reached
     return found
 
 
-def _start_of(kind: str, of_x: float, of_output: float, n: float) -> float:
-    """Solve for the level that a step starts from: a search over the angle, refined five times."""
-    low, high, angle = 1e-9, np.pi / 2 - 1e-9, np.nan
+def _solve_starts(kind: str, of_x: Array, of_output: Array, n: Array) -> Array:
+    """The level each of some steps starts from: a search over the angle, refined six times."""
+    low, high = np.full(len(of_x), 1e-9), np.full(len(of_x), np.pi / 2 - 1e-9)
+    angle = np.full(len(of_x), np.nan)
+    unit = np.linspace(0, 1, 801)
     for _ in range(6):
-        grid = np.linspace(low, high, 801)
+        grid = low[:, None] + (high - low)[:, None] * unit
         a, s = np.cos(grid), np.sin(grid)
+        near, far = (a, s) if kind == "epsilon" else (s, a)
         with np.errstate(invalid="ignore"):
-            if kind == "epsilon":
-                expected = np.sqrt(1 - (of_x * a) ** 2 - n**2) - of_x * s
-            else:
-                expected = np.sqrt(1 - n**2 - (of_x * s) ** 2) - of_x * a
-        error = np.abs(expected - of_output)
-        if np.isnan(error).all():
-            return float("nan")
-        angle = float(grid[int(np.nanargmin(error))])
+            reached = np.sqrt(1 - (of_x[:, None] * near) ** 2 - n[:, None] ** 2)
+        error = np.abs(reached - of_x[:, None] * far - of_output[:, None])
+        error = np.where(np.isnan(error), np.inf, error)
+        best = error.argmin(axis=1)
+        nearest = np.take_along_axis(grid, best[:, None], axis=1)[:, 0]
+        angle = np.where(np.isfinite(error.min(axis=1)), nearest, np.nan)
         width = (high - low) / 800
-        low, high = max(1e-12, angle - 2 * width), min(np.pi / 2, angle + 2 * width)
-    return float(np.cos(angle) ** 2)
+        low, high = np.clip(angle - 2 * width, 1e-12, None), np.clip(angle + 2 * width, None, np.pi / 2)
+    solved: Array = np.cos(angle) ** 2
+    return solved
 
 
 def told_alpha_error(chain: Chain) -> float:

@@ -57,7 +57,8 @@ class GaussianField:
         centre, width = (low + high) / 2, high - low
         means = (0.15, -0.2, 0.05, 0.0, -0.48, 0.48)
         sds = (0.1, 0.05, 0.02, 0.1, 0.004, 0.004)
-        generator = torch.Generator().manual_seed(0)
+        # A seed that nobody uses: with the loop's own seed, membership would follow the noise that it starts from.
+        generator = torch.Generator().manual_seed(6_510_177)
         draw = torch.rand(*shape, generator=generator)
         edges = torch.tensor([0.22, 0.44, 0.66, 0.88, 0.94])
         return cls(

@@ -36,6 +36,10 @@ UNEXPLAINED = 1e-3
 filter)."""
 
 
+LONG = 250
+"""Network calls from which the loop is not run a second time with a batch of one."""
+
+
 @dataclass(frozen=True)
 class SamplerStudy:
     """What the exams of the sampling loop share.
@@ -81,7 +85,7 @@ def sampler(room: ExamRoom) -> None:
     if analysis is None:
         return
     _write(room, analysis)
-    if study.size > 1:
+    if study.size > 1 and len(study.timesteps) <= LONG:
         single = rows_of(study.batch, slice(0, 1), study.size)
         if batch_size(room.case, single) == 1:
             again = _examined(room, study, single, 1, "the sampling loop with a batch of one")

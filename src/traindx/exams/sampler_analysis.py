@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from traindx.case import Diffusion
     from traindx.finding import Location
 
-SEEK_BELOW = 1e-5
-"""Misfit below which no other explanation is sought: 64-bit loops on 32-bit tables reach 1e-6."""
+SEEK_ABOVE = 2e-4
+"""Misfit from which another explanation is sought. A thousand steps of 32-bit tables reach 1.7e-4."""
 
 SHOWN = 0
 """Index of the Gaussian whose mean and standard deviation are shown: the widest, off the centre."""
@@ -111,7 +111,7 @@ def _analyse(trace: Trace, diffusion: Diffusion, heard: HeardTimes, targets: Ten
 def _explain(chain: hypotheses.Chain, own: Array, trace: Trace, fits: Sequence[StepFit]) -> dict[str, object]:
     """Misfits of the other explanations, and the line of a known mistake; nothing where the loop is exact."""
     off = hypotheses.told_alpha_error(chain)
-    if float(own.max()) < SEEK_BELOW and not off > 1e-4:
+    if float(own.max()) < SEEK_ABOVE and not off > SEEK_ABOVE:
         return {}
     shift_misfit, shift = hypotheses.shifted(chain)
     target_misfit, _ = hypotheses.other_target(chain, own)

@@ -100,7 +100,7 @@ def fit_step(trace: Trace, step: int, result: Tensor | None = None, voxels: Tens
         if fit.residual <= LINEAR:
             break
         longer = _least_squares(trace, step, y, good, scale, noises, history)
-        if longer.residual < min(LINEAR, 0.1 * fit.residual):
+        if longer.residual < 0.01 * fit.residual:
             fit = longer
     if fit.residual > LINEAR:
         fit = _as_noise(trace, fit, step, y, good, scale, noises)

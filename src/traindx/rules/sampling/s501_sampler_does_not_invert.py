@@ -8,7 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import SamplerRun
 from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, rule
-from traindx.rules.sampling._cause import THRESHOLDS, cause_of, consequence, number, numbers_of, runs_with
+from traindx.rules.sampling._cause import THRESHOLDS, cause_of, consequence, explains, number, numbers_of, runs_with
 
 
 @rule("S501", "sampler-does-not-invert", Severity.CRITICAL, needs=(SamplerRun,), **THRESHOLDS)
@@ -50,7 +50,7 @@ def sampler_does_not_invert(evidence: Evidence, limits: Limits) -> Iterator[Foun
                 continue  # no formula can find x0 in ε̂ where there is no signal: that is the schedule's (S503)
             yield _not_finite(run)
             continue
-        known = min(run.misfit_mistake, run.misfit_mistake_elsewhere) <= max(limits.explained, 20 * run.resolution)
+        known = explains(run, min(run.misfit_mistake, run.misfit_mistake_elsewhere), limits)
         if known:
             says = f"The sampling loop computes {run.mistake_is}; it should be {run.mistake_should_be}."
             remedy = f"Write {run.mistake_should_be}."

@@ -78,7 +78,8 @@ def _target(run: SamplerRun, evidence: Evidence) -> str:
             told, reached, last = steps.timesteps[at], steps.timestep_reached[at], at + 1 == len(steps.timesteps)
             level = f"ᾱ = {number(steps.alpha_bar_reached[at])}"
             if last:
-                return f"The last step of the sampling loop (from timestep {told}) ends at {level}: noise is left in it."
+                return f"The last step of the sampling loop (from timestep {told}) ends at {level}: noise is left in "
+                "it."
             return (
                 f"Step {at + 1} of {len(steps.timesteps)} of the sampling loop goes from timestep {told} to the noise "
                 f"level of timestep {reached} ({level}), but the network is called at {steps.timesteps[at + 1]} next, "
