@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -88,18 +87,16 @@ def test_explain_of_no_rule(name: str, capsys: pytest.CaptureFixture[str]) -> No
         assert "S598" in err or "first-thing" in err
 
 
-class Documented(StrEnum):
-    WRONG = "wrong"
-
-
 @dataclass
 class ToyFault:
     name: str
     recipe: str = "toy"
     title: str = "a title"
     postmortem: str = "toy.md"
-    expected_rule: str | None = "S501"
-    documented_diagnosis: Documented = Documented.WRONG
+    expected_rule: str = "S501"
+    documented_diagnosis: str = "wrong"
+    claim: str = "a claim"
+    truth: str = "a truth"
 
 
 @dataclass
@@ -124,7 +121,7 @@ class ToyRecipe:
 def toy(monkeypatch: pytest.MonkeyPatch) -> ToyRecipe:
     recipe = ToyRecipe()
     monkeypatch.setattr(catalogues, "recipes", lambda: {"toy": recipe})
-    faults = [ToyFault("one"), ToyFault("placebo-two", expected_rule=None)]
+    faults = [ToyFault("one"), ToyFault("placebo-two", expected_rule="")]
     monkeypatch.setattr(catalogues, "faults", lambda: {fault.name: fault for fault in faults})
     return recipe
 

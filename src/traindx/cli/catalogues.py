@@ -3,54 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from traindx.errors import UsageError
 
 if TYPE_CHECKING:
-    from traindx.case import Case
-
-
-class Recipe(Protocol):
-    """What the command line asks of a recipe."""
-
-    def case(self, **options: Any) -> Case:
-        """The recipe as a case."""
-
-    def train(self, argv: Sequence[str]) -> Any:
-        """Run ``traindx train RECIPE ARGS...``."""
-
-    def predict(self, argv: Sequence[str]) -> Any:
-        """Run ``traindx predict RECIPE ARGS...``."""
-
-    def evaluate(self, argv: Sequence[str]) -> Any:
-        """Run ``traindx evaluate RECIPE ARGS...``."""
-
-
-class Fault(Protocol):
-    """What the command line asks of a fault."""
-
-    name: str
-    recipe: str
-    title: str
-    postmortem: str
-    expected_rule: str
-    documented_diagnosis: str
-
-    def apply(self, case: Case) -> Case:
-        """The case with the fault in it."""
+    from traindx.faults import Fault
+    from traindx.recipes import Recipe
 
 
 def recipes() -> Mapping[str, Recipe]:
     """Every recipe that ships, by name."""
-    return cast(Mapping[str, Recipe], import_module("traindx.recipes").registry())
+    from traindx.recipes import registry
+
+    return registry()
 
 
 def faults() -> Mapping[str, Fault]:
     """Every fault that ships, by name."""
-    return cast(Mapping[str, Fault], import_module("traindx.faults").registry())
+    from traindx.faults import registry
+
+    return registry()
 
 
 def recipe(name: str) -> Recipe:

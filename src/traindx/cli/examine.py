@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "traindx examine recipe:xray2ct --budget 0s",
-    "traindx examine recipe:xray2ct --fault wrong-epsilon-formula --budget 3m --out report",
+    "traindx examine recipe:xray2ct --fault ddim-epsilon --budget 3m --out report",
 )
 
 

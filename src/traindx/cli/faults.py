@@ -9,7 +9,7 @@ import typer
 
 EXAMPLES = ("traindx faults", "traindx faults list --json")
 
-FIELDS = ("name", "recipe", "postmortem", "expected_rule", "documented_diagnosis")
+FIELDS = ("name", "recipe", "postmortem", "expected_rule", "documented_diagnosis", "title", "claim", "truth")
 
 
 def faults(
@@ -21,29 +21,20 @@ def faults(
 
     listed = list(catalogues.faults().values())
     if as_json:
-        entries = [{field: _plain(getattr(fault, field)) for field in (*FIELDS, "title")} for fault in listed]
+        entries = [{field: getattr(fault, field) for field in FIELDS} for fault in listed]
         print(json.dumps(entries, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
     console = Console(highlight=False)
     for recipe in dict.fromkeys(fault.recipe for fault in listed):
         console.print(Text(recipe, style="bold"))
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for head in ("fault", "found by", "documented cause", "what it is"):
-            table.add_column(head, no_wrap=head != "what it is")
-        for fault in listed:
-            if fault.recipe == recipe:
-                documented = str(_plain(fault.documented_diagnosis) or "")
-                table.add_row(fault.name, str(_plain(fault.expected_rule) or "none"), documented, fault.title)
-        console.print(table)
+        mine = [fault for fault in listed if fault.recipe == recipe]
+        width = max(len(fault.name) for fault in mine)
+        for fault in mine:
+            rule = fault.expected_rule or "none"
+            console.print(Text(f"  {fault.name:{width}}  found by {rule:6} documented: {fault.documented_diagnosis}"))
+            console.print(Padding(Text(fault.title, style="dim"), (0, 0, 0, 6)))
     console.print(Text(f"{len(listed)} faults; `traindx examine recipe:NAME --fault FAULT`", style="dim"))
-
-
-def _plain(value: object) -> object:
-    """Enumerations by value, tuples as lists, the rest as it is."""
-    if isinstance(value, tuple | list | frozenset | set):
-        return [_plain(item) for item in value]
-    return getattr(value, "value", value)

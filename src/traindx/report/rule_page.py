@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
-_TITLE = re.compile(r"^([A-Z][^:\n]{2,60}):[ \t]*(.*)$")
+from traindx.rules.base import SECTIONS
+
+_TITLE = re.compile(rf"^({'|'.join(SECTIONS)}):[ \t]*(.*)$")
 
 
 def sections(page: str) -> dict[str, str]:
     """Bodies by title, in order; text before the first title is under the empty title.
 
-    A title starts a line without indentation; its body follows, indented, or on the same line.
+    A title is one of the sections that every rule has; it starts a line, and its body follows, indented, or on the
+    same line.
     """
     found: dict[str, list[str]] = {"": []}
     current = ""
@@ -44,9 +47,8 @@ def paragraphs(body: str) -> list[str]:
 
 
 def summary(page: str) -> str:
-    """The first sentence of *What it finds*, or of the page."""
-    found = sections(page)
-    text = " ".join(paragraphs(found.get("What it finds", next(iter(found.values()), "")))[:1])
+    """The first sentence of the page: of the text before the sections, else of *What it finds*."""
+    text = " ".join(paragraphs(next(iter(sections(page).values()), ""))[:1])
     match = re.match(r"(.+?[.;])(?:\s+[A-Z(`]|\s*$)", text)
     return (match.group(1) if match else text).rstrip(".;")
 
