@@ -44,6 +44,16 @@ def test_colours(tmp_path: Path, file: Path) -> None:
     assert ("return", "keyword") in kinds
 
 
+def test_empty_lines_at_the_ends_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text("\n  \na = 1\n\nb = 2\n\n\n", encoding="utf-8")
+
+    def shown(line: int) -> list[int]:
+        return [item.number for item in source.excerpt(Location(file="x.py", line=line), root=tmp_path)]
+
+    assert shown(4) == [3, 4, 5]
+    assert shown(1) == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     "location",
     [None, Location(file="model.py"), Location(file="model.py", line=99), Location(file="gone.py", line=1)],

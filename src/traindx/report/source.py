@@ -38,7 +38,7 @@ class SourceLine:
 
 
 def excerpt(location: Location | None, *, around: int = 4, root: Path | None = None) -> tuple[SourceLine, ...]:
-    """The lines around a location; empty where the file cannot be read or the line is not in it.
+    """The lines around a location, without empty ones at either end; nothing where the line cannot be read.
 
     Args:
         location: Where; ``line`` 0 gives nothing.
@@ -63,6 +63,10 @@ def excerpt(location: Location | None, *, around: int = 4, root: Path | None = N
         SourceLine(number, coloured.get(number) or (Span(lines[number - 1]),), number == location.line)
         for number in range(first, last + 1)
     ]
+    while chosen and not chosen[-1].guilty and not chosen[-1].text.strip():
+        chosen.pop()
+    while chosen and not chosen[0].guilty and not chosen[0].text.strip():
+        chosen.pop(0)
     return _dedented(chosen)
 
 
