@@ -159,7 +159,7 @@ class Diagnosis(Frozen):
         return 3 if self.outcome is Outcome.NOT_ENOUGH_SEEN else 0
 
 
-SYMPTOMS = ("Y", "T", "E807", "S508")
+SYMPTOMS = ("Y", "T", "E807", "L312", "S508")
 """Families and codes that describe what goes wrong rather than why: they rank behind causes of the same standing."""
 
 

@@ -55,7 +55,7 @@ class ViewDifference(Record):
     Attributes:
         first: A view.
         second: Another view.
-        relative: Mean absolute difference relative to the mean absolute image; 0 for identical views.
+        relative: Mean absolute difference in units of the contrast of the first; 0 for identical views.
     """
 
     first: str

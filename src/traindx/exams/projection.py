@@ -175,7 +175,7 @@ def _view_differences(room: ExamRoom, part: Projection, target: Tensor, where: L
         images = {view: part.render(volume, view) for view in part.views}
     for first, second in itertools.combinations(part.views, 2):
         same_shape = images[first].shape == images[second].shape
-        relative = _relative(images[second], images[first]) if same_shape else 1.0
+        relative = _of_contrast(images[second], images[first]) if same_shape else 1.0
         room.record(ViewDifference(where=where, first=first, second=second, relative=relative))
 
 
@@ -221,13 +221,6 @@ def _body(like: Tensor, mu: float) -> Tensor:
     ellipsoid = ((z / 0.8) ** 2 + (y / 0.4) ** 2 + (x / 0.6) ** 2 < 1).to(like)
     ball = ((z - 0.3) ** 2 + (y + 0.15) ** 2 + (x - 0.25) ** 2 < 0.04).to(like)
     return (mu * (ellipsoid + ball))[None, None]
-
-
-def _relative(changed: Tensor, base: Tensor) -> float:
-    if changed.shape != base.shape:
-        return 1.0
-    scale = float(base.abs().mean())
-    return float((changed - base).abs().mean()) / scale if scale > 0 else float((changed != base).any())
 
 
 def _of_contrast(changed: Tensor, base: Tensor) -> float:

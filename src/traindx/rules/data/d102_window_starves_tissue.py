@@ -17,7 +17,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     needs=(TissueWindow,),
     constant=Threshold(0.5, "half of a tissue's voxels made one constant; clinical windows keep above 0.9 of theirs"),
     present=Threshold(0.002, "a tissue in fewer voxels than this is not what the target is about"),
-    narrow=Threshold(0.05, "soft tissue has 0.06 of the full CT range, and networks learn it from there"),
+    narrow=Threshold(0.02, "fat, the narrowest tissue, has 0.03 of the full CT range and is learned from there"),
 )
 def window_starves_tissue(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """What it finds:

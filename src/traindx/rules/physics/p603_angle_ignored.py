@@ -30,7 +30,7 @@ def angle_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         ``Case.projection`` with two views or more.
 
     How it decides:
-        Mean absolute difference of the two images below ``same`` of the mean image.
+        Mean absolute difference of the two images below ``same`` of their contrast.
 
     Remedy:
         Pass the view or its angle on to the renderer, and test it: 0 degrees must differ from 90.
@@ -48,7 +48,7 @@ def angle_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if record.relative < limits.same:
             yield Found(
                 message=f"The {record.first} and the {record.second} radiograph of an asymmetric phantom differ by "
-                f"{100 * record.relative:.2g} %: the view is ignored, and {record.second} is never rendered.",
+                f"{100 * record.relative:.2g} % of their contrast: the view is ignored, and {record.second} is never rendered.",
                 standing=Standing.DEMONSTRATED,
                 location=record.where,
                 numbers={"relative_difference": record.relative},
