@@ -40,11 +40,11 @@ class ReferenceScores(Record):
         metric: Name of the metric.
         higher_is_better: Its declared direction.
         perfect: The target itself.
-        near: The target with 1 % noise (binary targets: 1 % of voxels flipped).
+        near: The target with noise of 5 % of its standard deviation (classes: 2 % of them flipped).
         shuffled: Another sample's target.
         constant: The mean of the targets everywhere.
         inverted: The target upside down in value.
-        corrupted: The near prediction with one voxel far outside the range.
+        corrupted: The shuffled prediction with one voxel far outside the range.
     """
 
     metric: str

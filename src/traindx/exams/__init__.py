@@ -9,10 +9,12 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
+    from traindx.exams.baselines import baselines, model_score
     from traindx.exams.conditions import input_effects, trained_input_effects
     from traindx.exams.gradients import gradients
     from traindx.exams.information_path import information_path
     from traindx.exams.loss_order import loss_order
+    from traindx.exams.metric_probe import metric_probe
     from traindx.exams.one_step import one_step
     from traindx.exams.prediction_type import prediction_type
     from traindx.exams.projection import projection
@@ -39,4 +41,7 @@ def catalogue() -> tuple[Exam, ...]:
         trained_step,
         gradients,
         loss_order,
+        metric_probe,
+        baselines,
+        model_score,
     )

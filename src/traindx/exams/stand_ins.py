@@ -70,16 +70,15 @@ class StandIns:
                 told(output)
             return _like(self.template, output)
 
-        had = "forward" in vars(network)
         before = vars(network).get("forward")
-        network.forward = forward
+        vars(network)["forward"] = forward
         try:
             yield said
         finally:
-            if had:
-                network.forward = before
+            if before is None:
+                del vars(network)["forward"]
             else:
-                del network.forward
+                vars(network)["forward"] = before
 
     def losses(self, answer: str, encoding: str, seed: int = 0, change: Tensor | None = None) -> dict[str, Tensor]:
         """The loss terms for an answer; the same seed draws the same noise and time."""
@@ -113,11 +112,14 @@ def stand_ins(room: ExamRoom, model: nn.Module) -> StandIns | None:
     encodings = _encodings(case, outputs[0], target)
     if not encodings:
         return None
-    return StandIns(case, model, batch, _answers(target, room), encodings, heard[0])
+    return StandIns(case, model, batch, answers_for(target, room.seed), encodings, heard[0])
 
 
-def _answers(target: Tensor, room: ExamRoom) -> dict[str, Tensor]:
-    """Targets of known quality. Classes and masks are flipped and permuted instead of shifted in value."""
+def answers_for(target: Tensor, seed: int = 0) -> dict[str, Tensor]:
+    """Targets of known quality, by name (see :data:`ANSWERS`), of the target's shape and type.
+
+    Of classes and masks, 2 % are flipped for the nearly perfect answer and all for the inverted one.
+    """
     other = target.roll(1, 0) if len(target) > 1 else None
     if other is None or torch.equal(other, target):
         axes = tuple(range(1, target.ndim))
@@ -125,7 +127,7 @@ def _answers(target: Tensor, room: ExamRoom) -> dict[str, Tensor]:
         other = target.roll(halves, axes) if axes else target
     if not target.is_floating_point() or is_binary(target):
         top = int(target.max()) if target.numel() else 1
-        generator = torch.Generator().manual_seed(room.seed)
+        generator = torch.Generator().manual_seed(seed)
         flips = (torch.rand(target.shape, generator=generator) < 0.02).to(target.device)
         flipped = (top - target).to(target.dtype)
         values = sorted({int(value) for value in target.flatten().tolist()})
@@ -134,7 +136,7 @@ def _answers(target: Tensor, room: ExamRoom) -> dict[str, Tensor]:
         near = torch.where(flips, flipped, target)
         return {"perfect": target, "near": near, "shuffled": other, "blank": blank, "inverted": flipped}
     mean = target.mean()
-    generator = torch.Generator().manual_seed(room.seed)
+    generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(target.shape, generator=generator).to(target)
     return {
         "perfect": target,

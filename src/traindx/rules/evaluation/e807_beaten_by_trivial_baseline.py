@@ -1,0 +1,69 @@
+"""E807 beaten-by-trivial-baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.evaluation import BaselineScore
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+
+@rule(
+    "E807",
+    "beaten-by-trivial-baseline",
+    Severity.MAJOR,
+    needs=(BaselineScore,),
+    fewest=Threshold(2, "samples; one sample proves nothing"),
+)
+def beaten_by_trivial_baseline(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """The trained model is worse than something that needs no training.
+
+    What it finds:
+        A model below a constant, the mean of the training targets, another sample's target, the nearest neighbour or
+        a copy of its input, under the case's own metric.
+    Why it stops learning:
+        It is a symptom: what the model has learned is worth less than knowing nothing of the patient. Other findings
+        say why.
+    Evidence it needs:
+        BaselineScore of the baselines (exam *baselines*) and of the model (exam *model-score*).
+    How it decides:
+        On the same validation samples, the best baseline must be better on average and on more than half of them. If
+        a predictor that knows no anatomy (a constant, zeros) beats the model, it is `demonstrated`; the mean image and
+        its like are strong baselines that short trainings do not reach, so being below them is `suspected`.
+    Remedy:
+        Look at the other findings first; then at the length of the training.
+    Trial it proposes:
+        None of its own.
+    Known false positives:
+        Metrics that reward blur (PSNR) put sharp generative models below the mean image.
+    References:
+        None.
+    """
+    scores = evidence.of(BaselineScore)
+    model = next((score for score in reversed(scores) if score.name == "model"), None)
+    if model is None or len(model.values) < limits.fewest:
+        return
+    sign = 1.0 if model.higher_is_better else -1.0
+
+    def beats(score: BaselineScore) -> bool:
+        pairs = list(zip(score.values, model.values, strict=False))
+        wins = sum(sign * (mine - its) > 0 for mine, its in pairs)
+        return sign * (score.mean - model.mean) > 0 and wins > len(pairs) / 2
+
+    rivals = [score for score in scores if score.name != "model" and score.metric == model.metric and beats(score)]
+    if not rivals:
+        return
+    blind = [score for score in rivals if not score.informed]
+    best = max(blind or rivals, key=lambda score: sign * score.mean)
+    unit = f" {model.unit}" if model.unit else ""
+    yield Found(
+        message=f"The trained model reaches {model.mean:.2f}{unit} in {model.metric}, "
+        f"{'a predictor that knows nothing' if blind else 'a trivial predictor'} ({best.name}) {best.mean:.2f}{unit} "
+        f"on the same {len(model.values)} samples.",
+        standing=Standing.DEMONSTRATED if blind else Standing.SUSPECTED,
+        severity=None if blind else Severity.MINOR,
+        numbers={"model": round(model.mean, 4), **{score.name: round(score.mean, 4) for score in rivals}},
+        remedy="See the other findings for the cause; if there is none, train longer before anything else.",
+    )
