@@ -11,7 +11,7 @@ from traindx.diagnosis import Baseline
 from traindx.exams.base import to_device
 from traindx.trials.randomness import seeded
 from traindx.trials.training import own_generators
-from traindx.trials.yardstick import Yardstick, training_targets, validation_batches
+from traindx.trials.yardstick import Yardstick, training_truths, validation_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,22 +33,21 @@ def trivial_baselines(case: Case, yardstick: Yardstick, name: str) -> tuple[Base
     with case.open(), torch.no_grad():
         batches = validation_batches(case)
         truths = [yardstick.truth(case, batch) for batch in batches]
-        targets = training_targets(case, MOST_NEIGHBOURS)
-        assert case.target is not None
+        known = training_truths(yardstick, case, MOST_NEIGHBOURS)
         made: dict[str, list[Tensor]] = {}
-        for batch in batches:
-            target = case.target(batch).detach()
-            predictions = {"zeros": torch.zeros_like(target)}
-            if targets is not None and targets.shape[1:] == target.shape[1:]:
-                predictions["mean image"] = targets.mean(dim=0, keepdim=True).to(target).expand_as(target)
+        for batch, truth in zip(batches, truths, strict=True):
+            assert case.target is not None
+            predictions = {"zeros": yardstick.shown(case, torch.zeros_like(case.target(batch)))}
+            if known.shape[1:] == truth.shape[1:]:
+                predictions["mean image"] = known.mean(dim=0, keepdim=True).to(truth).expand_as(truth)
                 # the validation batch may be the training batch, so another sample is taken from the other end
-                order = torch.arange(len(target), device=target.device)
-                predictions["another sample"] = targets[(len(targets) - 1 - order) % len(targets)].to(target)
-                neighbours = nearest(case, batch)
+                order = torch.arange(len(truth), device=truth.device)
+                predictions["another sample"] = known[(len(known) - 1 - order) % len(known)].to(truth)
+                neighbours = nearest(case, batch, len(known))
                 if neighbours is not None:
-                    predictions["nearest neighbour"] = targets[neighbours].to(target)
+                    predictions["nearest neighbour"] = known[neighbours].to(truth)
             for key, value in predictions.items():
-                made.setdefault(key, []).append(yardstick.shown(case, value))
+                made.setdefault(key, []).append(value)
     figures = [
         Baseline(name=key, value=yardstick.measure(name, values, truths))
         for key, values in made.items()
@@ -57,8 +56,8 @@ def trivial_baselines(case: Case, yardstick: Yardstick, name: str) -> tuple[Base
     return tuple(sorted(figures, key=lambda item: item.value, reverse=not yardstick.metrics[name].higher_is_better))
 
 
-def nearest(case: Case, batch: Any) -> Tensor | None:
-    """Index of the training sample with the closest inputs, for every sample of a batch; None without inputs.
+def nearest(case: Case, batch: Any, most: int = MOST_NEIGHBOURS) -> Tensor | None:
+    """Index among the first ``most`` training samples of the closest inputs, by sample; None without inputs.
 
     Training samples that are the sample itself (distance 0) do not count, as they do where there is no validation set.
     """
@@ -67,12 +66,12 @@ def nearest(case: Case, batch: Any) -> Tensor | None:
         return None
     wanted = _features(batch, keys)
     known: list[Tensor] = []
-    with seeded("training targets"), own_generators(case.train):
+    with seeded("training truths"), own_generators(case.train):
         for other in case.batches("train"):
             known.append(_features(to_device(other, case.device), keys))
-            if sum(len(item) for item in known) >= MOST_NEIGHBOURS:
+            if sum(len(item) for item in known) >= most:
                 break
-    table = torch.cat(known)[:MOST_NEIGHBOURS]
+    table = torch.cat(known)[:most]
     if table.shape[1] != wanted.shape[1]:
         return None
     distance = torch.cdist(wanted.double(), table.double())

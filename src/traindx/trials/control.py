@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -119,7 +120,7 @@ def _load(case: Case, seed: int, steps: int, directory: Path | None, own_threads
     if directory is None or not (directory / FILE).exists():
         return None
     content: dict[str, Any] = {}
-    with suppress(OSError, RuntimeError, EOFError, KeyError, ValueError):  # unreadable: trained anew
+    with suppress(OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):  # unreadable: trained anew
         content = torch.load(directory / FILE, map_location=case.device, weights_only=True)
     if content.get("seed") != seed or content.get("fingerprint") != fingerprint(
         case, steps, Units.NETWORK, own_threads

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from traindx.exams.base import to_device
 from traindx.frames import is_user_file
 from traindx.trials.jobs import JobResult
 from traindx.trials.randomness import preserved, seed_everything, seed_of, seeded
-from traindx.trials.training import digest, own_generators
+from traindx.trials.training import attempt, digest, own_generators
 
 if TYPE_CHECKING:
     from traindx.case import Case
@@ -83,16 +84,17 @@ def fingerprint(case: Case, steps: int, units: str, threads: int) -> str:
         sha.update(file.read_bytes())
     with preserved(), own_generators(case.train), own_generators(case.val), case.open():
         seed_everything(seed_of("fingerprint"))
-        model = case.model().to(case.device)
+        model = attempt("building the model", lambda: case.model().to(case.device))
         sha.update(digest(model.state_dict().values()).encode())
         splits: tuple[Literal["train", "val"], ...] = ("train", "val") if case.val is not None else ("train",)
         for split in splits:
             with seeded("fingerprint", split):
-                batch = to_device(case.first_batches(1, split)[0], case.device)
+                first = attempt(f"reading the first batch ({split})", partial(case.first_batches, 1, split))
+                batch = to_device(first[0], case.device)
             sha.update(digest(_tensors(batch)).encode())
             if split == "train" and case.loss is not None:
                 seed_everything(seed_of("fingerprint"))
-                terms = case.loss_terms(model, batch)
+                terms = attempt("computing the loss of the first batch", partial(case.loss_terms, model, batch))
                 sha.update(digest(value for _, value in sorted(terms.items())).encode())
     return sha.hexdigest()
 

@@ -1,12 +1,13 @@
 """What fits into the budget: how many seeds, and which comparisons must be left out.
 
-Every arm with two or three seeds tells more than one arm with ten, so seeds give way first (down to two), and then
-comparisons, from the least important finding upwards; *alone* before *given the rest*, which is what convicts.
+Every arm with two or three seeds tells more than one arm with ten, so seeds give way first (down to two). Then the
+comparisons *alone* go, from the least important finding upwards, as only *given the rest* convicts; and then whole
+treatments, which also leave the company of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -82,18 +83,27 @@ def fit(
     for count in range(len(seeds), fewest - 1, -1):
         if takes(design, count) <= seconds:
             return design, count
-    for comparison in _least_important_first(design):
-        smaller = replace(design, dropped=design.dropped | {comparison})
-        if takes(smaller, fewest) < takes(design, fewest):  # else it shares everything with arms that stay
-            design = smaller
+    for smaller in _smaller(design):
+        design = smaller
         if takes(design, fewest) <= seconds:
-            return design, fewest
-    return design, 1
+            break
+    else:
+        return design, 1
+    for label in design.treatments:  # what costs nothing after all, or still fits, comes back
+        if (label, "given rest") not in design.dropped:
+            larger = replace(design, dropped=design.dropped - {(label, "alone")})
+            if takes(larger, fewest) <= seconds:
+                design = larger
+    return design, fewest
 
 
-def _least_important_first(design: Design) -> list[tuple[str, str]]:
+def _smaller(design: Design) -> Iterator[Design]:
+    """Ever smaller designs: without *alone* from the least important treatment upwards, then without treatments."""
     labels = list(design.treatments)
-    spared = labels[0] if labels else ""
-    order = [(label, "alone") for label in reversed(labels)]
-    order += [(label, "given rest") for label in reversed(labels) if label != spared]
-    return order
+    for label in reversed(labels):
+        design = replace(design, dropped=design.dropped | {(label, "alone")})
+        yield design
+    for label in reversed(labels[1:]):
+        dropped = design.dropped | {(label, "given rest")}
+        design = replace(design, dropped=dropped, everything=design.everything - {label})
+        yield design

@@ -7,6 +7,7 @@ function's result as a function of the image's values shows the post-processing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from traindx.trials.randomness import preserved
 from traindx.trials.treatment import TreatmentUnfitError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from traindx.case import Case
@@ -74,7 +76,7 @@ def ask_stand_in(
 def read_post_processing(
     case: Case, run: Sampler, reader: TimeReader, model: nn.Module, batch: Any
 ) -> Callable[[Tensor], Tensor]:
-    """The function that a sampler applies to its last x0, as a lookup table; clipping alone where it has no such form.
+    """The function that a sampler applies to its last x0: a straight line with bounds, or a lookup table.
 
     Returns:
         A function that maps values of x0 to values of the result, element by element.
@@ -88,8 +90,10 @@ def read_post_processing(
     rising, falling = np.maximum.accumulate(shown), np.minimum.accumulate(shown[::-1])[::-1]
     if not spread > 0 or not np.isfinite(shown).all() or float((rising - falling).max()) > SCATTER * spread:
         return lambda x0: x0  # not a curve: the loop clips x0 already where the case declares it
-    if np.allclose(known, shown, atol=1e-4 * spread):
-        return lambda x0: x0
+    straight = _straight(known, shown, spread)
+    if straight is not None:
+        slope, shift, low, high = straight
+        return lambda x0: (slope * x0 + shift).clamp(low, high)
     knots = np.unique(np.linspace(0, len(known) - 1, min(KNOTS, len(known))).round().astype(int))
     xs, ys = known[knots], shown[knots]
 
@@ -98,3 +102,19 @@ def read_post_processing(
         return torch.from_numpy(np.asarray(looked_up)).to(device=x0.device, dtype=x0.dtype)
 
     return finish
+
+
+def _straight(
+    known: NDArray[np.float64], shown: NDArray[np.float64], spread: float
+) -> tuple[float, float, float, float] | None:
+    """Slope, shift and bounds of ``clip(slope * x + shift, low, high)``; None where the curve has another form."""
+    low, high = float(shown.min()), float(shown.max())
+    inside = (shown > low + 1e-6 * spread) & (shown < high - 1e-6 * spread)
+    if inside.sum() < 2 or np.ptp(known[inside]) == 0:
+        return None
+    slope, shift = np.polyfit(known[inside], shown[inside], 1)
+    if np.abs(np.clip(slope * known + shift, low, high) - shown).max() > SCATTER * spread:
+        return None
+    # a bound is one only where values pile up on it; otherwise it is the end of the image's range
+    clipped_low, clipped_high = (shown == low).sum() > 1, (shown == high).sum() > 1
+    return float(slope), float(shift), low if clipped_low else -math.inf, high if clipped_high else math.inf

@@ -27,7 +27,7 @@ from traindx.trials.ledger import Ledger
 from traindx.trials.planning import Costs, fit
 from traindx.trials.reference import CaseReference
 from traindx.trials.shortlist import Shortlist
-from traindx.trials.statistics import LEVEL
+from traindx.trials.statistics import LEVEL, look_level
 from traindx.trials.training import Trained
 from traindx.trials.yardstick import Units
 
@@ -119,6 +119,7 @@ class _Trial:
         self.labels, self.notes = self.list.labels, self.list.notes
         self.settled: set[str] = set()
         self.complete = True
+        self.level = LEVEL
         self.ledger, self.costs = Ledger(), Costs()
         self.yardstick = self.list.yardstick
         self.baselines = self._baselines()
@@ -136,6 +137,7 @@ class _Trial:
     def run(self) -> TrialTable:
         """All rounds, and the table."""
         seeds = self._control_first()
+        self.level = look_level(len(seeds), len(seeds))
         begun: list[int] = []
         for index, seed in enumerate(seeds):
             begun.append(seed)
@@ -145,8 +147,8 @@ class _Trial:
                 self._learn_from_first_round(seed)
             last = index + 1 >= len(seeds)
             if not last and index + 1 >= 2:
-                # half the level at looks before the last one, so that looking often does not convict
-                self._settle(judge(self.design, self.ledger, begun, self.name, self.metric, LEVEL / 2))
+                level = look_level(len(begun), len(seeds))
+                self._settle(judge(self.design, self.ledger, begun, self.name, self.metric, level))
             if not last and self.design.treatments and self.settled >= set(self.design.treatments):
                 break
         return self._table(begun)
@@ -185,8 +187,10 @@ class _Trial:
             self.notes.append(f"the budget allows {how} of {len(self.seeds)}")
         if self.design.dropped:
             self.complete = False
-            told = ", ".join(f"{self.labels[key]} {company}" for key, company in sorted(self.design.dropped))
-            self.notes.append(f"left out for lack of time: {told}")
+            whole = [key for key in self.design.treatments if not self.design.comparisons(key)]
+            parts = [key for key, _ in sorted(self.design.dropped) if key not in whole]
+            told = [self.labels[key] for key in whole] + [f"{self.labels[key]} alone" for key in dict.fromkeys(parts)]
+            self.notes.append(f"left out for lack of time: {', '.join(told)}")
 
     def _round(self, seed: int) -> bool:
         """All arms of one seed; False where time ran out."""
@@ -283,7 +287,7 @@ class _Trial:
             self.journal.add(_with_arms(result, asked) if result.broke and asked is not None else result)
 
     def _table(self, begun: Sequence[int]) -> TrialTable:
-        judged = judge(self.design, self.ledger, begun, self.name, self.metric)
+        judged = judge(self.design, self.ledger, begun, self.name, self.metric, self.level)
         rows = results(
             self.design,
             self.ledger,

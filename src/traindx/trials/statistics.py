@@ -12,6 +12,8 @@ from scipy import stats
 from traindx.finding import Effect, Verdict
 
 LEVEL = 0.05
+# of which this share may be spent on looks before the last one
+EARLY_SHARE = 0.2
 
 
 class Direction(StrEnum):
@@ -28,6 +30,17 @@ class Identity(NamedTuple):
 
     weights: bool
     predictions: bool
+
+
+def look_level(look: int, seeds: int) -> float:
+    """Level of significance after ``look`` of ``seeds`` seeds, so that looking early and often does not convict.
+
+    A first verdict is possible after two seeds. All looks before the last one share a fifth of the level (Bonferroni).
+    """
+    early = max(0, seeds - 2)
+    if look >= seeds:
+        return LEVEL * (1 - EARLY_SHARE) if early else LEVEL
+    return LEVEL * EARLY_SHARE / max(1, early)
 
 
 def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_is_better: bool = True) -> Effect | None:

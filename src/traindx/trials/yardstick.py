@@ -126,18 +126,21 @@ def validation_batches(case: Case, most: int = MOST_BATCHES) -> list[Any]:
     return [to_device(batch, case.device) for batch in batches]
 
 
-def training_targets(case: Case, most: int = 64) -> Tensor | None:
-    """Up to ``most`` training targets of equal shape, in network units; None where the case has no target."""
-    if case.target is None:
-        return None
+def training_truths(yardstick: Yardstick, case: Case, most: int = 64) -> Tensor:
+    """Up to ``most`` training truths of equal shape ``(n, ...)``, in the units of the comparison.
+
+    Raises:
+        CaseError: There is no training batch.
+    """
     found: list[Tensor] = []
-    with seeded("training targets"), own_generators(case.train):
-        for batch in case.batches("train"):
-            found.append(case.target(to_device(batch, case.device)).detach())
+    with seeded("training truths"), own_generators(case.train):
+        for batch in attempt("reading the training batches", lambda: case.batches("train")):
+            found.append(yardstick.truth(case, to_device(batch, case.device)))
             if sum(len(item) for item in found) >= most or len(found) >= most:
                 break
-    alike = [item for item in found if item.shape[1:] == found[0].shape[1:]]
-    return torch.cat(alike)[:most] if alike else None
+    if not found:
+        raise CaseError(f"the train batches of case {case.name!r} ended before the first one", expected="a batch")
+    return torch.cat([item for item in found if item.shape[1:] == found[0].shape[1:]])[:most]
 
 
 def fixed_predictors(truth: Tensor, typical: Tensor) -> dict[str, Tensor]:
@@ -179,10 +182,9 @@ def score_fixed(yardstick: Yardstick, case: Case, name: str) -> dict[str, float]
     """
     batches = validation_batches(case)
     truths = [yardstick.truth(case, batch) for batch in batches]
-    targets = training_targets(case)
-    alike = targets is not None and all(targets.shape[1:] == truth.shape[1:] for truth in truths)
-    typical = yardstick.shown(case, targets) if alike and targets is not None else None
-    made = [fixed_predictors(truth, truth if typical is None else typical) for truth in truths]
+    typical = training_truths(yardstick, case)
+    alike = all(typical.shape[1:] == truth.shape[1:] for truth in truths)
+    made = [fixed_predictors(truth, typical if alike else truth) for truth in truths]
     return {
         predictor: yardstick.measure(name, [item[predictor] for item in made], truths)
         for predictor in made[0]

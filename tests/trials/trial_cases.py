@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import traindx as dx
+from traindx.finding import Finding, Proposal, Severity, Standing
+from traindx.trials.treatment import resolve
 
 T = 100
 SIZE = 16
@@ -161,3 +163,30 @@ def diffusion(
         ),
     }
     return dx.Case(**{**parts, **changes})
+
+
+def finding(code, *proposals, standing="demonstrated", severity="major"):
+    """A finding that proposes treatments, each a name or a name with parameters."""
+    made = [
+        Proposal(treatment=item) if isinstance(item, str) else Proposal(treatment=item[0], parameters=item[1])
+        for item in proposals
+    ]
+    return Finding(
+        code=code,
+        name=code.lower(),
+        message="",
+        severity=Severity(severity),
+        standing=Standing(standing),
+        proposals=tuple(made),
+    )
+
+
+def treated(case, name, **parameters):
+    """The case with one generic treatment in place."""
+    return resolve(Proposal(treatment=name, parameters=parameters), case).apply(case)
+
+
+def noisy_regression(**changes):
+    """A regression that cannot be learned perfectly, so that its figure hardly varies over seeds."""
+    parts = {"train": linear_batches(noise=0.4), "val": linear_batches(2, seed=1, noise=0.4), "steps": 120}
+    return regression(**{**parts, **changes})

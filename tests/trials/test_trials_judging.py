@@ -1,0 +1,160 @@
+"""Judging ledgers that are written by hand or drawn at random: how often is an innocent convicted?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from traindx.case import Metric
+from traindx.finding import Verdict
+from traindx.trials.arms import Design
+from traindx.trials.jobs import ArmScore, JobResult
+from traindx.trials.judging import explain, judge, margin, results
+from traindx.trials.ledger import Ledger
+from traindx.trials.statistics import LEVEL, Direction, look_level
+from traindx.trials.treatment import Treatment
+
+METRIC = Metric(lambda p, t: 0.0, "dB", negligible=0.3)
+
+
+def design(*names):
+    return Design.of({name: Treatment(name, name, frozenset({"training"}), lambda c: c, family=name) for name in names})
+
+
+def ledger(made, value, seeds=(0, 1, 2), hits=None):
+    """A ledger from ``value(arm, seed)``; equal values count as equal weights and predictions."""
+    book = Ledger()
+    for seed in seeds:
+        for arm in made.arms():
+            figure = value(arm, seed)
+            name = f"{figure!r}/{seed}"
+            scored = ArmScore(arm=tuple(arm), values={"psnr": figure}, predictions=name, hits=hits or {})
+            book.enter(JobResult(seed=seed, steps=1, arms=(scored,), weights=name), [arm])
+    return book
+
+
+def told(made, book, label, seeds=(0, 1, 2)):
+    judged = judge(made, book, seeds, "psnr", METRIC)
+    return judged[label], explain(judged[label], judged, made, book, seeds, "dB", {name: name for name in judged})
+
+
+def test_the_documented_masking():
+    """The table of the post-mortem: a wrong formula in front of a decoder that emits noise; three seeds."""
+    table = {
+        frozenset(): (8.7, 9.0, 8.3),
+        frozenset({"formula"}): (2.1, 2.5, 1.9),
+        frozenset({"head"}): (23.9, 24.1, 23.9),
+        frozenset({"head", "formula"}): (23.95, 24.05, 23.9),
+    }
+    made = design("head", "formula")
+    book = ledger(made, lambda arm, seed: table[arm][seed])
+    head, note = told(made, book, "head")
+    assert head.verdict is Verdict.PROVEN
+    assert note == ""
+    formula, note = told(made, book, "formula")
+    assert formula.directions == {"alone": Direction.WORSE, "given rest": Direction.NOTHING}
+    assert formula.verdict is Verdict.CONTRIBUTORY
+    assert note.startswith("alone −6.5 dB, given the rest +0")
+    assert "hid the fault that head cures" in note
+
+
+@pytest.mark.parametrize(
+    ("alone", "rest", "verdict", "says"),
+    [
+        ((-5.0, -5.2, -4.9), (4.0, 4.1, 3.9), Verdict.PROVEN, "hidden until other is in place"),
+        ((0.01, -0.02, 0.015), (4.0, 4.1, 3.9), Verdict.PROVEN, "without effect until other"),
+        ((5.0, 5.2, 4.9), (0.01, -0.02, 0.015), Verdict.CONTRIBUTORY, "makes up for what other cures"),
+        ((5.0, 5.2, 4.9), (-2.0, -2.1, -1.9), Verdict.CONTRIBUTORY, "makes things worse once other"),
+        ((-5.0, -5.2, -4.9), (-2.0, -2.1, -1.9), Verdict.HARMFUL, ""),
+        ((0.01, -0.02, 0.015), (0.03, -0.01, 0.02), Verdict.INNOCENT, ""),
+        ((3.0, -1.0, 6.0), (2.0, -4.0, 1.0), Verdict.INCONCLUSIVE, "too wide to say (2 of 3 better alone"),
+    ],
+)
+def test_every_company_is_told(alone, rest, verdict, says):
+    made = design("other", "mine")
+
+    def value(arm, seed):
+        own = (rest if "other" in arm else alone)[seed] if "mine" in arm else 0.0
+        return 10.0 + 0.1 * seed + (15.0 + 0.05 * seed if "other" in arm else 0.0) + own
+
+    judged, note = told(made, ledger(made, value), "mine")
+    assert judged.verdict is verdict
+    assert says in note
+    if not says:
+        assert note == ""
+
+
+def test_bit_identity_acquits_unless_the_treatment_never_acted():
+    made = design("a", "b")
+
+    def value(arm, seed):
+        return 10.0 + seed + (5.0 if "b" in arm else 0.0)
+
+    judged, note = told(made, ledger(made, value, seeds=(0,)), "a", seeds=(0,))
+    assert judged.verdict is Verdict.INNOCENT
+    assert "bit-identical" in note
+    judged, note = told(made, ledger(made, value, seeds=(0,), hits={"a": 0}), "a", seeds=(0,))
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "never acted" in note
+
+
+def test_equal_weights_with_other_predictions_acquit_nobody():
+    made = design("a")
+    book = Ledger()
+    for seed in (0, 1, 2):
+        for arm, figure in ((frozenset(), 10.0 + seed), (frozenset({"a"}), 15.0 + seed)):
+            scored = ArmScore(arm=tuple(arm), values={"psnr": figure}, predictions=str(figure))
+            book.enter(JobResult(seed=seed, steps=1, arms=(scored,), weights="same"), [arm])
+    judged, _ = told(made, book, "a")
+    assert judged.identity.weights
+    assert judged.verdict is Verdict.PROVEN
+
+
+def test_the_margin_is_the_authors_or_a_thousandth_of_the_figure():
+    assert margin(METRIC, [25.0]) == 0.3
+    assert margin(Metric(lambda p, t: 0.0), [20.0, 30.0, -25.0]) == pytest.approx(0.025)
+    assert margin(Metric(lambda p, t: 0.0), [math.nan]) == 0.0
+
+
+def test_rows_are_ranked_by_what_they_are_worth():
+    made = design("small", "large", "none")
+
+    def value(arm, seed):
+        return 10.0 + 0.3 * seed + ("small" in arm) * (2 + 0.01 * seed) + ("large" in arm) * (7 + 0.02 * seed)
+
+    book = ledger(made, value)
+    judged = judge(made, book, (0, 1, 2), "psnr", METRIC)
+    names = {name: name for name in judged}
+    rows = results(made, book, judged, (0, 1, 2), "dB", labels=names, codes={"large": ["M210"]}, moved={})
+    assert [row.treatment for row in rows] == ["large", "small", "none"]
+    assert rows[0].codes == ("M210",)
+    assert rows[2].bit_identical
+    moved = results(made, book, judged, (0, 1, 2), "dB", labels=names, codes={}, moved={"large": "it moved"})
+    assert moved[0].verdict is Verdict.INCONCLUSIVE
+    assert moved[0].note == "it moved"
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_early_looks_share_a_fifth_of_the_level(seeds):
+    spent = [look_level(look, seeds) for look in range(2, seeds + 1)]
+    assert sum(spent) == pytest.approx(LEVEL)
+
+
+@pytest.mark.parametrize("treatments", [1, 4])
+def test_innocents_are_rarely_convicted_however_many_are_tried_and_however_often_one_looks(treatments):
+    """Family-wise error of convictions under the null, with early looks: at most 5 % (binomial slack of 3 sd)."""
+    generator = np.random.default_rng(0)
+    made = design(*(f"t{i}" for i in range(treatments)))
+    arms = made.arms()
+    trials, convicted = 600, 0
+    for _ in range(trials):
+        noise = {(arm, seed): float(generator.normal()) for arm in arms for seed in (0, 1, 2)}
+        book = ledger(made, lambda arm, seed, noise=noise: 20.0 + noise[arm, seed])
+        guilty = False
+        for look in (2, 3):
+            judged = judge(made, book, range(look), "psnr", METRIC, look_level(look, 3))
+            guilty |= any(one.verdict in (Verdict.PROVEN, Verdict.HARMFUL) for one in judged.values())
+        convicted += guilty
+    assert convicted / trials < 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)

@@ -1,0 +1,151 @@
+"""Intervals and corrections against scipy, and the verdicts that follow from them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from traindx.finding import Verdict
+from traindx.trials.statistics import (
+    Direction,
+    Identity,
+    direction,
+    holm,
+    p_value,
+    paired_effect,
+    sign_report,
+    verdict_of,
+)
+
+DIFFERENT = Identity(weights=False, predictions=False)
+BETTER, WORSE, NOTHING, OPEN = Direction.BETTER, Direction.WORSE, Direction.NOTHING, Direction.OPEN
+figures = st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=2, max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(figures)
+def test_effect_and_p_value_are_those_of_scipy(pairs):
+    treated, untreated = (np.array(side) for side in zip(*pairs, strict=True))
+    differences = treated - untreated
+    effect = paired_effect(treated, untreated)
+    assert effect.mean == pytest.approx(differences.mean(), abs=1e-9)
+    if differences.std() < 1e-6:
+        return
+    expected = stats.ttest_rel(treated, untreated)
+    interval = expected.confidence_interval(0.95)
+    assert effect.low == pytest.approx(interval.low, rel=1e-6, abs=1e-6)
+    assert effect.high == pytest.approx(interval.high, rel=1e-6, abs=1e-6)
+    assert p_value(effect) == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
+
+
+def test_where_lower_is_better_the_sign_is_turned():
+    effect = paired_effect([1.0, 1.5], [2.0, 3.0], higher_is_better=False)
+    assert effect.differences == (1.0, 1.5)
+    assert effect.mean > 0
+
+
+def test_one_pair_has_no_interval_and_says_nothing():
+    effect = paired_effect([30.0], [10.0])
+    assert effect.mean == 20.0
+    assert math.isnan(effect.low)
+    assert math.isnan(effect.high)
+    assert p_value(effect) == 1.0
+    assert direction(effect, 0.0, 0.1, DIFFERENT) is OPEN
+
+
+def test_pairs_that_are_not_numbers_are_left_out():
+    assert paired_effect([math.nan, 3.0], [1.0, 1.0]).differences == (2.0,)
+    assert paired_effect([math.inf], [1.0]) is None
+    assert paired_effect([], []) is None
+
+
+def test_differences_without_spread_are_certain():
+    assert p_value(paired_effect([2.0, 2.0], [1.0, 1.0])) == 0.0
+    assert p_value(paired_effect([1.0, 1.0], [1.0, 1.0])) == 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_agrees_with_its_definition_written_out(values):
+    adjusted = holm({str(index): p for index, p in enumerate(values)})
+    order = np.argsort(values, kind="stable")
+    running, expected = 0.0, {}
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, values[index] * (len(values) - rank)))
+        expected[str(index)] = running
+    assert adjusted == pytest.approx(expected)
+    # never below the raw value, never above Bonferroni
+    for index, p in enumerate(values):
+        assert p <= adjusted[str(index)] + 1e-12
+        assert adjusted[str(index)] <= min(1.0, p * len(values)) + 1e-12
+
+
+def test_holm_by_hand():
+    # .01 x 3, .02 x 2, .03 x 1 raised to .04
+    assert holm({"a": 0.01, "b": 0.03, "c": 0.02}) == pytest.approx({"a": 0.03, "b": 0.04, "c": 0.04})
+
+
+@pytest.mark.parametrize(
+    ("differences", "negligible", "expected"),
+    [
+        ([5.0, 5.2, 4.9], 0.3, BETTER),
+        ([-5.0, -5.2, -4.9], 0.3, WORSE),
+        ([0.05, -0.02, 0.01], 0.3, NOTHING),
+        ([5.0, -3.0, 1.0], 0.3, OPEN),
+        ([0.20, 0.21, 0.20], 0.3, NOTHING),  # certain, and of no importance
+        ([0.35, 0.2, 0.32], 0.3, OPEN),  # not equivalent, and its mean is no larger than what is negligible
+    ],
+)
+def test_direction(differences, negligible, expected):
+    effect = paired_effect(differences, [0.0] * len(differences))
+    assert direction(effect, p_value(effect), negligible, DIFFERENT) is expected
+
+
+def test_bit_identity_needs_one_seed_only():
+    effect = paired_effect([3.0], [3.0])
+    assert direction(effect, 1.0, 0.0, Identity(weights=True, predictions=True)) is NOTHING
+    assert direction(effect, 1.0, 0.0, Identity(weights=True, predictions=False)) is OPEN
+
+
+def test_a_correction_can_take_a_conviction_back():
+    effect = paired_effect([5.0, 6.0, 7.0], [0.0, 0.0, 0.0])
+    assert direction(effect, p_value(effect), 0.1, DIFFERENT) is BETTER
+    assert direction(effect, 6 * p_value(effect), 0.1, DIFFERENT) is OPEN
+
+
+@pytest.mark.parametrize(
+    ("alone", "rest", "verdict"),
+    [
+        (BETTER, BETTER, Verdict.PROVEN),
+        (WORSE, BETTER, Verdict.PROVEN),
+        (OPEN, BETTER, Verdict.PROVEN),
+        (BETTER, NOTHING, Verdict.CONTRIBUTORY),
+        (BETTER, OPEN, Verdict.CONTRIBUTORY),
+        (WORSE, NOTHING, Verdict.CONTRIBUTORY),
+        (NOTHING, NOTHING, Verdict.INNOCENT),
+        (WORSE, WORSE, Verdict.HARMFUL),
+        (NOTHING, OPEN, Verdict.INCONCLUSIVE),
+        (OPEN, NOTHING, Verdict.INCONCLUSIVE),
+        (WORSE, OPEN, Verdict.INCONCLUSIVE),
+        (OPEN, OPEN, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_verdicts(alone, rest, verdict):
+    assert verdict_of(alone, rest) is verdict
+
+
+def test_nothing_is_innocent_unless_both_companies_say_so():
+    for one in Direction:
+        for other in Direction:
+            if verdict_of(one, other) is Verdict.INNOCENT:
+                assert (one, other) == (NOTHING, NOTHING)
+
+
+def test_sign_report_counts_pairs():
+    assert sign_report(paired_effect([1.0, 2.0, -1.0], [0.0, 0.0, 0.0])) == "2 of 3 better"
+    assert sign_report(paired_effect([-1.0, -2.0], [0.0, 0.0])) == "2 of 2 worse"
