@@ -1,0 +1,67 @@
+"""Progress is drawn on a terminal, and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress as Bars
+from rich.progress import TextColumn
+
+from traindx.cli.drawing import Drawing, listening
+from traindx.progress import Progress
+
+
+def drawn(*steps: Progress) -> tuple[Bars, str]:
+    out = io.StringIO()
+    columns = [TextColumn("{task.fields[stage]}|{task.fields[left]}|{task.percentage:.0f}|{task.description}")]
+    with Bars(*columns, console=Console(file=out, force_terminal=True, width=100)) as bars:
+        drawing = Drawing(bars)
+        for step in steps:
+            drawing.hear(step)
+    return bars, out.getvalue()
+
+
+def test_a_line_a_stage_with_time_left() -> None:
+    bars, text = drawn(
+        Progress("exams", "the sampler", 1, 4),
+        Progress("trials", "arm 3 of 7 [skip]", 3, 12, seconds_left=65),
+    )
+    assert [task.fields["stage"] for task in bars.tasks] == ["exams", "trials"]
+    assert bars.tasks[0].finished
+    assert not bars.tasks[1].finished
+    assert "trials|1 min 05 s left|25|arm 3 of 7 [skip]" in text
+
+
+def test_a_stage_without_a_known_length_and_one_that_comes_back() -> None:
+    bars, _ = drawn(Progress("a", "x"), Progress("b", "y", 1, 2), Progress("a", "z", 5), Progress("b", "y", 2, 2))
+    assert len(bars.tasks) == 2
+    assert bars.tasks[1].finished
+
+
+def test_nothing_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening() as listener:
+        listener(Progress("exams", "the sampler", 1, 4))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_something_on_a_terminal() -> None:
+    code = (
+        "from traindx.cli.drawing import listening\nfrom traindx.progress import Progress\n"
+        "with listening() as listener:\n    listener(Progress('exams', 'the sampler', 1, 4))\n"
+    )
+    master, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=terminal, env=environment, check=True
+    )
+    os.close(terminal)
+    text = os.read(master, 100_000).decode()
+    os.close(master)
+    assert done.stdout == b""
+    assert "the sampler" in text
