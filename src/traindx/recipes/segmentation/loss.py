@@ -119,8 +119,10 @@ class SegmentationLoss(nn.Module):
     def _cldice(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
         from monai.losses import SoftclDiceLoss
 
-        per_class = SoftclDiceLoss(include_background=False, reduction="none")(p, truth)
-        return _mean_over(per_class.flatten(1), labelled)
+        # one class at a time: MONAI sums the skeletons of all channels before it divides
+        term = SoftclDiceLoss(reduction="none")
+        per_class = [term(p[:, c : c + 1], truth[:, c : c + 1]) for c in range(1, p.shape[1])]
+        return _mean_over(torch.stack(per_class, dim=1), labelled)
 
     def _spread(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
         return torch.relu(_masked_sd(truth[:, 1:].sum(1), seen[:, 0]) - _masked_sd(p[:, 1:].sum(1), seen[:, 0])).mean()
