@@ -281,6 +281,27 @@ def test_an_earlier_conclusion_is_never_taken_for_this_run(here: Path, stub: Stu
     assert kept.findings == ()
 
 
+GREEK = """
+import traindx as dx
+raise ValueError("ε̂ is wrong")
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_terminal_that_knows_ascii_only(here: Path, arguments: list[str]) -> None:
+    (here / "my_case.py").write_text(GREEK, encoding="utf-8")
+    command = [sys.executable, "-m", "traindx", "examine", TARGET, *arguments]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 3
+    assert "stopped by an error" not in done.stderr
+    assert "is wrong" in done.stderr
+    if arguments:
+        assert "ε̂ is wrong" in json.loads(done.stdout)["errors"][0]
+    else:
+        assert "is wrong" in done.stdout
+
+
 SLEEPS = """
 import time
 import traindx as dx

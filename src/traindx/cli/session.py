@@ -79,7 +79,7 @@ def run(work: Callable[[Watch], Diagnosis], *, label: str, out: Path, as_json: b
         diagnosis, code = _guarded(work, watch, out, command)
         paths = report.write(diagnosis, out, help_of=_page)
     if as_json:
-        sys.stdout.write(diagnosis_json.render(diagnosis))
+        sys.stdout.write(diagnosis_json.render(diagnosis, ascii_only=True))
         return code
     terminal.render(diagnosis)
     terminal.written([paths["html"], paths["json"]], file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,9 +11,15 @@ from traindx.diagnosis import SCHEMA_VERSION, Diagnosis
 from traindx.errors import InputError
 
 
-def render(diagnosis: Diagnosis) -> str:
-    """The diagnosis as JSON. NaN and infinity are the strings ``"NaN"`` and ``"Infinity"``."""
-    return diagnosis.model_dump_json(indent=2) + "\n"
+def render(diagnosis: Diagnosis, *, ascii_only: bool = False) -> str:
+    """The diagnosis as JSON. NaN and infinity are the strings ``"NaN"`` and ``"Infinity"``.
+
+    Args:
+        diagnosis: What to write.
+        ascii_only: Escape every other character, for a stream of unknown encoding.
+    """
+    text = diagnosis.model_dump_json(indent=2)
+    return (json.dumps(json.loads(text), indent=2) if ascii_only else text) + "\n"
 
 
 def load(path: Path) -> Diagnosis:
