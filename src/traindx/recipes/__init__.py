@@ -71,5 +71,15 @@ def registry() -> Mapping[str, Recipe]:
                 "evaluate": f"{room}.xray2ct.evaluate:main",
             },
         ),
+        Recipe(
+            "segmentation",
+            "organs and lesions in 3D volumes of which a part is not labelled",
+            {
+                "case": f"{room}.segmentation.case:make_case",
+                "train": f"{room}.segmentation.train:train",
+                "predict": f"{room}.segmentation.predict:predict",
+                "evaluate": f"{room}.segmentation.evaluation:evaluate",
+            },
+        ),
     )
     return MappingProxyType({recipe.name: recipe for recipe in recipes})

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from traindx import Case
+from traindx.faults.base import Fault
 from traindx.recipes.segmentation.case import Batch
 from traindx.recipes.segmentation.sliding import predict_probabilities
 
@@ -100,3 +101,51 @@ def _windows(case: Case, starts: object, border: float) -> object:
         return total / (norm + 1e-8)
 
     return predict
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="double-sigmoid",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="a second sigmoid at inference, then a threshold of one half",
+        apply=double_sigmoid,
+        expected_rule="E810",
+        documented_diagnosis="wrong",
+        claim="the model has collapsed to a constant output: identical foreground ratios of 95.06 % and 71.19 %",
+        truth="any model, even none, gives exactly these ratios: values after the second sigmoid lie in .500 to .731",
+    ),
+    Fault(
+        name="last-window-missing",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the last sliding window of each axis is never visited",
+        apply=last_window_missing,
+        expected_rule="E810",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="the far border of every volume holds zeros, whatever the model",
+    ),
+    Fault(
+        name="zero-border-weight",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the weight of a sliding window is zero on its border",
+        apply=zero_border_weight,
+        expected_rule="E810",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="the outermost voxels of every volume hold zeros, whatever the model",
+    ),
+    Fault(
+        name="averaged-weights-too-early",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="averaged weights are evaluated before averaging has begun",
+        apply=averaged_weights_too_early,
+        expected_rule="O410",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="validation scores the weights of step 0",
+    ),
+)

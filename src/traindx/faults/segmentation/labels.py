@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from traindx import Case
+from traindx.faults.base import Fault
 from traindx.recipes.segmentation.case import Batch
 from traindx.recipes.segmentation.labels import IGNORE, LabelMeaning
 from traindx.recipes.segmentation.loss import SegmentationLoss
@@ -84,3 +85,51 @@ def _replace(label: Tensor, values: tuple[int, ...], by: int) -> Tensor:
 def _mapped(case: Case, split: str, change: Callable[[Batch], Batch]) -> Callable[[], Iterator[Any]]:
     """The batches of a split, changed one by one."""
     return lambda: (change(batch) for batch in case.batches(split))  # type: ignore[arg-type]
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="ignore-as-foreground",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the value that means not labelled is trained as foreground",
+        apply=ignore_as_foreground,
+        expected_rule="D113",
+        documented_diagnosis="wrong",
+        claim="the loss weights are unbalanced and the network gave up",
+        truth="71 % of the voxels were unlabelled and taught as foreground: the model learnt the prior",
+    ),
+    Fault(
+        name="ignore-as-background",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the value that means not labelled is trained as background",
+        apply=ignore_as_background,
+        expected_rule="D113",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="the network is taught to miss what nobody outlined",
+    ),
+    Fault(
+        name="masks-0-255",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="masks of 0 and 255 go into the loss as numbers",
+        apply=masks_0_255,
+        expected_rule="D113",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="the target is 255 times too large",
+    ),
+    Fault(
+        name="interpolated-labels",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="label maps were resized by interpolation and rounded",
+        apply=interpolated_labels,
+        expected_rule="D113",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="between background and a value for not labelled, rounding invents a class",
+    ),
+)

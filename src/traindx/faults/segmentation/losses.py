@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from traindx import Case
+from traindx.faults.base import Fault
 from traindx.recipes.segmentation.case import Batch, encode
 from traindx.recipes.segmentation.labels import IGNORE
 
@@ -73,3 +74,62 @@ def shape_broadcast(case: Case) -> Case:
         return {"dice": (1 - 2 * overlap / (size + 1e-5)).mean()}
 
     return case.but(loss=loss)
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="variance-term",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the variance term at the weight that the loss really had",
+        apply=variance_term,
+        expected_rule="",
+        documented_diagnosis="placebo",
+        claim="the variance loss overwhelms the other signals, or has a sign error",
+        truth="its sign was right and its share of the gradient was 5 %: innocent",
+    ),
+    Fault(
+        name="variance-term-dominates",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the variance term at 200 times that weight",
+        apply=variance_term_dominates,
+        expected_rule="L302",
+        documented_diagnosis="right",
+        claim="the variance loss overwhelms the other signals",
+        truth="true at this weight, which the run never had",
+    ),
+    Fault(
+        name="weight-never-arrives",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the configured weight of the variance term never reaches the loss",
+        apply=weight_never_arrives,
+        expected_rule="L303",
+        documented_diagnosis="wrong",
+        claim="the problem recurs although variance regularisation was added",
+        truth="the configured weight was never passed on",
+    ),
+    Fault(
+        name="loss-floor",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the loss cannot reach zero at a perfect prediction",
+        apply=loss_floor,
+        expected_rule="L312",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="a perfect prediction costs more than a quarter: the curve looks stuck when it is not",
+    ),
+    Fault(
+        name="shape-broadcast",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="a loss of shape (B, 1) meets one of shape (B)",
+        apply=shape_broadcast,
+        expected_rule="M208",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="each sample is compared with the sizes of all others",
+    ),
+)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from traindx import Case, Metric
+from traindx.faults.base import Fault
 
 
 def _remade(case: Case, change: dict[str, Metric]) -> Case:
@@ -61,3 +62,40 @@ def empty_class_nan(case: Case) -> Case:
 
     _, metric = case.metric()
     return _remade(case.but(val=with_empty), {"dice": replace(metric, function=strict)})
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="diagnostic-double-sigmoid",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="the diagnostic itself applies a second sigmoid",
+        apply=diagnostic_double_sigmoid,
+        expected_rule="E801",
+        documented_diagnosis="wrong",
+        claim="outputs between .52 and .71 with a standard deviation of .07 prove a collapse",
+        truth="the raw outputs had a standard deviation of .30: the check made the collapse that it reported",
+    ),
+    Fault(
+        name="unbinarised-dice",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="Dice of values that were never thresholded",
+        apply=unbinarised_dice,
+        expected_rule="E801",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="it is not bounded by one, and one large voxel moves it",
+    ),
+    Fault(
+        name="empty-class-nan",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="Dice without a rule for an absent class",
+        apply=empty_class_nan,
+        expected_rule="E801",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="one case without the class makes the mean of all cases not a number",
+    ),
+)

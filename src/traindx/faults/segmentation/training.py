@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from traindx import Case
+from traindx.faults.base import Fault
 from traindx.recipes.segmentation.case import Batch
 
 
@@ -49,3 +50,29 @@ def random_validation_patch(case: Case) -> Case:
             yield {**batch, "image": batch["image"][whole], "label": batch["label"][whole]}
 
     return case.but(val=batches)
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="scheduler-overwrites-lr",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="a schedule built earlier puts its own learning rate back",
+        apply=scheduler_overwrites_lr,
+        expected_rule="O401",
+        documented_diagnosis="wrong",
+        claim="restart with another configuration",
+        truth="the rate set by hand lasts for one step",
+    ),
+    Fault(
+        name="random-validation-patch",
+        recipe="segmentation",
+        postmortem="surface-segmentation",
+        title="validation scores one random patch a case",
+        apply=random_validation_patch,
+        expected_rule="E808",
+        documented_diagnosis="wrong",
+        claim="",
+        truth="the same image scores between .09 and .78: the best checkpoint is a lucky draw",
+    ),
+)
