@@ -23,6 +23,9 @@ EXAMPLES = ("traindx demo", "traindx demo --budget 2m --out demo-report")
 
 RECIPE = "recipe:xray2ct"
 FAULT = "postmortem"
+LONGER = 2
+"""The cured model is trained this many times longer than a trial: trials compare, the cure is to be looked at."""
+
 CLAIM = "The post-mortem promised +20 dB from the epsilon formula alone, with 99 % confidence."
 
 
@@ -52,8 +55,8 @@ def demo(
         from traindx.trials import CaseReference
         from traindx.trials.cure import cure
 
-        arguments = {"target": RECIPE, "faults": [FAULT]}
-        reference = CaseReference(loader="traindx.cli.target:load_case", arguments=arguments)
+        arguments: dict[str, Any] = {"target": RECIPE, "faults": [FAULT]}
+        reference = CaseReference(loader="traindx.cli.target:load_case", arguments=dict(arguments))
         case = reference.build()
         watch.begin(case.name, directory)
         diagnosis = examine(
@@ -61,7 +64,9 @@ def demo(
         )
         if diagnosis.trials is None:
             return diagnosis
-        treatment = cure(case, diagnosis.findings, diagnosis.trials, steps=2 * case.steps, progress=watch.listener)
+        arguments["steps"] = LONGER * case.steps
+        longer = CaseReference(loader=reference.loader, arguments=arguments).build()
+        treatment = cure(longer, diagnosis.findings, diagnosis.trials, progress=watch.listener)
         if treatment is None:
             return diagnosis
         cured.append(treatment)

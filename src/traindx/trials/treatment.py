@@ -73,13 +73,13 @@ def resolve(proposal: Proposal, case: Case) -> Treatment | None:
     """
     from traindx.trials.treatments import GENERIC
 
-    make = GENERIC.get(proposal.treatment)
-    if make is not None:
-        made = make(proposal.parameters, case)
-        return replace(made, parameters=dict(proposal.parameters), family=made.family or proposal.treatment)
-    if proposal.treatment in case.treatments:
+    if proposal.treatment in case.treatments:  # the author knows better than a generic treatment
         return offered(proposal, case)
-    return None
+    make = GENERIC.get(proposal.treatment)
+    if make is None:
+        return None
+    made = make(proposal.parameters, case)
+    return replace(made, parameters=dict(proposal.parameters), family=made.family or proposal.treatment)
 
 
 def offered(proposal: Proposal, case: Case) -> Treatment:

@@ -14,6 +14,7 @@ from traindx.recipes.xray2ct.data import DataOptions, prepare
 from traindx.recipes.xray2ct.geometry import VIEWS
 from traindx.recipes.xray2ct.hounsfield import EVALUATED_HU, HounsfieldWindow
 from traindx.recipes.xray2ct.metrics import psnr_hu
+from traindx.recipes.xray2ct.model import Denoiser
 from traindx.recipes.xray2ct.objective import reference_render
 from traindx.recipes.xray2ct.radiograph import from_network, hu_from_mu
 from traindx.recipes.xray2ct.system import System
@@ -91,7 +92,11 @@ def case_of(system: System) -> dx.Case:
             observed=_observed,
             geometry="cone",
         ),
-        treatments={"window": _with_window, "projection": _with_reference_projection},
+        treatments={
+            "window": _with_window,
+            "projection": _with_reference_projection,
+            "full-resolution-skip": _with_full_resolution,
+        },
         extras={"system": system},
     )
 
@@ -122,6 +127,12 @@ def _with_window(case: dx.Case, low: float = -1000.0, high: float = 1000.0) -> d
 def _with_reference_projection(case: dx.Case) -> dx.Case:
     """Treatment ``projection``: the renderer that the radiographs were made with."""
     return changed(case, render=reference_render)
+
+
+def _with_full_resolution(case: dx.Case) -> dx.Case:
+    """The recipe's denoiser: its head keeps a path at full resolution."""
+    kept = {key: value for key, value in system_of(case).network_options.items() if key == "encoder"}
+    return changed(case, network=Denoiser, network_options=kept)
 
 
 def _metric(window: HounsfieldWindow) -> dx.Metric:
