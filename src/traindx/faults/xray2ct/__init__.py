@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
-from traindx.faults.base import Fault
+from traindx.faults.base import Fault, together
+from traindx.faults.xray2ct import head, lifting, normalisation, physics, sampler, suspects
 
-FAULTS: tuple[Fault, ...] = ()
+_SINGLE = (
+    *head.FAULTS,
+    *sampler.FAULTS,
+    *lifting.FAULTS,
+    *physics.FAULTS,
+    *normalisation.FAULTS,
+    *suspects.FAULTS,
+)
+
+_PATIENT = ("token-bottleneck", "ddim-epsilon", "raw-time", "x0-clamp")
+
+FAULTS: tuple[Fault, ...] = (
+    *_SINGLE,
+    Fault(
+        name="postmortem",
+        recipe="xray2ct",
+        postmortem="xray-to-ct-diffusion",
+        title=f"the patient as the document describes it: {', '.join(_PATIENT)}",
+        apply=together(fault for name in _PATIENT for fault in _SINGLE if fault.name == name),
+        expected_rule="M210",
+        documented_diagnosis="wrong",
+        claim="the sampler's formula is the root cause; all fixes together give 35 to 43 dB",
+        truth="the bottlenecked head is; the documented cures leave noise, and one of them was masking it",
+    ),
+)

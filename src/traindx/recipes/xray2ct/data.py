@@ -154,7 +154,7 @@ def radiographs(patients: Patients, geometry: ConeGeometry, chunk: int = 16) -> 
     out = {}
     with torch.no_grad():
         for view in VIEWS:
-            parts = [line_integral(mu_from_hu(part), view, geometry) for part in patients.hu.split(chunk)]
+            parts = [line_integral(mu_from_hu(part), view, geometry) for part in torch.split(patients.hu, chunk)]
             out[view] = to_network(torch.cat(parts))
     return out
 

@@ -99,7 +99,8 @@ class ConeGeometry:
         on_detector = camera[..., :2] * (self.source_to_detector_mm / camera[..., 2:3])
         rows, columns = self.pixels
         height, width = self.pixel_mm
-        return on_detector / torch.tensor([columns * width / 2, rows * height / 2])
+        grid: Tensor = on_detector / torch.tensor([columns * width / 2, rows * height / 2])
+        return grid
 
     def coarser(self, factor: int) -> ConeGeometry:
         """The same rays over a volume and a detector of ``1/factor`` of the voxels and pixels each way.

@@ -50,6 +50,7 @@ class Denoiser(nn.Module):
         lifted_channels: Channels back-projected from each view.
         refine_channels: Channels of the refinement at full resolution.
         head_error: e above, in network units.
+        encoder: Class of the radiograph encoder.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Denoiser(nn.Module):
         lifted_channels: int = 16,
         refine_channels: int = 8,
         head_error: float = 0.05,
+        encoder: type[RadiographEncoder] = RadiographEncoder,
     ) -> None:
         super().__init__()
         if any(count % (patch * token_stride) for count in geometry.shape):
@@ -82,7 +84,7 @@ class Denoiser(nn.Module):
         self.head_error = head_error
         width = 2 * token_channels
         self.embed_time = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.encoder = RadiographEncoder(geometry, patch, encoder_channels, lifted_channels, width)
+        self.encoder = encoder(geometry, patch, encoder_channels, lifted_channels, width)
         grid = tuple(count // patch for count in geometry.shape)
         self.register_buffer("position", _positions(grid), persistent=False)
         self.enter = nn.Conv3d(patch**3 + self.encoder.lifted_channels + 3, channels, 3, padding=1)
@@ -116,7 +118,7 @@ class Denoiser(nn.Module):
         return self._output(self._estimate(x_t, lifted, condition), x_t, alpha_bar)
 
     def _estimate(self, x_t: Tensor, lifted: Tensor, condition: Tensor) -> Tensor:
-        position = self.position.expand(len(x_t), -1, -1, -1, -1)
+        position = self.get_buffer("position").expand(len(x_t), -1, -1, -1, -1)
         fine = self.enter(torch.cat((to_patches(x_t, self.patch), lifted, position), dim=1))
         fine = self.down(fine, condition)
         coarse = self.to_tokens(fine)

@@ -1,0 +1,98 @@
+"""Faults of depth lifting: 512 channels squeezed into one, and the documented cure that broadcasts silently."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from traindx.errors import InputError
+from traindx.faults.base import Fault
+from traindx.recipes.xray2ct.case import changed, system_of
+from traindx.recipes.xray2ct.encoder import RadiographEncoder
+from traindx.recipes.xray2ct.model import Denoiser
+from traindx.recipes.xray2ct.sampling import ddim
+
+if TYPE_CHECKING:
+    from traindx.case import Case
+    from traindx.recipes.xray2ct.geometry import ConeGeometry
+    from traindx.recipes.xray2ct.system import System
+
+DEPTH_FEATURES = 512
+
+
+class DepthLifting(RadiographEncoder):
+    """Rich features along the rays, then one channel of them, weakly weighted."""
+
+    def __init__(self, geometry: ConeGeometry, patch: int, channels: int, lifted: int, condition: int) -> None:
+        super().__init__(geometry, patch, channels, DEPTH_FEATURES // 2, condition)
+        self.depth_to_volume = nn.Conv3d(DEPTH_FEATURES, 1, kernel_size=1)
+        self.lifted_channels = 1
+
+    def forward(self, frontal: Tensor, lateral: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode; returns a depth prior ``(B, 1, d, h, w)`` and the summary."""
+        depth_features, summary = super().forward(frontal, lateral)
+        depth_prior = self.depth_to_volume(depth_features)
+        return 0.1 * depth_prior, summary
+
+
+def with_one_channel(case: Case) -> Case:
+    """Lift through :class:`DepthLifting`."""
+    return changed(case, network_options={**system_of(case).network_options, "encoder": DepthLifting})
+
+
+class SeventeenChannels(Denoiser):
+    """The documented cure: 16 depth channels beside the noisy volume, in a backbone that emits what it is given."""
+
+    def __init__(self, geometry: ConeGeometry, *, refine_channels: int = 8, **options: Any) -> None:
+        super().__init__(geometry, refine_channels=refine_channels, **options)
+        in_channels = 1 + 16  # noisy volume + depth features
+        self.refine[-1] = nn.Conv3d(refine_channels, in_channels, 3, padding=1)
+
+
+@torch.no_grad()
+def sample_first_channel(system: System, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """DDIM on the one channel that is the volume."""
+    scheduler = system.process.scheduler()
+    scheduler.set_timesteps(system.process.sampling_steps)
+    x = torch.randn((len(batch["frontal"]), 1, *system.data.geometry.shape), device=batch["frontal"].device)
+    for timestep in scheduler.timesteps.tolist():
+        t = torch.full((len(x),), timestep, device=x.device)
+        output = system.call(model, x, t, system.sampling_time(system.process, t), batch)
+        x = scheduler.step(output[:, :1], timestep, x).prev_sample
+    return x
+
+
+def with_seventeen_channels(case: Case) -> Case:
+    """Exchange the network for :class:`SeventeenChannels`, and read its first channel in sampling."""
+    system = system_of(case)
+    if system.network is not Denoiser or system.sampler is not ddim:
+        raise InputError("the network or the sampler was exchanged already", expected="the healthy ones")
+    return changed(case, network=SeventeenChannels, sampler=sample_first_channel)
+
+
+FAULTS = (
+    Fault(
+        name="depth-lifting-one-channel",
+        recipe="xray2ct",
+        postmortem="xray-to-ct-diffusion",
+        title="512 channels of lifted radiograph features are projected to one, times 0.1",
+        apply=with_one_channel,
+        expected_rule="M201",
+        documented_diagnosis="right",
+        claim="99.8 % of the information is lost; 16 channels are worth +1 dB",
+        truth="a real fault; the network learns later and less from the radiographs",
+    ),
+    Fault(
+        name="seventeen-channels",
+        recipe="xray2ct",
+        postmortem="xray-to-ct-diffusion",
+        title="the cure for depth lifting makes the network emit 17 channels, broadcast against 1 in the loss",
+        apply=with_seventeen_channels,
+        expected_rule="M208",
+        documented_diagnosis="harm",
+        claim="16 depth channels beside the noisy volume preserve anatomical priors, +1 dB",
+        truth="the loss compares 17 channels with one and says nothing; sampling crashes or must pick a channel",
+    ),
+)
