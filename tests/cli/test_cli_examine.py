@@ -281,6 +281,23 @@ def test_an_earlier_conclusion_is_never_taken_for_this_run(here: Path, stub: Stu
     assert kept.findings == ()
 
 
+def test_a_report_that_cannot_be_written_is_told_and_the_rest_is_shown(
+    here: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from traindx.report import markdown
+
+    def fails(*_: Any, **__: Any) -> str:
+        raise RuntimeError("no Markdown today")
+
+    monkeypatch.setattr(markdown, "render", fails)
+    stub(lambda **_: outcome("guilty"))
+    assert run(["examine", TARGET, "--out", "kept"]) == 3
+    out, err = capsys.readouterr()
+    assert "Sampler does not invert" in out
+    assert "no Markdown today" in err
+    assert (here / "kept" / "report.html").exists()
+
+
 GREEK = """
 import traindx as dx
 raise ValueError("ε̂ is wrong")

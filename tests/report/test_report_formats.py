@@ -117,6 +117,18 @@ def test_sarif_locations_are_uris_and_lines_start_at_one(file: str, line: int, u
     assert physical.get("region") == ({"startLine": line} if line else None)
 
 
+def test_sarif_of_a_worth_without_interval_is_json() -> None:
+    effect = Effect(mean=1.0, low=float("nan"), high=float("nan"), n=1)
+    worth = Worth(metric="psnr", alone=effect, verdict=Verdict.INCONCLUSIVE)
+    finding = some(Standing.DEMONSTRATED, Severity.MAJOR).model_copy(
+        update={"worth": worth, "numbers": {"a": float("inf"), "b": float("nan"), "c": 3}}
+    )
+    text = sarif.render(Diagnosis(case="c", outcome=Outcome.GUILTY, findings=(finding,)))
+    properties = json.loads(text, parse_constant=pytest.fail)["runs"][0]["results"][0]["properties"]
+    assert properties["worth"]["alone"]["low"] == "NaN"
+    assert properties["numbers"] == {"a": "infinite", "b": "not a number", "c": 3}
+
+
 def test_sarif_of_a_failure_says_so() -> None:
     run = log_of(errors=("case.py:3: it raised",))["runs"][0]
     assert run["invocations"][0]["executionSuccessful"] is False
@@ -132,6 +144,18 @@ def test_markdown_shows_pictures_that_exist_and_the_guilty_line(sample: Diagnosi
     assert re.search(rf"^>\s+{sample_diagnosis.GUILTY_LINE}  .*interpolate", text, re.MULTILINE)
     assert "Innocent, and how we know" in text
     assert "bit-identical" in text
+
+
+def test_a_format_that_fails_costs_no_other(
+    sample: Diagnosis, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> str:
+        raise RuntimeError("no Markdown today")
+
+    monkeypatch.setattr(markdown, "render", fails)
+    with pytest.raises(RuntimeError, match="no Markdown today"):
+        report.write(sample, directory)
+    assert {path.suffix for path in directory.glob("[dr]*.*")} == {".json", ".html", ".sarif"}
 
 
 def test_markdown_tables_keep_their_columns(sample: Diagnosis) -> None:

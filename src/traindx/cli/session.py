@@ -77,12 +77,16 @@ def run(work: Callable[[Watch], Diagnosis], *, label: str, out: Path, as_json: b
     watch = Watch(listener=lambda _: None, case=label)
     with stdout_for_report_only(as_json):
         diagnosis, code = _guarded(work, watch, out, command)
-        paths = report.write(diagnosis, out, help_of=_page)
+        try:
+            report.write(diagnosis, out, help_of=_page)
+        except Exception as error:
+            failure.say_unexpected(error, out)
+            code = max(code, TraindxError.exit_code)
     if as_json:
         sys.stdout.write(diagnosis_json.render(diagnosis, ascii_only=True))
         return code
     terminal.render(diagnosis)
-    terminal.written([paths["html"], paths["json"]], file=sys.stderr)
+    terminal.written([out / "report.html", out / "diagnosis.json"], file=sys.stderr)
     return code
 
 

@@ -28,6 +28,9 @@ def write(
 
     Returns:
         Path by format: ``json``, ``html``, ``markdown``, ``sarif``.
+
+    Raises:
+        Exception: Whatever the first format that failed raised, after all the others were written.
     """
     from traindx.report import diagnosis_json, html, markdown, sarif
     from traindx.report.pictures import arrays_of
@@ -40,10 +43,15 @@ def write(
         "markdown": ("report.md", lambda: markdown.render(diagnosis, arrays, directory=directory, root=root)),
         "sarif": ("diagnosis.sarif", lambda: sarif.render(diagnosis, help_of=help_of)),
     }
-    paths = {}
-    for kind, (name, render) in formats.items():
-        paths[kind] = directory / name
-        _replace(paths[kind], render())
+    paths = {kind: directory / name for kind, (name, _) in formats.items()}
+    failures = []
+    for kind, (_, render) in formats.items():
+        try:
+            _replace(paths[kind], render())
+        except Exception as error:  # one format that fails must not cost the reader the others
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return paths
 
 

@@ -96,7 +96,7 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
     if finding.remedy:
         result["properties"]["remedy"] = finding.remedy
     if finding.worth is not None:
-        result["properties"]["worth"] = finding.worth.model_dump(mode="json")
+        result["properties"]["worth"] = json.loads(finding.worth.model_dump_json())  # NaN as text
     if finding.location is not None:
         physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(finding.location.file)}}
         if finding.location.line > 0:
