@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from traindx.exams.formulas import Mistake, Pair, read
+from traindx.exams.formulas import OUTPUT_AS_NOISE, Mistake, Pair, read
 from traindx.exams.sampler_trace import Trace
 from traindx.exams.step_log import EVENT_VOXELS, Event, Place
 
@@ -122,19 +122,49 @@ def line_of_result(trace: Trace, step: int) -> Place | None:
     return segment.events[-1].place if segment.events else None
 
 
-def line_of_mistake(trace: Trace, steps: Sequence[int], mistake: Mistake | None) -> Place | None:
-    """The user's line that computes the wrong quantity, the same in most of the given steps.
+def line_of_mistake(
+    trace: Trace, steps: Sequence[int], alike: Sequence[Mistake]
+) -> tuple[Mistake | None, Place | None]:
+    """Which of some mistakes that explain the steps equally well is in the code, and its line.
 
-    First the line whose value is that of the known mistake; else a line whose variable is named like the noise or the
-    clean image and holds neither; else None.
+    Args:
+        trace: The run.
+        steps: Steps to look at; the line that most of them agree on is taken.
+        alike: Mistakes of the same result, best first (a wrong sign of ε̂ and one in front of it give the same x).
+
+    Returns:
+        The mistake whose very value some line computed, with that line. Where no line did: a mistake of the whole step,
+        if some line computed the right ε̂, else the first, and a line whose variable is named like the noise or the
+        clean image and holds neither; None for the line if there is no such line.
     """
-    found: Counter[Place] = Counter()
+    found: Counter[tuple[int, Place]] = Counter()
+    named: Counter[Place] = Counter()
+    computed: Counter[int] = Counter()
+    right_noise = 0
     for step in steps:
-        values = values_of(trace, step, trace.calls[step].after.last_by_line().values())
-        place = _by_formula(trace, step, values, mistake) or _by_name(trace, step, values)
+        segment = trace.calls[step].after
+        values = values_of(trace, step, segment.last_by_line().values())
+        for index, mistake in enumerate(alike):
+            place = _by_formula(trace, step, values, mistake)
+            if place is not None:
+                found[index, place] += 1
+            elif _by_formula(trace, step, values_of(trace, step, segment.events), mistake) is not None:
+                computed[index] += 1
+        place = _by_name(trace, step, values)
         if place is not None:
-            found[place] += 1
-    return found.most_common(1)[0][0] if found else None
+            named[place] += 1
+        right_noise += any(value.is_close(_right(trace, step)[1]) for value in values)
+    enough = (len(steps) + 1) // 2  # at the ends of a schedule, where √ᾱ is 0 or 1, different formulas agree
+    if found and found.most_common(1)[0][1] >= enough:
+        index, place = found.most_common(1)[0][0]
+        return alike[index], place
+    whole = [mistake for mistake in alike if mistake.quantity == "step"]
+    if whole and right_noise:
+        return whole[0], None
+    unwritten = [mistake for mistake in alike if mistake.name == OUTPUT_AS_NOISE]
+    inside = [alike[index] for index in sorted(computed) if computed[index] >= enough]
+    chosen = inside or unwritten or list(alike)
+    return chosen[0] if chosen else None, named.most_common(1)[0][0] if named else None
 
 
 def _levels(trace: Trace, step: int) -> tuple[np.float64, np.float64]:
@@ -142,8 +172,14 @@ def _levels(trace: Trace, step: int) -> tuple[np.float64, np.float64]:
     return np.float64(alpha**0.5), np.float64(max(0.0, 1 - alpha) ** 0.5)
 
 
-def _by_formula(trace: Trace, step: int, values: Sequence[Value], mistake: Mistake | None) -> Place | None:
-    if mistake is None or mistake.value is None:
+def _right(trace: Trace, step: int) -> tuple[Pair, Pair]:
+    """The right x̂0 and ε̂ of a step as coefficients of (x, output)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return read(trace.kind, *_levels(trace, step))
+
+
+def _by_formula(trace: Trace, step: int, values: Sequence[Value], mistake: Mistake) -> Place | None:
+    if mistake.value is None:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         wrong = mistake.value(trace.kind, *_levels(trace, step))
@@ -154,8 +190,7 @@ def _by_formula(trace: Trace, step: int, values: Sequence[Value], mistake: Mista
 
 
 def _by_name(trace: Trace, step: int, values: Sequence[Value]) -> Place | None:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        x0, noise = read(trace.kind, *_levels(trace, step))
+    x0, noise = _right(trace, step)
     for value in values:
         name = assigned_name(value.event.place)
         depends = value.linear and abs(value.w) > SAME

@@ -80,6 +80,8 @@ class Mistake:
 
 
 ALL = ("epsilon", "v", "sample")
+OUTPUT_AS_NOISE = "epsilon-is-output"
+"""The one mistake that no line needs to compute."""
 _RIGHT_EPS = "ε̂ = (x − √ᾱ·x̂0)/√(1−ᾱ)"
 _RIGHT_X0 = {"v": "x̂0 = √ᾱ·x − √(1−ᾱ)·v̂", "epsilon": "x̂0 = (x − √(1−ᾱ)·ε̂)/√ᾱ"}
 _RIGHT_STEP = "x' = √ᾱ'·x̂0 + √(1−ᾱ')·ε̂, with ᾱ' of the next timestep"
@@ -147,7 +149,7 @@ MISTAKES: tuple[Mistake, ...] = (
     _wrong_eps("epsilon-coefficients-swapped", "(x − √(1−ᾱ)·x̂0)/√ᾱ", _of_x0(lambda a, s: (1 / a, -s / a))),
     _wrong_eps("epsilon-from-v-sign", "√ᾱ·v̂ − √(1−ᾱ)·x", lambda _, a, s: (-s, a), ("v",)),
     _wrong_eps("epsilon-from-v-swapped", "√(1−ᾱ)·v̂ + √ᾱ·x", lambda _, a, s: (a, s), ("v",)),
-    _wrong_eps("epsilon-is-output", "the network's output", lambda _, a, s: (0 * a, 1 + 0 * a), ("v", "sample")),
+    _wrong_eps(OUTPUT_AS_NOISE, "the network's output", lambda _, a, s: (0 * a, 1 + 0 * a), ("v", "sample")),
     *(
         mistake
         for derived in (True, False)
@@ -191,6 +193,6 @@ MISTAKES: tuple[Mistake, ...] = (
         "posterior-mean-without-its-noise", "the mean of the DDPM posterior, without its noise", _posterior_mean
     ),
 )
-"""Known mistakes. The first is that of a published X-ray-to-CT project; the others are its neighbours: a sign, a
-root, a
-swap or a forgotten factor in each term of eq. 9 and 12 of Song et al. 2021."""
+"""Known mistakes. The first is that of a published X-ray-to-CT project (with a right x̂0 of a v-prediction it is the
+output v̂ itself); the others are its neighbours: a sign, a root, a swap or a forgotten factor in each term of eq. 9 and
+12 of Song et al. 2021. Some give the same step; which one is in the code is told by the values of its lines."""

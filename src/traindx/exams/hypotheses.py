@@ -200,35 +200,34 @@ def other_target(chain: Chain, own: Array) -> tuple[float, Array]:
     return _worst(misfit, own), p**2
 
 
-def mistake(chain: Chain, own: Array) -> tuple[Mistake | None, float]:
-    """The known mistake that fits best with the ᾱ of the next timestep; returns it and its misfit."""
-    best: tuple[Mistake | None, float] = (None, np.inf)
-    for candidate in MISTAKES:
-        if chain.kind not in candidate.kinds:
-            continue
-        value = _worst(_with_formula(chain, _formula_of(candidate, chain.kind)), own)
-        if value < best[1]:
-            best = (candidate, value)
-    return best
+Ranking = list[tuple[Mistake, float]]
+"""Mistakes with their misfits, best first."""
 
 
-def mistake_elsewhere(chain: Chain, own: Array) -> tuple[Mistake | None, float]:
-    """The known mistake that fits best if each step may also go to any ᾱ of the table; judged by up to 60 steps."""
-    best: tuple[Mistake | None, float] = (None, np.inf)
+def mistakes(chain: Chain, own: Array) -> Ranking:
+    """How well the known mistakes fit, with the ᾱ of the next timestep."""
+    found = [
+        (candidate, _worst(_with_formula(chain, _formula_of(candidate, chain.kind)), own))
+        for candidate in MISTAKES
+        if chain.kind in candidate.kinds
+    ]
+    return sorted(found, key=lambda item: item[1])
+
+
+def mistakes_elsewhere(chain: Chain, own: Array) -> Ranking:
+    """How well they fit if each step may also go to any ᾱ of the table; judged by up to 60 steps."""
     some = np.unique(np.append(np.linspace(0, len(own) - 1, 59).astype(int), np.argmax(own)))
     chain, own = chain.only(some), own[some]
     alpha = chain.table[chain.timesteps]
     a, s = np.sqrt(alpha), np.sqrt(np.clip(1 - alpha, 0, None))
     after = np.append(chain.table[:: max(1, len(chain.table) // 1000)], 1.0)[:, None] * np.ones(len(chain.p))
     b, room = np.sqrt(after), chain.room(after)
+    found = []
     for candidate in MISTAKES:
-        if chain.kind not in candidate.kinds or candidate.quantity == "step":  # weights and target cannot both be free
-            continue
-        found = chain.distance(chain.told(candidate.step(chain.kind, a, s, b, room))).min(axis=0)
-        value = _worst(found, own)
-        if value < best[1]:
-            best = (candidate, value)
-    return best
+        if chain.kind in candidate.kinds and candidate.quantity != "step":  # weights and target cannot both be free
+            misfit = chain.distance(chain.told(candidate.step(chain.kind, a, s, b, room))).min(axis=0)
+            found.append((candidate, _worst(misfit, own)))
+    return sorted(found, key=lambda item: item[1])
 
 
 def _formula_of(candidate: Mistake, kind: str) -> Any:

@@ -114,8 +114,9 @@ def survey(calls: Sequence[HeardCall], shape: Sequence[int] | None, diffusion: D
         raise UnexaminedError(
             f"none of the network's arguments has the shape of the target ({seen}); give Diffusion.read_call", where
         )
-    changing = [item for item in images if _changes(calls, item[0], item[1])]
-    image, channels = (changing or images)[0]
+    # The noisy image changes at every step; a condition does not, or alternates (guidance). max() keeps the first of
+    # equals.
+    image, channels = max(images, key=lambda item: _distinct(calls, *item))
     times = [key for key in first.times if key != image]
     named = [key for key in times if isinstance(key, str) and key.lower() in _TIME_NAMES]
     moving = [key for key in times if len({tuple(call.times[key].tolist()) for call in calls if key in call.times}) > 1]
@@ -138,14 +139,15 @@ def _image_candidates(call: HeardCall, shape: Sequence[int] | None) -> list[tupl
     return exact + wide
 
 
-def _changes(calls: Sequence[HeardCall], key: Key, channels: tuple[int, int] | None) -> bool:
-    """True if the (part of the) argument differs between the first two calls."""
-    if len(calls) < 2 or key not in calls[0].prints or key not in calls[1].prints:
-        return False
-    one, two = calls[0].prints[key], calls[1].prints[key]
-    if channels is not None:
-        one, two = one[channels[0] : channels[1]], two[channels[0] : channels[1]]
-    return one.shape == two.shape and not bool((one == two).all())
+def _distinct(calls: Sequence[HeardCall], key: Key, channels: tuple[int, int] | None) -> int:
+    """How many different values the (part of the) argument had over the calls."""
+    seen = set()
+    for call in calls:
+        if key in call.prints:
+            values = call.prints[key]
+            part = values if channels is None else values[channels[0] : channels[1]]
+            seen.add(part.numpy().tobytes())
+    return len(seen)
 
 
 def remember(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HeardCall:

@@ -98,7 +98,7 @@ def _losses(room: ExamRoom, calls: TrainingCalls, answer: str) -> dict[str, floa
         steps = _timesteps(calls, calls.layout.time_of(args, kwargs), len(alphas))
         alpha = alphas.to(x_t.device)[steps.to(x_t.device)].reshape(-1, *[1] * (x_t.ndim - 1))
         noise = (x_t.double() - alpha.sqrt() * x0.double()) / (1 - alpha).sqrt().clamp_min(1e-6)
-        if not 0.5 < float(noise.std()) < 2.0:
+        if not 0.5 < float(noise.detach().std()) < 2.0:
             raise UnexaminedError(
                 "the noise in the loss's x_t is not of unit variance at the decoded timesteps", calls.where
             )

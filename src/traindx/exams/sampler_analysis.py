@@ -13,7 +13,7 @@ from torch import Tensor
 
 from traindx.evidence.sampling import SamplerClamp, SamplerRun, SamplerTransitions
 from traindx.exams import blame, hypotheses
-from traindx.exams.formulas import Array, read
+from traindx.exams.formulas import MISTAKES, Array, read
 from traindx.exams.oracle import noise_estimate, posterior_mean
 from traindx.exams.sampler_trace import HeardTimes, Trace
 from traindx.exams.step_log import EVENT_VOXELS, ClampEvent, Event, Place
@@ -115,13 +115,15 @@ def _explain(chain: hypotheses.Chain, own: Array, trace: Trace, fits: Sequence[S
         return {}
     shift_misfit, shift = hypotheses.shifted(chain)
     target_misfit, _ = hypotheses.other_target(chain, own)
-    found, mistake_misfit = hypotheses.mistake(chain, own)
-    elsewhere, elsewhere_misfit = hypotheses.mistake_elsewhere(chain, own)
+    with_level, elsewhere = hypotheses.mistakes(chain, own), hypotheses.mistakes_elsewhere(chain, own)
+    mistake_misfit, elsewhere_misfit = with_level[0][1], elsewhere[0][1]
+    best = with_level if mistake_misfit <= 1.5 * elsewhere_misfit + 1e-6 else elsewhere
+    fitting = {mistake.name for mistake, misfit in best if misfit <= 1.5 * best[0][1] + 1e-6}
+    alike = [mistake for mistake in MISTAKES if mistake.name in fitting]
     contiguous = len(fits) == len(trace.calls)
     table_misfit, levels = hypotheses.other_table(chain) if contiguous else (float("inf"), chain.p * np.nan)
-    named = found if mistake_misfit <= elsewhere_misfit * 1.5 + 1e-6 else elsewhere
     worst_first = [fits[index].step for index in np.argsort(-own)[:5]]
-    place = blame.line_of_mistake(trace, worst_first, named)
+    named, place = blame.line_of_mistake(trace, worst_first, alike)
     kinds = {f"misfit_as_{kind}": hypotheses.as_type(chain, kind, own) for kind in ("epsilon", "v", "sample")}
     told = chain.table[chain.timesteps]
     known = np.isfinite(levels)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,6 +79,7 @@ class Trace:
         dtype: Type that x had at the last call.
         batch: Samples.
         dimensions: Spatial dimensions.
+        other_noise: The loop drew from numpy's or python's global random state, so noise may come from there.
     """
 
     calls: list[TracedCall]
@@ -91,6 +94,7 @@ class Trace:
     dtype: torch.dtype
     batch: int
     dimensions: int
+    other_noise: bool = False
 
     def x0(self, step: int) -> Tensor:
         """x̂0 of the denoiser at a step."""
@@ -278,8 +282,11 @@ def trace(
         finally:
             log.paused = False
 
-    with undisturbed(seed), stand_in(network, forward), log:
-        result = diffusion.sample(model, batch)
+    with undisturbed(seed), stand_in(network, forward):
+        before = _other_randomness()
+        with log:
+            result = diffusion.sample(model, batch)
+        other_noise = _other_randomness() != before
     if not calls:
         raise UnexaminedError("the sampling loop stopped calling the network")
     for call, segment in zip(calls, log.segments[1:], strict=True):
@@ -298,7 +305,14 @@ def trace(
         dtype=state["dtype"],
         batch=size,
         dimensions=len(state["shape"]) - 2,
+        other_noise=other_noise,
     )
+
+
+def _other_randomness() -> tuple[object, ...]:
+    """Something that changes when numpy's or python's global random state is drawn from."""
+    state = np.random.get_state(legacy=False)
+    return random.getstate()[1], str(state)
 
 
 def _final_values(result: Any, size: int, voxels: Tensor) -> Tensor | None:

@@ -102,7 +102,7 @@ def fit_step(trace: Trace, step: int, result: Tensor | None = None, voxels: Tens
         longer = _least_squares(trace, step, y, good, scale, noises, history)
         if longer.residual < 0.01 * fit.residual:
             fit = longer
-    if fit.residual > LINEAR:
+    if fit.residual > LINEAR and trace.other_noise:
         fit = _as_noise(trace, fit, step, y, good, scale, noises)
     return fit
 

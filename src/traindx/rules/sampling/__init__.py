@@ -7,6 +7,7 @@ from traindx.rules.sampling.s501_sampler_does_not_invert import sampler_does_not
 from traindx.rules.sampling.s502_sampler_wrong_distribution import sampler_wrong_distribution
 from traindx.rules.sampling.s503_schedule_inconsistent import schedule_inconsistent
 from traindx.rules.sampling.s504_prediction_type_mismatch import prediction_type_mismatch
+from traindx.rules.sampling.s505_observed import time_differs_between_phases
 from traindx.rules.sampling.s505_time_scaling_differs import time_scaling_differs
 from traindx.rules.sampling.s506_clip_does_not_match_data import clip_does_not_match_data
 from traindx.rules.sampling.s507_training_input_not_unit_variance import training_input_not_unit_variance
@@ -17,7 +18,7 @@ RULES: tuple[Rule, ...] = (
     sampler_wrong_distribution,
     schedule_inconsistent,
     prediction_type_mismatch,
-    time_scaling_differs,
+    time_scaling_differs.also(time_differs_between_phases),
     clip_does_not_match_data,
     training_input_not_unit_variance,
     one_step_vs_sampled_gap,

@@ -124,11 +124,10 @@ def _by_itself(table: ScheduleTable, limits: Limits) -> Iterator[Found]:
 
 def _start(run: SamplerRun, limits: Limits) -> Iterator[Found]:
     at = f"at timestep {run.timesteps[0]} of {run.table_length}"
-    if run.start_alpha_bar < 1e-8 and run.nonfinite_step == 0:
-        predicts = "a network that predicts ε" if run.prediction == "epsilon" else "a loop that reads the output as ε"
+    if run.prediction == "epsilon" and run.start_alpha_bar < 1e-8 and run.nonfinite_step == 0:
         yield _found(
-            f"Sampling starts {at}, where ᾱ = 0, with {predicts}: there ε says nothing about the image, and x̂0 is a "
-            "division by zero.",
+            f"Sampling starts {at}, where ᾱ = 0, with a network that predicts ε: there ε says nothing about the "
+            "image, and x̂0 is a division by zero.",
             {"alpha_bar": run.start_alpha_bar, "timestep": run.timesteps[0]},
             "Predict v or x0 with a schedule of zero terminal SNR.",
             run.call_where,

@@ -26,7 +26,8 @@ def prediction_type_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Fou
         x0 of each noised sample and sees which one it wants.
     How it decides:
         With the exact denoiser answering in the type that the loss asks for (the declared one, where the loss cannot
-        tell), the loop is off by more than `max_misfit`, and every step is explained to `explained` by another type.
+        tell), the loop is off by more than `max_misfit`, and every step is explained to `explained` by another type; or
+        the loop's first step, at ᾱ = 0, divides by √ᾱ, which only a loop for ε does.
     Remedy:
         Give the sampling loop or its scheduler the prediction type of the loss.
     Trial it proposes:
@@ -39,10 +40,10 @@ def prediction_type_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Fou
     """
     checks = evidence.of(PredictionCheck)
     trained = checks[-1].trained if checks else ""
-    misread = runs_with(evidence, limits, "prediction")
+    misread = runs_with(evidence, limits, "prediction") or [run for run in evidence.of(SamplerRun) if _divides(run)][:1]
     for run in misread:
         source = "The loss asks for" if trained == run.prediction else "The network is declared to predict"
-        loop = read_as(run)
+        loop = "epsilon" if _divides(run) else read_as(run)
         yield Found(
             message=f"{source} {_NAMES[run.prediction]}, but the sampling loop reads the network's output as "
             f"{_NAMES[loop]}." + consequence(run),
@@ -64,6 +65,11 @@ def prediction_type_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Fou
             remedy=f"Declare prediction='{trained}' in the case, or regress {_NAMES[check.declared]} in the loss.",
             severity=Severity.NOTE,
         )
+
+
+def _divides(run: SamplerRun) -> bool:
+    """True if the loop divides by √ᾱ = 0 in its first step, which only a loop for ε has to."""
+    return run.prediction != "epsilon" and run.nonfinite_step == 0 and run.start_alpha_bar < 1e-8
 
 
 def _loss(check: PredictionCheck, kind: str) -> float:

@@ -1,0 +1,54 @@
+"""S505 time-scaling-differs, seen in a watched script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed import ObservedTime
+from traindx.finding import Proposal, Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+
+@rule(
+    "S505",
+    "time-scaling-differs",
+    Severity.CRITICAL,
+    needs=(ObservedTime,),
+    observed_factor=Threshold(
+        4.0,
+        "largest time in one phase over the other; few random draws miss the top half, rarely the top three quarters",
+    ),
+    observed_values=Threshold(3, "distinct times seen in a phase"),
+)
+def time_differs_between_phases(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """The same argument of the same network spans another range in the sampling loop than in training.
+
+    Read off the calls of the network: 0 to 1 in training and 0 to 999 in sampling are not the same time.
+    """
+    times = evidence.of(ObservedTime)
+    for sampling in times:
+        if sampling.phase != "sampling" or sampling.distinct < limits.observed_values:
+            continue
+        for training in times:
+            same = training.network == sampling.network and training.argument == sampling.argument
+            if training.phase != "training" or not same or training.distinct < limits.observed_values:
+                continue
+            top, bottom = max(map(abs, (sampling.low, sampling.high))), max(map(abs, (training.low, training.high)))
+            factor = max(top, 1e-12) / max(bottom, 1e-12)
+            if 1 / limits.observed_factor < factor < limits.observed_factor:
+                continue
+            yield Found(
+                message=f"{sampling.network} gets times from {training.low:g} to {training.high:g} in training and "
+                f"from {sampling.low:g} to {sampling.high:g} in the sampling loop.",
+                standing=Standing.DEMONSTRATED,
+                location=sampling.where,
+                numbers={
+                    "training_low": training.low,
+                    "training_high": training.high,
+                    "sampling_low": sampling.low,
+                    "sampling_high": sampling.high,
+                },
+                remedy="Scale the time in one function that training and sampling both call.",
+                proposals=(Proposal(treatment="time-as-in-training", parameters={"scale": 1 / factor, "offset": 0.0}),),
+            )
