@@ -254,7 +254,7 @@ def diagnosis_of(pictures: tuple[Picture, ...]) -> Diagnosis:
                 alone=epsilon.worth.alone if epsilon.worth else None,
                 given_rest=epsilon.worth.given_rest if epsilon.worth else None,
                 verdict=Verdict.HARMFUL,
-                note="Masking: the wrong sampler shows a constant, the right one shows the head's static.",
+                note="The wrong formula hides the head's static: curing it first makes the picture worse.",
             ),
             TreatmentResult(
                 treatment="learning-rate",

@@ -143,6 +143,7 @@ def test_markdown_shows_pictures_that_exist_and_the_guilty_line(sample: Diagnosi
     assert all((directory / name).read_bytes().startswith(b"\x89PNG") for name in shown)
     assert re.search(rf"^>\s+{sample_diagnosis.GUILTY_LINE}  .*interpolate", text, re.MULTILINE)
     assert "Innocent, and how we know" in text
+    assert text.count("hides the head's static") == 1
     assert "bit-identical" in text
 
 
@@ -181,6 +182,7 @@ def test_terminal_fits_its_width_and_says_everything(sample: Diagnosis) -> None:
         assert "model.py:19" in flat
         assert "baseline: mean volume" in flat
         assert "Not examined" in flat
+        assert flat.count("hides the head's static") == 1
     assert "\x1b" not in text
 
 

@@ -7,6 +7,7 @@ import statistics
 import pytest
 
 from traindx.diagnosis import Arm, Baseline, TreatmentResult, TrialTable
+from traindx.finding import Effect
 from traindx.report import trial_tables
 
 
@@ -68,6 +69,14 @@ def test_what_was_not_run_and_what_was_identical() -> None:
     rows = trial_tables.tables(table())
     assert rows.treatments[0].alone == ("not run", "")
     assert rows.treatments[1].given_rest == ("bit-identical", "")
+
+
+def test_gain_and_interval_are_apart() -> None:
+    sure = Effect(mean=2.0, low=1.0, high=3.0, n=3)
+    once = Effect(mean=0.5, low=float("nan"), high=float("nan"), n=1)
+    rows = trial_tables.tables(table(results=(TreatmentResult(treatment="skip", alone=sure, given_rest=once),)))
+    assert rows.treatments[0].alone == ("+2.0 dB", "[1.0, 3.0]")
+    assert rows.treatments[0].given_rest == ("+0.50 dB", "(one pair: no interval)")
 
 
 def test_an_empty_table_is_a_table() -> None:

@@ -110,6 +110,22 @@ def test_harmful_shows_the_worse_company() -> None:
     assert words.worth_text(worth(Verdict.HARMFUL, -5.0, -0.5)).startswith("-5.0 dB")
 
 
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [("a.py", "a.py:3"), ("pkg/sub/deep/a.py", "pkg/sub/deep/a.py:3"), ("/home/me/project/a.py", "…/project/a.py:3")],
+)
+def test_a_long_way_to_a_file_is_shortened_in_the_sentence(file: str, shown: str) -> None:
+    far = finding().model_copy(update={"location": Location(file=file, line=3)})
+    assert f"(S501) at {shown} is shown broken" in words.verdict_sentence(guilty(far))
+
+
+def test_what_was_found_healthy_twice_is_told_once() -> None:
+    items = (Healthy(subject="a", detail="1"), Healthy(subject="b"), Healthy(subject="a", detail="1"))
+    diagnosis = Diagnosis(case="c", outcome=Outcome.HEALTHY, healthy=items)
+    assert words.in_order(diagnosis) == ([("a", "1")], ["b"])
+    assert "2 checks in order" in words.verdict_sentence(diagnosis)
+
+
 def test_a_single_treatment_has_no_company() -> None:
     only = worth(Verdict.PROVEN, 2.5, 2.5)
     assert words.worth_text(only) == "+2.5 dB [1.5, 3.5] psnr"

@@ -145,7 +145,8 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
         "trials": trial_tables.tables(diagnosis.trials) if diagnosis.trials is not None else None,
         "sections": added,
         "counts": _counts(diagnosis),
-        "silent": [item.subject for item in diagnosis.healthy if not item.detail],
+        "in_order": words.in_order(diagnosis)[0],
+        "silent": words.in_order(diagnosis)[1],
         "unseen": [item for item in diagnosis.not_examined if not words.is_rule(item.subject)],
         "unseen_rules": [item for item in diagnosis.not_examined if words.is_rule(item.subject)],
         "gallery": [found for name in pictures if name not in used and (found := figure(name)) is not None],
@@ -209,7 +210,8 @@ def _counts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
             chips.append((standing.value, f"{amount} acquitted", "acquitted", amount))
         else:
             chips.append((standing.value, f"{amount} {standing.value}", "findings", amount))
-    chips.append(("healthy", f"{len(diagnosis.healthy)} in order", "healthy", len(diagnosis.healthy)))
+    healthy = sum(map(len, words.in_order(diagnosis)))
+    chips.append(("healthy", f"{healthy} in order", "healthy", healthy))
     left_out = len(diagnosis.not_examined)
     chips.append(("unknown", f"{left_out} not examined", "not-examined", left_out))
     return [(kind, text, anchor) for kind, text, anchor, amount in chips if amount]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from traindx.diagnosis import Diagnosis, TrialTable
@@ -41,7 +41,8 @@ def render(
             finding, pictures, root, excerpted=finding is lead, shared=words.shared_cure(diagnosis, finding)
         )
     if diagnosis.trials is not None:
-        blocks += _trials(diagnosis.trials)
+        told = {finding.worth.note for finding in diagnosis.findings if finding.worth is not None}
+        blocks += _trials(diagnosis.trials, told)
     blocks += _acquitted(diagnosis)
     for section in sections(diagnosis):
         blocks += [f"## {_plain(section.title)}", *[_prose(text) for text in section.paragraphs]]
@@ -85,7 +86,7 @@ def _finding(
     return blocks
 
 
-def _trials(table: TrialTable) -> list[str]:
+def _trials(table: TrialTable, told: Collection[str]) -> list[str]:
     rows = trial_tables.tables(table)
     effects = [
         (
@@ -110,7 +111,8 @@ def _trials(table: TrialTable) -> list[str]:
         blocks.append(_table(("", "treatment", "findings", "alone", "given the rest", "verdict"), effects))
     if arms:
         blocks.append(_table(("arm", f"{rows.metric}, mean ± sd"), arms))
-    notes = [f"{row.result.treatment}: {row.result.note}" for row in rows.treatments if row.result.note]
+    noted = [row.result for row in rows.treatments if row.result.note and row.result.note not in told]
+    notes = [f"{result.treatment}: {result.note}" for result in noted]
     if notes or table.notes:
         blocks.append("\n".join(f"- {_prose(note)}" for note in (*notes, *table.notes)))
     return blocks
@@ -133,10 +135,9 @@ def _lists(diagnosis: Diagnosis) -> list[str]:
     blocks = []
     if diagnosis.healthy:
         blocks.append("## In order")
-        rows = [(item.subject, item.detail) for item in diagnosis.healthy if item.detail]
-        silent = [_prose(item.subject) for item in diagnosis.healthy if not item.detail]
-        blocks += [_table(("subject", "detail"), rows)] if rows else []
-        blocks += [", ".join(silent)] if silent else []
+        told, silent = words.in_order(diagnosis)
+        blocks += [_table(("subject", "detail"), told)] if told else []
+        blocks += [_prose(", ".join(silent))] if silent else []
     if diagnosis.not_examined:
         blocks.append("## Not examined")
         rows = [(item.subject, item.reason) for item in diagnosis.not_examined if not words.is_rule(item.subject)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -76,16 +76,15 @@ def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
     )
     parts += [_finding(finding, words.shared_cure(diagnosis, finding)) for finding in diagnosis.findings]
     if diagnosis.trials is not None:
-        parts += _trials(diagnosis.trials)
+        told = {finding.worth.note for finding in diagnosis.findings if finding.worth is not None}
+        parts += _trials(diagnosis.trials, told)
     for section in sections(diagnosis):
         body: list[RenderableType] = [Text(paragraph) for paragraph in section.paragraphs]
         if section.table is not None:
             body.append(_plain_table(section.table.head, section.table.rows))
         parts.append(_block(section.title, Group(*body)))
     if diagnosis.healthy:
-        rows = [(item.subject, item.detail) for item in diagnosis.healthy if item.detail]
-        silent = [item.subject for item in diagnosis.healthy if not item.detail]
-        parts.append(_block("In order", _listing(rows, silent)))
+        parts.append(_block("In order", _listing(*words.in_order(diagnosis))))
     if diagnosis.not_examined:
         rows = [(item.subject, item.reason) for item in diagnosis.not_examined if not words.is_rule(item.subject)]
         rules = [item.subject.split()[0] for item in diagnosis.not_examined if words.is_rule(item.subject)]
@@ -130,7 +129,7 @@ def _remedy(remedy: str) -> list[RenderableType]:
     return lines
 
 
-def _trials(table: TrialTable) -> list[RenderableType]:
+def _trials(table: TrialTable, told: Collection[str]) -> list[RenderableType]:
     rows = trial_tables.tables(table)
     effects = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     effects.add_column("")
@@ -144,8 +143,8 @@ def _trials(table: TrialTable) -> list[RenderableType]:
         effects.add_row(
             row.letter,
             row.result.treatment + codes,
-            " ".join(row.alone).strip(),
-            " ".join(row.given_rest).strip(),
+            "\n".join(row.alone).strip(),
+            "\n".join(row.given_rest).strip(),
             Text(verdict.value, style=_VERDICT_STYLE[verdict]),
         )
     arms = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -163,7 +162,8 @@ def _trials(table: TrialTable) -> list[RenderableType]:
         f"{words.count(len(table.seeds), 'paired seed')}, {words.count(table.steps, 'step')}, {spoken(table.seconds)}"
         f"{'' if table.complete else '; the budget ended before every arm was run'}"
     )
-    notes = [f"{row.result.treatment}: {row.result.note}" for row in rows.treatments if row.result.note]
+    noted = [row.result for row in rows.treatments if row.result.note and row.result.note not in told]
+    notes = [f"{result.treatment}: {result.note}" for result in noted]
     lines = [Text(note, style="dim") for note in (*notes, *table.notes)]
     body = Group(Text(f"change of {rows.metric}, 95 % interval, positive is better", style="dim"), effects)
     return [
@@ -182,7 +182,7 @@ def _plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     width = max([len(head), *[len(row) for row in rows]], default=1)
     table = Table(box=SIMPLE if head else None, show_header=bool(head), pad_edge=False, show_edge=False)
     for index in range(width):
-        table.add_column(head[index] if index < len(head) else "")
+        table.add_column(head[index] if index < len(head) else "", overflow="fold")
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
     return table

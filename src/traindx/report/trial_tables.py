@@ -122,8 +122,9 @@ def _treatment(result: TreatmentResult, mark: str, scale: svg.Scale, unit: str) 
 def _text(effect: Effect | None, unit: str, absent: str) -> tuple[str, str]:
     if effect is None:
         return absent, ""
-    gain, _, rest = words.effect_text(effect, unit).partition(" [")
-    return (gain, f"[{rest}") if rest else (gain, "")
+    places = words.decimals(effect.mean, effect.low, effect.high)
+    gain = words.number(effect.mean, places, signed=True)
+    return f"{gain} {unit}".strip(), words.interval(effect, places)
 
 
 def _arm(arm: Arm, treatments: tuple[str, ...], scale: svg.Scale, unit: str, reference: float | None) -> ArmRow:

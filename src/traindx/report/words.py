@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import PurePath
 
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult
 from traindx.finding import Effect, Finding, Standing, Verdict, Worth
@@ -122,8 +123,12 @@ def spoken_name(finding: Finding) -> str:
 
 
 def place(finding: Finding) -> str:
-    """`` at model.py:224``, or nothing."""
-    return f" at {finding.location}" if finding.location is not None else ""
+    """`` at model.py:224``, or nothing; of a path outside the working directory the last two parts."""
+    if finding.location is None:
+        return ""
+    path = PurePath(finding.location.file)
+    file = "/".join(("…", *path.parts[-2:])) if path.is_absolute() and len(path.parts) > 3 else finding.location.file
+    return f" at {finding.location.model_copy(update={'file': file})}"
 
 
 def count(amount: int, singular: str, plural: str | None = None) -> str:
@@ -139,7 +144,7 @@ def verdict_sentence(diagnosis: Diagnosis) -> str:
     if diagnosis.outcome is Outcome.NOT_ENOUGH_SEEN:
         reason = diagnosis.errors[0].splitlines()[0].rstrip(".") if diagnosis.errors else "too little could be examined"
         return f"Not enough was seen for a verdict: {reason}."
-    parts = [f"{count(len(diagnosis.healthy), 'check')} in order"]
+    parts = [f"{count(sum(map(len, in_order(diagnosis))), 'check')} in order"]
     suspicions = sum(finding.standing is Standing.SUSPECTED for finding in diagnosis.findings)
     if suspicions:
         parts.append(f"{count(suspicions, 'suspicion')} not tested")
@@ -194,6 +199,12 @@ def shared_cure(diagnosis: Diagnosis, finding: Finding) -> str:
                 "what it measured is the worth of them all, not of each."
             )
     return ""
+
+
+def in_order(diagnosis: Diagnosis) -> tuple[list[tuple[str, str]], list[str]]:
+    """What was found healthy, each once: subjects with their decisive figure, and subjects alone."""
+    once = dict.fromkeys((item.subject, item.detail) for item in diagnosis.healthy)
+    return [pair for pair in once if pair[1]], [subject for subject, detail in once if not detail]
 
 
 def is_rule(subject: str) -> bool:
