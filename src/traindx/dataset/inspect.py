@@ -36,7 +36,7 @@ def inspect(root: str, name: str, histograms: dict[str, Any], *, root_name: str 
     report = Report(name, "read")
     try:
         report.size = os.path.getsize(path)
-        report.kind = _kind(path, name)
+        report.kind = _kind(path, name, report.size)
         if report.kind in ("table", "text"):
             report.status = "table" if report.kind == "table" else "ignored"
             return report
@@ -61,8 +61,8 @@ def inspect(root: str, name: str, histograms: dict[str, Any], *, root_name: str 
     return report
 
 
-def _kind(path: str, name: str) -> str:
-    if os.path.getsize(path) == 0:
+def _kind(path: str, name: str, size: int) -> str:
+    if size == 0:
         if kinds.by_suffix(name) in READERS:
             raise UnreadableError("the file is empty")
         raise IgnoredError

@@ -123,6 +123,7 @@ def nearest(parts: tuple[str, ...], vocabulary: dict[str, str]) -> str:
     return ""
 
 
+_TASKS = frozenset(("segmentation", "segmentations", "annotation", "annotations"))
 _ROLES = {**dict.fromkeys(MASK_WORDS, "mask"), **dict.fromkeys(IMAGE_WORDS, "image")}
 
 
@@ -131,8 +132,10 @@ def _folder(parts: tuple[str, ...]) -> tuple[str, str, str, str, str]:
     """Role, modality, split, patient and collection of a folder, asked again for every file in it."""
     patient = next((match[1] for part in reversed(parts) if (match := PATIENT.match(part))), "")
     kept = (re.sub(r"\d+", "N", part) for part in parts if not _is_only(part, _ROLES, SPLIT_WORDS))
+    # "lung_segmentation" is what a project is called; "labels" and "segmentation" alone are what a folder holds.
+    roles = tuple(part for part in parts if _is_only(part, _ROLES, SPLIT_WORDS) or not _TASKS.intersection(words(part)))
     split = nearest(parts, SPLIT_WORDS)
-    return nearest(parts, _ROLES), nearest(parts, MODALITY_WORDS), split, patient, "/".join(kept)
+    return nearest(roles, _ROLES), nearest(parts, MODALITY_WORDS), split, patient, "/".join(kept)
 
 
 def _is_only(part: str, *vocabularies: dict[str, str]) -> bool:
@@ -149,24 +152,29 @@ class Names:
 
     Args:
         path: Path relative to the data folder, with ``/``.
-        root: Name of the data folder itself, the weakest hint.
+        root: Name of the data folder itself: the weakest hint on the modality, and none on anything else, because it
+            is the name of a project.
     """
 
-    __slots__ = ("case", "collection", "modality", "name", "patient", "role", "split")
+    __slots__ = ("_folders", "collection", "modality", "name", "patient", "role", "split")
 
     def __init__(self, path: str, root: str = "") -> None:
         *folders, base = path.split("/")
         self.name = without_suffix(base)
-        upper = (root, *folders) if root else tuple(folders)
-        role, modality, split, patient, _ = _folder(tuple(upper))
+        role, modality, split, patient, self.collection = _folder(tuple(folders))
+        modality = modality or nearest((root,), MODALITY_WORDS)
         own = (self.name,)
         self.role = _own(own, _ROLES, role)
         self.modality = _own(own, MODALITY_WORDS, modality)
         self.split = split
         match = PATIENT.match(self.name.split("_", 1)[0])
         self.patient = match[1] if match and "_" in self.name else patient
-        self.collection = _folder(tuple(folders))[4]
-        self.case = case_key(folders, self.name)
+        self._folders = folders
+
+    @property
+    def case(self) -> str:
+        """See :func:`case_key`."""
+        return case_key(self._folders, self.name)
 
 
 def _own(own: tuple[str, ...], vocabulary: dict[str, str], otherwise: str) -> str:

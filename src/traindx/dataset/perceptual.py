@@ -1,9 +1,12 @@
-"""Near-duplicates: a 64-bit difference hash proposes pairs, the correlation of thumbnails decides.
+"""Near-duplicates: a 256-bit hash of an image's detail proposes pairs, the correlation of the detail decides.
 
-The hash compares neighbouring block means of a 9 x 8 reduction of the thumbnail (difference hash, N. Krawetz, "Kind of
-like that", 2013); it survives rescaling, recompression and a change of window. Radiographs of different patients share
-their layout, so the hash alone would propose thousands of pairs; the correlation of the high-passed 32 x 32 thumbnails
-tells them apart.
+The hash is the sign of each cell of a 16 x 16 reduction against the mean of its neighbourhood (a block-mean hash with a
+local threshold, after B. Yang et al., "Block mean value based image perceptual hashing", 2006); it survives rescaling,
+recompression and a change of window. Radiographs of different patients share their layout, so that a hash of the layout
+would propose every third pair: here it is the detail that is hashed. Measured on 1,209 radiographs of two public
+collections, in bits of 256: a copy that was halved, recompressed at quality 30, brightened, turned by 1 degree or
+cropped by 1 % differs by at most 39 (95 % of them by at most 24); different patients differ by 89 to 97 in the median,
+and by 32 or less in 1 of 10,000 pairs.
 """
 
 from __future__ import annotations
@@ -15,23 +18,33 @@ from numpy.typing import NDArray
 
 from traindx.dataset.pixels import THUMB
 
-HASH_DISTANCE = 12
-"""Bits of 64 in which two hashes of a proposed pair may differ; unrelated images differ in 32 on average."""
+HASH_DISTANCE = 32
+"""Bits of 256 in which two hashes of a proposed pair may differ."""
 
 MIRRORS = ("", "mirrored left-right", "mirrored top-bottom", "turned by 180 degrees")
 """The ways in which a copy may have been augmented before the split."""
 
-_BLOCK = 1024
+_CELLS = 16
+_PAIRS_AT_ONCE = 2_000_000
 
 
 def hashes(thumbs: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Difference hashes of thumbnails (n, 32, 32)."""
-    values = thumbs.astype(np.float32)
-    rows = values.reshape(-1, 8, THUMB // 8, THUMB).mean(axis=2)
-    edges = np.linspace(0, THUMB, 10).astype(int)[:-1]
-    columns = np.add.reduceat(rows, edges, axis=2) / np.diff(np.append(edges, THUMB))
-    bits = (columns[:, :, 1:] > columns[:, :, :-1]).reshape(len(values), 64)
-    return np.packbits(bits, axis=1).view(np.uint64).reshape(-1)
+    """Hashes (n, 4) of thumbnails (n, 32, 32)."""
+    step = THUMB // _CELLS
+    cells = thumbs.astype(np.float32).reshape(-1, _CELLS, step, _CELLS, step).mean(axis=(2, 4))
+    padded = np.pad(cells, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    bits = (cells > _neighbourhood(padded)).reshape(len(cells), -1)
+    return np.packbits(bits, axis=1).view(np.uint64).reshape(len(cells), -1)
+
+
+def _neighbourhood(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of every 3 x 3 neighbourhood of images (n, h, w); shape (n, h - 2, w - 2)."""
+    height, width = values.shape[1] - 2, values.shape[2] - 2
+    total = np.zeros((len(values), height, width), np.float32)
+    for down in range(3):
+        for right in range(3):
+            total += values[:, down : down + height, right : right + width]
+    return total / 9.0
 
 
 def mirrored(thumbs: NDArray[np.uint8], mirror: int) -> NDArray[np.uint8]:
@@ -44,22 +57,28 @@ def mirrored(thumbs: NDArray[np.uint8], mirror: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(result)
 
 
-def distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Hamming distances (n, m)."""
-    crossed = first[:, None] ^ second[None, :]
+def distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Hamming distances (n, m) of hashes (n, 4) and (m, 4)."""
+    total = np.zeros((len(first), len(second)), np.uint16)
+    for word in range(first.shape[1]):
+        total += _ones(first[:, word, None] ^ second[None, :, word])
+    return total
+
+
+def _ones(values: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Number of set bits."""
     if hasattr(np, "bitwise_count"):
-        counted: NDArray[np.uint8] = np.bitwise_count(crossed)
-        return counted
+        return np.asarray(np.bitwise_count(values), np.uint8)
     table = np.array([bin(value).count("1") for value in range(256)], np.uint8)
-    return np.asarray(table[crossed.view(np.uint8).reshape(*crossed.shape, 8)].sum(axis=2), np.uint8)
+    return np.asarray(table[values.view(np.uint8).reshape(*values.shape, 8)].sum(axis=2), np.uint8)
 
 
 def proposals(codes: NDArray[np.uint64], query: NDArray[np.uint64], *, symmetric: bool) -> Iterator[NDArray[np.int64]]:
-    """Pairs (k, 2) of indices into ``query`` and ``codes`` whose hashes are close, block by block."""
-    for start in range(0, len(query), _BLOCK):
+    """Pairs (k, 2) of indices into ``query`` and ``codes``, the first one lower, whose hashes are close; by blocks."""
+    block = max(16, _PAIRS_AT_ONCE // max(len(codes), 1))
+    for start in range(0, len(query), block):
         begin = start if symmetric else 0
-        close = distances(query[start : start + _BLOCK], codes[begin:]) <= HASH_DISTANCE
-        pairs = np.argwhere(close)
+        pairs = np.argwhere(distances(query[start : start + block], codes[begin:]) <= HASH_DISTANCE)
         pairs[:, 0] += start
         pairs[:, 1] += begin
         yield pairs[pairs[:, 0] < pairs[:, 1]]
@@ -71,8 +90,7 @@ def details(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
     Products of these vectors are correlations of detail: anatomy at the scale of ribs, not the layout of a chest.
     """
     values = thumbs.astype(np.float32)
-    total = sum(values[:, 1 + dy : THUMB - 1 + dy, 1 + dx : THUMB - 1 + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1))
-    passed = (values[:, 1:-1, 1:-1] - total / 9.0).reshape(len(values), -1)
+    passed = (values[:, 1:-1, 1:-1] - _neighbourhood(values)).reshape(len(values), -1)
     passed -= passed.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(passed, axis=1, keepdims=True)
     result: NDArray[np.float32] = passed / np.maximum(norms, 1e-6)

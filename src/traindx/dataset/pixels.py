@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,14 @@ def count(array: NDArray[Any]) -> tuple[Counted, int, float, float]:
         if high - low < _MAX_BINS:
             bins = np.zeros(high - low + 1, np.int64)
             flat = array.reshape(-1)
+            # Differences from the lowest value, modulo the width of the type, are right as unsigned numbers.
+            unsigned = np.dtype(f"u{array.dtype.itemsize}")
+            lowest = array.dtype.type(low)
             for start in range(0, flat.size, _SLAB):
-                part = flat[start : start + _SLAB].astype(np.intp)
-                part -= low
-                bins += np.bincount(part, minlength=len(bins))
+                part = flat[start : start + _SLAB]
+                if part.dtype.byteorder not in "=|":
+                    part = part.astype(part.dtype.newbyteorder("="))
+                bins += np.bincount((part - lowest).view(unsigned), minlength=len(bins))
             present = np.flatnonzero(bins)
             return Counted((present + low).astype(np.float64), bins[present], exact=True), 0, float(low), float(high)
     flat = array.reshape(-1)
@@ -116,7 +121,6 @@ def measure(facts: Facts, array: NDArray[Any], *, slope: float = 1.0, intercept:
         facts.below_air = counted.share(below)
         if below.any():
             facts.below_value = float(counted.values[below][np.argmax(counted.counts[below])])
-    facts.digest = digest(array)
     return counted
 
 
@@ -158,17 +162,25 @@ def looks_like_labels(array: NDArray[Any], counted: Counted) -> bool:
 
 def hu_histogram(counted: Counted) -> list[int]:
     """Counts over :data:`HU_EDGES`."""
-    clipped = np.clip(counted.values, HU_EDGES[0], HU_EDGES[-1] - 1)
-    binned, _ = np.histogram(clipped, HU_EDGES, weights=counted.counts)
-    return [int(value) for value in binned]
+    below = np.searchsorted(counted.values, HU_EDGES[1:-1], side="left")
+    cumulative = np.concatenate(([0], np.cumsum(counted.counts)))
+    inner = cumulative[below]
+    binned: list[int] = np.diff(inner, prepend=0, append=cumulative[-1]).tolist()
+    return binned
 
 
-def digest(array: NDArray[Any]) -> bytes:
-    """Hash of shape and pixels, the same for every byte order and encoding of the same values."""
+def fingerprint(facts: Facts, array: NDArray[Any]) -> bytes:
+    """Hash that is the same for the same pixels in every byte order and encoding.
+
+    A CRC-32 of the pixels together with shape, percentiles and thumbnail: two images that share all of these and differ
+    in a pixel meet in one of 2^32 cases, at a third of the time of a cryptographic hash.
+    """
     native = array if array.dtype.byteorder in "=|<" else array.astype(array.dtype.newbyteorder("<"))
-    hasher = hashlib.sha1(f"{array.shape}{native.dtype.itemsize}".encode(), usedforsecurity=False)
-    hasher.update(np.ascontiguousarray(native).data)
-    return hasher.digest()[:16]
+    check = zlib.crc32(np.ascontiguousarray(native).data)
+    values = (facts.vmin, facts.p01, facts.p25, facts.p50, facts.p75, facts.p99, facts.vmax)
+    hasher = hashlib.blake2b(facts.thumb, digest_size=16)
+    hasher.update(repr((array.shape, native.dtype.itemsize, facts.levels, values, check)).encode())
+    return hasher.digest()
 
 
 def thumbnail(array: NDArray[Any], low: float, high: float) -> bytes:
@@ -206,5 +218,8 @@ def flat_thumbnail(array: NDArray[Any]) -> NDArray[np.float32]:
 
 def to_bytes(thumb: NDArray[np.float32], low: float, high: float) -> bytes:
     """Thumbnail values between two limits as uint8."""
-    scaled = (thumb - low) * (255.0 / (high - low)) if high > low else np.zeros_like(thumb)
-    return np.clip(np.nan_to_num(scaled), 0, 255).astype(np.uint8).tobytes()
+    if not high > low:
+        return bytes(THUMB * THUMB)
+    scaled = (thumb - np.float32(low)) * np.float32(255.0 / (high - low))
+    clipped = np.clip(scaled, 0.0, 255.0)
+    return np.where(np.isnan(clipped), 0.0, clipped).astype(np.uint8).tobytes()  # NaN is black

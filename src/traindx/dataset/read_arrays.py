@@ -149,6 +149,7 @@ def _pictures(
         elif facts.modality == "CT":
             facts.histogram = pixels.hu_histogram(counted)
         facts.thumb = pixels.thumbnail(array, facts.p01, facts.p99)
+        facts.digest = pixels.fingerprint(facts, array)
         yield facts
 
 

@@ -65,7 +65,7 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
         UnreadableError: Anything else that yields no pixels.
     """
     header, array = load(path)
-    facts = Facts(name, kind="dicom", name=names.name, case_key=names.case, split=names.split)
+    facts = Facts(name, kind="dicom", name=names.name, split=names.split)
     _describe(facts, header, names)
     facts.damage = header.damage
     facts.shape = "x".join(str(size) for size in array.shape)
@@ -91,6 +91,7 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
     facts.dtype = dtype
     thumb = pixels.flat_thumbnail(array) * np.float32(slope) + np.float32(intercept)
     facts.thumb = pixels.to_bytes(thumb, facts.p01, facts.p99)
+    facts.digest = pixels.fingerprint(facts, array)
     yield facts
 
 

@@ -44,6 +44,7 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
     else:
         facts.modality, facts.modality_from = names.modality, "name" if names.modality else ""
     facts.thumb = pixels.thumbnail(array, facts.p01, facts.p99)
+    facts.digest = pixels.fingerprint(facts, array)
     yield facts
 
 

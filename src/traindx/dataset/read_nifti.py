@@ -53,6 +53,7 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
             facts.histogram = pixels.hu_histogram(counted)
     spatial = array.reshape(*array.shape[:3], -1)[..., 0] if array.ndim > 3 else array
     facts.thumb = pixels.thumbnail(spatial.transpose(), facts.p01, facts.p99)
+    facts.digest = pixels.fingerprint(facts, array)
     yield facts
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from traindx.dataset import perceptual
 from traindx.dataset.audit.room import AuditRoom, Collector, batched, grouped, item_name
-from traindx.dataset.names import is_placeholder
+from traindx.dataset.names import case_key, is_placeholder
 from traindx.dataset.pixels import THUMB
 from traindx.dataset.read_dicom import FOLDER_SERIES
 from traindx.evidence.dataset import Copies, SplitOverlap
@@ -21,7 +21,8 @@ RECORDED = 0.9
 LARGEST = 60_000
 """Cases up to which every pair is compared: about ten seconds on one core."""
 
-_MOST_PAIRS = 2_000_000
+_MOST_PAIRS = 4_000_000
+_PART = 2048
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Cases:
     Attributes:
         numbers: Its row in the store.
         names: Its file, and item inside it.
-        keys: Its case key, patient, split and the hash of its pixels (empty for a series).
+        keys: Its case key, patient, split and the hash of its pixels (of its middle slice, for a series).
         thumbs: Shape (n, 32, 32).
     """
 
@@ -175,7 +176,7 @@ def _near(room: AuditRoom, sizes: dict[str, int]) -> None:
         room.skip("near-duplicates", f"{total} cases are more than the {LARGEST} that are compared pair by pair")
         return
     everything = cases(room)
-    pairs = _find(everything)
+    pairs = _find(room, everything)
     inside, across = Collector(worst_first=True), Collector(worst_first=True)
     for pair in pairs:
         one, two = everything.keys[pair.first], everything.keys[pair.second]
@@ -234,15 +235,15 @@ def _each(room: AuditRoom) -> Iterator[tuple[int, str, tuple[str, str, str, byte
             yield number, item_name(path, item, key, name), (case, patient, split, digest), _thumb(thumb)
     query = f"SELECT series, {columns} FROM items WHERE {real} AND kind = 'dicom' ORDER BY series, position, path"
     for _, rows in grouped(room.store.rows(query)):
-        _, number, path, item, key, _, case, patient, split, thumb, _ = rows[len(rows) // 2]
-        yield number, item_name(path, item, key), (case, patient, split, b""), _thumb(thumb)
+        _, number, path, item, key, _, case, patient, split, thumb, digest = rows[len(rows) // 2]
+        yield number, item_name(path, item, key), (case, patient, split, digest), _thumb(thumb)
 
 
 def _thumb(data: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(THUMB, THUMB)
 
 
-def _find(everything: Cases) -> list[Pair]:
+def _find(room: AuditRoom, everything: Cases) -> list[Pair]:
     """Pairs of different cases and patients whose detail correlates, the most alike first."""
     thumbs = everything.thumbs
     codes = perceptual.hashes(thumbs)
@@ -253,23 +254,32 @@ def _find(everything: Cases) -> list[Pair]:
         query = codes if mirror == 0 else perceptual.hashes(turned)
         for pairs in perceptual.proposals(codes, query, symmetric=mirror == 0):
             looked += len(pairs)
-            if looked > _MOST_PAIRS:
-                break
-            for part in np.array_split(pairs, max(1, len(pairs) // 4096)):
-                if not len(part):
-                    continue
-                products = np.einsum(
-                    "nd,nd->n", perceptual.details(turned[part[:, 0]]), perceptual.details(thumbs[part[:, 1]])
-                )
-                for number in np.flatnonzero(products >= RECORDED):
-                    first, second = (int(index) for index in part[number])
-                    value = float(products[number])
+            for part in (pairs[start : start + _PART] for start in range(0, len(pairs), _PART)):
+                for first, second, value in _alike(turned, thumbs, part):
                     known = found.get((first, second))
                     if _compared(everything.keys[first], everything.keys[second]) and (
                         known is None or known.correlation < value
                     ):
                         found[first, second] = Pair(first, second, mirror, value)
+            if looked > _MOST_PAIRS:
+                room.skip("near-duplicates", f"the images are too much alike: {looked} pairs were compared, not all")
+                return _ordered(found)
+    return _ordered(found)
+
+
+def _ordered(found: dict[tuple[int, int], Pair]) -> list[Pair]:
     return sorted(found.values(), key=lambda pair: (-pair.correlation, pair.first, pair.second))
+
+
+def _alike(
+    turned: NDArray[np.uint8], thumbs: NDArray[np.uint8], pairs: NDArray[np.int64]
+) -> Iterator[tuple[int, int, float]]:
+    """Proposed pairs whose correlation of detail is worth recording."""
+    if not len(pairs):
+        return
+    products = np.einsum("nd,nd->n", perceptual.details(turned[pairs[:, 0]]), perceptual.details(thumbs[pairs[:, 1]]))
+    for number in np.flatnonzero(products >= RECORDED):
+        yield int(pairs[number, 0]), int(pairs[number, 1]), float(products[number])
 
 
 def _compared(one: tuple[str, str, str, bytes], two: tuple[str, str, str, bytes]) -> bool:
@@ -278,4 +288,7 @@ def _compared(one: tuple[str, str, str, bytes], two: tuple[str, str, str, bytes]
         return False
     if one[2] != two[2]:
         return True
-    return one[0] != two[0] and not (one[1] and one[1] == two[1])
+    # One file may call a patient what another one calls its case.
+    first = {one[0], case_key([], one[1])} - {""}
+    second = {two[0], case_key([], two[1])} - {""}
+    return not first & second

@@ -39,12 +39,12 @@ def audit(room: AuditRoom) -> None:
             )
             continue
         positions = np.array([row[2] for row in rows], np.float64)
-        _order(disordered, name, positions)
         ordered = np.sort(positions)
         steps = np.diff(ordered)
         if np.any(steps < 1e-3):
             repeated.add(name, f"{int(np.sum(steps < 1e-3))} of {len(rows)} slices lie where another one lies")
             continue
+        _order(disordered, name, positions)
         middle = float(np.median(steps))
         if steps.max() - steps.min() > UNEVEN * middle:
             detail = f"slice distances {steps.min():.3g} to {steps.max():.3g} mm, {len(rows)} slices"

@@ -20,6 +20,7 @@ from traindx.rules.data._words import table_place
     fewest=Threshold(
         10, "below 10 positives the 95 % interval of an AUROC of 0.8 is wider than 0.3 (Hanley and McNeil)"
     ),
+    balanced=Threshold(0.25, "a quarter of the rows is not rare: then the table is small, not imbalanced"),
     lowest_prior=Threshold(0.01, "1 %: a batch of 32 holds a positive in one of four steps"),
 )
 def class_imbalance_extreme(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -35,9 +36,9 @@ def class_imbalance_extreme(evidence: Evidence, limits: Limits) -> Iterator[Foun
         :class:`~traindx.evidence.dataset.LabelColumn`, from a label table.
 
     How it decides:
-        Suspected where the rarer side of a binary label, or a class of a column of names, has fewer than ``fewest``
-        members, or makes up less than ``lowest_prior`` of the rows. Constant columns are D104's; tables that were not
-        given as labels give a note. One finding a table.
+        Suspected where the rarer side of a binary label, or a class of a column of names, makes up less than
+        ``lowest_prior`` of the rows, or has fewer than ``fewest`` members and less than ``balanced`` of the rows.
+        Constant columns are D104's; tables that were not given as labels give a note. One finding a table.
 
     Remedy:
         Merge or leave out classes that cannot be measured; sample positives more often or weight them, with a cap (a
@@ -59,7 +60,8 @@ def class_imbalance_extreme(evidence: Evidence, limits: Limits) -> Iterator[Foun
             continue
         negatives = record.rows - record.positives
         rare = record.positives if record.type == "category" else min(record.positives, negatives)
-        if rare < limits.fewest or rare / record.rows < limits.lowest_prior:
+        prior = rare / record.rows
+        if prior < limits.lowest_prior or (rare < limits.fewest and prior < limits.balanced):
             found[record.table].append((rare, record))
     for table, classes in sorted(found.items()):
         classes.sort(key=lambda entry: (entry[0], entry[1].column))

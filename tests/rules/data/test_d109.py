@@ -1,0 +1,77 @@
+"""D109: one image under two names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from patients.folders import found, radiograph, radiograph_folder, resized, tables, write_csv, write_dicom, write_png
+
+
+def test_different_radiographs_are_silent(tmp_path: Path) -> None:
+    radiograph_folder(tmp_path, 30)
+    assert found(tmp_path, "D109") == []
+
+
+def test_identical_pixels_are_suspected(tmp_path: Path) -> None:
+    radiograph_folder(tmp_path)
+    write_png(tmp_path / "images" / "copy.png", radiograph(3))
+    (finding,) = found(tmp_path, "D109")
+    assert finding.standing == "suspected"
+    assert finding.numbers["copies"] == 1
+    assert "case_03" in finding.message
+    assert "copy" in finding.message
+
+
+def test_identical_pixels_with_other_labels_are_demonstrated(tmp_path: Path) -> None:
+    names = radiograph_folder(tmp_path)
+    write_png(tmp_path / "images" / "copy.png", radiograph(3))
+    rows = [{"id": name, "nodule": k % 2, "effusion": 0 if k else 1} for k, name in enumerate(names)]
+    write_csv(tmp_path / "labels.csv", [*rows, {"id": "copy", "nodule": 0, "effusion": 1}])
+    (finding,) = found(tmp_path, "D109", labels=tables(tmp_path)["labels"])
+    assert finding.standing == "demonstrated"
+    assert finding.numbers["with other labels"] == 1
+
+
+def test_near_duplicate_is_suspected_once(tmp_path: Path) -> None:
+    radiograph_folder(tmp_path)
+    write_png(tmp_path / "images" / "copy.png", resized(radiograph(3), 0.8))
+    (finding,) = found(tmp_path, "D109")
+    assert finding.standing == "suspected"
+    assert finding.numbers["pairs"] == 1
+    assert finding.numbers["highest correlation"] > 0.95
+
+
+def test_the_same_pixels_in_another_byte_order_are_the_same(tmp_path: Path) -> None:
+    image = (radiograph(1).astype(np.int16) - 100) * 4
+    write_dicom(tmp_path / "a.dcm", image, SeriesInstanceUID="1.2.5", PatientID="A")
+    write_dicom(tmp_path / "b.dcm", image, TransferSyntaxUID="1.2.840.10008.1.2.2", SeriesInstanceUID="1.2.6")
+    (finding,) = found(tmp_path, "D109")
+    assert finding.numbers["copies"] == 1
+
+
+def test_one_pixel_makes_another_image(tmp_path: Path) -> None:
+    """Not identical any more; the near-duplicate remains."""
+    image = radiograph(1)
+    write_png(tmp_path / "a.png", image)
+    image[30, 30] ^= 1
+    write_png(tmp_path / "b.png", image)
+    (finding,) = found(tmp_path, "D109")
+    assert "pairs" in finding.numbers
+
+
+def test_images_of_one_patient_may_be_alike(tmp_path: Path) -> None:
+    names = radiograph_folder(tmp_path)
+    write_png(tmp_path / "images" / "copy.png", resized(radiograph(3), 0.8))
+    rows = [{"id": name, "patient": f"p{k}", "split": "train"} for k, name in enumerate([*names, "copy"])]
+    rows[-1]["patient"] = "p3"
+    write_csv(tmp_path / "splits.csv", rows)
+    assert found(tmp_path, "D109", splits=tmp_path / "splits.csv") == []
+
+
+def test_blank_images_are_not_copies(tmp_path: Path) -> None:
+    for name in "abc":
+        write_png(tmp_path / f"{name}.png", np.zeros((64, 64), np.uint8))
+    write_png(tmp_path / "d.png", radiograph(0))
+    assert found(tmp_path, "D109") == []
