@@ -70,6 +70,11 @@ def test_nothing_is_fetched_and_nothing_is_run(page: Page) -> None:
     assert "@import" not in style
 
 
+def test_minus_signs_are_real_but_code_stays_code() -> None:
+    text = str(html.prose("from -5 to `clamp(x, -10)`, lr 1e-4, M-2 < 3"))
+    assert text == "from −5 to <code>clamp(x, -10)</code>, lr 1e-4, M-2 &lt; 3"
+
+
 def test_ids_are_unique_and_every_link_leads_somewhere(page: Page) -> None:
     ids = page.having("id")
     assert len(ids) == len(set(ids))

@@ -89,9 +89,9 @@ def _environment() -> Environment:
 
 
 def prose(text: str) -> Markup:
-    """Escaped text in which ```code``` between back-ticks is set as code."""
-    safe = str(escape(text))
-    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", safe))
+    """Escaped text with real minus signs, in which ```code``` between back-ticks is set as code and left as it is."""
+    pieces = re.split(r"`([^`\n]+)`", str(escape(text)))
+    return Markup("".join(f"<code>{piece}</code>" if index % 2 else minus(piece) for index, piece in enumerate(pieces)))
 
 
 def minus(text: str) -> str:
