@@ -67,7 +67,7 @@ SPLIT_WORDS = {
 IMAGE_SUFFIXES = (
     ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npz", ".npy",
 )  # fmt: skip
-PATIENT = re.compile(r"^(?:sub|subj|subject|patient|pat)[-_ ]?([A-Za-z0-9]+)$", re.IGNORECASE)
+PATIENT = re.compile(r"^(?:sub|subj|subject|patient|pat)(?:[-_ ]|(?=\d))([A-Za-z0-9]+)$", re.IGNORECASE)
 PLACEHOLDERS = frozenset(
     [
         "anonymous",

@@ -44,7 +44,7 @@ def _neighbourhood(values: NDArray[np.float32]) -> NDArray[np.float32]:
     for down in range(3):
         for right in range(3):
             total += values[:, down : down + height, right : right + width]
-    return total / 9.0
+    return np.asarray(total / 9.0, np.float32)
 
 
 def mirrored(thumbs: NDArray[np.uint8], mirror: int) -> NDArray[np.uint8]:

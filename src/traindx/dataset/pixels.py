@@ -44,9 +44,11 @@ class Counted:
         self.exact = exact
 
     def rescaled(self, slope: float, intercept: float) -> Counted:
-        """The same after ``value * slope + intercept``."""
-        values = self.values * slope + intercept
-        return self if slope > 0 and slope == 1 and intercept == 0 else Counted(values, self.counts, exact=self.exact)
+        """The same after ``value * slope + intercept``, still sorted by value."""
+        if slope == 1 and intercept == 0:
+            return self
+        order = slice(None, None, 1 if slope > 0 else -1)
+        return Counted((self.values * slope + intercept)[order], self.counts[order], exact=self.exact)
 
     def quantiles(self, levels: tuple[float, ...]) -> list[float]:
         """Values below which the given shares lie (nearest rank)."""
