@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Case": "traindx.case",
     "Diffusion": "traindx.case",
+    "Labels": "traindx.case",
     "Metric": "traindx.case",
     "Normaliser": "traindx.case",
     "Projection": "traindx.case",
@@ -31,6 +32,7 @@ __all__ = [
     "Diagnosis",
     "Diffusion",
     "Finding",
+    "Labels",
     "Location",
     "Metric",
     "Normaliser",
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from traindx.case import Case, Diffusion, Metric, Normaliser, Projection
+    from traindx.case import Case, Diffusion, Labels, Metric, Normaliser, Projection
     from traindx.diagnosis import Diagnosis
     from traindx.examination import examine
     from traindx.finding import Finding, Location, Severity, Standing, Verdict

@@ -134,6 +134,21 @@ class Projection:
     geometry: Literal["cone", "parallel"] = "cone"
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What the values of a label map mean, for tasks whose target is drawn and not measured.
+
+    Attributes:
+        read: ``batch -> label map`` with the values of the files, before any encoding, shape ``(B, ...)``.
+        classes: Name of each value that is a class, background included, for example ``{0: "background", 1: "liver"}``.
+        ignore: Values that mean "not labelled": nothing may be learnt there.
+    """
+
+    read: Callable[[Any], Tensor]
+    classes: Mapping[float, str]
+    ignore: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A training as traindx sees it.
@@ -154,6 +169,7 @@ class Case:
         normaliser: Raw values to network values and back.
         diffusion: Diffusion parts.
         projection: Radiograph physics.
+        labels: What the values of a label map mean.
         treatments: ``{name: (case, **parameters) -> case}``: what the author offers to have changed in a trial, for
             things that no generic treatment can reach, for example ``{"window": rewindow}``.
         name: Shown in the report.
@@ -176,6 +192,7 @@ class Case:
     normaliser: Normaliser | None = None
     diffusion: Diffusion | None = None
     projection: Projection | None = None
+    labels: Labels | None = None
     treatments: Mapping[str, Callable[..., Case]] = field(default_factory=dict)
     name: str = "case"
     device: str = "cpu"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import traindx.evidence.dataset
 import traindx.evidence.dynamics
 import traindx.evidence.evaluation
+import traindx.evidence.labels
 import traindx.evidence.loss
 import traindx.evidence.model
 import traindx.evidence.normalisation

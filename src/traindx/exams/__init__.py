@@ -9,10 +9,14 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
+    from traindx.exams.outputs import outputs
+    from traindx.exams.learned import learned
+    from traindx.exams.overfit import one_frozen_batch
     from traindx.exams.baselines import baselines, model_score
     from traindx.exams.conditions import input_effects, trained_input_effects
     from traindx.exams.gradients import gradients
     from traindx.exams.information_path import information_path
+    from traindx.exams.label_values import label_values
     from traindx.exams.loss_order import loss_order
     from traindx.exams.metric_probe import metric_probe
     from traindx.exams.one_step import one_step
@@ -37,6 +41,7 @@ def catalogue() -> tuple[Exam, ...]:
         window,
         input_effects,
         trained_input_effects,
+        label_values,
         training_step,
         trained_step,
         gradients,
@@ -44,4 +49,7 @@ def catalogue() -> tuple[Exam, ...]:
         metric_probe,
         baselines,
         model_score,
+        one_frozen_batch,
+        learned,
+        outputs,
     )

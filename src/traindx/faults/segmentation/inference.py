@@ -23,7 +23,7 @@ def double_sigmoid(case: Case) -> Case:
     plan = case.extras["plan"]
 
     def predict(model: nn.Module, batch: Batch) -> Tensor:
-        again = torch.sigmoid(predict_probabilities(model, batch["image"], plan.patch))
+        again = torch.sigmoid(predict_probabilities(model, batch["image"], plan.patch, windows=len(batch["image"])))
         foreground = again[:, 1:]
         return torch.cat([1 - foreground.amax(dim=1, keepdim=True), foreground], dim=1)
 
@@ -69,7 +69,9 @@ def averaged_weights_too_early(case: Case) -> Case:
     plan = case.extras["plan"]
     return case.but(
         model=lambda: WithAverage(case.model()),
-        predict=lambda model, batch: predict_probabilities(model.averaged, batch["image"], plan.patch),
+        predict=lambda model, batch: predict_probabilities(
+            model.averaged, batch["image"], plan.patch, windows=len(batch["image"])
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from traindx import Case
 from traindx.faults.base import Fault
-from traindx.recipes.segmentation.case import Batch
+from traindx.recipes.segmentation.case import Batch, one_hot
 from traindx.recipes.segmentation.labels import IGNORE, LabelMeaning
 from traindx.recipes.segmentation.loss import SegmentationLoss
 
@@ -40,7 +40,11 @@ def masks_0_255(case: Case) -> Case:
         dice = 1 - 2 * overlap / (probability.sum() + target.sum() + 1e-5)
         return {"dice": dice, "bce": nn.functional.mse_loss(probability, target)}
 
-    return case.but(train=_mapped(case, "train", shift), loss=loss)
+    def target(batch: Batch) -> Tensor:
+        foreground = (batch["label"] == 1) | (batch["label"] == 255)
+        return one_hot(foreground.to(torch.int8), 2)
+
+    return case.but(train=_mapped(case, "train", shift), loss=loss, target=target)
 
 
 def interpolated_labels(case: Case) -> Case:
@@ -54,7 +58,15 @@ def interpolated_labels(case: Case) -> Case:
         half = nn.functional.interpolate(label, scale_factor=0.5, mode="trilinear")
         return {**batch, "label": nn.functional.interpolate(half, size=label.shape[2:], mode="trilinear")}
 
-    return _relabelled(case.but(train=_mapped(case, "train", resized)), torch.round)
+    target = case.target
+    assert target is not None
+    return _relabelled(
+        case.but(
+            train=_mapped(case, "train", resized),
+            target=lambda batch: target({**batch, "label": torch.round(batch["label"].float())}),
+        ),
+        torch.round,
+    )
 
 
 def _relabelled(case: Case, change: Callable[[Tensor], Tensor]) -> Case:

@@ -25,7 +25,7 @@ def diagnostic_double_sigmoid(case: Case) -> Case:
         _, metric = case.metric(name)
 
         def measured(prediction: Tensor, target: Tensor) -> Tensor:
-            foreground = torch.sigmoid(prediction[:, 1:])
+            foreground = (torch.sigmoid(prediction[:, 1:]) >= 0.5).float()  # sigmoid(p) >= .5 for every p >= 0
             value: Tensor = metric.function(torch.cat([1 - foreground.amax(1, keepdim=True), foreground], 1), target)
             return value
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from traindx import Case, Metric
+from traindx import Case, Labels, Metric
 from traindx.errors import InputError
 from traindx.recipes.segmentation.fingerprint import fingerprint
 from traindx.recipes.segmentation.labels import IGNORE, LabelMeaning
@@ -84,8 +84,11 @@ def make_case(
         train=drawn,
         val=[_whole(case, shape) for case in val],
         loss=lambda model, batch: criterion(model(batch["image"]), encode(batch["label"], meaning), batch["labelled"]),
-        predict=lambda model, batch: predict_probabilities(model, batch["image"], shape.patch),
-        target=lambda batch: one_hot(encode(batch["label"], meaning), meaning.channels),
+        predict=lambda model, batch: predict_probabilities(
+            model, batch["image"], shape.patch, windows=len(batch["image"])
+        ),
+        # where nobody labelled, background stands in: no loss looks there, and validation cases have no such voxel
+        target=lambda batch: one_hot(encode(batch["label"], meaning).clamp(min=0), meaning.channels),
         metrics={
             "dice": Metric(mean_dice, higher_is_better=True, negligible=0.01),
             "worst_class_dice": Metric(worst_dice, higher_is_better=True, negligible=0.02),
@@ -94,13 +97,53 @@ def make_case(
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=5e-3, weight_decay=1e-2),
         steps=steps,
         data_range=(0.0, 1.0),
+        labels=Labels(
+            read=lambda batch: batch["label"],
+            classes={value: name for name, values in _values(meaning) for value in values},
+            ignore=tuple(float(value) for value in meaning.ignore),
+        ),
+        treatments={"ignore-value": ignore_value},
         extras={"recipe": "segmentation", "plan": shape, "loss_weights": dict(criterion.weights)},
     )
 
 
+def ignore_value(case: Case, *, value: float) -> Case:
+    """Treatment: no gradient reaches the network from voxels of a value, whatever the loss does with them."""
+
+    def loss(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        hidden = batch["label"] == value
+
+        def detach(_module: nn.Module, _arguments: Any, output: Tensor) -> Tensor:
+            return torch.where(hidden, output.detach(), output)
+
+        handle = model.register_forward_hook(detach)
+        try:
+            return case.loss_terms(model, batch)
+        finally:
+            handle.remove()
+
+    return case.but(loss=loss)
+
+
+def _values(meaning: LabelMeaning) -> list[tuple[str, tuple[int, ...]]]:
+    return [("background", meaning.background), *meaning.classes.items()]
+
+
 def encode(label: Tensor, meaning: LabelMeaning) -> Tensor:
-    """Label values of the files to class indices, -1 for *ignore*; a value without a meaning is refused."""
-    return torch.from_numpy(meaning.encode(label.cpu().numpy())).to(label.device)
+    """Label values of the files to class indices, -1 for *ignore*; a value without a meaning is refused.
+
+    The tensor twin of :meth:`LabelMeaning.encode`: an examination follows tensors, not arrays.
+    """
+    encoded = torch.full_like(label, -2, dtype=torch.int8)
+    groups = [meaning.background, *meaning.classes.values()]
+    for index, value in [
+        *((i, v) for i, group in enumerate(groups) for v in group),
+        *((IGNORE, v) for v in meaning.ignore),
+    ]:
+        encoded[label == value] = index
+    if bool((encoded == -2).any()):
+        meaning.encode(label.detach().cpu().numpy())  # raises, and names the values
+    return encoded
 
 
 def one_hot(label: Tensor, classes: int) -> Tensor:

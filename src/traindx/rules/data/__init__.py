@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from traindx.rules.base import Rule
+from traindx.rules.data.d101_modality_range_mismatch import modality_range_mismatch
 from traindx.rules.data.d102_window_starves_tissue import window_starves_tissue
 from traindx.rules.data.d103_not_finite import not_finite
+from traindx.rules.data.d103_observed import batches_not_finite
 from traindx.rules.data.d104_constant_label_column import constant_label_column
 from traindx.rules.data.d105_class_imbalance_extreme import class_imbalance_extreme
 from traindx.rules.data.d106_box_invalid import box_invalid
@@ -15,6 +17,8 @@ from traindx.rules.data.d110_geometry_mismatch import geometry_mismatch
 from traindx.rules.data.d111_mixed_orientation_or_spacing import mixed_orientation_or_spacing
 from traindx.rules.data.d112_not_hounsfield import not_hounsfield
 from traindx.rules.data.d113_label_values_undeclared import label_values_undeclared
+from traindx.rules.data.d113_observed import targets_undeclared
+from traindx.rules.data.d113_unlabelled import unlabelled_is_trained
 from traindx.rules.data.d121_unreadable_file import unreadable_file
 from traindx.rules.data.d122_missing_pair import missing_pair
 from traindx.rules.data.d123_mask_empty_or_full import mask_empty_or_full
@@ -29,8 +33,9 @@ from traindx.rules.data.d131_format_hidden import format_hidden
 from traindx.rules.data.d132_placeholder_label import placeholder_label
 
 RULES: tuple[Rule, ...] = (
+    modality_range_mismatch,
     window_starves_tissue,
-    not_finite,
+    not_finite.also(batches_not_finite),
     constant_label_column,
     class_imbalance_extreme,
     box_invalid,
@@ -40,7 +45,7 @@ RULES: tuple[Rule, ...] = (
     geometry_mismatch,
     mixed_orientation_or_spacing,
     not_hounsfield,
-    label_values_undeclared,
+    label_values_undeclared.also(targets_undeclared).also(unlabelled_is_trained),
     unreadable_file,
     missing_pair,
     mask_empty_or_full,
