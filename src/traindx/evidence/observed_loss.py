@@ -78,6 +78,7 @@ class LossCall(Observed):
         target_values: Distinct values of a target that holds few whole numbers, at most 16.
         target_share: Share of each of them, in the same order.
         outside: Share of target values outside the closed range of the prediction's activation.
+        lost: Mean square distance of the target to that range, over the target's variance.
         classes: Classes of a classification loss, else 0.
         first_value: Value of the first call.
         values: Values of the calls looked at.
@@ -100,6 +101,7 @@ class LossCall(Observed):
     target_values: tuple[float, ...] = ()
     target_share: tuple[float, ...] = ()
     outside: float = 0.0
+    lost: float = 0.0
     classes: int = 0
     first_value: float = 0.0
     values: tuple[float, ...] = ()

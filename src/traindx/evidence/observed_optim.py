@@ -79,6 +79,7 @@ class ParameterSeen(Observed):
     Attributes:
         name: Name with the network's class in front, for example ``UNet.enc1.conv.weight``.
         network: Class of the outermost module.
+        network_made: Where that was constructed.
         module: Class of the module that owns it.
         shape: Its shape.
         trainable: ``requires_grad`` at the end.
@@ -96,6 +97,7 @@ class ParameterSeen(Observed):
     name: str
     network: str
     module: str
+    network_made: Location | None = None
     shape: tuple[int, ...] = ()
     trainable: bool = True
     in_optimizer: bool = False

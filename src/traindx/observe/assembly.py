@@ -114,7 +114,7 @@ def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
     loaders.on_pass_end.append(lambda loader: optimisers.pass_ended() if loader.trains else None)
     rates = Rates(watch, optimisers)
     rates.passes = loaders.passes
-    checkpoints = Checkpoints(watch, networks, optimisers, parameters)
+    checkpoints = Checkpoints(watch, networks, optimisers, parameters, backwards)
     seeds = Seeds(watch, early.seeds)
     seeds.checkpoints_used = lambda: checkpoints.used
     return [

@@ -85,7 +85,8 @@ class Backwards(Collector):
         def make_backward(original: Any) -> Any:
             def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
                 if watch.in_backward or not watch.here_and_now:
-                    return original(tensors, *args, **kwargs)
+                    original(tensors, *args, **kwargs)
+                    return
                 call = self._begins(tensors)
                 watch.in_backward = True
                 try:
@@ -93,7 +94,6 @@ class Backwards(Collector):
                 finally:
                     watch.in_backward = False
                 self._ended(call)
-                return None
 
             return backward
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_state import CheckpointRead, WeightsLoaded
+from traindx.observe.backwards import Backward, Backwards
 from traindx.observe.networks import Networks
 from traindx.observe.optimisers import Optimisers
 from traindx.observe.parameters import Parameters
@@ -16,6 +17,7 @@ from traindx.observe.place import Site, here
 from traindx.observe.stats import probe
 from traindx.observe.watch import Collector, Watch
 
+WEIGHTS = ("weight", "bias", "running_mean", "running_var", "gamma", "beta", "pos_embed", "cls_token")
 COUNTERS = ("epoch", "step", "global_step", "iteration", "iter", "start_epoch")
 
 
@@ -50,11 +52,14 @@ class Checkpoints(Collector):
 
     subject = "checkpoints"
 
-    def __init__(self, watch: Watch, networks: Networks, optimisers: Optimisers, parameters: Parameters) -> None:
+    def __init__(
+        self, watch: Watch, networks: Networks, optimisers: Optimisers, parameters: Parameters, backwards: Backwards
+    ) -> None:
         super().__init__(watch)
         self.networks = networks
         self.optimisers = optimisers
         self.parameters = parameters
+        self.backwards = backwards
         self.saves = 0
         self._files: list[_File] = []
         self._loads: list[_Load] = []
@@ -67,6 +72,7 @@ class Checkpoints(Collector):
         watch.patches.wrap(torch, "save", self._make_save)
         watch.patches.wrap(torch.nn.Module, "load_state_dict", self._make_module_load)
         watch.patches.wrap(torch.optim.Optimizer, "load_state_dict", self._make_restore("optimizer_restored"))
+        self.backwards.on_backward(self, before=self._before_backward)
         scheduler = torch.optim.lr_scheduler.LRScheduler
         watch.patches.wrap(scheduler, "load_state_dict", self._make_restore("scheduler_restored"))
 
@@ -114,6 +120,8 @@ class Checkpoints(Collector):
         for path, tensor in state_tensors(networks, torch):
             if tensor.is_floating_point() and tensor.numel() > 1:
                 prints[fingerprint(tensor)] = path
+        if sum(path.endswith(WEIGHTS) for path in prints.values()) < len(prints) / 2:
+            prints = {}  # data, not weights
         if prints or optimizer_state:
             parts = tuple(str(key) for key in list(top)[:16])
             self._files.append(
@@ -190,13 +198,13 @@ class Checkpoints(Collector):
 
         return make
 
-    def begin(self) -> None:
-        """At the first iterations after a file was read: how much of it is in the networks?"""
-        if self.watch.iteration > 1 or not self._files:
+    def _before_backward(self, call: Backward) -> None:
+        """Right before the training goes on after a file was read: how much of it is in the networks?"""
+        if all(file.arrived >= 0 for file in self._files):
             return
         present = self._present()
         for file in self._files:
-            if file.arrived < 0 and file.at_step == 0:
+            if file.arrived < 0:
                 file.arrived = len(present & file.prints.keys())
 
     def end(self) -> None:

@@ -261,7 +261,7 @@ def leaf_keys(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def names_in_sources() -> set[str]:
-    """Every string, attribute and keyword that the user's loaded source files mention."""
+    """Every string in the user's loaded source files, in parts: a key that is none of them cannot be asked for."""
     names: set[str] = set()
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     for filename in files:
@@ -270,10 +270,6 @@ def names_in_sources() -> set[str]:
             for node in ast.walk(tree) if tree is not None else ():
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     names.update(re.split(r"[./]", node.value) if len(node.value) < 200 else ())
-                elif isinstance(node, ast.Attribute):
-                    names.add(node.attr)
-                elif (isinstance(node, ast.keyword) and node.arg) or isinstance(node, ast.arg):
-                    names.add(node.arg)
     return names
 
 

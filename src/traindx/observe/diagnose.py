@@ -15,6 +15,7 @@ from traindx.evidence.observed_optim import GradientSeries
 from traindx.examination import provenance
 from traindx.finding import Finding, Standing
 from traindx.frames import raised_at
+from traindx.observe.translate import translated
 from traindx.rules import Rule
 
 ENOUGH = 3  # iterations below which nothing can be called healthy
@@ -52,6 +53,8 @@ def diagnose(
     evidence.add(run)
     with (directory / "evidence.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps({"kind": run.kind, **run.model_dump(mode="json", exclude_defaults=True)}) + "\n")
+    for record in translated(evidence):
+        evidence.add(record)
     findings, healthy, missing, errors = judge(evidence, chosen, thresholds)
     errors = [*ending_as_error(run), *errors]
     notes = unseen(evidence, run)

@@ -20,6 +20,15 @@ from traindx.observe.source_text import parsed
 from traindx.observe.torch_calls import TorchCalls
 from traindx.observe.watch import Collector, Watch
 
+SERIOUS = (  # what torch says when the training itself is wrong
+    "Using a target size",
+    "lr_scheduler.step()",
+    "None of the inputs have requires_grad",
+    "degrees of freedom is <= 0",
+    "Detected call of",
+    "Implicit dimension choice",
+)
+
 
 @dataclass
 class _Error:
@@ -98,7 +107,8 @@ class Silence:
 
     def __init__(self) -> None:
         self.patches = Patches()
-        self.places: list[tuple[Site, str]] = []
+        self.places: list[Site] = []
+        self.hidden: list[str] = []
         self.active = True
 
     def install(self) -> None:
@@ -111,14 +121,37 @@ class Silence:
                     return
                 site = here() if users(sys._getframe(1).f_code.co_filename) else None
                 if site is not None and not kwargs.get("message"):
-                    self.places.append((site, "all warnings"))
+                    if not self.places:
+                        self._listen()
+                    self.places.append(site)
 
             return silence
 
         self.patches.wrap(warnings, "filterwarnings", make)
         self.patches.wrap(warnings, "simplefilter", make)
 
+    def _listen(self) -> None:
+        """Warnings are silenced from now on: remember those that matter."""
+
+        def make(original: Any) -> Any:
+            def warn(message: Any, *args: Any, **kwargs: Any) -> None:
+                text = " ".join(str(message).split())[:200]
+                serious = any(word in text for word in SERIOUS)
+                if serious and self.active and len(self.hidden) < 4 and text not in self.hidden:
+                    self.hidden.append(text)
+                if len(args) >= 2:  # category, stacklevel: one frame deeper than without us
+                    args = (args[0], args[1] + 1, *args[2:])
+                else:
+                    kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+                original(message, *args, **kwargs)
+
+            return warn
+
+        self.patches.wrap(warnings, "warn", make)
+
     def records(self) -> Iterable[Record]:
         """Places that silence everything."""
-        for site, detail in dict.fromkeys(self.places):
-            yield SuppressedEvidence(what="warnings", detail=detail, where=site.location())
+        for site in dict.fromkeys(self.places):
+            yield SuppressedEvidence(
+                what="warnings", detail="all warnings", where=site.location(), hidden=tuple(self.hidden)
+            )

@@ -17,7 +17,8 @@ from traindx.evidence.observed_loss import (
 )
 from traindx.observe.networks import Networks
 from traindx.observe.place import Site
-from traindx.observe.provenance import RANGES, Provenance, Tag
+from traindx.observe.provenance import Provenance, Tag
+from traindx.observe.provenance_ranges import RANGES
 from traindx.observe.schedule import Bursts
 from traindx.observe.source_text import assigned_name
 from traindx.observe.stats import Range, sample, value_range
@@ -165,6 +166,7 @@ class LossCalls(Collector):
             "target_values": wanted.values,
             "target_share": wanted.shares,
             "outside": share_outside(target, bounds) if bounds and name in COMPARE else 0.0,
+            "lost": variance_lost(target, bounds) if bounds and name in COMPARE else 0.0,
             "classes": classes,
             "weighted": weight is not None,
         }
@@ -356,3 +358,10 @@ def share_outside(tensor: Any, bounds: tuple[float, float]) -> float:
     """Share of a tensor's values outside a closed range, a millionth of slack allowed."""
     values = sample(tensor)
     return float(((values < bounds[0] - 1e-6) | (values > bounds[1] + 1e-6)).float().mean())
+
+
+def variance_lost(tensor: Any, bounds: tuple[float, float]) -> float:
+    """Mean square distance of a tensor's values to a closed range, over their variance."""
+    values = sample(tensor)
+    spread = float(values.var(unbiased=False))
+    return float((values - values.clamp(*bounds)).square().mean()) / spread if spread > 0 else 0.0

@@ -201,7 +201,8 @@ class LossTerms(Collector):
 
     def _meets_data(self, node: Any) -> bool:
         """Does the part of the graph outside the networks, from this node down, compare with data?"""
-        waiting, seen = [node], set()
+        waiting: list[Any] = [node]
+        seen: set[int] = set()
         while waiting and len(seen) < 400:
             current = waiting.pop()
             number = current._sequence_nr()

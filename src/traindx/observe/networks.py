@@ -150,8 +150,11 @@ class Networks(Collector):
         ]
 
     def _detach(self) -> None:
+        hooks = self.watch.torch.nn.modules.module
         for handle in self._handles:
             handle.remove()
+            for left_over in ("_global_forward_hooks_always_called", "_global_forward_hooks_with_kwargs"):
+                getattr(hooks, left_over, {}).pop(handle.id, None)  # torch 2.13 forgets them, and calls stay slow
         self._handles = []
         if not self.watch.quiet_depth:
             self.stack.clear()
@@ -188,11 +191,11 @@ class Networks(Collector):
 
     def has_parameters(self, module: Any) -> bool:
         """True if a module or any of its children has a parameter (remembered: parameters are rarely added later)."""
-        known = self._has_parameters.get(module)
-        if known is None:
-            known = next(module.parameters(), None) is not None
-            if known:
-                self._has_parameters[module] = known
+        if self._has_parameters.get(module):
+            return True
+        known = next(module.parameters(), None) is not None
+        if known:
+            self._has_parameters[module] = known
         return known
 
     def entered(self, module: Any, args: tuple[Any, ...]) -> None:
@@ -297,7 +300,7 @@ class Networks(Collector):
         if not self.stack:
             return None
         top = self.stack[-1]
-        return None if is_users_class(type(top)) else self.made.get(top)
+        return None if is_users_module(type(top).__module__) else self.made.get(top)
 
     def records(self) -> Iterable[Record]:
         """Call places and mode switches."""
@@ -306,7 +309,7 @@ class Networks(Collector):
                 network=place.network,
                 where=place.site.location() if place.site.file else None,
                 made=place_of(place.made),
-                phase=self.phase(place),  # type: ignore[arg-type]
+                phase=self.phase(place),
                 calls=place.calls,
                 iterations=len(place.iterations),
                 in_training_mode=place.training,
@@ -324,7 +327,7 @@ class Networks(Collector):
             times, last, first = self._switches[key]
             yield ModeSwitch(
                 network=network,
-                mode=mode,  # type: ignore[arg-type]
+                mode=mode,
                 where=site.location(),
                 times=times,
                 last_iteration=last,
@@ -340,10 +343,9 @@ def place_of(site: Site | None) -> Location | None:
 
 
 @cache
-def is_users_class(kind: type) -> bool:
-    """True if a class is defined in user code."""
-    module = sys.modules.get(kind.__module__)
-    filename = getattr(module, "__file__", None)
+def is_users_module(name: str) -> bool:
+    """True if a module is user code."""
+    filename = getattr(sys.modules.get(name), "__file__", None)
     return bool(filename) and users(str(filename))
 
 

@@ -128,7 +128,7 @@ def saved(node: Any, names: tuple[str, ...]) -> Iterator[Any]:
     """Saved tensors of a node that can be read (those changed in place since cannot)."""
     for name in names:
         try:
-            value = getattr(node, name, None)
+            value: Any = getattr(node, name, None)
         except RuntimeError:
             continue
         if hasattr(value, "isfinite") and value.numel() and value.is_floating_point():

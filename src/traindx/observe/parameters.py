@@ -97,6 +97,7 @@ class Parameters(Collector):
             name=name,
             network=title,
             module=type(module).__name__,
+            network_made=place_of(self.networks.made.get(network)),
             where=place_of(made),
             shape=tuple(parameter.shape),
             trainable=bool(parameter.requires_grad),

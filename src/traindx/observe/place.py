@@ -66,8 +66,8 @@ def stack(depth: int = 1, limit: int = 12) -> tuple[Site, ...]:
 
 def maker(instance: Any, depth: int = 2) -> Site | None:
     """The user line that constructs ``instance``: its own ``__init__`` chain is skipped."""
-    inits = (vars(kind).get("__init__") for kind in type(instance).__mro__)
-    own = {id(init.__code__) for init in inits if hasattr(init, "__code__")}
+    codes = (getattr(vars(kind).get("__init__"), "__code__", None) for kind in type(instance).__mro__)
+    own = {id(code) for code in codes if code is not None}
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         if id(frame.f_code) not in own and users(frame.f_code.co_filename):

@@ -16,16 +16,6 @@ from traindx.observe.torch_calls import TorchCalls, argument, call_site, named_f
 from traindx.observe.watch import Collector, Watch
 
 ACTIVATIONS = ("sigmoid", "softmax", "log_softmax", "logsigmoid", "tanh", "softplus", "hardsigmoid")
-RANGES = {
-    "sigmoid": (0.0, 1.0),
-    "hardsigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "relu": (0.0, float("inf")),
-    "softplus": (0.0, float("inf")),
-    "log_softmax": (float("-inf"), 0.0),
-    "logsigmoid": (float("-inf"), 0.0),
-}
 LAYOUT = [
     "view",
     "reshape",

@@ -134,7 +134,7 @@ class Scaling(Collector):
     # -- scaling -------------------------------------------------------------------------------------------------
 
     def _known(self, scaler: Any) -> _Scaler:
-        entry = self._scalers.get(scaler)
+        entry: _Scaler | None = self._scalers.get(scaler)
         if entry is None:
             entry = self._scalers[scaler] = _Scaler(maker(scaler, 3), enabled=bool(scaler.is_enabled()))
             self._order.append(entry)

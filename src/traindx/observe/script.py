@@ -1,7 +1,8 @@
 """The script's process: ``python -m traindx.observe.script SETTINGS.json``.
 
 Prepares the watching without importing anything heavy, then runs the script as ``python SCRIPT`` or ``python -m
-MODULE`` would: same ``sys.argv``, ``sys.path[0]``, ``__main__`` (so that spawned workers find their functions) and exit code.
+MODULE`` would: same ``sys.argv``, ``sys.path[0]``, ``__main__`` (in which spawned workers find their functions) and
+exit code.
 """
 
 from __future__ import annotations

@@ -317,7 +317,7 @@ class Watch:
             iterations=self.iteration,
             watched=min(self.watched, max(self.iteration, 1)),
             seconds=max(0.0, self.last - self.started),
-            driven_by=driven,  # type: ignore[arg-type]
+            driven_by=driven,
             optimizers=len(self._optimizers),
             backwards=self.backwards,
             step=self.iteration,

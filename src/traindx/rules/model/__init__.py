@@ -10,6 +10,7 @@ from traindx.rules.model.m204_input_ignored import input_ignored
 from traindx.rules.model.m205_condition_ignored import condition_ignored
 from traindx.rules.model.m206_time_ignored import time_ignored
 from traindx.rules.model.m207_dead_parameters import dead_parameters
+from traindx.rules.model.m207_observed import parameters_that_stay
 from traindx.rules.model.m208_shape_broadcast_silently import shape_broadcast_silently
 from traindx.rules.model.m210_target_outside_span import target_outside_span
 from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
@@ -21,7 +22,7 @@ RULES: tuple[Rule, ...] = (
     input_ignored,
     condition_ignored,
     time_ignored,
-    dead_parameters,
+    dead_parameters.also(parameters_that_stay),
     shape_broadcast_silently,
     target_outside_span,
     inputs_symmetric,

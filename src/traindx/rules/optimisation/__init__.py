@@ -3,5 +3,30 @@
 from __future__ import annotations
 
 from traindx.rules.base import Rule
+from traindx.rules.optimisation.o401_step_too_small import step_too_small
+from traindx.rules.optimisation.o402_step_too_large import step_too_large
+from traindx.rules.optimisation.o403_gradient_vanishing import gradient_vanishing
+from traindx.rules.optimisation.o404_gradient_exploding import gradient_exploding
+from traindx.rules.optimisation.o405_clip_always_active import clip_always_active
+from traindx.rules.optimisation.o406_gradients_never_zeroed import gradients_never_zeroed
+from traindx.rules.optimisation.o407_scheduler_misused import scheduler_misused
+from traindx.rules.optimisation.o408_group_rate_off import group_rate_off
+from traindx.rules.optimisation.o409_amp_skips_steps import amp_skips_steps
+from traindx.rules.optimisation.o411_clip_before_unscale import clip_before_unscale
+from traindx.rules.optimisation.o412_accumulation_remainder import too_few_updates
+from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
 
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (
+    step_too_small,
+    step_too_large,
+    gradient_vanishing,
+    gradient_exploding,
+    clip_always_active,
+    gradients_never_zeroed,
+    scheduler_misused,
+    group_rate_off,
+    amp_skips_steps,
+    clip_before_unscale,
+    too_few_updates,
+    clip_has_no_effect,
+)

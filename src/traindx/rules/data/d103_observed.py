@@ -1,0 +1,41 @@
+"""D103 not-finite, seen in the batches and inputs of a watched script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed import InputSeen
+from traindx.evidence.observed_state import LoaderSeen
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, rule
+
+
+@rule("D103", "not-finite", Severity.CRITICAL, needs=(InputSeen,))
+def batches_not_finite(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """A batch holds NaN or infinity when it leaves the data loader, or when a network gets it.
+
+    Placed at the ``__getitem__`` of the data set, if that is the user's own, else at the network's call.
+    """
+    found = False
+    for loader in evidence.of(LoaderSeen):
+        if loader.nonfinite:
+            found = True
+            yield Found(
+                message=f"{loader.nonfinite} of {loader.looked_at} batches of {loader.dataset} that were looked at "
+                f"hold values that are not finite ({loader.nonfinite_key}).",
+                standing=Standing.DEMONSTRATED,
+                location=loader.item or loader.where,
+                numbers={"batches": loader.nonfinite, "looked_at": loader.looked_at, "key": loader.nonfinite_key},
+                remedy="Look for a division by a standard deviation of 0, a logarithm of 0, or gaps in the files.",
+            )
+    for seen in evidence.of(InputSeen):
+        if seen.nonfinite and not found:
+            found = True
+            yield Found(
+                message=f"{seen.network} gets an input (argument {seen.argument}) with values that are not finite.",
+                standing=Standing.DEMONSTRATED,
+                location=seen.where,
+                numbers={"values": seen.nonfinite, "argument": seen.argument},
+                remedy="Look for a division by a standard deviation of 0, a logarithm of 0, or gaps in the files.",
+            )

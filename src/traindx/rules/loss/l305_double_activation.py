@@ -1,0 +1,106 @@
+"""L305 double-activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed import IterationsSeen
+from traindx.evidence.observed_loss import ActivationChain, LossCall, SingleClassSoftmax
+from traindx.finding import Location, Proposal, Severity, Standing
+from traindx.rules.base import Found, Limits, rule
+
+_PROBABILITIES = ("sigmoid", "softmax", "hardsigmoid")
+_WANT_LOGITS = ("cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
+
+
+@rule("L305", "double-activation", Severity.CRITICAL, needs=(IterationsSeen,))
+def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """An activation is applied twice, or a loss that applies its own gets probabilities.
+
+    What it finds:
+        Softmax or sigmoid before a loss that expects logits; probabilities where log-probabilities are expected; a
+        sigmoid of a sigmoid or a softmax of a softmax, in training or at inference; a softmax over a single class.
+    Why it stops learning:
+        A softmax of probabilities cannot leave [0.27, 0.73] for two classes, a sigmoid of a sigmoid [0.50, 0.73]: the
+        loss has a floor far above zero and the gradient is squashed. A softmax over one class is 1 whatever comes in.
+    Evidence it needs:
+        LossCall, ActivationChain, SingleClassSoftmax (a watched script).
+    How it decides:
+        Tensors are followed from an activation to the next one, or to the loss, through calls that only change their
+        layout. Nothing in between may change their values. `demonstrated`. A log-softmax into `cross_entropy` is
+        harmless (applying it twice changes nothing) and left alone.
+    Remedy:
+        Return logits from the network and apply the activation once, at inference.
+    Trial it proposes:
+        `drop-activation` at that line.
+    Known false positives:
+        None known.
+    References:
+        PyTorch documentation of `CrossEntropyLoss`, `BCEWithLogitsLoss`, `NLLLoss`.
+    """
+    said: set[tuple[Location | None, str]] = set()
+    for call in evidence.of(LossCall):
+        found = _loss(call)
+        if found is not None and (found.location, call.phase) not in said:
+            said.add((found.location, call.phase))
+            yield found
+    for chain in evidence.of(ActivationChain):
+        alike = chain.first in _PROBABILITIES and chain.second in _PROBABILITIES
+        if alike and not any(place == chain.where for place, _ in said):
+            said.add((chain.where, chain.phase))
+            yield _chain(chain)
+    for single in evidence.of(SingleClassSoftmax):
+        yield Found(
+            message=f"A softmax over an axis of length one (input {single.shape}) gives 1 whatever the network says.",
+            standing=Standing.DEMONSTRATED,
+            location=single.where,
+            numbers={"shape": str(single.shape)},
+            remedy="Use a sigmoid for one class, or give the network one output a class.",
+        )
+
+
+def _loss(call: LossCall) -> Found | None:
+    twice = call.function in _WANT_LOGITS and call.prediction_from in _PROBABILITIES
+    not_logs = call.function == "nll_loss" and (call.prediction_from in _PROBABILITIES or call.prediction_high > 1e-3)
+    if twice:
+        message = (
+            f"{call.function} applies its own activation but gets the output of {call.prediction_from}: values in "
+            f"[{call.prediction_low:.2f}, {call.prediction_high:.2f}], so the loss cannot come near zero."
+        )
+        remedy = f"Give {call.function} the logits; apply {call.prediction_from} only at inference."
+    elif not_logs:
+        message = (
+            f"nll_loss expects log-probabilities (never above 0) but gets values up to {call.prediction_high:.2f}"
+            + (f" from {call.prediction_from}." if call.prediction_from else ".")
+        )
+        remedy = "Use log_softmax before it, or cross_entropy on the logits."
+    else:
+        return None
+    return Found(
+        message=message,
+        standing=Standing.DEMONSTRATED,
+        location=call.activation or call.where,
+        numbers={"prediction_low": call.prediction_low, "prediction_high": call.prediction_high},
+        remedy=remedy,
+        proposals=_drop(call.activation) if twice else (),
+    )
+
+
+def _chain(chain: ActivationChain) -> Found:
+    return Found(
+        message=f"{chain.second} is applied to the output of {chain.first} ({chain.first_where}): whatever the network "
+        f"says, the result stays in [{chain.low:.3f}, {chain.high:.3f}]"
+        + (" (at inference)." if chain.phase == "evaluation" else "."),
+        standing=Standing.DEMONSTRATED,
+        location=chain.where,
+        numbers={"low": chain.low, "high": chain.high},
+        remedy="Apply one of the two only.",
+        proposals=_drop(chain.where),
+    )
+
+
+def _drop(where: Location | None) -> tuple[Proposal, ...]:
+    if where is None:
+        return ()
+    return (Proposal(treatment="drop-activation", parameters={"file": where.file, "line": where.line}),)

@@ -1,0 +1,134 @@
+"""M207 dead-parameters, seen in a watched script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed_optim import OptimizerSeen, ParameterSeen
+from traindx.finding import Location, Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+_LAYERS = ("Conv", "Linear", "LSTM", "GRU", "RNN", "MultiheadAttention", "Embedding", "Bilinear")
+
+
+@rule(
+    "M207",
+    "dead-parameters",
+    Severity.MAJOR,
+    needs=(ParameterSeen,),
+    gradient_looks=Threshold(3, "watched iterations without any gradient; gates that open from zero need one or two"),
+    numbers=Threshold(64, "parameters in all; a lone scale or offset is no network part"),
+)
+def parameters_that_stay(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """Layers that take part in the forward pass and are never trained.
+
+    Three ways: they are in no optimiser although they have gradients and no weights were loaded into them (forgotten,
+    replaced after the optimiser was made, or kept in a plain list); they are in an optimiser but never get a gradient;
+    they are frozen while still random. A network that is outside every optimiser as a whole, and layers that are frozen
+    and random, may be meant so: ``suspected``. The other ways are ``demonstrated``.
+    """
+    seen = [one for one in evidence.of(ParameterSeen) if one.called]
+    trained_networks = {one.network for one in seen if one.in_optimizer and one.gradient_seen}
+    yield from _forgotten(seen, trained_networks, evidence, limits)
+    yield from _without_gradient(seen, limits)
+    yield from _frozen(seen, trained_networks, limits)
+
+
+def _by_place(
+    parameters: list[ParameterSeen], place: Callable[[ParameterSeen], Location | None]
+) -> dict[Location | None, list[ParameterSeen]]:
+    places: dict[Location | None, list[ParameterSeen]] = {}
+    for one in parameters:
+        places.setdefault(place(one), []).append(one)
+    return places
+
+
+def _size(parameters: list[ParameterSeen]) -> int:
+    total = 0
+    for one in parameters:
+        count = 1
+        for length in one.shape:
+            count *= length
+        total += count
+    return total
+
+
+def _names(parameters: list[ParameterSeen]) -> str:
+    names = [one.name for one in parameters]
+    return f"{names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _forgotten(seen: list[ParameterSeen], trained: set[str], evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    lost = [one for one in seen if one.trainable and not one.in_optimizer and not one.loaded and one.gradient_seen]
+    if _size(lost) < limits.numbers or not trained:
+        return
+    optimizers = [one for one in evidence.of(OptimizerSeen) if one.steps]
+    first = min(optimizers, key=lambda one: one.parameters).where if optimizers else None
+
+    def place(one: ParameterSeen) -> Location | None:
+        """Where the list is filled; or the optimiser that should hold it."""
+        return one.network_made if not one.registered else first
+
+    for where, members in _by_place(lost, place).items():
+        listed = any(not one.registered for one in members)
+        whole = not listed and all(one.network not in trained for one in members)
+        reason = (
+            "they are kept in a plain list or dict of the network, so parameters() does not return them"
+            if listed
+            else "no optimiser holds them"
+        )
+        yield Found(
+            message=f"{_size(members):,} parameters get gradients but are never updated ({_names(members)}): {reason}.",
+            standing=Standing.SUSPECTED if whole else Standing.DEMONSTRATED,
+            location=where,
+            numbers={"parameters": _size(members), "tensors": len(members)},
+            remedy="Use nn.ModuleList or nn.ModuleDict."
+            if listed
+            else "Make the optimiser after the network is complete, and give it all parameters; or freeze these.",
+        )
+
+
+def _without_gradient(seen: list[ParameterSeen], limits: Limits) -> Iterator[Found]:
+    dead = [
+        one
+        for one in seen
+        if one.trainable
+        and one.in_optimizer
+        and not one.gradient_seen
+        and one.gradient_missing >= limits.gradient_looks
+    ]
+    if _size(dead) < limits.numbers:
+        return
+    for where, members in _by_place(dead, lambda one: one.where).items():
+        yield Found(
+            message=f"{_size(members):,} parameters take part in the forward pass but never get a gradient "
+            f"({_names(members)}, {members[0].gradient_missing} iterations looked at).",
+            standing=Standing.DEMONSTRATED,
+            location=where,
+            numbers={"parameters": _size(members), "tensors": len(members)},
+            remedy="Look for detach(), no_grad, argmax or an unused output between these layers and the loss.",
+        )
+
+
+def _frozen(seen: list[ParameterSeen], trained: set[str], limits: Limits) -> Iterator[Found]:
+    frozen = [
+        one
+        for one in seen
+        if not one.trainable
+        and not one.loaded
+        and one.network in trained
+        and len(one.shape) >= 2
+        and one.module.startswith(_LAYERS)
+        and one.moved == 0
+    ]
+    if _size(frozen) < limits.numbers:
+        return
+    for where, members in _by_place(frozen, lambda one: one.where).items():
+        yield Found(
+            message=f"{_size(members):,} parameters are frozen (requires_grad is off) and no weights were loaded into "
+            f"them ({_names(members)}): they stay random.",
+            location=where,
+            numbers={"parameters": _size(members), "tensors": len(members)},
+            remedy="Load trained weights before freezing, or train these layers.",
+        )

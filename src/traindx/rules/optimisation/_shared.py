@@ -1,0 +1,53 @@
+"""What the rules about optimisation share: trend of a loss, and the loss that an optimiser follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed import Ending, LossSeries, ScriptRun
+from traindx.evidence.observed_optim import OptimizerSeen
+from traindx.finding import Location
+
+
+def finite(values: Sequence[float]) -> list[float]:
+    """The finite ones."""
+    return [value for value in values if math.isfinite(value)]
+
+
+def ends(values: Sequence[float], share: float = 0.15) -> tuple[float, float]:
+    """Median of the first and of the last part of a series; NaN where there are fewer than six finite values."""
+    known = finite(values)
+    if len(known) < 6:
+        return math.nan, math.nan
+    part = max(2, round(share * len(known)))
+    return median(known[:part]), median(known[-part:])
+
+
+def series_of(evidence: Evidence, optimizer: OptimizerSeen) -> LossSeries | None:
+    """The loss whose backward pass comes before an optimiser's steps."""
+    for series in evidence.of(LossSeries):
+        if series.where == optimizer.backward:
+            return series
+    return None
+
+
+def optimizer_at(evidence: Evidence, made: Location | None, name: str) -> OptimizerSeen | None:
+    """The optimiser that a group record belongs to."""
+    for optimizer in evidence.of(OptimizerSeen):
+        if optimizer.where == made and optimizer.optimizer == name:
+            return optimizer
+    return None
+
+
+def finished(evidence: Evidence) -> bool:
+    """The script ran to its own end, so what did not happen will not happen."""
+    run = evidence.last(ScriptRun)
+    return run is not None and run.ending is Ending.FINISHED
+
+
+def times(count: int, noun: str) -> str:
+    """``1 step``, ``3 steps``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

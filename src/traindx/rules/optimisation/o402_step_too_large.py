@@ -1,0 +1,86 @@
+"""O402 step-too-large."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import median
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen
+from traindx.finding import Proposal, Severity
+from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.optimisation._shared import ends, optimizer_at, series_of
+
+
+@rule(
+    "O402",
+    "step-too-large",
+    Severity.MAJOR,
+    needs=(ParameterGroupSeen, OptimizerSeen),
+    ratio=Threshold(
+        0.05, "update over weight a step; Adam at 1e-2 on a small network stays below 0.03 after its start"
+    ),
+    improvement=Threshold(0.9, "last loss over first: a run that improves by a tenth is learning after all"),
+    skip=Threshold(2, "first watched updates, in which Adam's step is the learning rate whatever the gradient"),
+)
+def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """The optimiser's steps are so large that they throw the weights about, and the loss does not fall.
+
+    What it finds:
+        An update of more than `ratio` of the weights in a typical step, in a run whose loss has not improved, or has
+        stopped being finite.
+    Why it stops learning:
+        Every step jumps over the valley it aims at; what one step learns the next one destroys.
+    Evidence it needs:
+        ParameterGroupSeen, OptimizerSeen and LossSeries (a watched script).
+    How it decides:
+        Median update-to-weight ratio of the group with the largest one, after the first `skip` looks, and the median
+        of the last losses over the loss before any step. Both must be bad. It is `suspected`; a trial with a smaller rate
+        proves it.
+    Remedy:
+        Lower the learning rate by factors of 10; warm it up.
+    Trial it proposes:
+        `learning-rate` with factors 0.1 and 0.01.
+    Known false positives:
+        Adversarial training, whose losses need not fall: more than one optimiser is not judged.
+    References:
+        Karpathy, CS231n notes, "Ratio of weights:updates", 2015.
+    """
+    if sum(1 for optimizer in evidence.of(OptimizerSeen) if optimizer.steps) != 1:
+        return
+    worst: tuple[float, ParameterGroupSeen] | None = None
+    for group in evidence.of(ParameterGroupSeen):
+        later = [ratio for ratio in group.update_ratios[int(limits.skip) :] if not math.isnan(ratio)]
+        if len(later) >= 3 and (worst is None or median(later) > worst[0]):
+            worst = (median(later), group)
+    if worst is None or worst[0] < limits.ratio:
+        return
+    ratio, group = worst
+    optimizer = optimizer_at(evidence, group.where, group.optimizer)
+    series = series_of(evidence, optimizer) if optimizer is not None else None
+    if series is None:
+        return
+    first, last = series.values[0], ends(series.values)[1]
+    broken = series.first_nonfinite >= 0
+    if not broken and not (last >= limits.improvement * first if first > 0 else last >= first):
+        return
+    outcome = (
+        f"the loss is not finite from iteration {series.first_nonfinite} on"
+        if broken
+        else f"the loss went from {first:.3g} to {last:.3g}"
+    )
+    yield Found(
+        message=f"With a learning rate of {group.largest_lr:g} a typical step of {group.optimizer} changes the weights "
+        f"by {100 * ratio:.0f} % of their size (about 0.1 % is usual), and {outcome}.",
+        location=group.where,
+        severity=Severity.CRITICAL if broken else None,
+        numbers={
+            "update_over_weight": ratio,
+            "learning_rate": group.largest_lr,
+            "loss_first": first,
+            "loss_last": last,
+        },
+        remedy="Lower the learning rate by factors of 10 until the ratio is near 1e-3.",
+        proposals=tuple(Proposal(treatment="learning-rate", parameters={"factor": k}) for k in (0.1, 0.01)),
+    )

@@ -1,0 +1,56 @@
+"""O406 gradients-never-zeroed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed_optim import OptimizerSeen
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+
+@rule(
+    "O406",
+    "gradients-never-zeroed",
+    Severity.CRITICAL,
+    needs=(OptimizerSeen,),
+    pairs=Threshold(
+        3, "pairs of steps between which nothing was cleared; one could be an accident of the loop's start"
+    ),
+    share=Threshold(0.9, "share of all pairs of steps; a remainder at an epoch's end is O412"),
+)
+def gradients_never_zeroed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """Every step uses the sum of all gradients since the beginning, because nothing clears them.
+
+    What it finds:
+        An optimiser whose gradients of one step are still there, in the same tensor, when it takes the next.
+    Why it stops learning:
+        The direction of a step is dominated by gradients of weights that no longer exist.
+    Evidence it needs:
+        OptimizerSeen (a watched script).
+    How it decides:
+        After a step a weak reference to one gradient a group is kept. If at no backward pass up to the next step that
+        gradient was gone, replaced or zero, and `zero_grad` was not called on the optimiser or on a module that owns
+        its parameters, the pair counts. It does not matter how a script clears. `demonstrated`.
+    Remedy:
+        `optimizer.zero_grad()` before every `backward()`, or once an accumulation.
+    Trial it proposes:
+        None; mend it.
+    Known false positives:
+        None known.
+    References:
+        PyTorch, "Zeroing out gradients in PyTorch" (recipe).
+    """
+    for optimizer in evidence.of(OptimizerSeen):
+        pairs = optimizer.never_zeroed + optimizer.zeroed
+        if optimizer.never_zeroed < limits.pairs or optimizer.never_zeroed < limits.share * pairs:
+            continue
+        yield Found(
+            message=f"Gradients are never cleared: in {optimizer.never_zeroed} of {pairs} steps of "
+            f"{optimizer.optimizer} the gradient of the step before was still there and was added to.",
+            standing=Standing.DEMONSTRATED,
+            location=optimizer.backward or optimizer.stepped or optimizer.where,
+            numbers={"steps_with_old_gradients": optimizer.never_zeroed, "steps": pairs},
+            remedy="Call optimizer.zero_grad() before this backward().",
+        )

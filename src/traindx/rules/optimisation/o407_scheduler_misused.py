@@ -1,0 +1,148 @@
+"""O407 scheduler-misused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed import IterationsSeen
+from traindx.evidence.observed_optim import ScalerSeen, SchedulerSeen
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.optimisation._shared import finished, times
+
+_DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "CosineAnnealingLR", "PolynomialLR")
+
+
+@rule(
+    "O407",
+    "scheduler-misused",
+    Severity.MAJOR,
+    needs=(SchedulerSeen,),
+    overrun=Threshold(1.2, "calls over the number that the schedule was made for; off-by-one habits stay below"),
+    died=Threshold(1e-3, "last rate over the highest: practically nothing is learned below a thousandth"),
+    reached=Threshold(0.25, "highest rate over the intended one at the end of the run"),
+)
+def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """The learning-rate schedule is stepped too often, too rarely, too early or never.
+
+    What it finds:
+        A schedule made for a number of epochs but stepped every batch; a decay that has killed the rate within the
+        first passes; a schedule that is still in its warm-up when the run ends; one that is never stepped; one that is
+        stepped before the optimiser.
+    Why it stops learning:
+        The rate is near zero for most of the run, or goes up and down, or never arrives where it should.
+    Evidence it needs:
+        SchedulerSeen; ScriptRun for runs that ended by themselves (a watched script).
+    How it decides:
+        Calls against the length that the schedule was made for (`T_max`, `total_iters`, the last milestone), whether
+        it is called once an iteration, and the rate after every call. A cosine that rises again after its end, and a
+        schedule that was never stepped or never left its warm-up in a run that finished, are `demonstrated`; so is a
+        first call before the first optimiser step, unless a gradient scaler left that step out. A rate that fell
+        below `died` of its highest by stepping every batch is `suspected`.
+    Remedy:
+        Step once an epoch, or make the schedule for the number of batches; call it after the optimiser.
+    Trial it proposes:
+        None; mend it.
+    Known false positives:
+        A cosine that is meant to go up and down: use `CosineAnnealingWarmRestarts`, which is left alone.
+    References:
+        PyTorch documentation, "How to adjust learning rate".
+    """
+    skipped = any(scaler.skipped for scaler in evidence.of(ScalerSeen))
+    for schedule in evidence.of(SchedulerSeen):
+        problem = _overrun(schedule, limits) or _died(schedule, limits)
+        if problem is None and finished(evidence):
+            iterations = evidence.of(IterationsSeen)
+            problem = _never(schedule, iterations[-1].iterations if iterations else 0) or _stuck(schedule, limits)
+        if problem is None and schedule.before_optimizer and not skipped and schedule.optimizer_steps:
+            problem = Found(
+                message=f"{schedule.scheduler}.step() is called before the optimiser's first step, so the first "
+                f"learning rate is skipped.",
+                standing=Standing.DEMONSTRATED,
+                severity=Severity.MINOR,
+                location=schedule.where,
+                numbers={"calls_before": schedule.before_optimizer},
+                remedy="Call scheduler.step() after optimizer.step().",
+            )
+        if problem is not None:
+            yield problem
+
+
+def _often(schedule: SchedulerSeen) -> str:
+    return "every batch" if schedule.per_iteration else times(schedule.calls, "time")
+
+
+def _overrun(schedule: SchedulerSeen, limits: Limits) -> Found | None:
+    """A cosine beyond its end rises again."""
+    over = schedule.horizon > 0 and schedule.calls > limits.overrun * schedule.horizon + 1
+    rises = (
+        schedule.highest > 0
+        and schedule.last > 2 * schedule.lowest + 1e-12
+        and schedule.lowest < 0.1 * schedule.highest
+    )
+    if schedule.scheduler != "CosineAnnealingLR" or not over or (not rises and not _swings(schedule)):
+        return None
+    return Found(
+        message=f"CosineAnnealingLR was made for {schedule.horizon} steps and is stepped {_often(schedule)} "
+        f"({schedule.calls} times): the learning rate falls to {schedule.lowest:.1e} and rises again, over and over.",
+        standing=Standing.DEMONSTRATED,
+        location=schedule.where,
+        numbers={"T_max": schedule.horizon, "calls": schedule.calls, "lowest": schedule.lowest, "last": schedule.last},
+        remedy="Step it once an epoch, or make T_max the number of batches in the whole run.",
+    )
+
+
+def _swings(schedule: SchedulerSeen) -> bool:
+    """The rate went down to a tenth and came back at least once."""
+    down = False
+    for rate in schedule.lrs:
+        if rate < 0.1 * schedule.highest:
+            down = True
+        elif down and rate > 0.5 * schedule.highest:
+            return True
+    return False
+
+
+def _died(schedule: SchedulerSeen, limits: Limits) -> Found | None:
+    dead = schedule.highest > 0 and schedule.last < limits.died * schedule.highest
+    early = schedule.epochs <= 3 or (schedule.horizon and schedule.calls > limits.overrun * schedule.horizon)
+    if schedule.scheduler not in _DECAYS or not dead or not schedule.per_iteration or not early:
+        return None
+    if schedule.horizon and schedule.calls <= limits.overrun * schedule.horizon:
+        return None
+    return Found(
+        message=f"{schedule.scheduler} is stepped every batch: after {times(schedule.calls, 'step')} the learning rate "
+        f"has fallen from {schedule.highest:.1e} to {schedule.last:.1e}.",
+        location=schedule.where,
+        numbers={"calls": schedule.calls, "highest": schedule.highest, "last": schedule.last},
+        remedy="Step it once an epoch, or choose its decay for steps and not for epochs.",
+    )
+
+
+def _never(schedule: SchedulerSeen, iterations: int) -> Found | None:
+    if schedule.calls or (iterations < 20 and schedule.epochs < 2):
+        return None
+    return Found(
+        message=f"{schedule.scheduler} is constructed but never stepped: the learning rate stays at {schedule.last:g}.",
+        standing=Standing.DEMONSTRATED,
+        location=schedule.made,
+        numbers={"calls": 0, "learning_rate": schedule.last},
+        remedy="Call scheduler.step() once an epoch (or once a batch, if it was made for batches).",
+    )
+
+
+def _stuck(schedule: SchedulerSeen, limits: Limits) -> Found | None:
+    """The run ended while the rate was still on its way up."""
+    intended = max(schedule.base, schedule.highest)
+    if not schedule.calls or schedule.last < schedule.highest or schedule.highest >= limits.reached * intended:
+        return None
+    of_warmup = f" of {schedule.warmup} warm-up" if schedule.warmup else ""
+    return Found(
+        message=f"The run ended after {schedule.calls}{of_warmup} steps of {schedule.scheduler}, still warming up: the "
+        f"learning rate never exceeded {schedule.highest:.1e} of {intended:.1e}.",
+        standing=Standing.DEMONSTRATED,
+        location=schedule.made,
+        numbers={"calls": schedule.calls, "warmup": schedule.warmup, "highest": schedule.highest, "intended": intended},
+        remedy="Shorten the warm-up, or step the schedule every batch if it was made for batches.",
+    )

@@ -1,0 +1,74 @@
+"""O408 parameter-group-lr-off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed_optim import ParameterGroupSeen
+from traindx.finding import Proposal, Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+
+@rule(
+    "O408",
+    "parameter-group-lr-off",
+    Severity.MAJOR,
+    needs=(ParameterGroupSeen,),
+    factor=Threshold(20.0, "rate of the fastest group over this one; discriminative fine-tuning uses 3 to 10 a stage"),
+    ratio=Threshold(5e-6, "update over weight a step, below which a group needs 200,000 steps to change by itself"),
+)
+def group_rate_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """One parameter group has a learning rate far below the others and does not move.
+
+    What it finds:
+        A group whose rate is `factor` times smaller than that of another group of the same optimiser and whose weights
+        practically stay, although gradients arrive; or a group whose rate is zero all the time.
+    Why it stops learning:
+        That part of the network keeps its initial weights; if these are random, the rest is fed with noise.
+    Evidence it needs:
+        ParameterGroupSeen (a watched script).
+    How it decides:
+        The rates, and the largest update-to-weight ratio of the group over the watched iterations. `suspected`, since
+        a pretrained part may be meant to stay; `demonstrated` for a rate of exactly zero.
+    Remedy:
+        Give the group a rate within a factor of ten of the others, or freeze it on purpose.
+    Trial it proposes:
+        `learning-rate` with a factor, for that group.
+    Known false positives:
+        A pretrained backbone that is meant to stay.
+    References:
+        Howard and Ruder, Universal Language Model Fine-tuning, ACL 2018 (discriminative learning rates).
+    """
+    groups = evidence.of(ParameterGroupSeen)
+    for group in groups:
+        same = [other for other in groups if other.where == group.where and other.optimizer == group.optimizer]
+        fastest = max(other.largest_lr for other in same)
+        if len(same) < 2 or len(group.gradient_norms) < 3 or max(group.gradient_norms) <= 0:
+            continue
+        stands = group.largest_lr == 0.0
+        ratio = max(group.update_ratios, default=0.0)
+        if not stands and (group.largest_lr * limits.factor > fastest or ratio >= limits.ratio):
+            continue
+        title = f"parameter group {group.group}" + (f" ({group.name})" if group.name else "")
+        detail = (
+            "so it never moves"
+            if stands
+            else f"{fastest / group.largest_lr:.0f} times below another group's, and a step changes its weights by "
+            f"{ratio:.1e} of their size at most"
+        )
+        yield Found(
+            message=f"The learning rate of {title} is {group.largest_lr:g}, {detail}.",
+            standing=Standing.DEMONSTRATED if stands else Standing.SUSPECTED,
+            location=group.where,
+            numbers={"learning_rate": group.largest_lr, "fastest": fastest, "update_over_weight": ratio},
+            remedy="Give it a rate within a factor of ten of the others, or freeze it on purpose.",
+            proposals=(
+                Proposal(
+                    treatment="learning-rate",
+                    parameters={"factor": min(100.0, fastest / 3 / group.largest_lr), "group": group.group},
+                ),
+            )
+            if not stands
+            else (),
+        )

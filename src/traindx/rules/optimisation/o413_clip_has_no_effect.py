@@ -1,0 +1,50 @@
+"""O413 clip-has-no-effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed_optim import ClippingSeen
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+
+@rule(
+    "O413",
+    "clip-has-no-effect",
+    Severity.MINOR,
+    needs=(ClippingSeen,),
+    calls=Threshold(3, "calls after the step, so that an odd one decides nothing"),
+)
+def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """Gradients are clipped after the step that should have used them.
+
+    What it finds:
+        `clip_grad_norm_` or `clip_grad_value_` called between `optimizer.step()` and the next `backward()`.
+    Why it stops learning:
+        The step has already been taken with the unclipped gradient: the protection is not there.
+    Evidence it needs:
+        ClippingSeen (a watched script).
+    How it decides:
+        All calls came after a step and before any new backward pass, while that step's gradients were still there.
+        `demonstrated`.
+    Remedy:
+        Clip between `backward()` and `step()`.
+    Trial it proposes:
+        None; mend it.
+    Known false positives:
+        A call that only measures the norm for a log.
+    References:
+        PyTorch documentation of `torch.nn.utils.clip_grad_norm_`.
+    """
+    for clip in evidence.of(ClippingSeen):
+        if clip.after_step >= limits.calls and clip.after_step >= clip.calls - 1:
+            yield Found(
+                message=f"Gradients are clipped to {clip.limit:g} after the optimiser's step, {clip.after_step} of "
+                f"{clip.calls} times: the clipping has no effect.",
+                standing=Standing.DEMONSTRATED,
+                location=clip.where,
+                numbers={"calls": clip.calls, "after_step": clip.after_step},
+                remedy="Move this line between backward() and step().",
+            )

@@ -1,0 +1,67 @@
+"""C1107 config-key-never-read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed_state import ConfigFile
+from traindx.finding import Location, Severity
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+_TUNES = re.compile(
+    r"weight|lambda|alpha|beta|gamma|lr|rate|decay|momentum|dropout|ema|warm|clip|temperature|smooth|margin|accum|"
+    r"sigma|noise|focal|dice|epoch|scale|reg",
+    re.IGNORECASE,
+)
+_LATER = re.compile(r"(^|[._])(eval\w*|test\w*|infer\w*|predict\w*|sampl\w*|export|deploy|plot|vis\w*|log\w*)", re.I)
+_CONFIG_NAME = re.compile(r"conf|cfg|param|setting|train|preset|experiment|default|option|args|recipe", re.IGNORECASE)
+
+
+@rule(
+    "C1107",
+    "config-key-never-read",
+    Severity.MAJOR,
+    needs=(ConfigFile,),
+    read=Threshold(0.5, "share of the file's keys that are read; below it the file is not this script's configuration"),
+)
+def config_key_never_read(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """A setting in the configuration file is read by nothing, so changing it changes nothing.
+
+    What it finds:
+        A number or truth value whose name speaks of training (a weight, a rate, a decay ...) in a YAML, JSON or TOML
+        file that the script reads, while nothing ever asks for that key.
+    Why it stops learning:
+        The loss weight or the EMA that the experiment is about is not in force, and tuning it tunes nothing.
+    Evidence it needs:
+        ConfigFile (a watched script).
+    How it decides:
+        The mapping that the loader returns remembers which keys were asked for; keys handed on in bulk count as read.
+        A key is reported only if, besides, no source file that the script loaded mentions its name, and if most of the
+        file was read. Sections for evaluation, inference, sampling and logging are left alone: another script may read
+        them. `suspected`.
+    Remedy:
+        Read it where it belongs, or delete it. Refuse unknown keys when the configuration is loaded.
+    Trial it proposes:
+        None; a key that nothing reads cannot be worth anything.
+    Known false positives:
+        A key for another script that shares the file; a key built from parts at run time.
+    References:
+        None.
+    """
+    for config in evidence.of(ConfigFile):
+        known = config.file.endswith((".yaml", ".yml", ".toml")) or _CONFIG_NAME.search(PurePath(config.file).name)
+        if not known or config.read < limits.read * config.keys:
+            continue
+        for key, line, value in zip(config.unread, config.lines, config.values, strict=True):
+            if _LATER.search(key) or not _TUNES.search(key.split(".")[-1]):
+                continue
+            yield Found(
+                message=f"The setting {key} = {value} is never read: no code that ran asked for it, and no source file "
+                "mentions it.",
+                location=Location(file=config.file, line=line, symbol=key),
+                numbers={"key": key, "value": value, "keys": config.keys, "read": config.read},
+                remedy="Read it where it belongs, or delete it.",
+            )
