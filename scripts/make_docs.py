@@ -69,7 +69,7 @@ def index(rules: Sequence[Rule]) -> str:
 
 def markdown(body: str) -> str:
     """A docstring's section as Markdown: paragraphs, and lists with one item a line."""
-    parts = rule_page.paragraphs(body.replace("``", "`"))
+    parts = rule_page.paragraphs(body)
     lines = [part if part.startswith(("- ", "* ")) or not index else f"\n{part}" for index, part in enumerate(parts)]
     return "\n".join(lines)
 

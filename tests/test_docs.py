@@ -88,6 +88,7 @@ Remedy:
         "- another item",
     ]
     assert rule_page.summary(page) == "A sampler that does not invert"
+    assert rule_page.sections("What it finds: ``a`` or `b`.") == {"What it finds": "`a` or `b`."}
     before = f"A formula is wrong: even so. More.\n\n{page}"
     assert list(rule_page.sections(before)) == ["", "What it finds", "Why it stops learning", "Remedy"]
     assert rule_page.summary(before) == "A formula is wrong: even so"

@@ -17,7 +17,7 @@ def sections(page: str) -> dict[str, str]:
     """
     found: dict[str, list[str]] = {"": []}
     current = ""
-    for line in page.splitlines():
+    for line in page.replace("``", "`").splitlines():  # reStructuredText's literals as every reader shows code
         match = _TITLE.match(line)
         if match:
             current = match.group(1).strip()
