@@ -18,7 +18,7 @@ from traindx.exams.listening import (
     stand_in,
     survey,
 )
-from traindx.exams.time_convention import affine, choose, conventions
+from traindx.exams.time_convention import affine, conventions, readings
 
 SHAPE = (2, 1, 6, 6)
 
@@ -36,7 +36,11 @@ def image(index):
 
 
 CONDITION = image(77)
-TIME = {"scalar": lambda i: 900 - i, "batch": lambda i: torch.full((2,), 900 - i), "column": lambda i: torch.full((2, 1), 9.0 - i)}
+TIME = {
+    "scalar": lambda i: 900 - i,
+    "batch": lambda i: torch.full((2,), 900 - i),
+    "column": lambda i: torch.full((2, 1), 9.0 - i),
+}
 
 
 @pytest.mark.parametrize("form", TIME)
@@ -51,7 +55,15 @@ TIME = {"scalar": lambda i: 900 - i, "batch": lambda i: torch.full((2,), 900 - i
         (lambda i, t: ((torch.cat((image(i), CONDITION), 1), t), {}), (0, (0, 1), 1)),
         (lambda i, t: ((torch.cat((CONDITION, image(i)), 1), t), {}), (0, (1, 2), 1)),
     ],
-    ids=["x, t", "condition first", "label before t", "keywords", "all keywords", "concatenated", "concatenated behind"],
+    ids=[
+        "x, t",
+        "condition first",
+        "label before t",
+        "keywords",
+        "all keywords",
+        "concatenated",
+        "concatenated behind",
+    ],
 )
 def test_image_and_time_are_found_by_what_changes(make, expected, form):
     layout = survey(calls(lambda i: make(i, TIME[form](i))), SHAPE, Plain())
@@ -150,7 +162,7 @@ def test_layout_and_form_default_to_a_plain_call():
 @pytest.mark.parametrize("length", [50, 100, 1000])
 @pytest.mark.parametrize("index", range(len(conventions(1000))))
 def test_every_convention_is_decoded_to_the_timesteps_it_stands_for(length, index):
-    usual = [item for item in conventions(length)]
+    usual = conventions(length)
     if index >= len(usual):
         pytest.skip("fewer conventions for T = 1000")
     truth = usual[index]
@@ -161,11 +173,11 @@ def test_every_convention_is_decoded_to_the_timesteps_it_stands_for(length, inde
     found = affine(steps.long().tolist(), values.tolist(), length)
     assert found is not None
     assert found.words == truth.words
-    assert choose(values, length, preferred=[truth]) is truth
+    assert readings(values, length, preferred=[truth])[0] == truth
 
 
 def test_times_that_are_no_timesteps_are_refused():
-    assert choose(torch.tensor([80.0, 14.6, 0.002], dtype=torch.float64), 1000) is None
-    assert choose(torch.tensor([999.0, 950.25], dtype=torch.float64), 1000) is None
+    assert readings(torch.tensor([80.0, 14.6, 0.002], dtype=torch.float64), 1000) == []
+    assert readings(torch.tensor([999.0, 950.25], dtype=torch.float64), 1000) == []
     assert affine([0, 1, 2], [0.0, 1.0, 4.0], 1000) is None
     assert affine([0, 1, 2], [5.0, 5.0, 5.0], 1000) is None

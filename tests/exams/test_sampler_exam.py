@@ -268,14 +268,18 @@ SOURCES = {
     "torch.randn_like": torch.randn_like,
     "torch.randn": lambda x: torch.randn(x.shape),
     "Tensor.normal_": lambda x: torch.empty_like(x).normal_(),
-    "generator": lambda x: torch.randn(x.shape, generator=torch.Generator().manual_seed(int(1e6 * float(x.sum())) % 9999)),
+    "generator": lambda x: torch.randn(
+        x.shape, generator=torch.Generator().manual_seed(int(1e6 * float(x.sum())) % 9999)
+    ),
 }
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize("source", SOURCES)
 def test_fresh_noise_is_read_off_so_ancestral_steps_are_exact_too(source, variance):
-    run = silent(diffusion_case(sample=ancestral(cosine(), trailing(1000, 15), noise=SOURCES[source], variance=variance)))
+    run = silent(
+        diffusion_case(sample=ancestral(cosine(), trailing(1000, 15), noise=SOURCES[source], variance=variance))
+    )
     assert run.stochastic
     assert run.noise_seen
     assert run.deviation < 1e-6

@@ -122,6 +122,9 @@ class SamplerRun(Record):
         misfit_other_table: If the whole chain followed another ᾱ table, each step going where the next one starts.
         other_table_timestep: Timestep at which that table differs most from training's; -1 if unknown.
         other_table_alpha_bar: ᾱ of that table there.
+        other_table_off_timesteps: Distance of that table's levels from whole timesteps of training's, at worst: near 0
+            if the loop is simply at other timesteps than it tells.
+        other_table_shift: Median of these timesteps minus the told ones.
         misfit_mistake: If the known mistake named below were made.
         mistake: Formula that fits best among the known mistakes.
         mistake_is: That formula in words.
@@ -173,6 +176,8 @@ class SamplerRun(Record):
     misfit_other_table: float = NAN
     other_table_timestep: int = -1
     other_table_alpha_bar: float = NAN
+    other_table_off_timesteps: float = NAN
+    other_table_shift: int = 0
     misfit_mistake: float = NAN
     mistake: str = ""
     mistake_is: str = ""

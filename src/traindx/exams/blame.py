@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType
 
 import numpy as np
@@ -225,11 +226,16 @@ def assigned_name(place: Place) -> str:
     return ""
 
 
-def _assignments(code: CodeType) -> list[ast.Assign | ast.AugAssign | ast.AnnAssign]:
-    source = "".join(linecache.getlines(code.co_filename))
+def _assignments(code: CodeType) -> tuple[ast.Assign | ast.AugAssign | ast.AnnAssign, ...]:
+    return _assignments_in("".join(linecache.getlines(code.co_filename)))
+
+
+@lru_cache(maxsize=16)
+def _assignments_in(source: str) -> tuple[ast.Assign | ast.AugAssign | ast.AnnAssign, ...]:
+    """All assignments of a file, the shortest first, so that the innermost one around a line comes first."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
-        return []
+        return ()
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign)]
-    return sorted(found, key=lambda node: (node.end_lineno or node.lineno) - node.lineno)
+    return tuple(sorted(found, key=lambda node: (node.end_lineno or node.lineno) - node.lineno))

@@ -266,6 +266,15 @@ def other_table(chain: Chain) -> tuple[float, Array]:
     return best
 
 
+def as_timesteps(levels: Array, table: Array) -> tuple[float, Array]:
+    """Noise levels as timesteps of the table: how far the worst is from a whole one, and the nearest whole ones."""
+    if not np.isfinite(levels).all():
+        return np.inf, np.full(len(levels), -1)
+    index = np.interp(-np.sqrt(levels), -np.sqrt(table), np.arange(len(table), dtype=float))
+    whole = np.round(index)
+    return float(np.abs(index - whole).max()), whole.astype(np.int64)
+
+
 def _starts(chain: Chain) -> Array:
     """ᾱ that each step starts from, by itself: the coefficient of x gives the target level, that of the output the
     rest.

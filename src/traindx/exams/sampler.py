@@ -9,7 +9,7 @@ the same.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from traindx.exams.base import ExamRoom, exam
 from traindx.exams.listening import UnexaminedError
 from traindx.exams.prediction_type import prediction_asked_for
 from traindx.exams.probing import awake_model, batch_size, in_mode, rows_of
-from traindx.exams.time_convention import TimeMap
+from traindx.exams.time_convention import TimeMap, readings
 from traindx.exams.training_calls import TrainingCalls, network_form, training_calls, training_time_map
 from traindx.frames import raised_at
 
@@ -119,7 +119,7 @@ def _study_or_reason(room: ExamRoom) -> SamplerStudy | UnexaminedError:
 def _study(room: ExamRoom) -> SamplerStudy:
     import torch
 
-    from traindx.exams.sampler_trace import decode_times, hear_times
+    from traindx.exams.sampler_trace import hear_times
 
     case, diffusion, model = room.case, _diffusion(room), awake_model(room)
     batch = room.batch("val")
@@ -136,8 +136,8 @@ def _study(room: ExamRoom) -> SamplerStudy:
     training = calls.time_map if calls is not None else training_time_map(room, heard.layout)
     resolution = {"float16": 1e-3, "bfloat16": 8e-3}.get(heard.time_dtype, 1e-7)
     length = len(diffusion.alphas_cumprod)
-    decoded = decode_times(heard.times, length, training, resolution)
-    if decoded is None:
+    found = readings(heard.times, length, [training] if training is not None else [], resolution)
+    if not found:
         shown = ", ".join(f"{float(value):.4g}" for value in heard.times[:3])
         raise UnexaminedError(
             f"the times given to the network ({shown}, ...) are none of the {length} timesteps of alphas_cumprod",
@@ -151,7 +151,27 @@ def _study(room: ExamRoom) -> SamplerStudy:
     if high <= low:
         low, high = low - 1.0, high + 1.0
     kind = prediction_asked_for(room) or diffusion.prediction
-    return SamplerStudy(heard, *decoded, training, kind, batch, size, targets, low, high)
+    study = SamplerStudy(heard, found[0], _timesteps(found[0], heard), training, kind, batch, size, targets, low, high)
+    for convention in found[1:]:
+        other = replace(study, convention=convention, timesteps=_timesteps(convention, heard))
+        if _is_exact(room, other):
+            return other
+    return study
+
+
+def _timesteps(convention: TimeMap, heard: HeardTimes) -> list[int]:
+    return [int(step) for step in convention.decode(heard.times).round()]
+
+
+def _is_exact(room: ExamRoom, study: SamplerStudy) -> bool:
+    """True if every step is the exact one for these timesteps."""
+    from traindx.exams.sampler_analysis import analyse
+
+    try:
+        traced = _trace(room, study, study.batch, study.size)
+    except Exception:  # what is wrong with the loop is told by its own exam
+        return False
+    return analyse(traced, _diffusion(room), study.heard, study.targets).run.misfit < UNEXPLAINED
 
 
 def _diffusion(room: ExamRoom) -> Diffusion:

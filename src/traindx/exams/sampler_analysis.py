@@ -15,7 +15,7 @@ from traindx.evidence.sampling import SamplerClamp, SamplerRun, SamplerTransitio
 from traindx.exams import blame, hypotheses
 from traindx.exams.formulas import MISTAKES, Array, read
 from traindx.exams.oracle import noise_estimate, posterior_mean
-from traindx.exams.sampler_trace import HeardTimes, Trace
+from traindx.exams.sampler_trace import HeardTimes, Trace, sampling_table
 from traindx.exams.step_log import EVENT_VOXELS, ClampEvent, Event, Place
 from traindx.exams.transitions import StepFit, fit_step, fit_steps, judged_voxels
 from traindx.frames import location
@@ -49,8 +49,7 @@ def analyse(trace: Trace, diffusion: Diffusion, heard: HeardTimes, targets: Tens
         heard: The run that told the times.
         targets: Values of real targets, flat, for the clamps.
     """
-    sampling = diffusion.sampling_alphas_cumprod
-    table = (diffusion.alphas_cumprod if sampling is None else sampling).detach().double().cpu().numpy()
+    table = sampling_table(diffusion).numpy()
     with np.errstate(all="ignore"):  # impossible formulas divide by zero at ᾱ = 0 or 1; their misfit is infinite
         return _analyse(trace, diffusion, heard, targets, table)
 
@@ -125,6 +124,7 @@ def _explain(chain: hypotheses.Chain, own: Array, trace: Trace, fits: Sequence[S
     worst_first = [fits[index].step for index in np.argsort(-own)[:5]]
     named, place = blame.line_of_mistake(trace, worst_first, alike)
     kinds = {f"misfit_as_{kind}": hypotheses.as_type(chain, kind, own) for kind in ("epsilon", "v", "sample")}
+    off_timesteps, at = hypotheses.as_timesteps(levels, chain.table)
     told = chain.table[chain.timesteps]
     known = np.isfinite(levels)
     farthest = int(np.argmax(np.where(known, np.abs(np.sqrt(np.where(known, levels, 0)) - np.sqrt(told)), -1)))
@@ -136,6 +136,8 @@ def _explain(chain: hypotheses.Chain, own: Array, trace: Trace, fits: Sequence[S
         "misfit_other_table": table_misfit,
         "other_table_timestep": int(chain.timesteps[farthest]) if known.any() else -1,
         "other_table_alpha_bar": float(levels[farthest]) if known.any() else float("nan"),
+        "other_table_off_timesteps": off_timesteps,
+        "other_table_shift": int(np.median(at - chain.timesteps)),
         "misfit_mistake": mistake_misfit,
         "misfit_mistake_elsewhere": elsewhere_misfit,
         "mistake": named.name if named else "",

@@ -28,7 +28,6 @@ from traindx.exams.listening import (
 from traindx.exams.oracle import GaussianField, answer, encode, noise_estimate, posterior_mean
 from traindx.exams.probing import undisturbed
 from traindx.exams.step_log import Segment, StepLog, pick_voxels
-from traindx.exams.time_convention import TimeMap, choose
 from traindx.frames import location, user_place
 
 if TYPE_CHECKING:
@@ -189,16 +188,6 @@ def _times_by_reader(
     return [time_values(value) for value in times], dtype_name(times[0]), shape_of(times[0])
 
 
-def decode_times(
-    times: Tensor, length: int, training: TimeMap | None, resolution: float
-) -> tuple[TimeMap, list[int]] | None:
-    """The convention of the loop and the timesteps it tells the network; None if they are no timesteps of training."""
-    found = choose(times, length, [training] if training is not None else [], resolution)
-    if found is None:
-        return None
-    return found, [int(step) for step in found.decode(times).round()]
-
-
 def trace(
     diffusion: Diffusion,
     model: nn.Module,
@@ -233,7 +222,7 @@ def trace(
     Raises:
         UnexaminedError: The network is called in a way that cannot be followed.
     """
-    alphas = diffusion.alphas_cumprod.detach().double().cpu()
+    alphas = sampling_table(diffusion)
     network = diffusion.network(model)
     log = StepLog()
     calls: list[TracedCall] = []
@@ -307,6 +296,12 @@ def trace(
         dimensions=len(state["shape"]) - 2,
         other_noise=other_noise,
     )
+
+
+def sampling_table(diffusion: Diffusion) -> Tensor:
+    """ᾱ that the loop is held to: its own declared table where there is one, else that of training; 64-bit, CPU."""
+    own = diffusion.sampling_alphas_cumprod
+    return (diffusion.alphas_cumprod if own is None else own).detach().double().cpu()
 
 
 def _other_randomness() -> tuple[object, ...]:

@@ -77,14 +77,22 @@ def conventions(timesteps: int) -> tuple[TimeMap, ...]:
     return tuple(found)
 
 
-def choose(
+def readings(
     values: Tensor, timesteps: int, preferred: Sequence[TimeMap] = (), resolution: float = 1e-7
-) -> TimeMap | None:
-    """The convention of a sampling loop, from the values it passed; a preferred one wins wherever it fits."""
-    for candidate in (*preferred, *conventions(timesteps)):
-        if candidate.fits(values, timesteps, resolution):
-            return candidate
-    return None
+) -> list[TimeMap]:
+    """Conventions by which a sampling loop's times are timesteps, most plausible first.
+
+    One is enough where the first lets the timesteps fall. Where it lets them rise (a loop that runs the wrong way, or a
+    time that counts from the other end), all that let them fall follow: only the loop's own arithmetic can tell which
+    it is.
+    """
+    fitting = [item for item in (*preferred, *conventions(timesteps)) if item.fits(values, timesteps, resolution)]
+    falling = [item for item in fitting if bool((item.decode(values).round().diff() <= 0).all())]
+    if not fitting:
+        return []
+    if fitting[0] in falling or not falling:
+        return fitting[:1]
+    return [fitting[0], *falling]
 
 
 def affine(timesteps: Sequence[int], values: Sequence[float], length: int) -> TimeMap | None:

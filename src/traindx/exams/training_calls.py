@@ -63,6 +63,7 @@ class NoisedSample:
         a_error: Standard error of a.
         sd: Standard deviation of x_t.
         time: Value of the time argument; NaN without one.
+        voxels: Voxels behind it.
     """
 
     a: float
@@ -70,6 +71,7 @@ class NoisedSample:
     a_error: float
     sd: float
     time: float
+    voxels: int
 
     @property
     def power(self) -> float:
@@ -218,7 +220,7 @@ def _regress(found: TrainingCalls, args: tuple[Any, ...], kwargs: dict[str, Any]
             continue
         a = float((x_centred * y_centred).sum()) / power
         s = float((y_centred - a * x_centred).square().mean().sqrt())
-        sample = NoisedSample(a, s, s / power**0.5, float(y.std()), float(times[row if len(times) > 1 else 0]))
+        sample = NoisedSample(a, s, s / power**0.5, float(y.std()), float(times[row if len(times) > 1 else 0]), len(x))
         found.samples.append(sample)
 
 

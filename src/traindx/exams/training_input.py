@@ -51,9 +51,9 @@ def _measure(calls: TrainingCalls, alphas: torch.Tensor) -> TrainingInput:
 
 
 def _power_error(sample: NoisedSample) -> float:
-    """Standard error of ``a² + s²``: 2 a se(a) from the regression, and s² sqrt(2/n) of a sample variance (n >=
-    4096)."""
-    return float(((2 * sample.a * sample.a_error) ** 2 + (sample.s**2 * (2 / 4096) ** 0.5) ** 2) ** 0.5)
+    """Standard error of ``a² + s²``: of a² by the regression (with its bias, its variance), of s² by sample size."""
+    of_signal = (4 * sample.a**2 * sample.a_error**2 + 2 * sample.a_error**4) ** 0.5 + sample.a_error**2
+    return float((of_signal**2 + 2 * sample.s**4 / sample.voxels) ** 0.5)
 
 
 def _signal(calls: TrainingCalls, alphas: torch.Tensor) -> dict[str, float | int]:

@@ -100,7 +100,7 @@ RULES = {
     root_forgotten: "(1−ᾱ)",
     level_of_this_side: "x' = √ᾱ'·x̂0 + √(1−ᾱ)·ε̂",
     nameless: "no other noise level or prediction type explains it",
-    inline: "ε̂ = (√ᾱ·x − x̂0)/√(1−ᾱ)",
+    inline: "ε̂ = ",  # for v the wrong ε̂ is the output itself
     direction_sign: "x' = √ᾱ'·x̂0 − √(1−ᾱ')·ε̂",
     output_for_noise: "ε̂ = the network's output",
     mean_only: "the mean of the DDPM posterior",
@@ -183,7 +183,7 @@ def test_nan_out_of_an_exact_answer_is_found_at_its_line():
     table[0] = 1.0  # ᾱ_0 = 1 exactly, and the loop ends at timestep 0
 
     def loop(model, batch):
-        return walk(model, batch, lambda x, v, a, s, b, tau: correct(x, v, a, s, b, tau), table)
+        return walk(model, batch, correct, table)
 
     plan_ends_above_zero = found(diffusion_case(table=table, sample=loop))
     assert plan_ends_above_zero == []

@@ -47,7 +47,9 @@ def test_libraries_that_step_by_the_wrong_stride_are_reported(library, steps):
     (taken,) = evidence.of(SamplerTransitions)
     # Where each step goes, from the libraries' own source: t - T // n.
     expected = [max(t - 1000 // steps, -1) for t in taken.timesteps]
-    got = [-1 if level > 0.99995 else at for at, level in zip(taken.timestep_reached, taken.alpha_bar_reached, strict=True)]
+    got = [
+        -1 if level > 0.99995 else at for at, level in zip(taken.timestep_reached, taken.alpha_bar_reached, strict=True)
+    ]
     assert got == expected
 
 
@@ -95,7 +97,9 @@ WRONG_TARGETS = {
 @pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_wrong_targets_are_told_from_wrong_formulas(mistake, kind, name):
     table = SCHEDULES[name]()
-    case = diffusion_case(kind, table, sample=ddim(table, kind, previous=WRONG_TARGETS[mistake], timesteps=range(960, 0, -80)))
+    case = diffusion_case(
+        kind, table, sample=ddim(table, kind, previous=WRONG_TARGETS[mistake], timesteps=range(960, 0, -80))
+    )
     _, (finding,) = found(case)
     assert finding.code == "S502"
     assert "the step line" in line_at(finding.location)
@@ -121,7 +125,7 @@ def test_timesteps_that_run_upwards():
 
 STARTS = {
     "half": (lambda x: 0.5 * x, True),
-    "uniform": (lambda x: torch.rand_like(x), True),
+    "uniform": (torch.rand_like, True),
     "zeros": (lambda x: 0.001 * x, True),
     "shifted": (lambda x: x + 0.5, True),
     "normal": (lambda x: x, False),

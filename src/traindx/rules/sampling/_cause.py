@@ -31,6 +31,9 @@ THRESHOLDS = {
     "better": Threshold(
         0.1, "misfit of an explanation relative to that of the exact step; the wrong ones tried stay above 0.14"
     ),
+    "whole": Threshold(
+        0.02, "distance from whole timesteps up to which noise levels are training's own; by chance it is 0.5 at worst"
+    ),
 }
 
 
@@ -63,7 +66,8 @@ def cause_of(run: SamplerRun, limits: Limits) -> Cause:
     best = min(misfit for _, misfit in explanations)
     for cause, misfit in explanations:
         if misfit <= 3 * best + 1e-9 and explains(run, misfit, limits):
-            return cause
+            # Another table that consists of training's own levels is training's table at other timesteps.
+            return "time" if cause == "table" and run.other_table_off_timesteps <= limits.whole else cause
     # Nothing explains it. If the steps are right and only x̂0 seems to be at another level, nothing is wrong with x.
     return "exact" if run.misfit <= allowed else "formula"
 

@@ -9,7 +9,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import SamplerRun, TimeArgument
 from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
-from traindx.rules.sampling._cause import THRESHOLDS, number, runs_with
+from traindx.rules.sampling._cause import THRESHOLDS, explains, number, runs_with
 
 
 @rule(
@@ -61,12 +61,17 @@ def time_scaling_differs(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         yield _never_changes(sampling)
         return
     shifted = runs_with(evidence, limits, "time")
-    shift = shifted[0].shift if shifted else 0
+    shift = _shift_of(shifted[0], limits) if shifted else 0
     if training is not None and math.isfinite(training.scale) and math.isfinite(sampling.scale):
         yield from _compare(training, sampling, shift, runs[0].table_length if runs else 0, limits)
         yield from _never_drawn(training, sampling, limits)
     elif shift:
         yield _shifted(sampling, shift, runs[0].table_length)
+
+
+def _shift_of(run: SamplerRun, limits: Limits) -> int:
+    """By how much the loop's own timesteps are above the told ones; the median where that changes along the loop."""
+    return run.shift if explains(run, run.misfit_shifted, limits) else run.other_table_shift
 
 
 def _compare(
