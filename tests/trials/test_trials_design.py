@@ -151,6 +151,13 @@ def test_what_is_done_is_not_paid_again():
     assert fit(made, (0, 1, 2), costs(), 44 * 1.1 + 1, 1, lambda seed, arm: seed < 2) == (made, 3)
 
 
+def test_what_is_expected_to_leave_the_weights_alone_costs_one_seed_only():
+    made = design(a="training", b="training")  # 4 trainings on the first seed, 2 on the second; 4 scores on each
+    takes = (4 * 10 + 4 + 2 * 10 + 4) * 1.1
+    assert fit(made, (0, 1), costs(), takes + 1, 1, never, frozenset({"b"})) == (made, 2)
+    assert fit(made, (0, 1), costs(), takes + 1, 1, never)[0] != made
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(["training", "sampling"]), min_size=1, max_size=5),

@@ -140,6 +140,7 @@ def test_rows_are_ranked_by_what_they_are_worth():
 def test_early_looks_share_a_fifth_of_the_level(seeds):
     spent = [look_level(look, seeds) for look in range(2, seeds + 1)]
     assert sum(spent) == pytest.approx(LEVEL)
+    assert spent[-1] == pytest.approx(LEVEL if seeds == 2 else 0.8 * LEVEL)
 
 
 @pytest.mark.parametrize("treatments", [1, 4])

@@ -19,6 +19,8 @@ from traindx.trials.control import threads, trial_threads, worker_count
 from traindx.trials.executor import InProcess, Pool
 from traindx.trials.jobs import Job, run_job
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups are those of POSIX")
+
 HERE = Path(__file__).parent / "trial_cases.py"
 REFERENCE = CaseReference(f"{HERE}:noisy_regression", {"steps": 40})
 SLEEPER = CaseReference(f"{Path(__file__)}:sleeper", {})
@@ -62,8 +64,8 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(state.stdout.strip()) and not state.stdout.startswith("Z")
 
 
 def gone(pids, seconds=5.0):
@@ -130,6 +132,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
 def test_no_worker_outlives_the_trial(tmp_path, number):
     script = tmp_path / "script.py"

@@ -16,7 +16,6 @@ from traindx.diagnosis import TrialTable
 from traindx.errors import CaseError
 from traindx.finding import Standing, Verdict
 from traindx.trials import apply_results, run_trials, score, train, train_control
-from traindx.trials import runner as runner_module
 from traindx.trials.jobs import run_job
 
 SHRINK = ("drop-term", {"term": "shrink"})
@@ -87,7 +86,7 @@ def test_guilty_and_innocent_are_told_apart_in_one_trial():
     assert row(table, "drop-term(term=shrink)").verdict is Verdict.PROVEN
     assert row(table, "drop-term(term=frozen)").verdict is Verdict.INNOCENT
     assert row(table, "learning-rate").verdict is Verdict.INNOCENT
-    assert [item.treatment for item in table.results][0] == "drop-term(term=shrink)"
+    assert table.results[0].treatment == "drop-term(term=shrink)"
     assert [item.standing for item in apply_results(findings, table)] == [
         Standing.PROVEN,
         Standing.REFUTED,
@@ -125,23 +124,17 @@ def test_masking_is_reported_as_such(masked):
     assert table.results[0] == skip
 
 
-def test_sampling_treatments_share_the_training(masked):
-    case, findings, table = masked
-    builds = []
-    counted = case.but(model=lambda: (builds.append(1), case.model())[1])
+def test_sampling_treatments_share_the_training(masked, monkeypatch):
+    case, findings, _ = masked
     jobs = []
-    original = runner_module.InProcess.run
 
-    def run(self, jobs_now, report, may_start):
-        jobs.extend(jobs_now)
-        yield from original(self, jobs_now, report, may_start)
+    def spied(case, job, *rest, **more):
+        jobs.append(job)
+        return run_job(case, job, *rest, **more)
 
-    runner_module.InProcess.run = run
-    try:
-        again = run_trials(counted, findings, budget=100, seeds=(0,), steps=10)
-    finally:
-        runner_module.InProcess.run = original
-    assert len(again.arms) == 4
+    monkeypatch.setattr("traindx.trials.executor.run_job", spied)
+    table = run_trials(case, findings, budget=100, seeds=(0,), steps=10)
+    assert len(table.arms) == 4
     assert sorted(job.training for job in jobs) == [(), ("full-resolution-skip",)]
 
 
@@ -151,17 +144,24 @@ def test_the_same_trial_gives_the_same_table(masked):
     assert again.model_copy(update={"seconds": 0.0}) == table.model_copy(update={"seconds": 0.0})
 
 
-def test_a_control_that_was_trained_before_is_used(masked):
-    case, findings, table = masked
-    control = train_control(case, 0)
-    builds = []
-    counted = case.but(model=lambda: (builds.append(1), case.model())[1])
-    again = run_trials(counted, findings, budget=100, control=control)
-    assert again.arms == table.arms
-    fresh = []
-    recounted = case.but(model=lambda: (fresh.append(1), case.model())[1])
-    run_trials(recounted, findings, budget=100)
-    assert len(builds) == len(fresh) - 1
+def test_a_control_that_was_trained_before_is_used(monkeypatch):
+    case, findings = diffusion(wrong_epsilon=True, steps=15), [finding("S501", "reference-sampler")]
+    expected = run_trials(case, findings, budget=100, seeds=(0, 1))
+    trained = []
+
+    def spied(case, job, control=None, on_step=None):
+        trained.append((job.seed, control is None))
+        return run_job(case, job, control, on_step)
+
+    monkeypatch.setattr("traindx.trials.executor.run_job", spied)
+    monkeypatch.setattr("traindx.trials.runner.run_job", spied)
+    again = run_trials(case, findings, budget=100, seeds=(0, 1), control=train_control(case, 0))
+    assert again.arms == expected.arms
+    assert trained == [(0, False), (1, True)]
+    # one that was trained otherwise is not comparable bit by bit, so it is trained again
+    trained.clear()
+    run_trials(case, findings, budget=100, seeds=(0, 1), control=train_control(case, 0, steps=14))
+    assert trained == [(0, True), (1, True)]
 
 
 def test_what_cannot_be_tried_is_listed_with_the_reason():
@@ -287,6 +287,13 @@ def test_a_budget_shorter_than_one_training_says_so():
     assert row(table, "drop-term").verdict is Verdict.INCONCLUSIVE
 
 
+def test_without_time_nothing_is_tried_and_that_is_said():
+    table = run_trials(noisy_regression(), [finding("L302", SHRINK)], budget=0.0)
+    assert not table.complete
+    assert "no time was left for trials" in table.notes
+    assert row(table, "drop-term").note == "not tried: the budget ended first"
+
+
 def test_progress_counts_up_and_estimates_the_time_left():
     heard = []
     run_trials(noisy_regression(), [finding("L302", SHRINK)], budget=60, progress=heard.append)
@@ -351,6 +358,17 @@ def test_a_changed_case_does_not_go_on_from_another_ones_journal(tmp_path, chang
     lines = len((tmp_path / "trials.jsonl").read_text().splitlines())
     run_trials(noisy_regression(**{"steps": 30, **change}), findings, budget=60, seeds=(0,), directory=tmp_path)
     assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 2 * lines
+
+
+def test_a_changed_loss_is_noticed_even_where_its_source_is_the_same(tmp_path):
+    def weighted(factor):
+        return lambda model, batch: factor * (model(batch["x"]) - batch["y"]).square().mean()
+
+    findings = [finding("O402", ("learning-rate", {"factor": 0.5}))]
+    for factor, lines in ((1.0, 2), (1.0, 2), (2.0, 4)):
+        case = noisy_regression(steps=10, loss=weighted(factor))
+        run_trials(case, findings, budget=60, seeds=(0,), directory=tmp_path)
+        assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == lines
 
 
 def test_the_control_is_read_back_after_an_interruption(tmp_path):

@@ -50,15 +50,13 @@ def test_training_does_not_depend_on_the_random_state_outside():
 
 
 def test_an_arm_that_draws_more_numbers_stays_paired():
-    def greedy_loss(model, batch):
-        torch.rand(100)  # a treatment that draws more than the control
-        return ((model(batch["x"]) - batch["y"] + 0.1 * noise(batch)).square()).mean()
-
     def loss(model, batch):
-        return ((model(batch["x"]) - batch["y"] + 0.1 * noise(batch)).square()).mean()
+        return (model(batch["x"] + 0.1 * torch.randn(16, 6)) - batch["y"] + 0.1 * batch["draws"]).square().mean()
 
-    def noise(batch):
-        return batch["draws"]
+    def greedy_loss(model, batch):
+        value = loss(model, batch)
+        torch.rand(100)  # a treatment that draws more than the control
+        return value
 
     def shuffled():
         for index in torch.randperm(4):

@@ -149,6 +149,18 @@ def keyword_loss(model, batch):
     return (prediction - batch["y"]).square().mean()
 
 
+def test_soft_works_in_place_too():
+    case = regression(loss=in_place_loss)
+    line = in_place_loss.__code__.co_firstlineno + 2
+    cured = treated(case, "unclamp", file=__file__, line=line, mode="soft")
+    model = nn.Linear(6, 1)
+    batch = {"x": 100 * torch.ones(2, 6), "y": torch.zeros(2, 1)}
+    with cured.open():
+        soft = cured.loss(model, batch)
+    assert float(soft.detach()) == pytest.approx(0.25)
+    assert torch.autograd.grad(soft, model.weight)[0].abs().max() > 1
+
+
 @pytest.mark.parametrize(
     ("loss", "offset"), [(clamped_loss, 1), (hardtanh_loss, 1), (in_place_loss, 2), (keyword_loss, 1)]
 )

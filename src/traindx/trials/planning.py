@@ -50,17 +50,29 @@ class Costs:
         return self.of(1, len(job.arms))
 
 
-def needed(design: Design, seeds: Sequence[int], costs: Costs, done: Done) -> float:
-    """Seconds of one process for all arms of a design on some seeds, without those that are done."""
+def needed(
+    design: Design, seeds: Sequence[int], costs: Costs, done: Done, inert: frozenset[str] = frozenset()
+) -> float:
+    """Seconds of one process for all arms of a design on some seeds, without those that are done.
+
+    ``inert`` are treatments that are expected to leave the weights alone: after the first seed they need no training.
+    """
     total = 0.0
-    for seed in seeds:
+    later = replace(design, inert=design.inert | inert)
+    for index, seed in enumerate(seeds):
         arms = [arm for arm in design.arms() if not done(seed, arm)]
-        total += costs.of(len(design.groups(arms)), len(arms))
+        total += costs.of(len((later if index else design).groups(arms)), len(arms))
     return total
 
 
 def fit(
-    design: Design, seeds: Sequence[int], costs: Costs, seconds: float, workers: int, done: Done
+    design: Design,
+    seeds: Sequence[int],
+    costs: Costs,
+    seconds: float,
+    workers: int,
+    done: Done,
+    inert: frozenset[str] = frozenset(),
 ) -> tuple[Design, int]:
     """The design and the number of seeds that fit into the time.
 
@@ -71,13 +83,14 @@ def fit(
         seconds: Time left.
         workers: Processes.
         done: ``(seed, arm)``: whether an arm has been run.
+        inert: Treatments that are expected to leave the weights alone.
 
     Returns:
         The design, with comparisons dropped where necessary, and the number of seeds; 1 where not even two fit.
     """
 
     def takes(candidate: Design, count: int) -> float:
-        return MARGIN * needed(candidate, seeds[:count], costs, done) / max(1, workers)
+        return MARGIN * needed(candidate, seeds[:count], costs, done, inert) / max(1, workers)
 
     fewest = min(FEWEST_SEEDS, len(seeds))
     for count in range(len(seeds), fewest - 1, -1):

@@ -12,12 +12,12 @@ import torch
 
 from traindx.diagnosis import Arm, Baseline, TrialTable
 from traindx.durations import spoken as spoken_duration
-from traindx.errors import CaseError
+from traindx.errors import CaseError, TraindxError
 from traindx.finding import Finding, Verdict
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.arms import Company, Design
 from traindx.trials.baselines import trivial_baselines
-from traindx.trials.clock import Deadline
+from traindx.trials.clock import Deadline, OutOfTime
 from traindx.trials.control import threads, trial_threads, worker_count
 from traindx.trials.executor import Executor, InProcess, Pool
 from traindx.trials.jobs import Job, JobResult, run_job, spoken
@@ -28,12 +28,14 @@ from traindx.trials.planning import Costs, fit
 from traindx.trials.reference import CaseReference
 from traindx.trials.shortlist import Shortlist
 from traindx.trials.statistics import LEVEL, look_level
-from traindx.trials.training import Trained
+from traindx.trials.training import Trained, train
 from traindx.trials.yardstick import Units
 
 if TYPE_CHECKING:
     from traindx.case import Case
 
+# steps after which most treatments that change the weights at all have changed them
+SCREENING_STEPS = 3
 # work in hand may overrun the budget by this share before it is dropped, and by as much again before it is killed
 OVERRUN = 0.05
 
@@ -82,7 +84,7 @@ def run_trials(
             executor = pool
             if directory is not None:
                 directory.mkdir(parents=True, exist_ok=True)
-            if any(finding.proposals for finding in findings):
+            if budget > 0 and any(finding.proposals for finding in findings):
                 pool.start()
         else:
             executor = InProcess(case)
@@ -126,6 +128,7 @@ class _Trial:
         self.design = Design.of(self.list.treatments)
         if self.list.moved:
             self.design = replace(self.design, everything=self.design.everything - set(self.list.moved))
+        self.expected_inert = self._screen()
         own_threads = torch.get_num_threads()
         if control is not None and (control.steps != self.steps or control.threads != own_threads or control.diverged):
             control = None  # trained otherwise: not bit-identical to what the arms would be compared with
@@ -133,6 +136,22 @@ class _Trial:
         self.journal = Journal(directory, fingerprint(case, self.steps, self.yardstick.units, own_threads))
         for result in self.journal:
             self._enter(result, remember=False)
+
+    def _screen(self) -> frozenset[str]:
+        """Treatments that leave the weights alone for a few steps: an expectation, used for planning only."""
+        suspects = [key for key, one in self.list.treatments.items() if one.retrains and "data" not in one.touches]
+        if len(suspects) < 2:  # the plan would not differ
+            return frozenset()
+        found = set()
+        try:
+            plain = train(self.case, self.seeds[0], SCREENING_STEPS, deadline=self.deadline)
+            for key in suspects:
+                treated = self.list.treatments[key].apply(self.case)
+                if train(treated, self.seeds[0], SCREENING_STEPS, deadline=self.deadline).weights == plain.weights:
+                    found.add(key)
+        except (TraindxError, OutOfTime):
+            pass  # whatever it is, the trial itself will meet it and report it
+        return frozenset(found)
 
     def run(self) -> TrialTable:
         """All rounds, and the table."""
@@ -172,10 +191,17 @@ class _Trial:
             return self.seeds[:1]
         if not self.ledger.has(first, empty):
             self.complete = False
-            self.notes.append(f"one training did not fit into the budget of {spoken_duration(self.budget)}")
+            left = f"one training did not fit into the budget of {spoken_duration(self.budget)}"
+            self.notes.append(left if self.budget > 0 else "no time was left for trials")
             return self.seeds[:1]
         self.design, count = fit(
-            self.design, self.seeds, self.costs, self.deadline.left, self.executor.workers, self.ledger.has
+            self.design,
+            self.seeds,
+            self.costs,
+            self.deadline.left,
+            self.executor.workers,
+            self.ledger.has,
+            self.expected_inert,
         )
         self._tell_plan(count)
         return self.seeds[:count]
