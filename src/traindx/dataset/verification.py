@@ -117,6 +117,8 @@ def verify(
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "evidence.jsonl").unlink(missing_ok=True)
+        for old in (directory / "pictures").glob("*.npy"):  # of an earlier run
+            old.unlink()
     store = Store(directory / STORE if directory is not None else None)
     evidence = Evidence(directory)
     try:

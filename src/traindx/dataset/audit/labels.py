@@ -120,14 +120,18 @@ def _rows(room: AuditRoom, table: Table) -> None:
     if kind == "boxes":
         return  # an image without a box is a negative
     noun = "label" if kind == "labels" else "row"  # a row whose cells are empty holds no label
-    alone = f"role = 'image' AND {key} NOT IN (SELECT id FROM {kind} WHERE source = ?)"
+    # A table that was not given by name speaks for the images of its own folder only.
+    folder = "" if table.declared else table.name.rpartition("/")[0]
+    here = "role = 'image'" + (" AND path LIKE ? || '/%'" if folder else "")
+    inside = (folder,) if folder else ()
+    alone = f"{here} AND {key} NOT IN (SELECT id FROM {kind} WHERE source = ?)"
     room.evidence.add(
         PairCensus(
             left="image",
             right=f"{noun} in {table.name}",
-            total=room.store.count("SELECT COUNT(*) FROM items WHERE role = 'image'"),
-            missing=room.store.count(f"SELECT COUNT(*) FROM items WHERE {alone}", table.name),
+            total=room.store.count(f"SELECT COUNT(*) FROM items WHERE {here}", *inside),
+            missing=room.store.count(f"SELECT COUNT(*) FROM items WHERE {alone}", *inside, table.name),
             declared=bool(table.declared) and (room.options.task.labels or kind == "splits"),
-            examples=room.examples("shape", alone, lambda shape: shape, table.name),
+            examples=room.examples("shape", alone, lambda shape: shape, *inside, table.name),
         )
     )

@@ -35,6 +35,12 @@ def of(count: int, total: int, noun: str) -> str:
     return f"{count} of {total} {noun}{'' if total == 1 else 's'}"
 
 
+def pairs(count: int, least: bool) -> str:
+    """``2 pairs of images look like copies of one another``, with ``At least`` before it where not all are known."""
+    said = "1 pair of images looks" if count == 1 else f"{count} pairs of images look"
+    return f"{'At least ' if least else ''}{said} like copies of one another"
+
+
 def row_place(evidence: Evidence, examples: Sequence[Example]) -> Location | None:
     """The table and line of an example called ``table.csv:12``."""
     if not examples:

@@ -8,7 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.dataset import SplitOverlap
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
-from traindx.rules.data._words import place, some
+from traindx.rules.data._words import pairs, place, some
 
 _PLURALS = {"patient": "patients", "study": "studies", "series": "series", "case": "cases"}
 
@@ -83,10 +83,9 @@ def patient_leak(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         elif record.identity == "near-duplicate":
             close = [example for example in record.examples if example.value >= limits.alike]
             if close:
-                more = "at least " if len(close) == len(record.examples) and record.shared > len(close) else ""
+                least = len(close) == len(record.examples) and record.shared > len(close)
                 yield Found(
-                    message=f"{more}{len(close)} pairs of images in different splits look like copies of one another: "
-                    f"{some(close)}.",
+                    message=f"{pairs(len(close), least)} in different splits: {some(close)}.",
                     severity=Severity.MAJOR,
                     location=place(evidence, close),
                     numbers={"pairs": len(close), "highest correlation": close[0].value},

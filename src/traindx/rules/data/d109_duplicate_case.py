@@ -8,7 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.dataset import Copies
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
-from traindx.rules.data._words import place, some
+from traindx.rules.data._words import pairs, place, some
 
 
 @rule(
@@ -71,11 +71,9 @@ def duplicate_case(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         elif record.identity == "near-duplicate":
             close = [example for example in record.examples if example.value >= limits.alike]
             if close:
-                more = "At least " if len(close) == len(record.examples) and record.groups > len(close) else ""
+                least = len(close) == len(record.examples) and record.groups > len(close)
                 yield Found(
-                    message=f"{more}{len(close)} pairs of images under different names look like copies of one "
-                    f"another: "
-                    f"{some(close)}.",
+                    message=f"{pairs(len(close), least)} under different names: {some(close)}.",
                     location=place(evidence, close),
                     numbers={"pairs": len(close), "highest correlation": close[0].value},
                     remedy="Look at the pairs; keep one of each, and keep copies in one split.",

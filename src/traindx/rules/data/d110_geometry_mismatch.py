@@ -60,6 +60,7 @@ def geometry_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                     standing=Standing.DEMONSTRATED,
                     location=place(evidence, examples),
                     numbers={f"pairs of different {what}": count, "pairs": record.pairs},
+                    pictures=("masks on images",),
                     remedy="Resample each mask to its image (nearest neighbour), or correct the header of the one "
                     "saved wrongly.",
                 )
@@ -70,6 +71,7 @@ def geometry_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 standing=Standing.DEMONSTRATED,
                 location=place(evidence, far),
                 numbers={"displaced": record.displaced, "largest in voxels": far[0].value},
+                pictures=("masks on images",),
                 remedy="Copy the image's affine into the mask if the voxels agree; resample the mask if they do not.",
             )
         elif record.displaced:

@@ -62,6 +62,7 @@ def not_hounsfield(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 standing=sure,
                 location=place(evidence, record.padded_examples),
                 numbers={"padded": record.padded, "members": record.members, "largest share": record.padded_share},
+                pictures=(f"padding: {record.name}",),
                 remedy="Replace padding by -1000 or clip at -1024 HU before any window, minimum or mean is taken.",
             )
         if record.without_rescale:

@@ -69,6 +69,7 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
                 standing=sure,
                 location=place(evidence, record.fractional_examples),
                 numbers={"fractional": record.fractional, "masks": record.masks},
+                pictures=(f"mask values: {record.name}",),
                 remedy="Resample masks with nearest neighbour, and store them as integers.",
             )
         if record.many_values and not declared:
@@ -78,6 +79,7 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
                 f"ones, as interpolation or JPEG leaves them: {some(record.many_values_examples)}.",
                 location=place(evidence, record.many_values_examples),
                 numbers={"interpolated": record.many_values, "masks": record.masks},
+                pictures=(f"mask values: {record.name}",),
                 remedy="Go back to the drawn masks; resample with nearest neighbour and store as PNG or NIfTI.",
             )
 
@@ -94,6 +96,7 @@ def _against_declared(record: MaskValues, evidence: Evidence) -> Iterator[Found]
         standing=Standing.DEMONSTRATED,
         location=place(evidence, record.undeclared_examples),
         numbers={f"share of value {entry.value:g}": entry.share for entry in strange[:6]},
+        pictures=(f"mask values: {record.name}",),
         remedy="Declare the value, map it to a class, or mask it out of every loss and metric.",
         proposals=(Proposal(treatment="ignore-value", parameters={"value": most.value}),),
     )

@@ -73,5 +73,6 @@ def polarity_mixed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"{some(record.opposite_examples)}.",
                 location=place(evidence, record.opposite_examples),
                 numbers={"opposite": record.opposite, "members": record.members},
-                remedy="Look at them on the contact sheet, and invert them.",
+                pictures=(f"negatives: {record.name}",),
+                remedy="Look at them, and invert them.",
             )

@@ -70,5 +70,6 @@ def window_unsuited(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 severity=Severity.MAJOR if most else Severity.MINOR,
                 location=place(evidence, record.burnt_examples),
                 numbers={"burnt": record.burnt, "8 bit": record.eight_bit, "median saturated share": record.saturated},
+                pictures=(f"burnt: {record.name}",),
                 remedy="Export the images again with a window that fits them.",
             )
