@@ -48,7 +48,8 @@ def angle_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if record.relative < limits.same:
             yield Found(
                 message=f"The {record.first} and the {record.second} radiograph of an asymmetric phantom differ by "
-                f"{100 * record.relative:.2g} % of their contrast: the view is ignored, and {record.second} is never rendered.",
+                f"{100 * record.relative:.2g} % of their contrast: the view is ignored, "
+                f"and {record.second} is never rendered.",
                 standing=Standing.DEMONSTRATED,
                 location=record.where,
                 numbers={"relative_difference": record.relative},
