@@ -32,17 +32,15 @@ def inspect(root: str, name: str, histograms: dict[str, Any], *, root_name: str 
     Returns:
         Its report; whatever goes wrong is in ``reason``.
     """
-    path = os.path.join(root, name) if name != "." else root
+    path, called = (os.path.join(root, name), name) if name != "." else (root, os.path.basename(root))
     report = Report(name, "read")
     try:
         report.size = os.path.getsize(path)
-        report.kind = _kind(path, name, report.size)
+        report.kind = _kind(path, called, report.size)
         if report.kind in ("table", "text"):
             report.status = "table" if report.kind == "table" else "ignored"
             return report
-        for facts in READERS[report.kind](
-            path, name, Names(name if name != "." else os.path.basename(root), root_name)
-        ):
+        for facts in READERS[report.kind](path, name, Names(called, root_name)):
             if facts.histogram is not None:
                 total = histograms.get(facts.set_name)
                 counts = np.asarray(facts.histogram)

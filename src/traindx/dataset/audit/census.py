@@ -79,7 +79,7 @@ def _hidden(room: AuditRoom) -> None:
     for path, kind in room.store.rows("SELECT path, kind FROM files WHERE status = 'read' ORDER BY path"):
         totals[kind] += 1
         suffix = kinds.suffix_of(path)
-        if suffix not in _EXPECTED[kind] and path != ".":
+        if kind in _EXPECTED and suffix not in _EXPECTED[kind] and path != ".":
             hidden.setdefault((kind, suffix), Collector()).add(item_name(path))
     for (kind, suffix), found in sorted(hidden.items()):
         room.evidence.add(
