@@ -89,13 +89,21 @@ def user_location(start: FrameType | None = None) -> Location | None:
     return None if place is None else location(*place)
 
 
-def user_stack(start: FrameType | None = None) -> Iterator[Location]:
-    """All user lines from the innermost outwards."""
+def user_places(start: FrameType | None = None) -> tuple[tuple[CodeType, int], ...]:
+    """Code objects and lines of all user frames from the innermost outwards; see :func:`user_place`."""
     frame: FrameType | None = start if start is not None else sys._getframe(1)
+    found = []
     while frame is not None:
         if is_user_file(frame.f_code.co_filename):
-            yield location(frame.f_code, frame.f_lineno)
+            found.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
+    return tuple(found)
+
+
+def user_stack(start: FrameType | None = None) -> Iterator[Location]:
+    """All user lines from the innermost outwards."""
+    for place in user_places(start if start is not None else sys._getframe(1)):
+        yield location(*place)
 
 
 def raised_at(error: BaseException) -> Location | None:

@@ -57,7 +57,7 @@ class ScheduleTable(Record):
 class TimeArgument(Record):
     r"""What the network receives as time: ``value = scale * timestep + offset`` where it can be decoded.
 
-    ``where`` is the user's line that calls the network.
+    ``where`` is the user's line that calls the network; in sampling the innermost one that training does not share.
 
     Attributes:
         phase: ``training`` (heard while ``loss`` ran, or ``denoise`` where the loss tells nothing) or ``sampling``.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from traindx.frames import location, user_place
+from traindx.frames import location, user_places
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,7 +88,7 @@ class HeardCall:
     times: dict[Key, Tensor] = field(default_factory=dict)
     shapes: dict[Key, tuple[int, ...]] = field(default_factory=dict)
     batch: int = 1
-    place: tuple[CodeType, int] | None = None
+    stack: tuple[tuple[CodeType, int], ...] = ()
 
 
 def survey(calls: Sequence[HeardCall], shape: Sequence[int] | None, diffusion: Diffusion) -> Layout:
@@ -107,7 +107,7 @@ def survey(calls: Sequence[HeardCall], shape: Sequence[int] | None, diffusion: D
     if not calls:
         raise UnexaminedError("the network was never called")
     first = calls[0]
-    where = None if first.place is None else location(*first.place)
+    where = location(*first.stack[0]) if first.stack else None
     images = _image_candidates(first, shape)
     if not images:
         seen = ", ".join(f"{key}: {size}" for key, size in first.shapes.items()) or "no tensor"
@@ -156,7 +156,7 @@ def remember(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HeardCall:
 
     items: dict[Key, Any] = dict(enumerate(args))
     items.update(kwargs)
-    call = HeardCall(place=user_place(sys._getframe(1)))
+    call = HeardCall(stack=user_places(sys._getframe(1)))
     images = [value for value in items.values() if isinstance(value, torch.Tensor) and value.ndim >= 3]
     call.batch = int(images[0].shape[0]) if images else 1
     for key, value in items.items():

@@ -166,6 +166,8 @@ def _see_through_post_processing(trace: Trace, found: list[StepFit | None]) -> b
     fit = found[last]
     if not mine or (fit is not None and abs(fit.p - 1) < blame.SAME and fit.residual < blame.SAME):
         return False
+    if fit is not None and fit.residual < blame.SAME and abs(fit.q) > blame.SAME:
+        return False  # noise is left in it: that is the loop's own arithmetic, not what is done to an image
     x0, final = mine[-1].event.values, trace.final[:EVENT_VOXELS]
     if not _is_function_of(final, x0):
         return False

@@ -123,13 +123,18 @@ class HeardTimes:
     time_dtype: str
     time_shape: tuple[int, ...]
     batch: int
-    place: tuple[CodeType, int] | None
+    stack: tuple[tuple[CodeType, int], ...]
     calls: int
+
+    def apart_from(self, other: tuple[tuple[CodeType, int], ...]) -> Location | None:
+        """The innermost line of the call that another stack does not share: where sampling goes its own way."""
+        own = [place for place in self.stack if place not in other]
+        return location(*own[0]) if own else self.where
 
     @property
     def where(self) -> Location | None:
         """The user's line that calls the network in sampling."""
-        return None if self.place is None else location(*self.place)
+        return location(*self.stack[0]) if self.stack else None
 
 
 def hear_times(
@@ -145,7 +150,6 @@ def hear_times(
 
     def listen(*args: Any, **kwargs: Any) -> Any:
         call = remember(args, kwargs)
-        call.place = user_place(sys._getframe(1))
         heard.append(call)
         if not passed:
             passed.append((args, kwargs))
@@ -156,7 +160,7 @@ def hear_times(
     if not heard:
         raise UnexaminedError("the sampling loop never called the module that Diffusion.network returns")
     layout = survey(heard, shape, diffusion)
-    where = None if heard[0].place is None else location(*heard[0].place)
+    where = location(*heard[0].stack[0]) if heard[0].stack else None
     if layout.read is not None:
         times, dtype, time_shape = _times_by_reader(diffusion, model, batch, form, layout, seed)
     else:
@@ -169,7 +173,7 @@ def hear_times(
     if uneven:
         raise UnexaminedError("the samples of one batch are at different timesteps in one call", where)
     return HeardTimes(
-        layout, torch.stack([row[0] for row in times]), dtype, time_shape, heard[0].batch, heard[0].place, len(heard)
+        layout, torch.stack([row[0] for row in times]), dtype, time_shape, heard[0].batch, heard[0].stack, len(heard)
     )
 
 

@@ -13,6 +13,8 @@ from traindx.exams.sampler import sampler_study
 from traindx.exams.training_calls import training_calls
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from traindx.exams.time_convention import TimeMap
 
 TITLE = "the time that the network receives in training and in sampling"
@@ -79,8 +81,15 @@ def _sampling(room: ExamRoom) -> TimeArgument:
         timestep_low=float(min(study.timesteps)),
         timestep_high=float(max(study.timesteps)),
         draws=heard.calls,
-        where=heard.where,
+        where=heard.apart_from(_training_stack(room)),
     )
+
+
+def _training_stack(room: ExamRoom) -> tuple[tuple[CodeType, int], ...]:
+    try:
+        return training_calls(room).stack
+    except UnexaminedError:
+        return ()
 
 
 def _affine(found: TimeMap | None) -> tuple[float, float, str]:

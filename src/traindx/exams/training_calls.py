@@ -7,7 +7,6 @@ run: a stand-in answers with zeros.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from dataclasses import dataclass, field
 from types import CodeType
@@ -31,7 +30,7 @@ from traindx.exams.listening import (
 from traindx.exams.probing import awake_model, in_mode, undisturbed
 from traindx.exams.step_log import pick_voxels
 from traindx.exams.time_convention import TimeMap, affine, conventions
-from traindx.frames import location, user_place
+from traindx.frames import location
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +85,7 @@ class TrainingCalls:
     Attributes:
         layout: Which arguments are the noisy image and the time.
         samples: One entry a noised sample.
-        place: The line that called the network.
+        stack: The user's lines that called the network, the innermost first.
         calls: Calls heard.
         batch: Samples in the first call.
         time_dtype: Type of the time argument.
@@ -101,7 +100,7 @@ class TrainingCalls:
 
     layout: Layout
     samples: list[NoisedSample] = field(default_factory=list)
-    place: tuple[CodeType, int] | None = None
+    stack: tuple[tuple[CodeType, int], ...] = ()
     calls: int = 0
     batch: int = 1
     time_dtype: str = ""
@@ -116,7 +115,7 @@ class TrainingCalls:
     @property
     def where(self) -> Location | None:
         """The user's line that calls the network in training."""
-        return None if self.place is None else location(*self.place)
+        return location(*self.stack[0]) if self.stack else None
 
 
 def training_calls(room: ExamRoom) -> TrainingCalls:
@@ -155,7 +154,6 @@ def _listen(room: ExamRoom) -> TrainingCalls:
 
     def listen(*args: Any, **kwargs: Any) -> Any:
         call = remember(args, kwargs)
-        call.place = user_place(sys._getframe(1))
         heard.append(call)
         kept.append((args, kwargs, number))
         return form.dress(blank(args, kwargs, shape).requires_grad_(torch.is_grad_enabled()))
@@ -171,7 +169,7 @@ def _listen(room: ExamRoom) -> TrainingCalls:
                 raise UnexaminedError("the loss does not call the module that Diffusion.network returns")
             if sum(call.batch for call in heard) >= DRAWS and number >= 2:
                 break
-    found = TrainingCalls(survey(heard, shape, diffusion), place=heard[0].place, calls=len(heard), batch=heard[0].batch)
+    found = TrainingCalls(survey(heard, shape, diffusion), stack=heard[0].stack, calls=len(heard), batch=heard[0].batch)
     _measure_targets(found, room, batches)
     for args, kwargs, index in kept:
         _regress(found, args, kwargs, room.target(batches[index % len(batches)]))

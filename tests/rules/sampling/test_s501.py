@@ -128,6 +128,15 @@ def test_the_published_fault_gives_a_constant_image():
     assert finding.numbers["mistake"] == "epsilon-terms-swapped"
 
 
+def test_the_published_fault_in_a_loop_that_ends_at_timestep_0():
+    """Its image is all but constant, so anything agrees with it in rank: it must not pass for a rescaled image."""
+    plan = [999, 750, 500, 250]
+    loop = ddim(TABLE, "v", timesteps=plan, end=float(TABLE[0]), eps=lambda kind, x, out, x0, a, s: (a * x - x0) / s)
+    (finding,) = found(diffusion_case(sample=loop))
+    assert finding.code == "S501"
+    assert finding.numbers["max_deviation"] > 0.3
+
+
 @pytest.mark.parametrize("kind", ["epsilon", "v", "sample"])
 @pytest.mark.parametrize("table", [cosine(), linear()], ids=["cosine", "linear"])
 @pytest.mark.parametrize("steps", [4, 25])

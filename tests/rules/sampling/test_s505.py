@@ -88,6 +88,29 @@ def test_number_type_and_shape_of_the_argument_are_recorded_but_no_fault():
     assert findings(evidence, *CODES) == []
 
 
+def test_the_line_is_the_loops_own_where_both_call_the_network_through_one_function():
+    def call(model, x, t, batch):
+        return model(x, t, batch["condition"])
+
+    def sample(model, batch):
+        x, table = torch.randn_like(batch["image"]), cosine()
+        for t, following in ((999, 500), (500, None)):
+            v = call(model, x, torch.full((len(x),), t / 1000), batch)  # raw elsewhere
+            a, after = table[t], table[following] if following else torch.tensor(1.0)
+            x0, eps = a.sqrt() * x - (1 - a).sqrt() * v, a.sqrt() * v + (1 - a).sqrt() * x
+            x = after.sqrt() * x0 + (1 - after).sqrt() * eps
+        return x
+
+    def loss(model, batch):
+        t = torch.randint(0, 1000, (2,))
+        alpha = expand(cosine()[t], batch["image"])
+        x_t = alpha.sqrt() * batch["image"] + (1 - alpha).sqrt() * torch.randn_like(batch["image"])
+        return call(model, x_t, t, batch).square().mean()
+
+    (finding,) = found(diffusion_case(sample=sample, loss=loss, diffusion__denoise=call))
+    assert line_at(finding.location).endswith("# raw elsewhere")
+
+
 def narrow(highest):
     def loss(model, batch):
         x0 = batch["image"]
