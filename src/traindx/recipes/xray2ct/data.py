@@ -72,6 +72,12 @@ class Radiographed(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.patients)
 
+    def prior(self) -> tuple[Tensor, float]:
+        """The mean volume in network values, ``(1, 1, D, H, W)``, and the standard deviation of volumes around it."""
+        volumes = self.window.encode(self.patients.hu)
+        mean = volumes.mean(dim=0, keepdim=True)
+        return mean, float((volumes - mean).std())
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         hu = self.patients.hu[index]
         views = {view: image[index] for view, image in self.radiographs.items()}

@@ -51,6 +51,9 @@ class Denoiser(nn.Module):
         refine_channels: Channels of the refinement at full resolution.
         head_error: e above, in network units.
         encoder: Class of the radiograph encoder.
+        prior: Mean training volume in network values, shape ``(1, 1, D, H, W)``, and the standard deviation of
+            patients around it; kept with the weights. The network starts from what the noisy volume alone tells
+            under this prior, and learns what is different about a patient.
     """
 
     def __init__(
@@ -64,12 +67,13 @@ class Denoiser(nn.Module):
         token_stride: int = 2,
         token_channels: int = 64,
         depth: int = 2,
-        attention_heads: int = 4,
+        attention_heads: int = 2,
         encoder_channels: int = 16,
         lifted_channels: int = 16,
         refine_channels: int = 8,
         head_error: float = 0.05,
         encoder: type[RadiographEncoder] = RadiographEncoder,
+        prior: tuple[Tensor, float] | None = None,
     ) -> None:
         super().__init__()
         if any(count % (patch * token_stride) for count in geometry.shape):
@@ -96,6 +100,9 @@ class Denoiser(nn.Module):
         self.from_tokens = nn.ConvTranspose3d(token_channels, channels, token_stride, stride=token_stride)
         self.up = ResidualBlock(2 * channels, channels, width)
         self.leave = nn.Conv3d(channels, patch**3, 3, padding=1)
+        mean, deviation = prior if prior is not None else (torch.zeros(1, 1, *geometry.shape), 1.0)
+        self.register_buffer("prior_mean", mean.clone())
+        self.register_buffer("prior_deviation", torch.tensor(float(deviation)))
         self.refine = nn.Sequential(
             nn.Conv3d(2, refine_channels, 3, padding=1), nn.SiLU(), nn.Conv3d(refine_channels, 1, 3, padding=1)
         )
@@ -113,13 +120,19 @@ class Denoiser(nn.Module):
         Returns:
             What ``prediction`` says, shape ``(B, 1, D, H, W)``.
         """
+        alpha_bar = alpha_bar.to(x_t.dtype).view(-1, 1, 1, 1, 1)
+        a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         lifted, seen = self.encoder(frontal, lateral)
         condition = F.silu(self.embed_time(timestep_features(time, TIME_FEATURES)) + seen)
-        return self._output(self._estimate(x_t, lifted, condition), x_t, alpha_bar)
+        # without the radiographs: pure noise tells nothing, and the prior mean stands in its place
+        start = posterior_mean(self.get_buffer("prior_mean"), self.get_buffer("prior_deviation"), x_t, a, sigma)
+        if self.head == "direct":
+            return self._difference(x_t, lifted, condition)
+        return self._output(start + self._difference(start, lifted, condition), x_t, a, sigma)
 
-    def _estimate(self, x_t: Tensor, lifted: Tensor, condition: Tensor) -> Tensor:
-        position = self.get_buffer("position").expand(len(x_t), -1, -1, -1, -1)
-        fine = self.enter(torch.cat((to_patches(x_t, self.patch), lifted, position), dim=1))
+    def _difference(self, start: Tensor, lifted: Tensor, condition: Tensor) -> Tensor:
+        position = self.get_buffer("position").expand(len(start), -1, -1, -1, -1)
+        fine = self.enter(torch.cat((to_patches(start, self.patch), lifted, position), dim=1))
         fine = self.down(fine, condition)
         coarse = self.to_tokens(fine)
         tokens = coarse.flatten(2).transpose(1, 2) + self.token_position
@@ -127,21 +140,31 @@ class Denoiser(nn.Module):
             tokens = block(tokens, condition)
         coarse = self.from_tokens(tokens.transpose(1, 2).reshape(coarse.shape))
         fine = self.up(torch.cat((coarse, fine), dim=1), condition)
-        volume = from_patches(self.leave(F.silu(fine)), self.patch)
-        refined: Tensor = volume + self.refine(torch.cat((volume, x_t), dim=1))
+        difference = from_patches(self.leave(F.silu(fine)), self.patch)
+        refined: Tensor = difference + self.refine(torch.cat((difference, start), dim=1))
         return refined
 
-    def _output(self, estimate: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
-        if self.head == "direct":
-            return estimate
-        alpha_bar = alpha_bar.to(x_t.dtype).view(-1, 1, 1, 1, 1)
-        a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    def _output(self, estimate: Tensor, x_t: Tensor, a: Tensor, sigma: Tensor) -> Tensor:
+        if self.prediction == "sample":
+            return posterior_mean(estimate, self.head_error, x_t, a, sigma)
         spread = a.square() * self.head_error**2 + sigma.square()
         if self.prediction == "v":
             return sigma * (a * (1 - self.head_error**2) * x_t - estimate) / spread
-        if self.prediction == "epsilon":
-            return sigma * (x_t - a * estimate) / spread
-        return estimate + a * self.head_error**2 * (x_t - a * estimate) / spread
+        return sigma * (x_t - a * estimate) / spread
+
+
+def posterior_mean(mean: Tensor, deviation: Tensor | float, x_t: Tensor, a: Tensor, sigma: Tensor) -> Tensor:
+    r"""Mean of :math:`x_0 \sim N(m, s^2)` given :math:`x_t = a x_0 + \sigma\epsilon`.
+
+    Args:
+        mean: m, of a shape that broadcasts against ``x_t``.
+        deviation: s.
+        x_t: The observation.
+        a: Coefficient of the data.
+        sigma: Coefficient of the noise.
+    """
+    variance = deviation**2
+    return mean + a * variance / (a.square() * variance + sigma.square()) * (x_t - a * mean)
 
 
 TIME_FEATURES = 32

@@ -58,7 +58,12 @@ class System:
 
     def build(self) -> nn.Module:
         """A network with fresh weights."""
-        return self.network(self.data.geometry, prediction=self.process.prediction, **self.network_options)
+        return self.network(
+            self.data.geometry,
+            prediction=self.process.prediction,
+            prior=self.data.train.prior(),
+            **self.network_options,
+        )
 
     def denoise(self, model: nn.Module, x_t: Tensor, t: Tensor, batch: Batch) -> Tensor:
         """Call the network as training does.
