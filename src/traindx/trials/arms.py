@@ -15,7 +15,7 @@ Company = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Contrast:
     """The two arms whose difference is the effect of one treatment in one company."""
 
     without: Company
@@ -51,20 +51,20 @@ class Design:
         family = self.treatments[label].family or label
         return frozenset(other for other in self.everything if (self.treatments[other].family or other) != family)
 
-    def alone(self, label: str) -> Comparison | None:
+    def alone(self, label: str) -> Contrast | None:
         """This treatment on the untreated case; None where the budget does not allow it."""
         if (label, "alone") in self.dropped:
             return None
-        return Comparison(frozenset(), frozenset({label}))
+        return Contrast(frozenset(), frozenset({label}))
 
-    def given_rest(self, label: str) -> Comparison | None:
+    def given_rest(self, label: str) -> Contrast | None:
         """This treatment where all others are in place; None where the budget does not allow it."""
         if (label, "given rest") in self.dropped:
             return None
         rest = self.rest(label)
-        return Comparison(rest, rest | {label})
+        return Contrast(rest, rest | {label})
 
-    def comparisons(self, label: str) -> list[Comparison]:
+    def comparisons(self, label: str) -> list[Contrast]:
         """Both, as far as they are allowed; one where they are the same."""
         found = [self.alone(label), self.given_rest(label)]
         return list(dict.fromkeys(one for one in found if one is not None))

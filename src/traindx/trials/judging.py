@@ -10,7 +10,7 @@ from statistics import median
 from traindx.case import Metric
 from traindx.diagnosis import TreatmentResult
 from traindx.finding import Effect, Verdict
-from traindx.trials.arms import Comparison, Design
+from traindx.trials.arms import Contrast, Design
 from traindx.trials.ledger import Ledger
 from traindx.trials.statistics import (
     LEVEL,
@@ -79,12 +79,12 @@ def judge(
         metric: The metric.
         level: Level of significance; a look before the last one uses less.
     """
-    asked: dict[tuple[str, str], Comparison] = {}
+    asked: dict[tuple[str, str], Contrast] = {}
     for label in design.treatments:
         for company, one in zip(COMPANIES, (design.alone(label), design.given_rest(label)), strict=True):
             if one is not None:
                 asked[label, company] = one
-    effects: dict[Comparison, Effect | None] = {}
+    effects: dict[Contrast, Effect | None] = {}
     for one in asked.values():
         pairs = ledger.pairs(one, seeds, name)
         effects[one] = paired_effect([t for t, _ in pairs], [u for _, u in pairs], metric.higher_is_better)
@@ -126,7 +126,7 @@ def judge(
 
 
 def _direction(
-    one: Comparison,
+    one: Contrast,
     effect: Effect | None,
     p: float,
     negligible: float,

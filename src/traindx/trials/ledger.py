@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from traindx.trials.arms import Company, Comparison
+from traindx.trials.arms import Company, Contrast
 from traindx.trials.jobs import ArmScore, JobResult
 from traindx.trials.statistics import Identity
 
@@ -47,27 +47,26 @@ class Ledger:
         scored = self.scores.get((seed, arm))
         return scored.values.get(metric, math.nan) if scored is not None else math.nan
 
-    def pairs(self, comparison: Comparison, seeds: Sequence[int], metric: str) -> list[tuple[float, float]]:
+    def pairs(self, contrast: Contrast, seeds: Sequence[int], metric: str) -> list[tuple[float, float]]:
         """(treated, untreated) for every seed on which both arms were scored."""
         return [
-            (self.value(seed, comparison.treated, metric), self.value(seed, comparison.without, metric))
+            (self.value(seed, contrast.treated, metric), self.value(seed, contrast.without, metric))
             for seed in seeds
-            if (seed, comparison.treated) in self.scores and (seed, comparison.without) in self.scores
+            if (seed, contrast.treated) in self.scores and (seed, contrast.without) in self.scores
         ]
 
-    def identity(self, comparison: Comparison, seeds: Sequence[int]) -> Identity:
+    def identity(self, contrast: Contrast, seeds: Sequence[int]) -> Identity:
         """Whether weights and predictions were bit-identical with and without, on every seed that was compared."""
         both = [
             seed
             for seed in seeds
-            if (seed, comparison.treated) in self.scores and (seed, comparison.without) in self.scores
+            if (seed, contrast.treated) in self.scores and (seed, contrast.without) in self.scores
         ]
         if not both:
             return Identity(weights=False, predictions=False)
-        weights = all(self.weights[s, comparison.treated] == self.weights[s, comparison.without] for s in both)
+        weights = all(self.weights[s, contrast.treated] == self.weights[s, contrast.without] for s in both)
         predictions = all(
-            self.scores[s, comparison.treated].predictions == self.scores[s, comparison.without].predictions
-            for s in both
+            self.scores[s, contrast.treated].predictions == self.scores[s, contrast.without].predictions for s in both
         )
         return Identity(weights, predictions and weights)
 
@@ -75,11 +74,11 @@ class Ledger:
         """Why an arm broke, or empty."""
         return next((why for (_, other), why in sorted(self.broke.items(), key=str) if other == arm), "")
 
-    def diverging(self, comparison: Comparison, seeds: Sequence[int]) -> tuple[int, int, int]:
+    def diverging(self, contrast: Contrast, seeds: Sequence[int]) -> tuple[int, int, int]:
         """On how many seeds both arms were tried, and how often the treated and the untreated one diverged."""
-        tried = [s for s in seeds if self.has(s, comparison.treated) and self.has(s, comparison.without)]
-        treated = sum((seed, comparison.treated) in self.diverged for seed in tried)
-        untreated = sum((seed, comparison.without) in self.diverged for seed in tried)
+        tried = [s for s in seeds if self.has(s, contrast.treated) and self.has(s, contrast.without)]
+        treated = sum((seed, contrast.treated) in self.diverged for seed in tried)
+        untreated = sum((seed, contrast.without) in self.diverged for seed in tried)
         return len(tried), treated, untreated
 
     def acted(self, name: str) -> bool | None:
