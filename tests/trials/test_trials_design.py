@@ -142,7 +142,9 @@ def test_then_whole_treatments_and_the_most_important_one_stays():
 
 
 def test_one_seed_is_left_where_not_even_that_fits():
-    assert fit(design(a="training"), (0, 1, 2), costs(), 30.0, 1, never)[1] == 1
+    made = design(a="training", b="sampling")  # two trainings and four scores a seed
+    assert fit(made, (0, 1, 2), costs(), 1.1 * 24 + 1, 1, never) == (made, 1)
+    assert fit(made, (0, 1, 2), costs(), 1.0, 1, never) == (made, 1)
 
 
 def test_what_is_done_is_not_paid_again():

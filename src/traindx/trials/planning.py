@@ -96,18 +96,21 @@ def fit(
     for count in range(len(seeds), fewest - 1, -1):
         if takes(design, count) <= seconds:
             return design, count
-    for smaller in _smaller(design):
-        design = smaller
-        if takes(design, fewest) <= seconds:
-            break
-    else:
-        return design, 1
-    for label in design.treatments:  # what costs nothing after all, or still fits, comes back
+    for count in dict.fromkeys((fewest, 1)):  # one seed decides nothing but bit-identity; that is still something
+        for smaller in (design, *_smaller(design)):
+            if takes(smaller, count) <= seconds:
+                return _readmitted(smaller, takes, count, seconds), count
+    return design, 1
+
+
+def _readmitted(design: Design, takes: Callable[[Design, int], float], count: int, seconds: float) -> Design:
+    """A design with those comparisons *alone* again that cost nothing after all, or still fit."""
+    for label in design.treatments:
         if (label, "given rest") not in design.dropped:
             larger = replace(design, dropped=design.dropped - {(label, "alone")})
-            if takes(larger, fewest) <= seconds:
+            if takes(larger, count) <= seconds:
                 design = larger
-    return design, fewest
+    return design
 
 
 def _smaller(design: Design) -> Iterator[Design]:
