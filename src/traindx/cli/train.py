@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-EXAMPLES = ("traindx train xray2ct --help",)
+EXAMPLES = ("traindx train xray2ct --preset quick --out runs/quick", "traindx train xray2ct --help")
 
 
 def train(

@@ -210,7 +210,7 @@ def _counts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
             chips.append((standing.value, f"{amount} acquitted", "acquitted", amount))
         else:
             chips.append((standing.value, f"{amount} {standing.value}", "findings", amount))
-    healthy = sum(map(len, words.in_order(diagnosis)))
+    healthy = words.checks(diagnosis)
     chips.append(("healthy", f"{healthy} in order", "healthy", healthy))
     left_out = len(diagnosis.not_examined)
     chips.append(("unknown", f"{left_out} not examined", "not-examined", left_out))

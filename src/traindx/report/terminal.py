@@ -88,8 +88,8 @@ def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
     if diagnosis.not_examined:
         rows = [(item.subject, item.reason) for item in diagnosis.not_examined if not words.is_rule(item.subject)]
         rules = [item.subject.split()[0] for item in diagnosis.not_examined if words.is_rule(item.subject)]
-        told = [f"{words.count(len(rules), 'rule')} without evidence to judge: {' '.join(rules)}"] if rules else []
-        parts.append(_block("Not examined", _listing(rows, told)))
+        unjudged = [f"{words.count(len(rules), 'rule')} without evidence to judge: {' '.join(rules)}"] if rules else []
+        parts.append(_block("Not examined", _listing(rows, unjudged)))
     return parts
 
 

@@ -144,7 +144,7 @@ def verdict_sentence(diagnosis: Diagnosis) -> str:
     if diagnosis.outcome is Outcome.NOT_ENOUGH_SEEN:
         reason = diagnosis.errors[0].splitlines()[0].rstrip(".") if diagnosis.errors else "too little could be examined"
         return f"Not enough was seen for a verdict: {reason}."
-    parts = [f"{count(sum(map(len, in_order(diagnosis))), 'check')} in order"]
+    parts = [f"{count(checks(diagnosis), 'check')} in order"]
     suspicions = sum(finding.standing is Standing.SUSPECTED for finding in diagnosis.findings)
     if suspicions:
         parts.append(f"{count(suspicions, 'suspicion')} not tested")
@@ -205,6 +205,12 @@ def in_order(diagnosis: Diagnosis) -> tuple[list[tuple[str, str]], list[str]]:
     """What was found healthy, each once: subjects with their decisive figure, and subjects alone."""
     once = dict.fromkeys((item.subject, item.detail) for item in diagnosis.healthy)
     return [pair for pair in once if pair[1]], [subject for subject, detail in once if not detail]
+
+
+def checks(diagnosis: Diagnosis) -> int:
+    """How many things were looked at and found in order."""
+    told, silent = in_order(diagnosis)
+    return len(told) + len(silent)
 
 
 def is_rule(subject: str) -> bool:
