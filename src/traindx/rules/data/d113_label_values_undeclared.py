@@ -105,7 +105,7 @@ def _against_declared(record: MaskValues, evidence: Evidence) -> Iterator[Found]
 def _by_pattern(record: MaskValues, evidence: Evidence, limits: Limits) -> Iterator[Found]:
     values = record.values
     top = values[-1] if values else None
-    if top is not None and len(values) == 3 and top.share > limits.majority and top.value > 0:
+    if top is not None and len(values) >= 3 and top.share > limits.majority and top.value > 0:
         yield Found(
             message=f"Value {top.value:g} of “{record.name}” covers {top.share:.0%} of all voxels, more than any "
             f"foreground "
