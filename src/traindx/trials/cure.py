@@ -41,8 +41,15 @@ class Cure:
 
 
 def helpful(table: TrialTable) -> tuple[str, ...]:
-    """Treatments that were proven, or contribute in one company of faults; best first."""
-    return tuple(row.treatment for row in table.results if row.verdict in HELPFUL)
+    """Treatments that were proven, or contribute in one company of faults and harm none; best first.
+
+    One that makes things worse where all else is cured is left out, whatever it does by itself.
+    """
+    return tuple(
+        row.treatment
+        for row in table.results
+        if row.verdict in HELPFUL and not (row.given_rest is not None and row.given_rest.high < 0)
+    )
 
 
 def treated(case: Case, findings: Sequence[Finding], names: Sequence[str]) -> Case:
