@@ -163,6 +163,7 @@ def ddim(prediction: str, steps: int = 5):
             s = (1 - ALPHAS_CUMPROD[t]).sqrt()
             out = denoise(model, x, torch.full((len(x),), t, device=x.device), batch)
             x0 = a * x - s * out if prediction == "v" else (x - s * out) / a if prediction == "epsilon" else out
+            x0 = x0.clamp(-1, 1) if prediction == "epsilon" else x0  # divided by a small a at the start
             eps = (x - a * x0) / s
             if following is None:
                 return x0

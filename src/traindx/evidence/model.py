@@ -120,6 +120,7 @@ class InputEffect(Record):
             moved`` (the same spot elsewhere), ``swap``, ``other time``.
         effect: Root mean square change of the output over the output's own spread.
         reference: The same for replacing the main input (x_t, or everything) by another sample's.
+        learned: The same for other weights: how much of the output is the learned part's, and not analytic.
         noise: The same for repeating the call unchanged.
         spatial: True if the input is an image or a volume.
         registered: True if its spatial shape is that of the target.
@@ -132,6 +133,7 @@ class InputEffect(Record):
     effect: float
     reference: float
     noise: float
+    learned: float = float("nan")
     spatial: bool = False
     registered: bool = False
     trained: bool = False

@@ -34,7 +34,8 @@ class OutputStatistics(Record):
         to_constant: Root mean square distance of the predictions to the overall mean of the targets, over the
             targets' standard deviation.
         finite: Share of the predictions that are finite.
-        repeat: Root mean square change when the same sample is predicted twice, NaN where not tried.
+        levels: Distinct values among the predictions, counted up to 100.
+        target_levels: Distinct values among the targets, counted up to 100.
     """
 
     samples: int
@@ -58,7 +59,8 @@ class OutputStatistics(Record):
     to_mean_target: float
     to_constant: float
     finite: float = 1.0
-    repeat: float = float("nan")
+    levels: int = 100
+    target_levels: int = 100
 
 
 class OutputSpectrum(Record):
@@ -70,6 +72,7 @@ class OutputSpectrum(Record):
         target: The same of the targets.
         residual: The same of prediction minus target.
         shares: Share of each band in the targets' energy (all coefficients, mean removed).
+        coefficients: Number of coefficients in each band.
         samples: Number of samples.
     """
 
@@ -78,4 +81,5 @@ class OutputSpectrum(Record):
     target: tuple[float, ...]
     residual: tuple[float, ...]
     shares: tuple[float, ...]
+    coefficients: tuple[int, ...]
     samples: int

@@ -9,17 +9,17 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
-    from traindx.exams.outputs import outputs
-    from traindx.exams.learned import learned
-    from traindx.exams.overfit import one_frozen_batch
     from traindx.exams.baselines import baselines, model_score
     from traindx.exams.conditions import input_effects, trained_input_effects
     from traindx.exams.gradients import gradients
     from traindx.exams.information_path import information_path
     from traindx.exams.label_values import label_values
+    from traindx.exams.learned import learned
     from traindx.exams.loss_order import loss_order
     from traindx.exams.metric_probe import metric_probe
     from traindx.exams.one_step import one_step
+    from traindx.exams.outputs import outputs
+    from traindx.exams.overfit import one_frozen_batch, one_frozen_batch_longer
     from traindx.exams.prediction_type import prediction_type
     from traindx.exams.projection import projection
     from traindx.exams.sampler import sampler
@@ -52,4 +52,5 @@ def catalogue() -> tuple[Exam, ...]:
         one_frozen_batch,
         learned,
         outputs,
+        one_frozen_batch_longer,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from traindx.evidence import NotExamined
 from traindx.evidence.evaluation import BaselineScore
 from traindx.exams.base import ExamRoom, exam
 from traindx.exams.predictions import predictions
@@ -46,6 +47,10 @@ def baselines(room: ExamRoom) -> None:
 @exam("model-score", "what the trained model reaches", needs=("metrics", "target"), phase="after")
 def model_score(room: ExamRoom) -> None:
     """Score the trained model on the same samples."""
+    if room.case.diffusion is not None and not room.case.conditions:
+        reason = "samples of an unconditional model are not predictions of a target"
+        room.record(NotExamined(subject="the model's score beside trivial baselines", reason=reason))
+        return
     with torch.no_grad():
         values = [
             room.case.score(sample.prediction.to(room.target(sample.batch).device), sample.batch)

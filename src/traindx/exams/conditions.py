@@ -17,6 +17,7 @@ from traindx.exams.probing import (
     flat,
     in_mode,
     network_probe,
+    other_awake_model,
     part_of,
     undisturbed,
     with_part,
@@ -58,10 +59,11 @@ class _Bench:
     noise: float
     spatial_target: tuple[int, ...]
     reference: float = float("nan")
+    learned: float = float("nan")
 
     def outputs(self, **changes: Any) -> list[Tensor]:
         """The outputs with some parts replaced."""
-        return self.probe.outputs(self.model, **{"x_t": self.x_t, "t": self.t, **changes})
+        return self.probe.outputs(**{"model": self.model, "x_t": self.x_t, "t": self.t, **changes})
 
     def effect(self, **changes: Any) -> float:
         """Root mean square change of the output over its own spread."""
@@ -78,6 +80,7 @@ class _Bench:
             change=change,
             effect=effect,
             reference=self.reference,
+            learned=self.learned,
             noise=self.noise,
             spatial=bool(shape),
             registered=bool(shape) and shape == self.spatial_target,
@@ -90,6 +93,7 @@ def _measure(room: ExamRoom, model: nn.Module, *, trained: bool) -> None:
     bench = _bench(room, model, trained)
     probe = bench.probe
     bench.reference = _main_effect(room, bench)
+    bench.learned = bench.effect(model=other_awake_model(room))
     main = "x_t" if bench.x_t is not None else "all inputs"
     if bench.reference == bench.reference:  # NaN where there is no other sample
         room.record(bench.record(main, "other sample", bench.reference))
@@ -153,7 +157,7 @@ def _of_condition(bench: _Bench, key: str, value: Tensor) -> Iterator[InputEffec
 
     whole = changed(name, replacement)
     yield whole
-    if value.ndim < 4 or whole.effect <= bench.noise:
+    if value.ndim < 4 or len(bench.spatial_target) < 2 or whole.effect <= bench.noise:
         return
     flipped = changed("flip", value.flip(-1))
     yield flipped

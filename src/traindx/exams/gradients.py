@@ -11,7 +11,7 @@ import torch
 from traindx.evidence.loss import TermGradient
 from traindx.evidence.model import SilentParameters
 from traindx.exams.base import ExamRoom, exam
-from traindx.exams.probing import awake_model, in_mode, undisturbed
+from traindx.exams.probing import awake_model, in_mode, modest_batch, undisturbed
 from traindx.finding import Location
 from traindx.frames import defined_at
 
@@ -54,10 +54,9 @@ class _Study:
 
     def run(self, count: int) -> None:
         """Some more losses, each with another seed, over the first batches in turn."""
-        batches = self.room.batches(2, "train")
         for _ in range(count):
             seed = self.room.seed + len(self.seeds)
-            batch = batches[len(self.seeds) % len(batches)]
+            batch = modest_batch(self.room, len(self.seeds))
             self.seeds.append(seed)
             with undisturbed(seed), torch.enable_grad(), _noting(self.model, self.ran):
                 terms = self.room.case.loss_terms(self.model, batch)
@@ -135,7 +134,7 @@ class _Study:
 
     def _losses(self) -> dict[str, float]:
         with undisturbed(self.room.seed), torch.no_grad():
-            terms = self.room.case.loss_terms(self.model, self.room.batch("train"))
+            terms = self.room.case.loss_terms(self.model, modest_batch(self.room))
         return {name: float(value) for name, value in terms.items()}
 
     def _drawn_at_random(self) -> set[str]:

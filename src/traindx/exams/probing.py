@@ -64,6 +64,18 @@ def awake_model(room: ExamRoom) -> nn.Module:
     return room.once("awake model", make)
 
 
+def other_awake_model(room: ExamRoom) -> nn.Module:
+    """The same drawn from another seed: where its answers differ is what the learned part of the network says."""
+
+    def make() -> nn.Module:
+        with undisturbed(room.seed + 1):
+            model = room.case.model().to(room.case.device)
+            wake(model)
+        return model.eval()
+
+    return room.once("other awake model", make)
+
+
 def wake(model: nn.Module) -> int:
     """Draw again, in place, every parameter that starts at (almost) zero on purpose; returns how many there were.
 
@@ -173,6 +185,9 @@ def network_of(case: Case, model: nn.Module) -> nn.Module:
     return case.diffusion.network(model) if case.diffusion is not None else model
 
 
+ENOUGH = 100_000  # numbers in a batch; more samples than that holds add time and no insight
+
+
 @dataclass
 class NetworkProbe:
     """One sample and a way to call the network on it, with any part replaced.
@@ -267,6 +282,24 @@ def _make_probe(room: ExamRoom) -> NetworkProbe:
             expected="a loss that calls `model(...)`, or predict=",
         )
     return NetworkProbe(case, batch, other, None, None, None, call_predict)
+
+
+def modest_batch(room: ExamRoom, number: int = 0) -> Any:
+    """A training batch with no more samples than an exam needs, and at least two (batch normalisation wants them).
+
+    Args:
+        room: The room.
+        number: Which batch; wraps around the first two.
+    """
+    try:
+        batches = room.batches(2, "train") if number else [room.batch("train")]
+    except CaseError:
+        batches = [room.batch("train")]
+    batch = batches[number % len(batches)]
+    size = batch_size(room.case, batch)
+    each = max(1, sum(tensor.numel() for tensor in tensors_in(batch)) // max(1, size))
+    rows = max(2, min(size, ENOUGH // each))
+    return rows_of(batch, slice(0, rows), size) if rows < size else batch
 
 
 def two_samples(room: ExamRoom) -> tuple[Any, Any | None]:

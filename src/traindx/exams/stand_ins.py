@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.exams.probing import batch_size, listening, network_of, rows_of, tensors_in, undisturbed
+from traindx.exams.probing import listening, modest_batch, network_of, tensors_in, undisturbed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from traindx.case import Case
     from traindx.exams.base import ExamRoom
 
-LOGIT = 8.0  # sigmoid(8) = 0.9997: as certain as a trained network gets
+LOGITS = (8.0, 2.0)  # sigmoid gives 0.9997 and 0.88: as certain as a network gets, and as soft labels ask for
 NEAR = 0.05  # of the targets' spread
+
 ANSWERS = ("perfect", "near", "shuffled", "blank", "inverted")
 
 
@@ -92,6 +94,25 @@ class StandIns:
         with self.answering(answer, encoding), undisturbed(0), torch.no_grad():
             return self.case.predict(self.model, self.batch).detach()
 
+    def add_deployed(self) -> None:
+        """Add the encoding that inverts the deployment path, where that is a scale and a shift of the output.
+
+        So for residual learning (image minus output) and for networks that speak in standardised units.
+        """
+        target = self.targets["perfect"]
+        if "identity" not in self.encodings or not target.is_floating_point():
+            return
+        self.encodings["zero"] = lambda y, a, k: torch.zeros_like(y)
+        self.encodings["one"] = lambda y, a, k: torch.ones_like(y)
+        at_zero, at_one = self.prediction("perfect", "zero"), self.prediction("perfect", "one")
+        del self.encodings["zero"], self.encodings["one"]
+        if at_zero is None or at_one is None or not at_zero.shape == at_one.shape == target.shape:
+            return
+        slope = at_one - at_zero
+        plain = torch.equal(at_zero, torch.zeros_like(at_zero)) and torch.equal(slope, torch.ones_like(slope))
+        if not plain and float(slope.abs().min()) > 1e-6:
+            self.encodings["deployed"] = lambda y, a, k: (y - at_zero) / slope
+
 
 def stand_ins(room: ExamRoom, model: nn.Module) -> StandIns | None:
     """Stand-ins for a case, or None where the network's output cannot be made from the target.
@@ -99,11 +120,10 @@ def stand_ins(room: ExamRoom, model: nn.Module) -> StandIns | None:
     The network must return one tensor (or several of one shape) and be called while the loss is computed.
     """
     case = room.case
-    batch = room.batch("train")
-    size = batch_size(case, batch)
-    if size > 2:
-        batch = rows_of(batch, slice(0, 2), size)
+    batch = modest_batch(room)
     target = room.target(batch)
+    if bool((target == target.flatten()[0]).all()):
+        return None  # one value everywhere: there is nothing to prefer
     with undisturbed(room.seed), torch.no_grad(), listening(network_of(case, model)) as heard:
         case.loss_terms(model, batch)
     outputs = tensors_in(heard)
@@ -112,7 +132,9 @@ def stand_ins(room: ExamRoom, model: nn.Module) -> StandIns | None:
     encodings = _encodings(case, outputs[0], target)
     if not encodings:
         return None
-    return StandIns(case, model, batch, answers_for(target, room.seed), encodings, heard[0])
+    found = StandIns(case, model, batch, answers_for(target, room.seed), encodings, heard[0])
+    found.add_deployed()
+    return found
 
 
 def answers_for(target: Tensor, seed: int = 0) -> dict[str, Tensor]:
@@ -161,18 +183,20 @@ def _encodings(
     if output.shape == target.shape:
         found["identity"] = lambda y, a, k: y.to(output.dtype)
         if is_binary(target):
-            found["logits"] = lambda y, a, k: LOGIT * (2 * y.to(output.dtype) - 1)
+            for size in LOGITS:
+                found[f"logits of {size:g}"] = lambda y, a, k, size=size: size * (2 * y.to(output.dtype) - 1)
     elif not target.is_floating_point() and output.ndim >= 2:
         classes = output.shape[1]
         squeezed = target.squeeze(1) if target.ndim == output.ndim and target.shape[1] == 1 else target
         if squeezed.shape == (output.shape[0], *output.shape[2:]) and classes > 1 and int(target.max()) < classes:
 
-            def one_hot(y: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+            def one_hot(y: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], size: float = 1.0) -> Tensor:
                 y = y.squeeze(1) if y.ndim == output.ndim else y
                 hot = torch.nn.functional.one_hot(y.long().clamp(0, classes - 1), classes).movedim(-1, 1)
-                return LOGIT * (2 * hot.to(output.dtype) - 1)
+                return size * (2 * hot.to(output.dtype) - 1)
 
-            found["one-hot logits"] = one_hot
+            for size in LOGITS:
+                found[f"one-hot logits of {size:g}"] = partial(one_hot, size=size)
     return found
 
 

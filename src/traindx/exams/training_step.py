@@ -13,7 +13,7 @@ from traindx.evidence.model import Comparison, HeadBounds
 from traindx.evidence.observed_loss import ClampSeen
 from traindx.exams.base import ExamRoom, exam
 from traindx.exams.loss_watch import Bound, Clamped, LossWatch, Seen
-from traindx.exams.probing import in_mode, network_of, undisturbed
+from traindx.exams.probing import in_mode, modest_batch, network_of, undisturbed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +57,7 @@ def _runs(room: ExamRoom, model: nn.Module) -> list[LossWatch]:
 def _run(
     room: ExamRoom, model: nn.Module, *, seed: int, backward: bool, forced: Mapping[int, float] | None = None
 ) -> LossWatch:
-    batch = room.batch("train")
+    batch = modest_batch(room)
     names = {module: name for name, module in model.named_modules()}
     watch = LossWatch(batch, names, forced)
     state = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
@@ -76,7 +76,7 @@ def _run(
 
 def _record_comparisons(room: ExamRoom, watch: LossWatch) -> None:
     output = watch.output_shapes[-1] if watch.output_shapes else ()
-    wanted = tuple(room.target(room.batch("train")).shape) if room.case.target is not None else ()
+    wanted = tuple(room.target(modest_batch(room)).shape) if room.case.target is not None else ()
     known: set[tuple[Any, ...]] = set()
     for seen in watch.comparisons:
         record = Comparison(

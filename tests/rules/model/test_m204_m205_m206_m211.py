@@ -88,7 +88,7 @@ class Fusion(nn.Module):
         if self.how == "pooled":
             features = features.mean((2, 3), keepdim=True).expand_as(features)
         if self.how == "faint":
-            features = features * 1e-6
+            features = features * 4e-6
         return torch.tanh(self.out(self.body(torch.cat([ct, features], 1))))
 
 

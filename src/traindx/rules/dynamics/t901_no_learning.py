@@ -50,8 +50,8 @@ def no_learning(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         return
     flat = fallen <= 0 and worse >= len(seen.differences) / 2
     yield Found(
-        message=f"Training did not lower the loss: {seen.before:.4g} before, {seen.after:.4g} after, on the same batches "
-        f"with the same draws; the parameters moved by {100 * seen.moved:.2g} % of their size.",
+        message=f"Training did not lower the loss: {seen.before:.4g} before, {seen.after:.4g} after, on the same "
+        f"batches with the same draws; the parameters moved by {100 * seen.moved:.2g} % of their size.",
         standing=Standing.DEMONSTRATED if flat else Standing.SUSPECTED,
         numbers={"before": seen.before, "after": seen.after, "parameters_moved": seen.moved},
         remedy="Check that the optimiser holds this model's parameters; then try learning rates a factor of ten apart.",

@@ -16,6 +16,10 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     Severity.MAJOR,
     needs=(BaselineScore,),
     fewest=Threshold(2, "samples; one sample proves nothing"),
+    margin_db=Threshold(
+        1.0, "dB below a blind predictor: a quarter more squared error; short healthy trainings came to 0.1"
+    ),
+    margin=Threshold(0.1, "of the figure, for metrics in other units"),
 )
 def beaten_by_trivial_baseline(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The trained model is worse than something that needs no training.
@@ -30,8 +34,10 @@ def beaten_by_trivial_baseline(evidence: Evidence, limits: Limits) -> Iterator[F
         BaselineScore of the baselines (exam *baselines*) and of the model (exam *model-score*).
     How it decides:
         On the same validation samples, the best baseline must be better on average and on more than half of them. If
-        a predictor that knows no anatomy (a constant, zeros) beats the model, it is `demonstrated`; the mean image and
-        its like are strong baselines that short trainings do not reach, so being below them is `suspected`.
+        a predictor that knows no anatomy (a constant, zeros) beats the model by `margin_db` (or by `margin` of the
+        figure, for other units), and so does another patient's target, which is what a perfect but blind generator
+        would draw, it is `demonstrated`. The mean image and its like are strong baselines that short
+        trainings do not reach, so being below them is `suspected`.
     Remedy:
         Look at the other findings first; then at the length of the training.
     Trial it proposes:
@@ -55,7 +61,10 @@ def beaten_by_trivial_baseline(evidence: Evidence, limits: Limits) -> Iterator[F
     rivals = [score for score in scores if score.name != "model" and score.metric == model.metric and beats(score)]
     if not rivals:
         return
-    blind = [score for score in rivals if not score.informed]
+    margin = limits.margin_db if model.unit == "dB" else limits.margin * abs(model.mean)
+    blind = [score for score in rivals if not score.informed and sign * (score.mean - model.mean) > margin]
+    if not any(score.name == "another sample" for score in rivals):
+        blind = []
     best = max(blind or rivals, key=lambda score: sign * score.mean)
     unit = f" {model.unit}" if model.unit else ""
     yield Found(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
@@ -16,9 +17,8 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     Severity.CRITICAL,
     needs=(InputEffect,),
     nothing=Threshold(1e-6, "round-off of float32"),
-    least_share=Threshold(
-        1e-3, "of the effect of x_t: ignored conditions measured 3e-4 and below, healthy fresh networks 0.05 and above"
-    ),
+    least_share=Threshold(1e-5, "of the main effect, before training: healthy fresh networks measured 7e-4 and above"),
+    least_trained=Threshold(1e-3, "of the main effect, after training: ignored conditions measured 3e-4 and below"),
     least_moved=Threshold(
         0.15, "a moved spot against a new one: pooled encoders measured 0.03 to 0.06 (padding), spatial ones 1.3 to 1.6"
     ),
@@ -35,8 +35,10 @@ def condition_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         InputEffect of each of `Case.conditions` (exams *input-effects* and *trained-input-effects*).
     How it decides:
         Zero-initialised heads and gates are drawn again, the timestep is noisy (alpha bar 0.1), and each condition is
-        replaced by another sample's. A change of at most `nothing` of the output's spread is `demonstrated`; a change
-        below `least_share` of what another x_t does is `suspected`. If a flip does little, a bright spot is put on an
+        replaced by another sample's. A change of at most `nothing` of the output's spread is `demonstrated`. A change
+        below `least_share` (`least_trained` after training) of what another x_t does, or of what other weights do if
+        that is less (a network around an analytic output says little at first), is `suspected`, unless the trained
+        model turns out to use it. If a flip does little, a bright spot is put on an
         even image, and then elsewhere: if moving it does less than `least_moved` of what its appearance does, the
         position is lost. That is `demonstrated` where the condition has the target's own shape (a registered
         modality), else `suspected`.
@@ -54,12 +56,21 @@ def condition_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         e.source for e in effects if e.change in ("other sample", "zero") and e.source not in ("x_t", "all inputs")
     )
     for source in sources:
-        for trained in (False, True):
-            mine = {e.change: e for e in effects if e.source == source and e.trained is trained}
-            found = _ignored(source, mine, limits) or _without_place(source, mine, limits)
-            if found is not None:
-                yield found
-                break
+        of = {
+            trained: {e.change: e for e in effects if e.source == source and e.trained is trained}
+            for trained in (False, True)
+        }
+        verdicts = {
+            trained: _ignored(source, mine, limits) or _without_place(source, mine, limits)
+            for trained, mine in of.items()
+            if mine
+        }
+        fresh, after = verdicts.get(False), verdicts.get(True)
+        if fresh is not None and True in verdicts and after is None and fresh.standing is Standing.SUSPECTED:
+            continue  # little at first, used after training
+        found = fresh or after
+        if found is not None:
+            yield found
 
 
 def _ignored(source: str, mine: dict[str, InputEffect], limits: Limits) -> Found | None:
@@ -67,7 +78,9 @@ def _ignored(source: str, mine: dict[str, InputEffect], limits: Limits) -> Found
     if effect is None:
         return None
     exact = effect.effect <= max(limits.nothing, effect.noise)
-    little = effect.effect < limits.least_share * effect.reference
+    main = min(value for value in (effect.reference, effect.learned, math.inf) if not math.isnan(value))
+    least = limits.least_trained if effect.trained else limits.least_share
+    little = main < math.inf and effect.effect < least * main
     if not exact and not little:
         return None
     by = "another patient's" if effect.change == "other sample" else "zeros"
