@@ -144,9 +144,9 @@ class SamplerRun(Record):
         deviation_rms: Root mean square of it.
         mean: Mean of one of the Gaussians.
         sd: Its standard deviation.
-        output_mean: Mean of the output on its voxels.
-        output_sd: Standard deviation of the output.
-        expected_mean: Mean that a correct loop gives with these timesteps and this start.
+        output_mean: Mean of the output on its voxels, for a start of mean 0 (of the sample, where noise is added).
+        output_sd: Standard deviation of the output, for a start of unit variance (of the sample, where noise is added).
+        expected_mean: Mean that a correct loop gives with these timesteps.
         expected_sd: The same for the standard deviation.
         post_processed: The output is not the last x0 itself: something was done to it afterwards.
         mistake_where: The user's line that computes the wrong quantity.

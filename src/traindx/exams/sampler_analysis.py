@@ -212,7 +212,10 @@ def _closed_form(
 ) -> dict[str, float]:
     """The final image against the exact chain from the same start with the same fresh noise, voxel by voxel."""
     complete = len(fits) == len(trace.calls) and trace.final is not None and not post_processed
-    shown = {"mean": float(trace.mean[trace.member == SHOWN][0]), "sd": float(trace.sd[trace.member == SHOWN][0])}
+    members = trace.member == SHOWN
+    if not bool(members.any()):  # an image of a few voxels
+        return {}
+    shown = {"mean": float(trace.mean[members][0]), "sd": float(trace.sd[members][0])}
     if not complete or not all(fit.noise_seen for fit in fits) or any(fit.order > 1 for fit in fits):
         return shown
     assert trace.final is not None
@@ -230,15 +233,31 @@ def _closed_form(
         good = torch.isfinite(trace.final)
         members = good & (trace.member == SHOWN)
     difference = (trace.final - x)[good]
+    start = trace.calls[0].x[members]
+    output, expected = _moments(trace.final[members], start), _moments(x[members], start)
     return {
         **shown,
         "deviation": float(difference.abs().max()),
         "deviation_rms": float(difference.square().mean().sqrt()),
-        "output_mean": float(trace.final[members].mean()),
-        "output_sd": float(trace.final[members].std()),
-        "expected_mean": float(x[members].mean()),
-        "expected_sd": float(x[members].std()),
+        "output_mean": output[0],
+        "output_sd": output[1],
+        "expected_mean": expected[0],
+        "expected_sd": expected[1],
     }
+
+
+def _moments(values: Tensor, start: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of the output for a start of unit variance.
+
+    Without fresh noise the output is affine in the start, so both are exact; otherwise they are those of the sample.
+    """
+    if len(values) < 3 or float(start.std()) == 0:
+        return float(values.mean()), float("nan")
+    gain = float(((start - start.mean()) * (values - values.mean())).sum() / (start - start.mean()).square().sum())
+    shift = float(values.mean()) - gain * float(start.mean())
+    if float((values - gain * start - shift).abs().max()) < 1e-6 * max(1e-30, float(values.abs().max())):
+        return shift, abs(gain)
+    return float(values.mean()), float(values.std())
 
 
 def _transitions(chain: hypotheses.Chain, steps: hypotheses.ExactSteps) -> SamplerTransitions:
