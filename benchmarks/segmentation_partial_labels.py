@@ -2,11 +2,11 @@
 
     python benchmarks/segmentation_partial_labels.py --data $TRAINDX_DATA/openkbp_ct --seeds 0 1 2
 
-Two trainings a seed that differ in nothing but the loss: in one, a class that was not looked for in a patient is merged
-with the background (its probability there is held against nobody); in the other it is background, as a label map without
-that organ says. Same initial weights, same patches, same order. Scored on patients of the ``valid`` split, each organ in
-the patients in whom it was contoured. The difference of every organ is a mean over seeds and patients with a 95 %
-interval that draws both again (bootstrap of patients within resampled seeds).
+Two trainings a seed that differ in nothing but the loss: in one, a class that was not looked for in a patient is
+merged with the background (its probability there is held against nobody); in the other it is background, as a label map
+without that organ says. Same initial weights, same patches, same order. Scored on patients of the ``valid`` split, each
+organ in the patients in whom it was contoured. The difference of every organ is a mean over seeds and patients with a
+95 % interval that draws both again (bootstrap of patients within resampled seeds).
 """
 
 from __future__ import annotations
