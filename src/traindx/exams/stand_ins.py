@@ -184,7 +184,7 @@ def _encodings(
         found["identity"] = lambda y, a, k: y.to(output.dtype)
         if is_binary(target):
             for size in LOGITS:
-                found[f"logits of {size:g}"] = lambda y, a, k, size=size: size * (2 * y.to(output.dtype) - 1)
+                found[f"logits of {size:g}"] = partial(_logits, size=size, dtype=output.dtype)
     elif not target.is_floating_point() and output.ndim >= 2:
         classes = output.shape[1]
         squeezed = target.squeeze(1) if target.ndim == output.ndim and target.shape[1] == 1 else target
@@ -198,6 +198,10 @@ def _encodings(
             for size in LOGITS:
                 found[f"one-hot logits of {size:g}"] = partial(one_hot, size=size)
     return found
+
+
+def _logits(y: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], *, size: float, dtype: torch.dtype) -> Tensor:
+    return size * (2 * y.to(dtype) - 1)
 
 
 def _diffusion_encodings(

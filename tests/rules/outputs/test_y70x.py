@@ -141,7 +141,7 @@ def test_smooth_targets_cannot_be_blurred():
 
 
 @pytest.mark.parametrize(
-    "said", [(VOLUMES + 1) / 2, VOLUMES * 2000 + 1000, VOLUMES + 0.5], ids=["unit range", "HU", "offset"]
+    "said", [(VOLUMES + 1) / 2, VOLUMES * 2000 + 1000, VOLUMES + 0.6], ids=["unit range", "HU", "offset"]
 )
 def test_the_right_picture_in_the_wrong_units_is_demonstrated(said):
     finding = found(said + 0.01 * said.std() * NOISE)["Y707"]
@@ -163,6 +163,9 @@ def test_noise_and_shrinkage_are_not_a_matter_of_units():
     assert "Y707" not in found(VOLUMES + 0.5 * NOISE)
     mean = VOLUMES.mean(0, keepdim=True)
     assert "Y707" not in found(mean + 0.7 * (VOLUMES - mean))
+    shrunk = VOLUMES.mean() + 0.4 * (VOLUMES - VOLUMES.mean())
+    assert "Y707" not in found(shrunk)
+    assert "Y707" in found(VOLUMES.mean() + 2 * (VOLUMES - VOLUMES.mean()))
 
 
 # what is recorded

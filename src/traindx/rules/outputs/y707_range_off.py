@@ -16,10 +16,9 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     Severity.MAJOR,
     needs=(OutputStatistics,),
     correlation=Threshold(0.9, "the picture is right, so that a scale and an offset have a meaning"),
-    scale=Threshold(
-        0.25, "relative deviation of the scale; regression to the mean at this correlation stays below 0.2"
-    ),
-    shift=Threshold(0.1, "of the targets' range"),
+    scale=Threshold(1.5, "times the targets' contrast; too little contrast is what every short training has"),
+    shift=Threshold(0.25, "of the targets' range; four short trainings of comparable contrast measured up to 0.18"),
+    shrunk=Threshold(2.5, "times less contrast than the targets: that may be a training that has only begun"),
     classes=Threshold(10, "distinct target values; probabilities and labels do not share a scale"),
 )
 def range_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -32,10 +31,12 @@ def range_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Evidence it needs:
         OutputStatistics (exam *outputs*).
     How it decides:
-        Where predictions and targets correlate above `correlation`, the least-squares line from prediction to target
-        must have slope 1 within `scale` and shift the mean by less than `shift` of the targets' range. Else it is
-        `demonstrated`. So it is if the predictions' range (0.5th to 99.5th percentile) and the targets' do not even
-        touch.
+        Where predictions and targets correlate above `correlation`, their means must agree within `shift` of the
+        targets' range, and the predictions must not have more than `scale` times the contrast of the targets (by the
+        least-squares line). Else it is `demonstrated`, or `suspected` if the predictions have `shrunk` times less
+        contrast, as a training that has only begun would have. It is `demonstrated` too if the predictions' range
+        (0.5th to 99.5th percentile) and the targets' do not even touch. Too little contrast about the right mean is not
+        reported: that is shrinkage.
     Remedy:
         Undo in the deployment path exactly the normalisation that was applied in training.
     Trial it proposes:
@@ -53,9 +54,10 @@ def range_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         return
     apart = seen.prediction_low > seen.target_high or seen.prediction_high < seen.target_low
     shift = (seen.target_mean - seen.prediction_mean) / span
-    line = seen.correlation > limits.correlation and (abs(seen.slope - 1) > limits.scale or abs(shift) > limits.shift)
+    line = seen.correlation > limits.correlation and (seen.slope < 1 / limits.scale or abs(shift) > limits.shift)
     if not (apart or line):
         return
+    shrunk = not apart and seen.slope > limits.shrunk
     how = (
         f"correlates with them at {seen.correlation:.2f}, but the line from one to the other is "
         f"target = {seen.slope:.3g} * prediction {seen.offset:+.3g}"
@@ -65,7 +67,7 @@ def range_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     yield Found(
         message=f"The prediction spans {seen.prediction_low:.3g} to {seen.prediction_high:.3g}, the targets "
         f"{seen.target_low:.3g} to {seen.target_high:.3g}: it {how}.",
-        standing=Standing.DEMONSTRATED,
+        standing=Standing.SUSPECTED if shrunk else Standing.DEMONSTRATED,
         numbers={
             "slope": round(seen.slope, 4),
             "offset": round(seen.offset, 4),
