@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -33,71 +34,85 @@ import numpy as np
 
 SLICES = 100
 
+HEADER = """
+Modality=CT Manufacturer=MAKER InstitutionName=HOSPITAL ReferringPhysicianName=DOCTOR^A StationName=CT1
+StudyDescription=CHEST SeriesDescription=THIN ManufacturerModelName=MODEL9 AccessionNumber=A1 PatientBirthDate=19600101
+PatientSex=F PatientAge=064Y PatientWeight=71.0 PatientIdentityRemoved=YES BodyPartExamined=CHEST ScanOptions=HELICAL
+SliceThickness=1.25 KVP=120 DataCollectionDiameter=500 SoftwareVersions=V1 ReconstructionDiameter=380
+DistanceSourceToDetector=949.1 DistanceSourceToPatient=541 GantryDetectorTilt=0 TableHeight=170 RotationDirection=CW
+ExposureTime=800 XRayTubeCurrent=250 Exposure=20 FilterType=BODY ConvolutionKernel=STANDARD PatientPosition=HFS
+StudyID=1 SeriesNumber=3 AcquisitionNumber=1 PhotometricInterpretation=MONOCHROME2 WindowCenter=40 WindowWidth=400
+RescaleIntercept=-1024 RescaleSlope=1 RescaleType=HU
+"""
+
 
 def make(folder: Path, files: int, size: int) -> None:
-    """Write CT slices: a noisy body with lung and bone, in series of :data:`SLICES`, a patient each."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.sequence import Sequence
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-
+    """Write CT slices: a noisy body with lung and bone and a texture of its own, in series of :data:`SLICES`."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:size, :size] / size - 0.5
     noise = rng.normal(0, 25, (64, size, size)).astype(np.int16)
     for number in range(files):
         series, place = divmod(number, SLICES)
+        if place == 0:
+            coarse = np.random.default_rng(series).normal(0, 60, (size // 8, size // 8))
+            texture = np.kron(coarse, np.ones((8, 8)))
         wide, high = 0.32 + 0.06 * np.sin(series), 0.40 + 0.04 * np.cos(1.7 * series)
         body = (rows / wide) ** 2 + (columns / high) ** 2 < 1
         lung = (rows / 0.15) ** 2 + ((np.abs(columns) - 0.17) / (0.04 + 0.08 * place / SLICES)) ** 2 < 1
         bone = (rows - 0.22) ** 2 + columns**2 < (0.03 + 0.01 * (series % 5)) ** 2
-        image = np.where(body, 40, -1000)
+        image = np.where(body, 40 + texture, -1000)
         image = np.where(lung & body, -820, image)
         image = np.where(bone, 700, image) + noise[number % 64] + 1024
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = CTImageStorage
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset = Dataset()
-        dataset.file_meta = meta
-        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-        dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        for word in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
-            setattr(dataset, word, "20240102")
-        for word in ("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime"):
-            setattr(dataset, word, "101112.131400")
-        dataset.AccessionNumber, dataset.Modality, dataset.Manufacturer = f"A{series}", "CT", "MAKER"
-        dataset.InstitutionName, dataset.ReferringPhysicianName = "HOSPITAL", "DOCTOR^A"
-        dataset.StationName, dataset.StudyDescription, dataset.SeriesDescription = "CT1", "CHEST", "THIN"
-        dataset.ManufacturerModelName, dataset.PatientName = "MODEL 9", f"PATIENT^{series:04d}"
-        dataset.PatientID, dataset.PatientBirthDate = f"P{series:04d}", "19600101"
-        dataset.PatientSex, dataset.PatientAge, dataset.PatientWeight = "F", "064Y", "71.0"
-        dataset.PatientIdentityRemoved = "YES"
-        dataset.BodyPartExamined, dataset.ScanOptions, dataset.SliceThickness = "CHEST", "HELICAL", "1.25"
-        dataset.KVP, dataset.DataCollectionDiameter, dataset.SoftwareVersions = "120", "500", "V1"
-        dataset.ReconstructionDiameter, dataset.DistanceSourceToDetector = "380", "949.1"
-        dataset.DistanceSourceToPatient, dataset.GantryDetectorTilt, dataset.TableHeight = "541", "0", "170"
-        dataset.RotationDirection, dataset.ExposureTime, dataset.XRayTubeCurrent = "CW", "800", "250"
-        dataset.Exposure, dataset.FilterType, dataset.ConvolutionKernel = "20", "BODY", "STANDARD"
-        dataset.PatientPosition = "HFS"
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"1.2.826.0.1.{series}", f"1.2.826.0.2.{series}"
-        dataset.StudyID, dataset.SeriesNumber, dataset.AcquisitionNumber = f"{series}", "3", "1"
-        dataset.InstanceNumber = str(place + 1)
-        dataset.ImagePositionPatient = [-190, -190, round(-100 + 1.25 * place, 2)]
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.FrameOfReferenceUID, dataset.SliceLocation = f"1.2.826.0.3.{series}", str(-100 + 1.25 * place)
-        for name, code in (("ProcedureCodeSequence", "CTCHEST"), ("AnatomicRegionSequence", "T-D3000")):
-            item = Dataset()
-            item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "SRT", "Chest"
-            setattr(dataset, name, Sequence([item]))
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-        dataset.Rows = dataset.Columns = size
-        dataset.PixelSpacing = [round(380 / size, 6)] * 2
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
-        dataset.WindowCenter, dataset.WindowWidth = "40", "400"
-        dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "-1024", "1", "HU"
-        dataset.PixelData = np.clip(image, 0, 4095).astype("<u2").tobytes()
         target = folder / f"series{series:04d}" / f"{place:04d}.dcm"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        dataset.save_as(target, enforce_file_format=True)
+        write(target, np.clip(image, 0, 4095).astype("<u2"), series, place)
+
+
+def write(target: Path, stored: np.ndarray, series: int, place: int) -> None:
+    """One slice with the header of a clinical scanner's export."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.sequence import Sequence
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    words = dict.fromkeys(("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"), "20240102")
+    words |= dict.fromkeys(("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime"), "101112.131400")
+    words |= dict(line.split("=") for line in HEADER.split())
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "T-D3000", "SRT", "Chest"
+    values: dict[str, Any] = {
+        **words,
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": dataset.file_meta.MediaStorageSOPInstanceUID,
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "PatientName": f"PATIENT^{series:04d}",
+        "PatientID": f"P{series:04d}",
+        "StudyInstanceUID": f"1.2.826.0.1.{series}",
+        "SeriesInstanceUID": f"1.2.826.0.2.{series}",
+        "FrameOfReferenceUID": f"1.2.826.0.3.{series}",
+        "InstanceNumber": place + 1,
+        "ImagePositionPatient": [-190, -190, round(-100 + 1.25 * place, 2)],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "SliceLocation": round(-100 + 1.25 * place, 2),
+        "PixelSpacing": [round(380 / stored.shape[0], 6)] * 2,
+        "ProcedureCodeSequence": Sequence([item]),
+        "AnatomicRegionSequence": Sequence([item]),
+        "SamplesPerPixel": 1,
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+    }
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = stored.tobytes()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(target, enforce_file_format=True)
 
 
 def by_pydicom(folder: Path, *, pixels: bool) -> float:
@@ -113,9 +128,10 @@ def by_pydicom(folder: Path, *, pixels: bool) -> float:
     return time.perf_counter() - begun
 
 
-def by_traindx(folder: Path, out: Path, workers: int) -> tuple[float, int, int]:
-    """Seconds of the whole command, and the largest resident memory in kB of it and of a worker."""
+def by_traindx(folder: Path, out: Path, workers: int) -> tuple[float, float, int, int]:
+    """Seconds and CPU seconds of the whole command, and the largest resident memory in kB of it and of a worker."""
     command = [sys.executable, "-m", "traindx", "data", str(folder), "--out", str(out), "--workers", str(workers)]
+    used = cpu_of_children()
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peaks: dict[int, int] = {}
@@ -127,7 +143,13 @@ def by_traindx(folder: Path, out: Path, workers: int) -> tuple[float, int, int]:
     if process.returncode not in (0, 1):
         raise SystemExit(f"traindx data ended with {process.returncode}: {errors}")
     own = peaks.pop(process.pid, 0)
-    return seconds, own, max(peaks.values(), default=0)
+    return seconds, cpu_of_children() - used, own, max(peaks.values(), default=0)
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all processes that this one has waited for, their own children included."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _watch(pid: int, peaks: dict[int, int], alive: Callable[[], bool]) -> None:
@@ -162,11 +184,12 @@ def measure(files: int, size: int, rounds: int, workers: int) -> dict[str, Any]:
         folder = Path(name, "dicom")
         make(folder, files, size)
         by_pydicom(folder, pixels=False)  # the files are in the page cache for all of them
-        headers, images, whole, own, worker = [], [], [], [], []
+        headers, images, whole, work, own, worker = [], [], [], [], [], []
         for _ in range(rounds):
             headers.append(by_pydicom(folder, pixels=False))
-            seconds, parent, child = by_traindx(folder, Path(name, "out"), workers)
+            seconds, busy, parent, child = by_traindx(folder, Path(name, "out"), workers)
             whole.append(seconds)
+            work.append(busy)
             own.append(parent)
             worker.append(child)
             images.append(by_pydicom(folder, pixels=True))
@@ -183,6 +206,7 @@ def measure(files: int, size: int, rounds: int, workers: int) -> dict[str, Any]:
         "dcmread_seconds": round(middle(headers), 3),
         "dcmread_with_pixels_seconds": round(middle(images), 3),
         "traindx_seconds": round(middle(whole), 3),
+        "traindx_cpu_seconds": round(middle(work), 3),
         "traindx_reading_seconds": round(float(reading), 3),
         "traindx_over_dcmread": round(middle(a / b for a, b in zip(whole, headers, strict=True)), 3),
         "traindx_over_dcmread_with_pixels": round(middle(a / b for a, b in zip(whole, images, strict=True)), 3),

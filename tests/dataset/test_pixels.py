@@ -50,6 +50,14 @@ def test_rescaled_facts_are_those_of_the_rescaled_image(array: np.ndarray, slope
     assert facts.levels == len(np.unique(array))
 
 
+def test_only_what_is_below_air_counts_as_padding() -> None:
+    facts = Facts("a")
+    pixels.measure(facts, np.array([[-2000, -1101, -1100], [-1060, -1000, 40]], np.int16))
+    assert facts.below_air == pytest.approx(2 / 6)
+    pixels.measure(facts, np.array([[-3024, -2000, -2000], [-1060, -1000, 40]], np.int16))
+    assert facts.below_value == -2000.0
+
+
 def test_negative_slope_keeps_the_order_of_percentiles() -> None:
     facts = Facts("a")
     pixels.measure(facts, np.arange(100, dtype=np.int16).reshape(10, 10), slope=-1.0)

@@ -21,7 +21,7 @@ from patients.folders import (
     write_png,
     write_series,
 )
-from traindx.dataset import audit, verify
+from traindx.dataset import audit, inspect, verify
 from traindx.diagnosis import Diagnosis, Outcome
 from traindx.errors import InputError, UsageError
 from traindx.evidence import Evidence
@@ -153,6 +153,18 @@ def test_an_audit_that_fails_is_listed_and_stops_nothing(tmp_path: Path, monkeyp
     assert any("disk on fire" in error for error in diagnosis.errors)
     assert diagnosis.extras["census"]["images"] == 6
     assert any(record.subject == "copies" for record in diagnosis.not_examined)
+
+
+def test_a_reader_that_fails_is_a_fact_about_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: str, name: str, names: object) -> None:
+        raise RuntimeError("a bug in a codec")
+
+    radiograph_folder(tmp_path, 3)
+    segmentation_folder(tmp_path, 2)
+    monkeypatch.setitem(inspect.READERS, "image", fails)
+    (finding,) = found(tmp_path, "D121")
+    assert finding.numbers["unreadable"] == 3
+    assert "a bug in a codec" in finding.message
 
 
 def test_tables_in_the_folder_are_used_and_one_given_by_name_is_not_read_twice(tmp_path: Path) -> None:

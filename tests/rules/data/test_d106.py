@@ -30,6 +30,7 @@ def boxed(root: Path, *boxes: tuple[float, float, float, float], columns: str = 
         ((30, 10, 20, 25), "with swapped corners"),
         ((10, 25, 20, 15), "with swapped corners"),
         ((10, 10, 10, 25), "without area"),
+        ((10, 25, 20, 25), "without area"),
         ((10, float("nan"), 20, 25), "with missing numbers"),
         ((0.2, 0.2, 0.5, 0.6), "relative among pixels"),
     ],

@@ -47,8 +47,8 @@ def test_series_in_two_splits_without_patients(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ANONYMOUS", "", "0"])
 def test_placeholders_are_nobody(tmp_path: Path, name: str) -> None:
-    for seed, split in ((1, "train"), (2, "train"), (3, "val")):
-        write_series(tmp_path / split / f"s{seed}", seed, PatientID=name)
+    for seed, split, patient in ((1, "train", name), (2, "train", "P2"), (3, "val", name)):
+        write_series(tmp_path / split / f"s{seed}", seed, PatientID=patient)
     assert found(tmp_path, "D108") == []
 
 
