@@ -390,7 +390,7 @@ class BitDepth(Record):
 
 
 class DisplayWindow(Record):
-    """What the window stored in DICOM headers, or burnt into 8-bit images, leaves of the image.
+    """What a window leaves of the image: one stored in DICOM headers, or one that was burnt in.
 
     Attributes:
         name: Name of the set.
@@ -403,6 +403,10 @@ class DisplayWindow(Record):
         saturated: Median over them of the share of pixels at the lowest and highest value together.
         burnt: 8-bit images with more than a quarter of their pixels at the highest value.
         burnt_examples: Those, with the shares.
+        images: Images that are not constant and have a thousand pixels or more.
+        coarse: Of those, images with fewer than ``coarse_levels`` different values.
+        coarse_levels: That limit.
+        coarse_examples: Those, with their number of values.
     """
 
     name: str
@@ -415,6 +419,10 @@ class DisplayWindow(Record):
     saturated: float = 0.0
     burnt: int = 0
     burnt_examples: tuple[Example, ...] = ()
+    images: int = 0
+    coarse: int = 0
+    coarse_levels: int = 0
+    coarse_examples: tuple[Example, ...] = ()
 
 
 class LabelValue(Frozen):

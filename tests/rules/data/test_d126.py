@@ -69,3 +69,21 @@ def test_black_borders_are_no_window(tmp_path: Path) -> None:
         framed[32:96, 32:96] = radiograph(number)
         write_png(tmp_path / f"{number}.png", framed)
     assert found(tmp_path, "D126") == []
+
+
+def test_few_grey_values(tmp_path: Path) -> None:
+    names = radiograph_folder(tmp_path, 20)
+    write_png(tmp_path / "images" / f"{names[0]}.png", radiograph(0) // 16 * 16)
+    assert found(tmp_path, "D126") == []  # one of twenty
+    for number, name in enumerate(names[:12]):
+        write_png(tmp_path / "images" / f"{name}.png", radiograph(number) // 16 * 16)
+    (finding,) = found(tmp_path, "D126")
+    assert finding.standing == "suspected"
+    assert finding.severity == "major"
+    assert finding.numbers["coarse"] == 12
+
+
+def test_tiny_images_need_not_hold_many_values(tmp_path: Path) -> None:
+    for number in range(6):
+        write_png(tmp_path / f"{number}.png", np.random.default_rng(number).integers(0, 20, (16, 16), dtype=np.uint8))
+    assert found(tmp_path, "D126") == []

@@ -11,6 +11,10 @@ from traindx.evidence.dataset import BitDepth, DisplayWindow, Polarity
 SAMPLE = 512
 """Thumbnails that the common appearance of a set is computed from."""
 
+COARSE = 32
+"""Grey values below which an image counts as coarse: 5 bits."""
+
+_ENOUGH = 1024
 _FEWEST = 8
 _OPPOSITE = -0.5
 _ALIKE = 0.3
@@ -125,8 +129,11 @@ def _window(room: AuditRoom, name: str) -> None:
     (saturated,) = room.columns("at_min + at_max", shallow, name)
     starved = f"{windowed} AND window_inside < 0.1"
     burnt = f"{shallow} AND at_max > 0.25"
-    if not inside.size and not saturated.size:
+    large = f"set_name = ? AND vmax > vmin AND voxels >= {_ENOUGH}"
+    images = room.store.count(f"SELECT COUNT(*) FROM items WHERE {large}", name)
+    if not inside.size and not saturated.size and not images:
         return
+    coarse = f"{large} AND levels < {COARSE}"
     room.evidence.add(
         DisplayWindow(
             name=name,
@@ -153,6 +160,16 @@ def _window(room: AuditRoom, name: str) -> None:
                 lambda low, high, values: (f"{high:.0%} white, {low:.0%} black, {values} grey values", high),
                 name,
                 order="at_max DESC",
+            ),
+            images=images,
+            coarse=room.store.count(f"SELECT COUNT(*) FROM items WHERE {coarse}", name),
+            coarse_levels=COARSE,
+            coarse_examples=room.examples(
+                "levels, vmin, vmax",
+                coarse,
+                lambda levels, low, high: (f"{levels} values between {low:g} and {high:g}", levels),
+                name,
+                order="levels",
             ),
         )
     )
