@@ -48,9 +48,9 @@ def run(target: str, faults: list[str], budget: str, seed: int = 0) -> tuple[Dia
 
 def judged(name: str, expected: str, documented: str, diagnosis: Diagnosis, took: float) -> Row:
     above = [item for item in diagnosis.findings if item.standing.rank > Standing.SUSPECTED.rank]
-    rest = [f"{item.code} ({item.standing.value})" for item in diagnosis.findings if item not in above[:1]]
-    first = above[0] if above else None
-    right = (first.code == expected) if expected and first is not None else not expected and first is None
+    first = diagnosis.findings[0] if expected and diagnosis.findings else above[0] if above else None
+    rest = [f"{item.code} ({item.standing.value})" for item in diagnosis.findings if item is not first]
+    right = (first is not None and first.code == expected) if expected else first is None
     worth = ""
     if first is not None and first.worth is not None and first.worth.given_rest is not None:
         effect = first.worth.given_rest
@@ -63,7 +63,7 @@ def judged(name: str, expected: str, documented: str, diagnosis: Diagnosis, took
 
 
 def table(rows: list[Row]) -> str:
-    head = "| case | expected | documented diagnosis | first above suspected | others | worth | right | s |"
+    head = "| case | expected | documented diagnosis | first finding | others | worth | right | s |"
     lines = [head, "|" + "---|" * 8]
     for row in rows:
         cells = (row.name, row.expected, row.documented, row.first, row.others, row.worth, "yes" if row.right else "NO")

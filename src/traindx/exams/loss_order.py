@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +35,7 @@ def loss_order(room: ExamRoom) -> None:
     agreeing = [name for name in losses if _family(name) in families]
     if not agreeing and answers.prediction("perfect", next(iter(losses))) is not None:
         return  # deployment makes something else of every answer: what the output means is not known
-    encoding = min(agreeing or losses, key=lambda name: _total(losses[name]))
+    encoding = _best_fitting(losses, agreeing or list(losses))
     judging = _judging_terms(answers, encoding)
     values = {answer: _values(answers, answer, encoding) for answer in ANSWERS}
     descended = _descended(answers, encoding)
@@ -52,12 +53,29 @@ def loss_order(room: ExamRoom) -> None:
             room.record(record)
 
 
+def _best_fitting(losses: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> str:
+    """The encoding under which some term comes nearest to zero, against the worst encoding for that term.
+
+    Not the smallest total: a large term that is wrong everywhere would drown the one that knows what an output means.
+    """
+    worst = {
+        term: max((abs(losses[name][term]) for name in names if math.isfinite(losses[name][term])), default=0.0)
+        for term in losses[names[0]]
+    }
+
+    def fit(name: str) -> tuple[float, float]:
+        shares = [abs(value) / worst[term] for term, value in losses[name].items() if worst.get(term)]
+        return min((share for share in shares if math.isfinite(share)), default=1.0), _total(losses[name])
+
+    return min(names, key=fit)
+
+
 def _values(answers: StandIns, answer: str, encoding: str) -> dict[str, float]:
     terms = {name: float(value.detach()) for name, value in answers.losses(answer, encoding).items()}
     return {**terms, "total": sum(terms.values())} if len(terms) > 1 else terms
 
 
-def _total(terms: dict[str, float]) -> float:
+def _total(terms: Mapping[str, float]) -> float:
     total = sum(terms.values())
     return total if math.isfinite(total) else math.inf
 

@@ -38,7 +38,9 @@ def metric_probe(room: ExamRoom) -> None:
         try:
             with undisturbed(room.seed), torch.no_grad():
                 room.record(_reference_scores(name, metric, score, target, room.seed))
-                if target.is_floating_point() and not is_binary(target):
+                in_raw_units = metric.raw is not None and room.case.normaliser is not None
+                if target.is_floating_point() and not is_binary(target) and not in_raw_units:
+                    # a metric in raw units states its own evaluation window, whatever window the network sees
                     probe = _peak(room, name, metric, score, target)
                     if probe is not None:
                         room.record(probe)

@@ -96,11 +96,14 @@ class ChannelStep:
     cuts: Mapping[str, Cut]
 
     def only_way_of(self, traced: PathTrace) -> tuple[str, ...]:
-        """Sources that reach the output through this layer alone."""
+        """Sources that reach the output through this layer alone, or else as a vector without a place."""
         found = []
         for source, cut in self.cuts.items():
             reached = traced.reached(source)
-            if source.startswith(CHANNELS) and reached and all(part.behind(cut) for part in reached):
+            if not source.startswith(CHANNELS) or not reached:
+                continue
+            spatial = [part for part in reached if len(part.shape) > 2] if len(cut.shape) > 2 else list(reached)
+            if spatial and all(part.behind(cut) for part in spatial):
                 found.append(source.removeprefix(CHANNELS))
         return tuple(found)
 

@@ -35,7 +35,8 @@ def channel_bottleneck(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         Channels in over channels out above `largest_ratio`, at most `most_channels` out, effective rank of the input
         (Roy and Vetterli 2007) above `rank_per_channel` times the channels out, all of at least one input's influence
-        on the output behind that layer, and a learned layer after it (the network's own last layer is no bottleneck).
+        on the output behind that layer (a pooled vector beside it does not count: it knows no places), and a learned
+        layer after it (the network's own last layer is no bottleneck).
     Remedy:
         Keep more channels there, or concatenate the features instead of projecting them.
     Trial it proposes:
@@ -54,7 +55,8 @@ def channel_bottleneck(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         names = " and ".join(step.only_way_of)
         yield Found(
             message=f"{step.module or 'A layer'} squeezes {step.channels_in} channels into {step.channels_out}, and "
-            f"{names} reaches the output only through it; what comes in varies in about {step.rank_in:.0f} directions.",
+            f"{names} can reach the output only through it, or as a pooled vector; what comes in varies in about "
+            f"{step.rank_in:.0f} directions.",
             location=step.where,
             numbers={
                 "channels_in": step.channels_in,
