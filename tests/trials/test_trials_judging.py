@@ -86,6 +86,13 @@ def test_every_company_is_told(alone, rest, verdict, says):
         assert note == ""
 
 
+def test_one_seed_is_called_one_seed():
+    made = design("other", "mine")
+    judged, note = told(made, ledger(made, lambda arm, seed: 10.0 + len(arm), seeds=(0,)), "mine", seeds=(0,))
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert note == "alone +1 dB, given the rest +1 dB, on one seed only, so nothing is concluded"
+
+
 def test_bit_identity_acquits_unless_the_treatment_never_acted():
     made = design("a", "b")
 

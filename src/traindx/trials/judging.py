@@ -214,6 +214,8 @@ def explain(
         open_in = [name for name, what in zip(("alone", "given the rest"), said, strict=True) if what is Direction.OPEN]
         doubt = f" (not settled {' and '.join(open_in)})" if open_in else ""
         return f"{figures}: {masking}{doubt}"
+    if one.verdict is Verdict.INCONCLUSIVE and min(alone.n, rest.n) < 2:
+        return f"{figures}, on one seed only, so nothing is concluded"
     if one.verdict is Verdict.INCONCLUSIVE:
         counts = f"{sign_report(alone)} alone, {sign_report(rest)} given the rest"
         return f"{figures}, and the intervals are too wide to say ({counts})"

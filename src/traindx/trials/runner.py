@@ -160,7 +160,8 @@ class _Trial:
         begun: list[int] = []
         for index, seed in enumerate(seeds):
             begun.append(seed)
-            if not self._round(seed):
+            ahead = seeds[1] if index == 0 and len(seeds) > 1 and self.executor.workers > 1 else None
+            if not self._round(seed, ahead):
                 break
             if index == 0:
                 self._learn_from_first_round(seed)
@@ -177,13 +178,13 @@ class _Trial:
         empty: Company = frozenset()
         first = self.seeds[0]
         alone = [arm for arm in self.design.arms() if self.design.training(arm) == empty]
-        # without a treatment that proposes anything there is nothing to pair the control with
-        pair = self.seeds[:1] if not self.design.treatments else self.seeds[: self.executor.workers]
         if self.control is not None and not self.ledger.has(first, empty):
             result = run_job(self.case, self._job(first, alone), self.control)
             self._enter(result, remember=not result.unfinished)
-        jobs = [self._job(seed, alone) for seed in pair if not self.ledger.has(seed, empty)]
-        self._execute(jobs)
+        if not self.ledger.has(first, empty):
+            # without a treatment there is nothing to pair the control with; with one, no worker need be idle
+            pair = self.seeds[: self.executor.workers] if self.design.treatments else (first,)
+            self._execute([self._job(seed, alone) for seed in pair if not self.ledger.has(seed, empty)])
         why = self.ledger.failed(empty)
         if why:
             raise CaseError(f"the case cannot be trained and scored as it is: {why}", expected="one that runs")
@@ -218,14 +219,22 @@ class _Trial:
             told = [self.labels[key] for key in whole] + [f"{self.labels[key]} alone" for key in dict.fromkeys(parts)]
             self.notes.append(f"left out for lack of time: {', '.join(told)}")
 
-    def _round(self, seed: int) -> bool:
-        """All arms of one seed; False where time ran out."""
+    def _round(self, seed: int, ahead: int | None = None) -> bool:
+        """All arms of one seed; False where time ran out.
+
+        Workers that would be idle at the end of the round begin with what the next seed, ``ahead``, needs in any case.
+        """
         while True:
             active = [key for key in self.design.treatments if key not in self.settled]
             arms = [arm for arm in self.design.arms(active) if not self.ledger.has(seed, arm)]
             if not arms:
                 return True
-            if not self._execute([self._job(seed, group) for group in self.design.groups(arms).values()]):
+            jobs = [self._job(seed, group) for group in self.design.groups(arms).values()]
+            if ahead is not None:
+                sure = self.design.groups([arm for arm in self.design.arms() if not self.ledger.has(ahead, arm)])
+                trainings: tuple[Company, ...] = (frozenset(), self.design.training(self.design.everything))
+                jobs += [self._job(ahead, sure[one]) for one in dict.fromkeys(trainings) if one in sure]
+            if not self._execute(jobs):
                 self.complete = False
                 self.notes.append(f"the budget of {spoken_duration(self.budget)} ended before every arm was run")
                 return False
