@@ -23,7 +23,7 @@ def not_finite(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         zeroes such batches, those cases are silently never learned.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.NonFiniteVoxels`.
+        ``NonFiniteVoxels``.
 
     How it decides:
         Demonstrated as soon as one value is not finite: no loss is defined on it.

@@ -29,7 +29,7 @@ def constant_label_column(evidence: Evidence, limits: Limits) -> Iterator[Found]
         classes), and averages over classes are dragged along. A split without positives cannot choose a checkpoint.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.LabelColumn`, from a label table.
+        ``LabelColumn``, from a label table.
 
     How it decides:
         Demonstrated for a column of a table that was given as labels, with at least ``fewest_rows`` rows and one value.

@@ -33,7 +33,7 @@ def class_imbalance_extreme(evidence: Evidence, limits: Limits) -> Iterator[Foun
         handful of positives neither training nor the metric can tell a good model from a lucky one.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.LabelColumn`, from a label table.
+        ``LabelColumn``, from a label table.
 
     How it decides:
         Suspected where the rarer side of a binary label, or a class of a column of names, makes up less than

@@ -30,7 +30,7 @@ def box_invalid(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         logarithm of a size; a pixel box read as relative covers the whole image. The loss still falls on the rest.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.BoxTable`: a box table and, for pixels, the images.
+        ``BoxTable``: a box table and, for pixels, the images.
 
     How it decides:
         Demonstrated by one such box: a box must lie in its image (margin: one pixel, or 1 %), have its corners in order

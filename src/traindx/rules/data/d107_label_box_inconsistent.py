@@ -27,7 +27,7 @@ def label_box_inconsistent(evidence: Evidence, limits: Limits) -> Iterator[Found
         box teaches a detector that the finding is background.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.LabelBoxAgreement`: a label table and a box table that share class names.
+        ``LabelBoxAgreement``: a label table and a box table that share class names.
 
     How it decides:
         Demonstrated for a box whose image is labelled negative for the class: both cannot be true. Suspected for

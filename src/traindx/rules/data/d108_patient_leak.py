@@ -34,8 +34,7 @@ def patient_leak(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         kept, and the model fails on the next hospital.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.SplitOverlap`: splits from a table, folders or arrays; patients from DICOM
-        headers, a table or folder names.
+        ``SplitOverlap``: splits from a table, folders or arrays; patients from DICOM headers, a table or folder names.
 
     How it decides:
         Demonstrated for an identifier or identical pixels in two splits: splits must be disjoint by patient.

@@ -32,7 +32,7 @@ def duplicate_case(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         floor under the loss that no model can pass.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.Copies`.
+        ``Copies``.
 
     How it decides:
         Demonstrated where identical images carry different labels in the tables: both cannot be true. Otherwise

@@ -27,7 +27,7 @@ def geometry_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         organ is: the loss falls until the model predicts a blurred average position, and stays there.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.PairGeometry`: pairs of image and mask; for position and orientation, affines.
+        ``PairGeometry``: pairs of image and mask; for position and orientation, affines.
 
     How it decides:
         Demonstrated: image and mask of a case must lie on one grid. Shapes must be equal (axes of length 1 aside),

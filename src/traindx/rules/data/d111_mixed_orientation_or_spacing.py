@@ -32,7 +32,7 @@ def mixed_orientation_or_spacing(evidence: Evidence, limits: Limits) -> Iterator
         organ at several scales. The model must learn all of them from the same number of cases, or averages them.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.GeometrySpread`: headers with spacing and orientation; DICOM by series.
+        ``GeometrySpread``: headers with spacing and orientation; DICOM by series.
 
     How it decides:
         Suspected, because a loader that resamples by the affine is right: more than one orientation code in a set;

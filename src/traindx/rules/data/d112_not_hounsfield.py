@@ -32,7 +32,7 @@ def not_hounsfield(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         lung or nothing. Mixed with correct files, the same tissue has two values.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.HounsfieldFacts`: images known to be CT by their header, or by name.
+        ``HounsfieldFacts``: images known to be CT by their header, or by name.
 
     How it decides:
         By definition air is -1000 HU and nothing is less dense. Demonstrated for values below -1100 in more than

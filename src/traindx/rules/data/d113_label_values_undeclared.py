@@ -33,7 +33,7 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
         constant output. 255 as a class index is out of range; interpolated values are classes that do not exist.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.MaskValues`; declared values come from the command line or ``dataset.json``.
+        ``MaskValues``; declared values come from the command line or ``dataset.json``.
 
     How it decides:
         With declared values: demonstrated for every other value. Without: suspected where the highest of three or more

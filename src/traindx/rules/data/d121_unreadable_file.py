@@ -22,7 +22,7 @@ def unreadable_file(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         or on the previous case with this one's label.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.UnreadableFiles`.
+        ``UnreadableFiles``.
 
     How it decides:
         Demonstrated: the file was opened and no pixels came out, with the reason of the reader. Well-formed DICOM

@@ -27,8 +27,8 @@ def missing_pair(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         without a word, and a join whose names do not match drops everything.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.PairCensus`. Pairs are found by file (arrays), by names without the words for
-        role, modality and split, or by the referenced DICOM series.
+        ``PairCensus``. Pairs are found by file (arrays), by names without the words for role, modality and split, or by
+        the referenced DICOM series.
 
     How it decides:
         Demonstrated for a mask without image, and for what the task or a table given by name requires. Otherwise

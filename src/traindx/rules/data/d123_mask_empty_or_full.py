@@ -27,7 +27,7 @@ def mask_empty_or_full(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         background; one voxel vanishes with the first down-sampling.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.MaskValues`.
+        ``MaskValues``.
 
     How it decides:
         Demonstrated where all of at least ``fewest`` masks are empty, or all are full: then there is nothing to

@@ -31,7 +31,7 @@ def polarity_mixed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         its hospital.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.Polarity`.
+        ``Polarity``.
 
     How it decides:
         Suspected, because a loader may invert: MONOCHROME1 in a set (a note where the whole set is). Images whose 32 x

@@ -28,7 +28,7 @@ def bit_depth_lost(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         set the same tissue has values 256 times apart. Palette indices are not grey values at all.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.BitDepth`: image files.
+        ``BitDepth``: image files.
 
     How it decides:
         Suspected, because it depends on the loader: files of more than 8 bits with more than ``above_255`` of their

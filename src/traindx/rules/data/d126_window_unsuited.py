@@ -33,7 +33,7 @@ def window_unsuited(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         cut away.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.DisplayWindow`.
+        ``DisplayWindow``.
 
     How it decides:
         Suspected where the median share of pixels inside the declared window is below ``inside``; where more than

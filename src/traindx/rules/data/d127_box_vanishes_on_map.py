@@ -32,8 +32,7 @@ def box_vanishes_on_map(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         a lesion, and pushes the activation at the lesion down.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.BoxesOnMap`: boxes, sizes of their images, and the size of the map (14 cells
-        where none is given).
+        ``BoxesOnMap``: boxes, sizes of their images, and the size of the map (14 cells where none is given).
 
     How it decides:
         A box keeps a cell if it contains the centre (k + 1/2) / S of one along both axes. Suspected, because drawing

@@ -30,7 +30,7 @@ def intensity_scale_varies(evidence: Evidence, limits: Limits) -> Iterator[Found
         gradients are those of the bright cases, and the rest is never learned.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.IntensitySpread`.
+        ``IntensitySpread``.
 
     How it decides:
         Suspected, because normalisation per image mends it: at least ``fewest`` members and a ratio of the largest to

@@ -29,7 +29,7 @@ def slices_do_not_form_a_volume(evidence: Evidence, limits: Limits) -> Iterator[
         belong together and 3-D convolutions see noise. A wrong slice distance scales the organ.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.SeriesGeometry`: ImagePositionPatient and ImageOrientationPatient.
+        ``SeriesGeometry``: ImagePositionPatient and ImageOrientationPatient.
 
     How it decides:
         Suspected, because a loader that sorts by position and knows of gaps is right, and slices may be used one by

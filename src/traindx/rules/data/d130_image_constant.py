@@ -27,7 +27,7 @@ def image_constant(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         NaN.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.ImageSet`.
+        ``ImageSet``.
 
     How it decides:
         Lowest and highest value are equal. Demonstrated for volumes, in which something must be seen. Suspected for

@@ -22,7 +22,7 @@ def format_hidden(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         ``glob("*.dcm")`` finds nothing, or finds the other half of the patients only, and nobody counts.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.HiddenFormat`.
+        ``HiddenFormat``.
 
     How it decides:
         Suspected (a note; minor where some files of the format do have the suffix): the first bytes say one format, the

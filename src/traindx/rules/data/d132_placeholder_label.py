@@ -27,8 +27,7 @@ def placeholder_label(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         the loss then forbids.
 
     Evidence it needs:
-        :class:`~traindx.evidence.dataset.LabelColumn` and :class:`~traindx.evidence.dataset.BoxTable`, where there are
-        tables.
+        ``LabelColumn`` and ``BoxTable``, where there are tables.
 
     How it decides:
         Suspected by the name alone, out of a fixed list.
