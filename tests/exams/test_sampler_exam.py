@@ -14,7 +14,7 @@ from torch import nn
 from patients.library_samplers import diffusers_case
 from patients.samplers import SCHEDULES, TinyDenoiser, cosine, ddim, diffusion_case, linear, split, trailing
 from patients.sitting import findings, line_at, sit
-from traindx.evidence import NotExamined
+from traindx.evidence import Evidence, NotExamined
 from traindx.evidence.sampling import SamplerRun, SamplerTransitions
 from traindx.exams import ExamRoom
 from traindx.exams.prediction_type import prediction_type
@@ -410,6 +410,84 @@ def test_a_loop_in_32_bit_is_examined_in_its_own_precision():
     run = silent(diffusion_case("epsilon", table, sample=sample, model=Narrow))
     assert run.dtype == "float32"
     assert 1e-9 < run.misfit < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_judged_by_its_own_rounding(dtype):
+    def sample(model, batch):
+        return ddim(cosine(), "v", steps=8)(model, {name: value.to(dtype) for name, value in batch.items()})
+
+    run = silent(diffusion_case(sample=sample))
+    assert run.dtype == str(dtype).removeprefix("torch.")
+    wrong = ddim(cosine(), "v", steps=8, eps=lambda kind, x, out, x0, a, s: (a * x - x0) / s)
+    case = diffusion_case(
+        sample=lambda model, batch: wrong(model, {name: value.to(dtype) for name, value in batch.items()})
+    )
+    assert [finding.code for finding in findings(sit(case, *EXAMS), *CODES)] == ["S501"]
+
+
+class Autoencoder(nn.Module):
+    """Latents of half the size and four channels, denoised; the image is decoded at the very end."""
+
+    def __init__(self):
+        super().__init__()
+        self.decode = nn.ConvTranspose2d(4, 1, 2, 2)
+        self.denoiser = nn.Conv2d(4, 4, 3, padding=1)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_latents_are_examined_where_the_case_says_how_to_read_the_call(wrong):
+    table, plan = cosine(), trailing(1000, 6)
+
+    def sample(model, batch):
+        z = torch.randn(len(batch["image"]), 4, 20, 20)
+        for index, t in enumerate(plan):
+            a, s = float(table[t]) ** 0.5, (1 - float(table[t])) ** 0.5
+            after = float(table[plan[index + 1]]) if index + 1 < len(plan) else 1.0
+            out = model.denoiser.forward(z, t)
+            x0, eps = split("v", z, out, a, s)
+            z = after**0.5 * x0 + (1 - after) ** 0.5 * (-eps if wrong else eps)
+        return model.decode(z.float())
+
+    case = diffusion_case(
+        dimensions=2,
+        size=40,
+        model=Autoencoder,
+        sample=sample,
+        loss=None,
+        diffusion__network=lambda model: model.denoiser,
+        diffusion__read_call=lambda args, kwargs: args,
+    )
+    evidence = sit(case, sampler, time_input)
+    assert evidence.last(SamplerRun).post_processed
+    assert [finding.code for finding in findings(evidence, *CODES)] == (["S501"] if wrong else [])
+
+
+def test_a_counter_that_is_changed_in_place():
+    def sample(model, batch):
+        x, table = torch.randn_like(batch["image"]), cosine()
+        counter = torch.full((len(x),), 990.0, dtype=torch.float64)
+        for t, following in ((990, 660), (660, 330), (330, None)):
+            out = model(x, counter, batch["condition"])
+            counter -= 330
+            alpha, after = float(table[t]), float(table[following]) if following else 1.0
+            x0, eps = split("v", x, out, alpha**0.5, (1 - alpha) ** 0.5)
+            x = after**0.5 * x0 + (1 - after) ** 0.5 * eps
+        return x
+
+    assert silent(diffusion_case(sample=sample)).timesteps == (990, 660, 330)
+
+
+def test_evidence_is_read_back_from_disk_as_it_was_written(tmp_path):
+    case = diffusion_case(sample=ddim(cosine(), "v", eps=lambda kind, x, out, x0, a, s: (a * x - x0) / s))
+    written = Evidence(tmp_path)
+    room = ExamRoom(case, written)
+    for exam in EXAMS:
+        exam.function(room)
+    written.close()
+    read = Evidence.load(tmp_path)
+    assert len(read) == len(written)
+    assert findings(read, *CODES) == findings(written, *CODES) != []
 
 
 def test_the_exam_leaves_model_hooks_modes_and_random_state_as_they_were():

@@ -178,7 +178,7 @@ def time_values(value: Any) -> Tensor:
     import torch
 
     tensor = value.detach() if isinstance(value, torch.Tensor) else torch.tensor(value)
-    return tensor.reshape(-1).double().cpu()
+    return tensor.reshape(-1).double().cpu().clone()  # a loop may count down in place
 
 
 def _get(args: tuple[Any, ...], kwargs: dict[str, Any], key: Key) -> Any:

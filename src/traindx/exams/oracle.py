@@ -64,20 +64,22 @@ class GaussianField:
         return cls(
             tuple(centre + width * value for value in means),
             tuple(width * value for value in sds),
-            torch.bucketize(draw, edges).to(device),
+            torch.bucketize(draw, edges).to(torch.uint8).to(device),
         )
 
     def mean(self) -> Tensor:
-        """Mean of every voxel, 64-bit."""
-        import torch
-
-        return torch.tensor(self.means, dtype=torch.float64, device=self.member.device)[self.member]
+        """Mean of every voxel, 64-bit (32-bit on devices without it)."""
+        return self._spread(self.means)
 
     def sd(self) -> Tensor:
-        """Standard deviation of every voxel, 64-bit."""
+        """Standard deviation of every voxel, 64-bit (32-bit on devices without it)."""
+        return self._spread(self.sds)
+
+    def _spread(self, values: tuple[float, ...]) -> Tensor:
         import torch
 
-        return torch.tensor(self.sds, dtype=torch.float64, device=self.member.device)[self.member]
+        dtype = torch.float32 if self.member.device.type == "mps" else torch.float64
+        return torch.tensor(values, dtype=dtype, device=self.member.device)[self.member.long()]
 
 
 def posterior_mean(x_t: Tensor, alpha_bar: Tensor, mean: Tensor, sd: Tensor) -> Tensor:

@@ -117,7 +117,6 @@ def _study_or_reason(room: ExamRoom) -> SamplerStudy | UnexaminedError:
 
 
 def _study(room: ExamRoom) -> SamplerStudy:
-    import torch
 
     from traindx.exams.sampler_trace import hear_times
 
@@ -143,13 +142,7 @@ def _study(room: ExamRoom) -> SamplerStudy:
             f"the times given to the network ({shown}, ...) are none of the {length} timesteps of alphas_cumprod",
             heard.where,
         )
-    targets = room.target(batch).double().flatten().cpu() if has_target else torch.zeros(1, dtype=torch.float64)
-    if calls is not None:
-        low, high = calls.data_low, calls.data_high
-    else:
-        low, high = case.data_range or ((float(targets.min()), float(targets.max())) if has_target else (-1.0, 1.0))
-    if high <= low:
-        low, high = low - 1.0, high + 1.0
+    low, high, targets = _range(room, batch, calls, heard, shape)
     kind = prediction_asked_for(room) or diffusion.prediction
     study = SamplerStudy(heard, found[0], _timesteps(found[0], heard), training, kind, batch, size, targets, low, high)
     for convention in found[1:]:
@@ -157,6 +150,21 @@ def _study(room: ExamRoom) -> SamplerStudy:
         if _is_exact(room, other):
             return other
     return study
+
+
+def _range(
+    room: ExamRoom, batch: Any, calls: TrainingCalls | None, heard: HeardTimes, shape: tuple[int, ...] | None
+) -> tuple[float, float, Tensor]:
+    """Data range of what is sampled, and values of real targets; unit range and none where latents are sampled."""
+    import torch
+
+    if shape is None or (heard.image_shape and heard.image_shape[1:] != shape[1:]):
+        return -1.0, 1.0, torch.zeros(1, dtype=torch.float64)
+    targets = room.target(batch).double().flatten().cpu()
+    if calls is not None:
+        return calls.data_low, calls.data_high, targets
+    low, high = room.case.data_range or (float(targets.min()), float(targets.max()))
+    return (low, high, targets) if high > low else (low - 1.0, high + 1.0, targets)
 
 
 def _timesteps(convention: TimeMap, heard: HeardTimes) -> list[int]:
@@ -251,7 +259,7 @@ def _trace(room: ExamRoom, study: SamplerStudy, batch: Any, size: int) -> Trace:
 
 def _write(room: ExamRoom, analysis: Analysis) -> None:
     run = analysis.run
-    if run.residual > UNEXPLAINED:
+    if run.residual > max(UNEXPLAINED, 20 * run.resolution):
         room.record(
             NotExamined(
                 subject="the formula of a sampling step",

@@ -198,8 +198,9 @@ def _broken(trace: Trace, step: int) -> bool:
 
 
 def _training_sd(alpha: float, targets: Tensor) -> float:
-    """Standard deviation of x_t in training at a noise level."""
-    return float((alpha * float(targets.double().var()) + 1 - alpha) ** 0.5)
+    """Standard deviation of x_t in training at a noise level; latents, of which no values are known, have about 1."""
+    variance = float(targets.double().var()) if len(targets) > 1 else 1.0
+    return float((alpha * variance + 1 - alpha) ** 0.5)
 
 
 def _statistical_error(fit: StepFit) -> float:
@@ -255,7 +256,7 @@ def _moments(values: Tensor, start: Tensor) -> tuple[float, float]:
         return float(values.mean()), float("nan")
     gain = float(((start - start.mean()) * (values - values.mean())).sum() / (start - start.mean()).square().sum())
     shift = float(values.mean()) - gain * float(start.mean())
-    if float((values - gain * start - shift).abs().max()) < 1e-6 * max(1e-30, float(values.abs().max())):
+    if float((values - gain * start - shift).abs().max()) < 1e-5 * max(1e-30, float(values.abs().max())):
         return shift, abs(gain)
     return float(values.mean()), float(values.std())
 

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from traindx.case import Diffusion
     from traindx.finding import Location
 
+HUGE = 2**25
+"""Voxels of a batch from which the denoiser answers in 32 bit: above 256 x 256 x 256 in a batch of two."""
+
 VOXELS = 4096
 """Voxels judged; every one has its own closed form, so more would only repeat."""
 
@@ -125,6 +128,7 @@ class HeardTimes:
     batch: int
     stack: tuple[tuple[CodeType, int], ...]
     calls: int
+    image_shape: tuple[int, ...] = ()
 
     def apart_from(self, other: tuple[tuple[CodeType, int], ...]) -> Location | None:
         """The innermost line of the call that another stack does not share: where sampling goes its own way."""
@@ -146,13 +150,17 @@ def hear_times(
         UnexaminedError: The loop never calls the network, or its calls cannot be understood.
     """
     heard: list[HeardCall] = []
-    passed: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    first: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    own_times: list[Tensor] = []
 
     def listen(*args: Any, **kwargs: Any) -> Any:
-        call = remember(args, kwargs)
-        heard.append(call)
-        if not passed:
-            passed.append((args, kwargs))
+        heard.append(remember(args, kwargs))
+        if not first:
+            first.append((args, kwargs))
+        if diffusion.read_call is not None:
+            x_t, time = diffusion.read_call(args, kwargs)
+            own_times.append(time_values(time))
+            return form.dress(torch.zeros_like(x_t))
         return form.dress(blank(args, kwargs, shape))
 
     with undisturbed(seed), stand_in(diffusion.network(model), listen):
@@ -161,35 +169,23 @@ def hear_times(
         raise UnexaminedError("the sampling loop never called the module that Diffusion.network returns")
     layout = survey(heard, shape, diffusion)
     where = location(*heard[0].stack[0]) if heard[0].stack else None
-    if layout.read is not None:
-        times, dtype, time_shape = _times_by_reader(diffusion, model, batch, form, layout, seed)
-    else:
-        if layout.time is None:
-            raise UnexaminedError("no argument of the network looks like a time", where)
-        times = [call.times[layout.time] for call in heard if layout.time in call.times]
-        value = layout.time_of(*passed[0])
-        dtype, time_shape = dtype_name(value), shape_of(value)
+    if layout.read is None and layout.time is None:
+        raise UnexaminedError("no argument of the network looks like a time", where)
+    times = own_times or [call.times[layout.time] for call in heard if layout.time in call.times]
     uneven = [row for row in times if bool((row != row[0]).any())]
     if uneven:
         raise UnexaminedError("the samples of one batch are at different timesteps in one call", where)
+    value = layout.time_of(*first[0])
     return HeardTimes(
-        layout, torch.stack([row[0] for row in times]), dtype, time_shape, heard[0].batch, heard[0].stack, len(heard)
+        layout=layout,
+        times=torch.stack([row[0] for row in times]),
+        time_dtype=dtype_name(value),
+        time_shape=shape_of(value),
+        batch=heard[0].batch,
+        stack=heard[0].stack,
+        calls=len(heard),
+        image_shape=tuple(layout.x_t(*first[0]).shape),
     )
-
-
-def _times_by_reader(
-    diffusion: Diffusion, model: nn.Module, batch: Any, form: OutputForm, layout: Layout, seed: int
-) -> tuple[list[Tensor], str, tuple[int, ...]]:
-    """The times that the case's own ``read_call`` finds."""
-    times: list[Any] = []
-
-    def listen(*args: Any, **kwargs: Any) -> Any:
-        times.append(layout.time_of(args, kwargs))
-        return form.dress(torch.zeros_like(layout.x_t(args, kwargs)))
-
-    with undisturbed(seed), stand_in(diffusion.network(model), listen):
-        diffusion.sample(model, batch)
-    return [time_values(value) for value in times], dtype_name(times[0]), shape_of(times[0])
 
 
 def trace(
@@ -233,6 +229,7 @@ def trace(
     state: dict[str, Any] = {}
 
     def begin(x: Tensor) -> None:
+        state["exact"] = torch.float32 if x.device.type == "mps" or x.numel() > HUGE else torch.float64
         if x.shape[0] % size:
             raise UnexaminedError(f"the network is called with {x.shape[0]} samples for a batch of {size}")
         one = GaussianField.over((size, *x.shape[1:]), low, high, str(x.device))
@@ -240,8 +237,8 @@ def trace(
         state.update(
             shape=x.shape,
             field=one,
-            mean=one.mean().repeat(repeats),
-            sd=one.sd().repeat(repeats),
+            mean=one.mean().to(state["exact"]).repeat(repeats),
+            sd=one.sd().to(state["exact"]).repeat(repeats),
             voxels=pick_voxels(one.member.numel(), VOXELS),
         )
         log.watch(one.member.numel(), state["voxels"])
@@ -257,8 +254,8 @@ def trace(
             if len(calls) >= len(timesteps):
                 raise UnexaminedError("the loop's number of network calls depends on what the network returns")
             timestep = timesteps[len(calls)]
-            exact = x.double() if x.device.type != "mps" else x
-            output = answer(kind, exact, alphas[timestep].to(exact), state["mean"].to(exact), state["sd"].to(exact))
+            exact = x.to(state["exact"])
+            output = answer(kind, exact, alphas[timestep].to(exact), state["mean"], state["sd"])
             flat = state["voxels"].to(x.device)
             calls.append(
                 TracedCall(
@@ -270,8 +267,7 @@ def trace(
             )
             state["dtype"] = x.dtype
             log.next_segment()
-            keep = widen and x.dtype is torch.float32 and x.device.type != "mps"
-            return form.dress(output if keep else output.to(x.dtype))
+            return form.dress(output if widen and x.dtype is torch.float32 else output.to(x.dtype))
         finally:
             log.paused = False
 
@@ -287,11 +283,11 @@ def trace(
     one, flat = state["field"], state["voxels"].to(state["field"].member.device)
     return Trace(
         calls=_merge_repeats(calls),
-        final=_final_values(result, one.member.numel(), flat),
+        final=_final_values(result, one.member.shape, flat),
         kind=kind,
         alphas=alphas,
-        mean=one.mean().reshape(-1)[flat].cpu(),
-        sd=one.sd().reshape(-1)[flat].cpu(),
+        mean=one.mean().reshape(-1)[flat].cpu().double(),
+        sd=one.sd().reshape(-1)[flat].cpu().double(),
         member=one.member.reshape(-1)[flat].cpu(),
         low=low,
         high=high,
@@ -314,12 +310,12 @@ def _other_randomness() -> tuple[object, ...]:
     return random.getstate()[1], str(state)
 
 
-def _final_values(result: Any, size: int, voxels: Tensor) -> Tensor | None:
-    """The returned image at the judged voxels, if it has the size of x."""
+def _final_values(result: Any, shape: Sequence[int], voxels: Tensor) -> Tensor | None:
+    """The returned image at the judged voxels, if it has the shape of x."""
     value = result
     while isinstance(value, tuple | list) and value:
         value = value[0]
-    if not isinstance(value, Tensor) or value.numel() != size:
+    if not isinstance(value, Tensor) or tuple(value.shape) != tuple(shape):
         return None
     return value.detach().reshape(-1)[voxels.to(value.device)].double().cpu()
 

@@ -156,7 +156,11 @@ def _listen(room: ExamRoom) -> TrainingCalls:
         call = remember(args, kwargs)
         heard.append(call)
         kept.append((args, kwargs, number))
-        return form.dress(blank(args, kwargs, shape).requires_grad_(torch.is_grad_enabled()))
+        if diffusion.read_call is not None:
+            zeros = torch.zeros_like(diffusion.read_call(args, kwargs)[0])
+        else:
+            zeros = blank(args, kwargs, shape)
+        return form.dress(zeros.requires_grad_(torch.is_grad_enabled()))
 
     started = time.process_time()
     number = 0

@@ -22,7 +22,8 @@ Array = NDArray[np.float64]
 
 FEWEST_VOXELS = 64
 LINEAR = 1e-5
-"""Residual, relative to x, below which a step counts as linear; 32-bit rounding with √ᾱ = 0.006 leaves about 1e-5."""
+"""Residual, relative to x, below which a step counts as linear; 32-bit rounding with √ᾱ = 0.006 leaves about 1e-5. For
+half precision it is eight units of rounding."""
 LONGEST_HISTORY = 3
 
 
@@ -95,14 +96,15 @@ def fit_step(trace: Trace, step: int, result: Tensor | None = None, voxels: Tens
     if scale == 0:
         return None
     noises = [noise for noise in call.after.noises if torch.isfinite(noise).all()]
+    linear = max(LINEAR, 8 * torch.finfo(trace.dtype).eps)
     fit = _least_squares(trace, step, y, good, scale, noises, history=0)
     for history in range(1, min(LONGEST_HISTORY, step) + 1):
-        if fit.residual <= LINEAR:
+        if fit.residual <= linear:
             break
         longer = _least_squares(trace, step, y, good, scale, noises, history)
         if longer.residual < 0.01 * fit.residual:
             fit = longer
-    if fit.residual > LINEAR and trace.other_noise:
+    if fit.residual > linear and trace.other_noise:
         fit = _as_noise(trace, fit, step, y, good, scale, noises)
     return fit
 

@@ -53,7 +53,7 @@ def cause_of(run: SamplerRun, limits: Limits) -> Cause:
     off_clock = run.told_alpha_error > allowed  # False where x̂0 could not be read off (NaN)
     if run.misfit <= allowed and not off_clock:
         return "not finite" if run.nonfinite_step >= 0 else "exact"
-    if run.residual > limits.max_misfit:
+    if run.residual > max(limits.max_misfit, 20 * run.resolution):
         return "unclear"
     explanations: tuple[tuple[Cause, float], ...] = (
         ("prediction", _other_reading(run)[1]),
