@@ -52,6 +52,9 @@ def inspect(root: str, name: str, histograms: dict[str, Any], *, root_name: str 
         report.status, report.reason = "not-image", str(error)
     except IgnoredError:
         report.status = "ignored"
+    except FileNotFoundError:
+        known = kinds.by_suffix(called) in READERS
+        report.status, report.reason = ("unreadable", "a link to nothing") if known else ("ignored", "")
     except MemoryError:
         report.status, report.reason = "unreadable", "does not fit into memory"
     except Exception as error:  # a reader that fails on a file is a fact about the file

@@ -129,6 +129,8 @@ def _pictures(
     stream: IO[bytes], key: str, name: str, names: Names, companions: _Companions, *, scope: bool
 ) -> Iterator[Facts]:
     shape, dtype, fortran = _array_header(stream)
+    if math.prod(shape) == 0:
+        raise UnreadableError(f"no values, shape {shape}")
     if dtype.hasobject:
         raise UnreadableError("an array of Python objects, which needs pickle: it is not opened")
     for item, array in _items(stream, shape, dtype, fortran, companions.count):

@@ -34,6 +34,10 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
         raise UnreadableError(f"{type(error).__name__}: {told(error)}") from None
     if array.size == 0:
         raise UnreadableError(f"no voxels, shape {array.shape}")
+    if array.dtype.names:  # RGB volumes are structured arrays
+        array = np.mean([array[name] for name in array.dtype.names[:3]], axis=0, dtype=np.float32)
+    if array.dtype.kind == "c":
+        raise UnreadableError("complex numbers: magnitude or phase must be chosen first")
     facts = Facts(name, kind="nifti", collection=names.collection, name=names.name, case_key=names.case)
     facts.split, facts.patient = names.split, names.patient
     facts.shape = "x".join(str(size) for size in array.shape)

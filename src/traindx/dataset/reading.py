@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class UnreadableError(Exception):
     """A file that should hold an image and does not yield one; the message says why."""
@@ -18,4 +20,5 @@ class IgnoredError(Exception):
 def told(error: BaseException, limit: int = 160) -> str:
     """An exception in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"'?(/[^\s':]+)+/", "'…/", text)  # the file is named beside it; its folder need not be
     return text if len(text) <= limit else text[: limit - 1] + "…"

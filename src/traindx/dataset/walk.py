@@ -35,6 +35,8 @@ def walk(root: str) -> Iterator[tuple[str, int]]:
                     pending.append(prefix + entry.name + "/")
                 elif entry.is_file():
                     yield prefix + entry.name, entry.stat().st_size
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    yield prefix + entry.name, 0  # a link to nothing is a file that is missing
 
 
 def total(root: str) -> tuple[int, int]:

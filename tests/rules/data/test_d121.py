@@ -102,3 +102,32 @@ def test_volume_without_position_is_damaged(tmp_path: Path) -> None:
     (finding,) = found(tmp_path, "D121")
     assert finding.standing == "suspected"
     assert "sform" in finding.message
+
+
+def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
+    radiograph_folder(tmp_path)
+    (tmp_path / "images" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (finding,) = found(tmp_path, "D121")
+    assert "gone.png (a link to nothing)" in finding.message
+
+
+@pytest.mark.parametrize("kind", ["rgb", "complex", "empty", "four"])
+def test_unusual_arrays_are_read_or_refused_in_words(tmp_path: Path, kind: str) -> None:
+    import nibabel as nib
+
+    segmentation_folder(tmp_path)
+    rng = np.random.default_rng(0)
+    if kind == "rgb":
+        array = np.zeros((5, 6, 7), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+        array["R"] = rng.integers(0, 255, array.shape)
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "odd.nii.gz")
+    elif kind == "complex":
+        nib.save(nib.Nifti1Image(np.ones((5, 6, 7), np.complex64), np.eye(4)), tmp_path / "odd.nii.gz")
+    elif kind == "empty":
+        np.save(tmp_path / "odd.npy", np.zeros((0, 5)))
+    else:
+        nib.save(nib.Nifti1Image(rng.normal(size=(5, 6, 7, 3)), np.eye(4)), tmp_path / "odd.nii.gz")
+    reasons = [finding.message for finding in found(tmp_path, "D121")]
+    expected = {"rgb": [], "four": [], "complex": ["complex numbers"], "empty": ["no values"]}[kind]
+    assert len(reasons) == len(expected)
+    assert all(word in reason for word, reason in zip(expected, reasons, strict=True))

@@ -10,7 +10,7 @@ from traindx.evidence.dataset import Example, FileCensus, HiddenFormat, Share, U
 
 _EXPECTED = {
     "dicom": kinds.DICOM_SUFFIXES,
-    "nifti": kinds.NIFTI_SUFFIXES,
+    "nifti": (*kinds.NIFTI_SUFFIXES, ".hdr", ".img"),
     "image": kinds.IMAGE_SUFFIXES,
     "array": kinds.ARRAY_SUFFIXES,
 }
