@@ -60,10 +60,16 @@ class ExamRoom:
             return self.case.model().to(self.case.device)
 
     def batches(self, count: int = 1, split: Literal["train", "val"] = "train") -> list[Any]:
-        """The first batches of a split on the case's device, read once and shared by all exams."""
+        """The first batches of a split on the case's device, read once and shared by all exams.
+
+        A loader that shuffles is seeded, so that an examination can be repeated; the global RNG is left as it was.
+        """
+        from traindx.exams.probing import undisturbed
+
         known = self._batches.get(split, [])
         if len(known) < count:
-            known = [to_device(batch, self.case.device) for batch in self.case.first_batches(count, split)]
+            with undisturbed(self.seed):
+                known = [to_device(batch, self.case.device) for batch in self.case.first_batches(count, split)]
             self._batches[split] = known
         return known[:count]
 

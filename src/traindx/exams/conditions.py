@@ -16,12 +16,14 @@ from traindx.exams.probing import (
     awake_model,
     flat,
     in_mode,
+    network_of,
     network_probe,
     other_awake_model,
     part_of,
     undisturbed,
     with_part,
 )
+from traindx.frames import defined_at
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -76,6 +78,7 @@ class _Bench:
         """The record of one change."""
         shape = tuple(value.shape[2:]) if isinstance(value, torch.Tensor) and value.ndim >= 4 else ()
         return InputEffect(
+            where=defined_at(type(network_of(self.probe.case, self.model))),
             source=source,
             change=change,
             effect=effect,

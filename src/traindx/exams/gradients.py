@@ -96,6 +96,7 @@ class _Study:
         for name, values in self.values.items():
             moved = abs(nudged.get(name, 0.0) - plain.get(name, 0.0)) > 1e-7 * max(1e-12, abs(plain.get(name, 0.0)))
             yield TermGradient(
+                where=defined_at(self.room.case.loss),
                 term=name,
                 value=sum(values) / len(values),
                 differentiable=self.connected[name],

@@ -13,6 +13,7 @@ from traindx.exams.base import ExamRoom, exam
 from traindx.exams.loss_watch import LossWatch
 from traindx.exams.probing import awake_model, undisturbed
 from traindx.exams.stand_ins import ANSWERS, StandIns, stand_ins
+from traindx.frames import defined_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,7 @@ def loss_order(room: ExamRoom) -> None:
     validated = encoding in agreeing
     for term in values["perfect"]:
         record = StandInLoss(
+            where=defined_at(room.case.loss),
             term=term,
             encoding=encoding,
             **{answer: values[answer].get(term, float("nan")) for answer in ANSWERS},

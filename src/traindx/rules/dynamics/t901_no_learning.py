@@ -13,7 +13,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
 @rule(
     "T901",
     "no-learning",
-    Severity.CRITICAL,
+    Severity.MAJOR,
     needs=(LossBeforeAfter,),
     steps=Threshold(50, "optimiser steps; before that nothing has to be seen"),
     gain=Threshold(0.01, "of the loss; healthy trainings of 100 steps lose a third and more"),

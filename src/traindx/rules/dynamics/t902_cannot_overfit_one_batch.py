@@ -13,7 +13,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
 @rule(
     "T902",
     "cannot-overfit-one-batch",
-    Severity.MAJOR,
+    Severity.MINOR,
     needs=(FrozenFit,),
     fewest=Threshold(20, "steps; fewer show nothing"),
     left=Threshold(

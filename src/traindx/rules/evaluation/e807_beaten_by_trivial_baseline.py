@@ -13,7 +13,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
 @rule(
     "E807",
     "beaten-by-trivial-baseline",
-    Severity.MAJOR,
+    Severity.MINOR,
     needs=(BaselineScore,),
     fewest=Threshold(2, "samples; one sample proves nothing"),
     margin_db=Threshold(
@@ -72,7 +72,7 @@ def beaten_by_trivial_baseline(evidence: Evidence, limits: Limits) -> Iterator[F
         f"{'a predictor that knows nothing' if blind else 'a trivial predictor'} ({best.name}) {best.mean:.2f}{unit} "
         f"on the same {len(model.values)} samples.",
         standing=Standing.DEMONSTRATED if blind else Standing.SUSPECTED,
-        severity=None if blind else Severity.MINOR,
+        severity=None if blind else Severity.NOTE,
         numbers={"model": round(model.mean, 4), **{score.name: round(score.mean, 4) for score in rivals}},
         remedy="See the other findings for the cause; if there is none, train longer before anything else.",
     )

@@ -67,6 +67,7 @@ def loss_prefers_worse(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             + (", and so does their sum." if whole and len(records) > 1 else "."),
             standing=Standing.DEMONSTRATED if certain else Standing.SUSPECTED,
             severity=None if whole else Severity.MAJOR,
+            location=record.where,
             numbers={"perfect": record.perfect, **{name: getattr(record, name) for name in WORSE}},
             remedy="Check the sign, the order of the arguments, and that prediction and target share one range.",
             proposals=_proposals(term),

@@ -47,6 +47,7 @@ def term_without_gradient(evidence: Evidence, limits: Limits) -> Iterator[Found]
             message=f"The loss term {term.term!r} ({term.value:.3g}) {why}, {follows}: its weight has no effect.",
             standing=Standing.DEMONSTRATED if term.moves else Standing.SUSPECTED,
             severity=Severity.CRITICAL if len(terms) == 1 else None,
+            location=term.where,
             numbers={"value": term.value, "differentiable": term.differentiable},
             remedy="Look for no_grad, detach(), .item(), a threshold or an integer cast between the network and it.",
             proposals=(Proposal(treatment="drop-term", parameters={"term": term.term}),) if len(terms) > 1 else (),

@@ -17,7 +17,7 @@ MARGIN = 0.02  # as in L301
 @rule(
     "L312",
     "term-not-zero-at-truth",
-    Severity.MAJOR,
+    Severity.MINOR,
     needs=(StandInLoss,),
     share=Threshold(0.2, "of the value for a blank or foreign prediction; smoothing and soft labels stay below 0.1"),
     downhill=Threshold(0.1, "of the gap between truth and blank: a floor has no downhill, another optimum has"),
@@ -69,6 +69,7 @@ def term_not_zero_at_truth(evidence: Evidence, limits: Limits) -> Iterator[Found
             f"(another sample's: {record.shuffled:.4g}, blank: {record.blank:.4g}), {tail}",
             standing=Standing.DEMONSTRATED if certain else Standing.SUSPECTED,
             severity=None if elsewhere else Severity.NOTE,
+            location=record.where,
             numbers={
                 "at_truth": record.perfect,
                 "blank": record.blank,

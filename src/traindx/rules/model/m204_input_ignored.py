@@ -49,6 +49,7 @@ def input_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             message=f"The output of the {model} does not depend on its input: {what} changes it by "
             f"{effect.effect:.1g} of its own spread.",
             standing=Standing.DEMONSTRATED,
+            location=effect.where,
             numbers={"effect": effect.effect, "trained": effect.trained},
             remedy="Follow the input through forward(): look for a variable that is overwritten, a factor of zero, or "
             "activations that are all dead.",

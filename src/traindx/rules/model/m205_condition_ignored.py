@@ -90,6 +90,7 @@ def _ignored(source: str, mine: dict[str, InputEffect], limits: Limits) -> Found
     return Found(
         message=f"The condition {source!r} is ignored{model}: replacing it by {by} changes {how}{against}.",
         standing=Standing.DEMONSTRATED if exact else Standing.SUSPECTED,
+        location=effect.where,
         severity=None if exact else Severity.MAJOR,
         numbers={"effect": effect.effect, "effect_of_main_input": effect.reference, "repeat_noise": effect.noise},
         remedy=f"Follow {source!r} from the batch to the layer that should join it; concatenate it as channels or "
@@ -108,6 +109,7 @@ def _without_place(source: str, mine: dict[str, InputEffect], limits: Limits) ->
         message=f"Of {source!r} the network knows what is there but not where: moving a bright spot across it does "
         f"{100 * ratio:.1f} % of what the spot itself does. It was pooled to a vector on the way.",
         standing=Standing.DEMONSTRATED if moved.registered else Standing.SUSPECTED,
+        location=moved.where,
         severity=Severity.MAJOR,
         numbers={"moved_over_appeared": round(ratio, 5), "effect_of_spot": spot.effect},
         remedy=f"Join {source!r} as feature maps (concatenation, spatial cross-attention) instead of a pooled vector.",

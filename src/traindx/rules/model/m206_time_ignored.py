@@ -52,6 +52,7 @@ def time_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             message="The network answers alike at every timestep: the same x_t at a noisy and an early time gives "
             f"outputs that differ by {effect.effect:.1e} of their spread (another x_t: {effect.reference:.2g}).",
             standing=Standing.DEMONSTRATED if exact else Standing.SUSPECTED,
+            location=effect.where,
             numbers={"effect": effect.effect, "effect_of_x_t": effect.reference, "trained": effect.trained},
             remedy="Follow the time argument to the embedding; look for an integer cast after scaling to [0, 1], and "
             "for an embedding that is computed but not used.",

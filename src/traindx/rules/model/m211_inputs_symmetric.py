@@ -56,6 +56,7 @@ def inputs_symmetric(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             message=f"Exchanging {swap.source} changes nothing ({swap.effect:.1g} of the output's spread), although "
             "each of them matters: they are averaged or pooled together, and the network cannot tell which is which.",
             standing=Standing.DEMONSTRATED,
+            location=swap.where,
             numbers={"effect_of_swap": swap.effect, "effect_of_one": min(alone)},
             remedy="Encode each view separately (or add a view embedding) and keep them apart until they are put back "
             "along their own axis.",

@@ -13,7 +13,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
 @rule(
     "Y701",
     "collapsed-output",
-    Severity.CRITICAL,
+    Severity.MAJOR,
     needs=(OutputStatistics,),
     fewest=Threshold(2, "samples, to speak of a spread"),
     spread=Threshold(0.1, "of the targets' spread; healthy short trainings measured 0.3 and above"),

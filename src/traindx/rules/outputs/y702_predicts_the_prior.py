@@ -15,7 +15,7 @@ CLASSES, SAME = 10, 0.02  # as in Y701: labels spread more than an honest probab
 @rule(
     "Y702",
     "predicts-the-prior",
-    Severity.MAJOR,
+    Severity.MINOR,
     needs=(OutputStatistics,),
     spread=Threshold(0.1, "of the targets' spread, as in Y701: only an output that hardly follows its input"),
     to_mean=Threshold(0.3, "distance to the mean target over the targets' own; another constant is further away"),

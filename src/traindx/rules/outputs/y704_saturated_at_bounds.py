@@ -13,7 +13,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
 @rule(
     "Y704",
     "saturated-at-bounds",
-    Severity.MAJOR,
+    Severity.MINOR,
     needs=(OutputStatistics,),
     excess=Threshold(0.25, "of the voxels, beyond the targets' own share at their bounds (air at -1 is no fault)"),
     most=Threshold(0.5, "of the voxels: half of the output is a bound, and the targets are not"),

@@ -14,7 +14,7 @@ from traindx.rules.outputs._bands import between, ratio
 @rule(
     "Y706",
     "noise-left",
-    Severity.MAJOR,
+    Severity.MINOR,
     needs=(OutputSpectrum,),
     excess=Threshold(
         4.0, "times the targets' energy above half of Nyquist; residual noise of good samplers is below 2"
