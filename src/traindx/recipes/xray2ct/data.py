@@ -23,7 +23,7 @@ from traindx.recipes.xray2ct.population import Variation
 from traindx.recipes.xray2ct.radiograph import MU_WATER_PER_MM, line_integral, mu_from_hu, to_network
 from traindx.recipes.xray2ct.sources import Patients, Source, load, resolve
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of every key: raise it when what is cached is computed differently."""
 
 

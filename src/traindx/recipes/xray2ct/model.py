@@ -103,9 +103,11 @@ class Denoiser(nn.Module):
         mean, deviation = prior if prior is not None else (torch.zeros(1, 1, *geometry.shape), 1.0)
         self.register_buffer("prior_mean", mean.clone())
         self.register_buffer("prior_deviation", torch.tensor(float(deviation)))
-        self.refine = nn.Sequential(
-            nn.Conv3d(2, refine_channels, 3, padding=1), nn.SiLU(), nn.Conv3d(refine_channels, 1, 3, padding=1)
-        )
+        last = nn.Conv3d(refine_channels, 1, 3, padding=1)
+        self.refine = nn.Sequential(nn.Conv3d(2, refine_channels, 3, padding=1), nn.SiLU(), last)
+        with torch.no_grad():  # begin near the prior, without silencing what comes before
+            self.leave.weight.mul_(_QUIET)
+            last.weight.mul_(_QUIET)
 
     def forward(self, x_t: Tensor, time: Tensor, alpha_bar: Tensor, frontal: Tensor, lateral: Tensor) -> Tensor:
         r"""Predict.
@@ -168,6 +170,7 @@ def posterior_mean(mean: Tensor, deviation: Tensor | float, x_t: Tensor, a: Tens
 
 
 TIME_FEATURES = 32
+_QUIET = 0.2
 
 
 def _positions(grid: tuple[int, ...]) -> Tensor:

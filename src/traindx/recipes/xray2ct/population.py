@@ -45,11 +45,23 @@ class Variation:
     density: float = 0.03
 
 
-def read_ct(path: Path) -> tuple[Tensor, tuple[float, float, float]]:
-    """Read a CT in NIfTI with the recipe's axes: inferior, posterior and left are the directions of growing index.
+@dataclass(frozen=True)
+class CT:
+    """A CT with the recipe's axes: inferior, posterior and left are the directions of growing index.
 
-    Returns:
-        HU of shape ``(D, H, W)`` as float32, and the voxel size along D, H, W in mm.
+    Attributes:
+        hu: Hounsfield units, shape ``(D, H, W)``, float32.
+        spacing_mm: Voxel size along D, H, W.
+        affine: Indices (D, H, W) to NIfTI world coordinates in mm, shape ``(4, 4)``.
+    """
+
+    hu: Tensor
+    spacing_mm: tuple[float, float, float]
+    affine: NDArray[np.float64]
+
+
+def read_ct(path: Path) -> CT:
+    """Read a CT in NIfTI and turn it into the recipe's axes.
 
     Raises:
         InputError: The file cannot be read, is not three-dimensional, or does not hold Hounsfield units.
@@ -74,11 +86,11 @@ def read_ct(path: Path) -> tuple[Tensor, tuple[float, float, float]]:
             expected="Hounsfield units, from about -1000 in air to 300 and more in bone",
             do="apply the rescale slope and intercept when converting",
         )
-    size = tuple(float(value) for value in image.header.get_zooms()[:3])
-    return torch.from_numpy(np.ascontiguousarray(hu)), (size[0], size[1], size[2])
+    d, h, w = (float(value) for value in image.header.get_zooms()[:3])
+    return CT(torch.from_numpy(np.ascontiguousarray(hu)), (d, h, w), np.asarray(image.affine, dtype=np.float64))
 
 
-def packaged_ct() -> tuple[Tensor, tuple[float, float, float]]:
+def packaged_ct() -> CT:
     """The CT inside the package; see :func:`read_ct`."""
     return read_ct(Path(str(files("traindx") / "assets" / ASSET)))
 
@@ -114,7 +126,7 @@ def resized(hu: Tensor, size: int) -> Tensor:
 
 
 def deformed_copies(
-    count: int, size: int, seed: int, variation: Variation | None = None
+    count: int, size: int, seed: int, variation: Variation | None = None, first: int = 0
 ) -> tuple[Tensor, tuple[float, float, float]]:
     """Draw copies of the packaged patient.
 
@@ -123,16 +135,18 @@ def deformed_copies(
         size: Voxels along each axis; the field of view of the packaged CT is kept.
         seed: Seed of everything random; copy k of a seed does not depend on ``count``.
         variation: How far the copies differ.
+        first: Number of the first copy.
 
     Returns:
         HU of shape ``(count, 1, size, size, size)`` and the voxel size in mm along D, H, W.
     """
     vary = variation or Variation()
-    hu, spacing = packaged_ct()
+    ct = packaged_ct()
+    hu, spacing = ct.hu, ct.spacing_mm
     extent = torch.tensor([n * s for n, s in zip(hu.shape, spacing, strict=True)])
     smooth = low_passed(hu, (hu.shape[0] / size, hu.shape[1] / size, hu.shape[2] / size))[None, None]
     copies = []
-    for index in range(count):
+    for index in range(first, first + count):
         draw = torch.Generator().manual_seed(seed * 1_000_003 + index)
         grid = _sampling_grid(size, extent, vary, draw)
         air = F.grid_sample(smooth - AIR_HU, grid, padding_mode="zeros", align_corners=False) + AIR_HU

@@ -25,6 +25,10 @@ view, and the line integrals of a patient are off by the ratio of the true size 
 OPENKBP_VOXELS = 64
 
 
+VALIDATION_FROM = 500_000
+"""Number of the first copy used for validation: no number of training volumes makes it a training volume."""
+
+
 @dataclass(frozen=True)
 class Patients:
     """Volumes of one split.
@@ -76,11 +80,14 @@ def load(source: Source, size: int, seed: int, train: int, val: int) -> tuple[Pa
     """
     kind, folder = resolve(source)
     if kind == "embedded":
-        hu, spacing = deformed_copies(train + val, size, seed)
-        ids = tuple(f"copy-{seed}-{index:03d}" for index in range(train + val))
-        return Patients(hu[:train], ids[:train], spacing), Patients(hu[train:], ids[train:], spacing)
+        return _copies(train, size, seed, 0), _copies(val, size, seed, VALIDATION_FROM)
     assert folder is not None
     return _openkbp(folder, size, "train", train), _openkbp(folder, size, "valid", val)
+
+
+def _copies(count: int, size: int, seed: int, first: int) -> Patients:
+    hu, spacing = deformed_copies(count, size, seed, first=first)
+    return Patients(hu, tuple(f"copy-{seed}-{index}" for index in range(first, first + count)), spacing)
 
 
 def _openkbp(folder: Path, size: int, split: str, most: int) -> Patients:

@@ -1,0 +1,220 @@
+"""Training by Lightning: the module, the data module, and loaders that go on where they stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from traindx.recipes.xray2ct.contract import CONTRACT_KEY, check, contract_of
+from traindx.recipes.xray2ct.data import Data, DataOptions, Radiographed, prepare
+from traindx.recipes.xray2ct.diffusion import Process
+from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
+from traindx.recipes.xray2ct.metrics import psnr_hu
+from traindx.recipes.xray2ct.system import System, WarmupCosine
+
+
+class SeededBatches:
+    """Shuffled batches whose order follows from a seed and the number of batches used so far, so it can be resumed.
+
+    Args:
+        dataset: What is batched.
+        batch_size: Samples in a batch; a last smaller one of a pass is dropped.
+        seed: Seed of the order.
+        length: Batches of one iteration; passes over the dataset follow each other without a break.
+        used: Batches that were used before.
+    """
+
+    def __init__(self, dataset: Radiographed, batch_size: int, seed: int, length: int, used: int = 0) -> None:
+        self.dataset = dataset
+        self.batch_size = min(batch_size, len(dataset))
+        self.seed = seed
+        self.length = length
+        self.used = used
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for _ in range(self.length):
+            chosen = self._chosen(self.used)
+            self.used += 1
+            yield default_collate([self.dataset[index] for index in chosen])
+
+    def _chosen(self, number: int) -> list[int]:
+        epoch, place = divmod(number, len(self.dataset) // self.batch_size)
+        draw = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        order: list[int] = torch.randperm(len(self.dataset), generator=draw).tolist()
+        return order[place * self.batch_size : (place + 1) * self.batch_size]
+
+
+class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
+    """Volumes and radiographs.
+
+    Args:
+        source: ``embedded``, ``openkbp``, or ``auto``: OpenKBP where ``TRAINDX_DATA`` is set.
+        size: Voxels along each axis.
+        train: Most training volumes.
+        val: Most validation volumes.
+        batch_size: Volumes in a batch.
+        epoch_steps: Batches between two validations.
+        seed: Seed of the packaged population and of the order of batches.
+        window_low: HU that becomes -1.
+        window_high: HU that becomes 1.
+        cache: Folder for rendered radiographs; the user's cache folder by default.
+    """
+
+    def __init__(
+        self,
+        source: Literal["auto", "embedded", "openkbp"] = "auto",
+        size: int = 32,
+        train: int = 48,
+        val: int = 8,
+        batch_size: int = 4,
+        epoch_steps: int = 50,
+        seed: int = 0,
+        window_low: float = -1000.0,
+        window_high: float = 1000.0,
+        cache: str | None = None,
+    ) -> None:
+        super().__init__()
+        window = HounsfieldWindow(window_low, window_high)
+        self.options = DataOptions(source, size, train, val, seed, batch_size, window, cache)
+        self.epoch_steps = epoch_steps
+        self._data: Data | None = None
+
+    @property
+    def data(self) -> Data:
+        """The volumes, loaded when first asked for."""
+        if self._data is None:
+            self._data = prepare(self.options)
+        return self._data
+
+    def train_dataloader(self) -> SeededBatches:
+        """Training batches."""
+        options, used = self.options, 0
+        if self.trainer is not None:
+            used = self.trainer.global_step * self.trainer.accumulate_grad_batches
+        return SeededBatches(self.data.train, options.batch_size, options.seed, self.epoch_steps, used)
+
+    def val_dataloader(self) -> Any:
+        """Validation batches."""
+        return self.data.val_batches()
+
+
+class XrayToCT(L.LightningModule):  # type: ignore[misc]
+    """The system as a Lightning module. Its parts are those that the case is made of.
+
+    Args:
+        prediction: ``v``, ``epsilon`` or ``sample``.
+        head: ``x0``: the output follows analytically from an estimate of the volume; ``direct``: it is learned.
+        channels: Channels on the patch grid.
+        patch: Voxels of a patch each way.
+        token_channels: Width of the transformer.
+        depth: Transformer blocks.
+        shift: Shift of the cosine schedule.
+        sampling_steps: DDIM steps in validation.
+        physics_weight: Weight of the agreement with the radiographs.
+        learning_rate: Peak learning rate.
+        seed: Seed of the noise in training and validation; the weights come from ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        prediction: Literal["v", "epsilon", "sample"] = "v",
+        head: Literal["x0", "direct"] = "x0",
+        channels: int = 32,
+        patch: int = 2,
+        token_channels: int = 64,
+        depth: int = 2,
+        shift: float = Process.shift,
+        sampling_steps: int = Process.sampling_steps,
+        physics_weight: float = 0.0,
+        learning_rate: float = 3e-3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.process = Process(prediction, shift=shift, sampling_steps=sampling_steps)
+        self.network_options = {
+            "head": head,
+            "channels": channels,
+            "patch": patch,
+            "token_channels": token_channels,
+            "depth": depth,
+        }
+        self.physics_weight = physics_weight
+        self.learning_rate = learning_rate
+        self.seed = seed
+        self.network: nn.Module | None = None
+        self._system: System | None = None
+
+    @property
+    def system(self) -> System:
+        """The system; known once data are attached."""
+        assert self._system is not None, "attach data first"
+        return self._system
+
+    def attach(self, data: Data, steps: int) -> None:
+        """Build the network for some data and a number of optimiser steps."""
+        self._system = System(
+            data,
+            self.process,
+            network_options=self.network_options,
+            physics_weight=self.physics_weight,
+            learning_rate=self.learning_rate,
+            steps=steps,
+        )
+        if self.network is None:
+            self.network = self._system.build()
+
+    def configure_model(self) -> None:
+        """Build the network when the data are there."""
+        if self._system is None:
+            datamodule = self.trainer.datamodule
+            # not estimated_stepping_batches: it makes the loader before the step to resume at is known
+            self.attach(datamodule.data, int(self.trainer.max_steps))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine decay over the whole run."""
+        optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(self.system.steps).factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+        """Loss of a batch; its draws follow from the seed and the step, so a resumed run repeats an unbroken one."""
+        assert self.network is not None
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+            terms = self.system.loss(self.system, self.network, batch)
+        if len(terms) > 1:
+            self.log_dict({f"loss_{name}": value for name, value in terms.items()})
+        total = torch.stack(list(terms.values())).sum()
+        self.log("loss", total, prog_bar=True)
+        self.log("step", float(self.global_step))  # Lightning's own count is one off after resuming
+        return total
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+        """Sample volumes from the same noise every time and measure them in HU."""
+        assert self.network is not None
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed * 1_000_003 + index)
+            volumes = self.system.sampler(self.system, self.network, batch)
+        figure = psnr_hu(self.system.window.decode(volumes), batch["hu"])
+        self.log("val_psnr", figure.float(), prog_bar=True, batch_size=len(volumes))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the contract beside the weights."""
+        checkpoint[CONTRACT_KEY] = contract_of(self.system)
+        checkpoint["total_steps"] = self.system.steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights that were trained under another contract.
+
+        Raises:
+            InputError: The contracts differ; both values are named.
+        """
+        check(checkpoint.get(CONTRACT_KEY, {}), contract_of(self.system), "the checkpoint")

@@ -1,0 +1,152 @@
+"""``traindx predict xray2ct``: from radiographs, or from a CT whose radiographs are rendered first, to a volume."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from traindx.errors import InputError, UsageError
+from traindx.recipes.xray2ct import contract
+from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
+from traindx.recipes.xray2ct.metrics import psnr_hu
+from traindx.recipes.xray2ct.population import read_ct, resized
+from traindx.recipes.xray2ct.radiograph import line_integral, mu_from_hu, to_network
+from traindx.recipes.xray2ct.sampling import draw
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    made = argparse.ArgumentParser(
+        prog="traindx predict xray2ct",
+        description="Draw CT volumes by a trained model and write each as NIfTI, with a picture of three planes.",
+        epilog="Example: traindx predict xray2ct --checkpoint runs/xray2ct/best.ckpt --ct chest.nii.gz --out predicted",
+    )
+    made.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of traindx train xray2ct")
+    made.add_argument(
+        "--ct", type=Path, help="CT in NIfTI; its radiographs are rendered, and the result compared to it"
+    )
+    for view in VIEWS:
+        made.add_argument(f"--{view}", type=Path, help=f"{view} radiograph: line integrals -log(I/I0) in .npy")
+    made.add_argument("--samples", type=int, default=1, help="volumes drawn and averaged (default: 1)")
+    made.add_argument("--sampling-steps", type=int, default=8, help="DDIM steps (default: 8)")
+    made.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
+    made.add_argument("--device", default="cpu", help="where to run (default: cpu)")
+    made.add_argument("--out", type=Path, default=Path("predicted"), help="folder for the results")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UsageError: Neither a CT nor both radiographs are given, or both.
+        InputError: A file cannot be used.
+    """
+    options = parser().parse_args(list(argv))
+    given = [view for view in VIEWS if getattr(options, view) is not None]
+    if (options.ct is None) == (not given) or (given and len(given) < len(VIEWS)):
+        names = ["--ct"] * (options.ct is not None) + [f"--{view}" for view in given]
+        raise UsageError(
+            f"given are {', '.join(names) or 'no images'}",
+            expected="either --ct, or " + " and ".join(f"--{view}" for view in VIEWS),
+        )
+    checkpoint = contract.read(options.checkpoint)
+    saved = checkpoint[contract.CONTRACT_KEY]
+    geometry, window = contract.geometry_from(saved), contract.window_from(saved)
+    process = contract.process_from(saved, options.sampling_steps)
+    network = contract.network_from(checkpoint).to(options.device)
+    truth, affine = None, centred_affine(geometry)
+    if options.ct is not None:
+        truth, affine = _truth(options.ct, geometry)
+        images = {view: line_integral(mu_from_hu(truth), view, geometry) for view in VIEWS}
+        name = options.ct.name.removesuffix(".gz").removesuffix(".nii")
+    else:
+        images = {view: _radiograph(getattr(options, view), geometry) for view in VIEWS}
+        name = options.frontal.stem
+    batch = {view: to_network(image).to(options.device) for view, image in images.items()}
+    torch.manual_seed(options.seed)
+    drawn = [draw(process, network, batch, geometry.shape) for _ in range(options.samples)]
+    hu = window.decode(torch.stack(drawn).mean(dim=0).clamp(-1, 1)).cpu()
+    options.out.mkdir(parents=True, exist_ok=True)
+    volume, picture = options.out / f"{name}_predicted.nii.gz", options.out / f"{name}_predicted.png"
+    write_nifti(volume, hu[0, 0], affine)
+    write_picture(picture, {"truth": truth[0, 0], "predicted": hu[0, 0]} if truth is not None else {"": hu[0, 0]})
+    compared = f"; PSNR {float(psnr_hu(hu, truth)):.2f} dB against the CT" if truth is not None else ""
+    print(f"wrote {volume} and {picture}{compared}")
+    return 0
+
+
+def _truth(path: Path, geometry: ConeGeometry) -> tuple[Tensor, NDArray[np.float64]]:
+    """A CT on the grid of the model, ``(1, 1, D, H, W)``, and the affine of that grid."""
+    ct = read_ct(path)
+    volume = resized(ct.hu, geometry.shape[0])
+    factors = np.array(ct.hu.shape) / np.array(volume.shape)
+    affine = ct.affine @ np.diag([*factors, 1.0])
+    affine[:3, 3] += ct.affine[:3, :3] @ ((factors - 1) / 2)  # voxel centres, not corners
+    return volume[None, None], affine
+
+
+def _radiograph(path: Path, geometry: ConeGeometry) -> Tensor:
+    """Line integrals from a file, ``(1, 1, rows, columns)``.
+
+    Raises:
+        InputError: It cannot be read, has another shape, or cannot be line integrals.
+    """
+    try:
+        image = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read: {error}", expected="an array written by numpy.save") from error
+    if image.shape != geometry.pixels or not np.isfinite(image).all() or image.min() < -0.1 or image.max() > 50:
+        raise InputError(
+            f"{path} has shape {image.shape} and values from {image.min():.3g} to {image.max():.3g}",
+            expected=f"shape {geometry.pixels}, and line integrals -log(I/I0), 0 in air and up to 10 in the body",
+            do="take -log(I / I0) of the detector's linear signal, and resample it to the geometry of the checkpoint",
+        )
+    return torch.from_numpy(image.astype(np.float32))[None, None]
+
+
+def centred_affine(geometry: ConeGeometry) -> NDArray[np.float64]:
+    """NIfTI affine of a volume around the origin whose axes run to inferior, posterior and left."""
+    affine = np.zeros((4, 4))
+    d, h, w = geometry.spacing_mm
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = -d, -h, -w, 1.0
+    centre = (np.array(geometry.shape) - 1) / 2
+    affine[:3, 3] = -affine[:3, :3] @ centre
+    return affine
+
+
+def write_nifti(path: Path, hu: Tensor, affine: NDArray[np.float64]) -> None:
+    """Write HU of shape ``(D, H, W)`` as int16; the file is complete or not there."""
+    import nibabel
+
+    image = nibabel.Nifti1Image(hu.round().to(torch.int16).numpy(), affine)
+    image.header.set_xyzt_units("mm")
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        nibabel.save(image, unfinished)
+        os.replace(unfinished, path)
+
+
+def write_picture(path: Path, volumes: dict[str, Tensor]) -> None:
+    """A row of three planes through the middle for each volume ``(D, H, W)`` of HU, from -1000 to 600."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.1 * len(volumes)), layout="constrained")
+    axes: Any = figure.subplots(len(volumes), 3, squeeze=False)
+    for row, (name, hu) in zip(axes, volumes.items(), strict=True):
+        d, h, w = hu.shape
+        planes = {"coronal": hu[:, h // 2], "sagittal": hu[:, :, w // 2], "axial": hu[d // 2]}
+        for cell, (plane, image) in zip(row, planes.items(), strict=True):
+            cell.imshow(image.numpy(), cmap="gray", vmin=-1000, vmax=600)
+            cell.set_title(f"{plane} {name}".strip(), fontsize=9)
+            cell.axis("off")
+    figure.savefig(path, dpi=110)
