@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from traindx.exams.clamp_watch import CLAMPS, HARD, Clamped, ClampWatch, limits
 from traindx.exams.probing import tensors_in
+from traindx.exams.tracing import MIXING
 from traindx.finding import Location
-from traindx.frames import location, user_place
+from traindx.frames import user_location
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,8 +36,6 @@ BOUNDED: Mapping[str, tuple[float, float]] = {
     "softsign": (-1.0, 1.0), "hardsigmoid": (0.0, 1.0), "relu": (0.0, math.inf), "relu_": (0.0, math.inf),
     "relu6": (0.0, 6.0), "softplus": (0.0, math.inf), "expit": (0.0, 1.0),
 }  # fmt: skip
-CLAMPS = frozenset({"clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_max", "clamp_min_", "clamp_max_"})
-HARD = frozenset({"hardtanh", "hardtanh_", "relu6"})
 PASSING = frozenset(
     {
         "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "__getitem__", "cat", "stack", "mul",
@@ -78,24 +78,6 @@ class Seen:
 
 
 @dataclass
-class Clamped:
-    """One call of a clamp."""
-
-    operation: str
-    low: float
-    high: float
-    line: Location | None
-    elements: int
-    outside: float
-    input_low: float
-    input_high: float
-    with_gradient: bool
-    arrived: float = 0.0
-    stopped: float = 0.0
-    hits: int = 0
-
-
-@dataclass
 class _Kind:
     """What a tensor is made of."""
 
@@ -103,6 +85,7 @@ class _Kind:
     data: bool = False  # comes from the batch
     learned: bool = False  # comes from learned weights, unbounded
     bounds: frozenset[Bound] = field(default_factory=frozenset)
+    clamps: frozenset[Clamped] = field(default_factory=frozenset)
 
 
 class LossWatch(TorchFunctionMode):
@@ -117,7 +100,7 @@ class LossWatch(TorchFunctionMode):
     def __init__(self, batch: Any, names: Mapping[nn.Module, str], forced: Mapping[int, float] | None = None) -> None:
         super().__init__()
         self.comparisons: list[Seen] = []
-        self.clamps: list[Clamped] = []
+        self._clamp_watch = ClampWatch()
         self.output_shapes: list[tuple[int, ...]] = []
         self._names = names
         self._forced = forced or {}
@@ -143,7 +126,7 @@ class LossWatch(TorchFunctionMode):
             if module is network:
                 for tensor in tensors_in(output):
                     kind = self._kinds.get(id(tensor), _Kind(learned=True))
-                    self._mark(tensor, _Kind(True, kind.data, kind.learned, kind.bounds))
+                    self._mark(tensor, _Kind(True, kind.data, kind.learned, kind.bounds, kind.clamps))
                     self.output_shapes.append(tuple(tensor.shape))
 
         handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
@@ -159,7 +142,7 @@ class LossWatch(TorchFunctionMode):
         call = self._call
         name = getattr(func, "__name__", str(func))
         inputs = _all_tensors((args, kwargs))
-        clamp = self._before_clamp(name, args, kwargs) if name in CLAMPS or name in HARD else None
+        clamp = self._clamp_watch.before(name, args, kwargs)
         kinds = [self._kind(tensor) for tensor in inputs]
         result = func(*args, **kwargs)
         outputs = _all_tensors(result)
@@ -172,12 +155,24 @@ class LossWatch(TorchFunctionMode):
             with torch.no_grad():
                 outputs[0].data.fill_(level)
         made = _Kind(data=True) if name in RANDOM else _combined(name, kinds, bound)
+        if name.startswith(MIXING) and any(isinstance(tensor, torch.nn.Parameter) for tensor in inputs):
+            for kind in kinds:
+                for passed in kind.clamps:
+                    passed.hidden = True
         for tensor in outputs:
             self._mark(tensor, made)
         if clamp is not None:
-            self._after_clamp(clamp, outputs[0])
+            self._clamp_watch.after(clamp, outputs[0])
+            made = _Kind(made.said, made.data, made.learned, made.bounds, made.clamps | {clamp.clamped})
+            self._mark(outputs[0], made)
+        self._clamp_watch.compared(name, inputs, outputs[0])
         self._compare(call, name, inputs, kinds, outputs[0])
         return result
+
+    @property
+    def clamps(self) -> list[Clamped]:
+        """Clamps seen, without activation functions that learned layers follow."""
+        return self._clamp_watch.seen()
 
     def depends_on_data(self, tensor: Tensor) -> bool:
         """True if a tensor was made from the batch or from noise."""
@@ -210,7 +205,7 @@ class LossWatch(TorchFunctionMode):
         seen = Seen(
             call,
             name,
-            _line(),
+            user_location(),
             inputs[one].detach(),
             inputs[two].detach(),
             tuple(np.broadcast_shapes(inputs[0].shape, inputs[1].shape)),
@@ -235,37 +230,10 @@ class LossWatch(TorchFunctionMode):
                 self._differences[id(result)] = seen
 
     def _bound(self, call: int, name: str, args: Any, kwargs: Any) -> Bound | None:
-        low, high = _limits(name, args, kwargs) if name in CLAMPS or name in HARD else BOUNDED[name]
+        low, high = limits(name, args, kwargs) if name in CLAMPS or name in HARD else BOUNDED[name]
         if math.isinf(low) and math.isinf(high):
             return None
-        return Bound(call, name.rstrip("_"), low, high, self._modules[-1] if self._modules else "", _line())
-
-    def _before_clamp(self, name: str, args: Any, kwargs: Any) -> tuple[Clamped, Tensor] | None:
-        value = args[0] if args else kwargs.get("input")
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.numel() == 0:
-            return None
-        low, high = _limits(name, args, kwargs)
-        known = value.detach()
-        outside = (known < low) | (known > high)
-        clamped = Clamped(
-            name.rstrip("_"), low, high, _line(), known.numel(), float(outside.float().mean()),
-            float(known.min()), float(known.max()), torch.is_grad_enabled() and value.requires_grad,
-        )  # fmt: skip
-        return clamped, outside
-
-    def _after_clamp(self, clamp: tuple[Clamped, Tensor], output: Tensor) -> None:
-        clamped, outside = clamp
-        self.clamps.append(clamped)
-        if not output.requires_grad:
-            return
-
-        def arriving(gradient: Tensor) -> None:
-            squared = gradient.detach().double().square()
-            clamped.hits += 1
-            clamped.arrived += float(squared.sum())
-            clamped.stopped += float(squared[outside].sum())
-
-        output.register_hook(arriving)  # type: ignore[no-untyped-call]
+        return Bound(call, name.rstrip("_"), low, high, self._modules[-1] if self._modules else "", user_location())
 
 
 def _combined(name: str, kinds: list[_Kind], bound: Bound | None) -> _Kind:
@@ -273,37 +241,12 @@ def _combined(name: str, kinds: list[_Kind], bound: Bound | None) -> _Kind:
     data = any(kind.data for kind in kinds)
     learned = any(kind.learned for kind in kinds)
     bounds = frozenset[Bound]().union(*(kind.bounds for kind in kinds)) if kinds else frozenset[Bound]()
+    clamps = frozenset[Clamped]().union(*(kind.clamps for kind in kinds)) if kinds else frozenset[Clamped]()
     if bound is not None:
-        return _Kind(said, data, False, frozenset({bound}) if learned or bounds else frozenset())
+        return _Kind(said, data, False, frozenset({bound}) if learned or bounds else frozenset(), clamps)
     if name in PASSING and not (learned and bounds):
-        return _Kind(said, data, learned, bounds)
-    return _Kind(said, data, learned or bool(bounds))
-
-
-def _limits(name: str, args: Any, kwargs: Any) -> tuple[float, float]:
-    """Bounds of a clamp from its arguments; a tensor of bounds counts by its extremes."""
-    given = list(args[1:3])
-    if name == "relu6":
-        return 0.0, 6.0
-    if name.startswith("hardtanh"):
-        low = kwargs.get("min_val", given[0] if given else -1.0)
-        high = kwargs.get("max_val", given[1] if len(given) > 1 else 1.0)
-    elif name.startswith("clamp_min"):
-        low, high = kwargs.get("min", given[0] if given else None), None
-    elif name.startswith("clamp_max"):
-        low, high = None, kwargs.get("max", given[0] if given else None)
-    else:
-        low = kwargs.get("min", given[0] if given else None)
-        high = kwargs.get("max", given[1] if len(given) > 1 else None)
-    return (
-        -math.inf if low is None else float(torch.as_tensor(low).detach().min()),
-        math.inf if high is None else float(torch.as_tensor(high).detach().max()),
-    )
-
-
-def _line() -> Location | None:
-    place = user_place()
-    return location(*place) if place is not None else None
+        return _Kind(said, data, learned, bounds, clamps)
+    return _Kind(said, data, learned or bool(bounds), clamps=clamps)
 
 
 def _all_tensors(value: Any) -> list[Tensor]:

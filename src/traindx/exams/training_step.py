@@ -12,7 +12,8 @@ from traindx.evidence import Healthy
 from traindx.evidence.model import Comparison, HeadBounds
 from traindx.evidence.observed_loss import ClampSeen
 from traindx.exams.base import ExamRoom, exam
-from traindx.exams.loss_watch import Bound, Clamped, LossWatch, Seen
+from traindx.exams.clamp_watch import Clamped
+from traindx.exams.loss_watch import Bound, LossWatch, Seen
 from traindx.exams.probing import in_mode, modest_batch, network_of, undisturbed
 
 if TYPE_CHECKING:

@@ -41,11 +41,26 @@ def hard(model, batch):
     return F.l1_loss(F.hardtanh(model(batch["x"]), -0.001, 0.001), batch["y"])
 
 
-@pytest.mark.parametrize("loss", [narrow, saturated, hard])
+def chosen(model, batch):
+    prediction = model(batch["x"])
+    return F.mse_loss(torch.where(prediction > -9, 0.5, prediction), batch["y"])
+
+
+def filled(model, batch):
+    prediction = model(batch["x"])
+    return F.mse_loss(prediction.masked_fill((prediction > -9) & (prediction < 9), 0.5), batch["y"])
+
+
+def smallest(model, batch):
+    return F.mse_loss(torch.minimum(model(batch["x"]), torch.tensor(-5.0)), batch["y"])
+
+
+@pytest.mark.parametrize("loss", [narrow, saturated, hard, chosen, filled, smallest])
 def test_a_clamp_that_stops_the_gradient_is_demonstrated_at_its_line(loss):
     (finding,) = findings(sit(case(loss), training_step), "L306")
     assert finding.standing is Standing.DEMONSTRATED
-    assert "clamp" in line_at(finding.location) or "hardtanh" in line_at(finding.location)
+    words = ("clamp", "hardtanh", "torch.where", "masked_fill", "minimum")
+    assert any(word in line_at(finding.location) for word in words)
     (proposal,) = finding.proposals
     assert proposal.treatment == "unclamp"
     assert proposal.parameters["line"] == finding.location.line
@@ -96,11 +111,33 @@ def of_the_target(model, batch):
     return F.mse_loss(model(batch["x"]), batch["y"].clamp(0.5, 0.6))
 
 
-@pytest.mark.parametrize("loss", [wide, in_no_grad, unused, guard, of_the_target])
+def masked_loss(model, batch):
+    """Near miss: `where` by a mask of the data leaves out voxels; it is no clamp."""
+    prediction = model(batch["x"])
+    error = torch.where(batch["y"] > 5, (prediction - batch["y"]).square(), torch.zeros(()))
+    return error.mean() + 0 * prediction.clamp(-10, 10).mean()
+
+
+@pytest.mark.parametrize("loss", [wide, in_no_grad, unused, guard, of_the_target, masked_loss])
 def test_innocent_clamps_are_left_alone_and_listed_as_healthy(loss):
     evidence = sit(case(loss), training_step)
     assert findings(evidence, "L306") == []
     assert any("clamp at" in record.subject for record in evidence.of(Healthy))
+
+
+def test_activations_inside_a_network_are_its_own_business():
+    """Near miss: ReLU6 and hard tanh between learned layers stop much of the gradient, by design."""
+    x = images(4, 16)
+
+    def build():
+        layers = [nn.Conv2d(1, 8, 3, padding=1), nn.Hardtanh(-0.05, 0.05), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU6()]
+        net = nn.Sequential(*layers, nn.Conv2d(8, 1, 3, padding=1))
+        with torch.no_grad():
+            net[0].weight.mul_(30)
+        return net
+
+    patient = dx.Case(model=build, train=[{"x": x, "y": x}], loss=wide, target=lambda batch: batch["y"])
+    assert findings(sit(patient, training_step), "L306") == []
 
 
 def test_the_documented_placebo():
