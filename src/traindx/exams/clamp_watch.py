@@ -117,16 +117,14 @@ class ClampWatch:
 
         A mask that was made from anything but the values themselves leaves something out, and is no clamp.
         """
-        if len(args) < 2 or not all(isinstance(value, torch.Tensor) for value in args[:2]):
+        tensors = [value for value in args if isinstance(value, torch.Tensor)]
+        condition = next((value for value in tensors if value.dtype == torch.bool), None)
+        carriers = [value for value in tensors if value.requires_grad]
+        if condition is None or len(carriers) != 1 or (name == "where" and len(args) != 3):
             return None
-        if name == "where":
-            condition, yes, no = args if _is_condition(args[0]) else (args[1], args[0], *args[2:])
-            if _carries(yes) == _carries(no):
-                return None
-            value, beyond = (yes, ~condition) if _carries(yes) else (no, condition)
-        else:
-            value, condition = args[:2]
-            beyond = condition
+        value = carriers[0]
+        taken = name == "where" and next(item for item in args if item is not condition) is value
+        beyond = ~condition if taken else condition
         if self._judged.get(id(condition)) != id(value) or beyond.shape != value.shape:
             return None
         inside = value.detach()[~beyond]
@@ -144,14 +142,6 @@ def _of_extreme(name: str, args: Any) -> Pending | None:
     level = float(bound)
     low, high = (-math.inf, level) if name in ("minimum", "min") else (level, math.inf)
     return _pending(name, value, (value.detach() > high) | (value.detach() < low), low, high)
-
-
-def _is_condition(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.dtype == torch.bool
-
-
-def _carries(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.requires_grad
 
 
 def _of_clamp(name: str, args: Any, kwargs: Any) -> Pending | None:
