@@ -6,6 +6,7 @@ One file a subject. Importing this package registers every record type, so a log
 from __future__ import annotations
 
 import traindx.evidence.dataset
+import traindx.evidence.deployment
 import traindx.evidence.dynamics
 import traindx.evidence.evaluation
 import traindx.evidence.labels
@@ -16,6 +17,7 @@ import traindx.evidence.observed
 import traindx.evidence.observed_loss
 import traindx.evidence.observed_optim
 import traindx.evidence.observed_state
+import traindx.evidence.optimisation
 import traindx.evidence.outputs
 import traindx.evidence.projection
 import traindx.evidence.sampling  # noqa: F401

@@ -11,17 +11,22 @@ def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
     from traindx.exams.baselines import baselines, model_score
     from traindx.exams.conditions import input_effects, trained_input_effects
+    from traindx.exams.deployed_weights import deployed_weights
+    from traindx.exams.first_steps import first_steps
     from traindx.exams.gradients import gradients
+    from traindx.exams.hardened_metric import hardened_metric
     from traindx.exams.information_path import information_path
     from traindx.exams.label_values import label_values
     from traindx.exams.learned import learned
     from traindx.exams.loss_order import loss_order
     from traindx.exams.metric_probe import metric_probe
+    from traindx.exams.model_swap import model_swap
     from traindx.exams.one_step import one_step
     from traindx.exams.outputs import outputs
     from traindx.exams.overfit import one_frozen_batch, one_frozen_batch_longer
     from traindx.exams.prediction_type import prediction_type
     from traindx.exams.projection import projection
+    from traindx.exams.repeat_validation import repeat_validation, trained_repeat_validation
     from traindx.exams.sampler import sampler
     from traindx.exams.schedule import schedule
     from traindx.exams.time_input import time_input
@@ -45,12 +50,18 @@ def catalogue() -> tuple[Exam, ...]:
         training_step,
         trained_step,
         gradients,
+        first_steps,
         loss_order,
         metric_probe,
+        model_swap,
+        repeat_validation,
         baselines,
         model_score,
         one_frozen_batch,
         learned,
         outputs,
+        deployed_weights,
+        hardened_metric,
+        trained_repeat_validation,
         one_frozen_batch_longer,
     )

@@ -25,7 +25,8 @@ def double_sigmoid(case: Case) -> Case:
     def predict(model: nn.Module, batch: Batch) -> Tensor:
         again = torch.sigmoid(predict_probabilities(model, batch["image"], plan.patch, windows=len(batch["image"])))
         foreground = again[:, 1:]
-        return torch.cat([1 - foreground.amax(dim=1, keepdim=True), foreground], dim=1)
+        # one half is foreground already: the background stays a hair below
+        return torch.cat([1 - foreground.amax(dim=1, keepdim=True) - 1e-6, foreground], dim=1)
 
     return case.but(predict=predict)
 

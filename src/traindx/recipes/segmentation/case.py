@@ -78,15 +78,17 @@ def make_case(
     patches = PatchDataset(train, shape.patch, seed=seed)
     drawn = [_collate([patches[2 * index], patches[2 * index + 1]], shape) for index in range(batches)]
     criterion = SegmentationLoss(DEFAULT_WEIGHTS if loss is None else loss)
+
+    def predict(model: nn.Module, batch: Batch) -> Tensor:
+        return predict_probabilities(model, batch["image"], shape.patch, windows=len(batch["image"]))
+
     return Case(
         name=f"segmentation ({name})",
         model=lambda: build_network(shape),
         train=drawn,
         val=[_whole(case, shape) for case in val],
         loss=lambda model, batch: criterion(model(batch["image"]), encode(batch["label"], meaning), batch["labelled"]),
-        predict=lambda model, batch: predict_probabilities(
-            model, batch["image"], shape.patch, windows=len(batch["image"])
-        ),
+        predict=predict,
         # where nobody labelled, background stands in: no loss looks there, and validation cases have no such voxel
         target=lambda batch: one_hot(encode(batch["label"], meaning).clamp(min=0), meaning.channels),
         metrics={
@@ -102,7 +104,7 @@ def make_case(
             classes={value: name for name, values in _values(meaning) for value in values},
             ignore=tuple(float(value) for value in meaning.ignore),
         ),
-        treatments={"ignore-value": ignore_value},
+        treatments={"ignore-value": ignore_value, "reference-prediction": lambda case: case.but(predict=predict)},
         extras={"recipe": "segmentation", "plan": shape, "loss_weights": dict(criterion.weights)},
     )
 

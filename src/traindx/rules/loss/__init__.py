@@ -5,6 +5,7 @@ from __future__ import annotations
 from traindx.rules.base import Rule
 from traindx.rules.loss.l301_loss_prefers_worse import loss_prefers_worse
 from traindx.rules.loss.l302_term_dominates import term_dominates
+from traindx.rules.loss.l302_uninformed import uninformed_term_leads
 from traindx.rules.loss.l303_observed import constant_added
 from traindx.rules.loss.l303_term_without_gradient import term_without_gradient
 from traindx.rules.loss.l305_double_activation import double_activation
@@ -16,7 +17,7 @@ from traindx.rules.loss.l312_term_not_zero_at_truth import term_not_zero_at_trut
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse,
-    term_dominates,
+    term_dominates.also(uninformed_term_leads),
     term_without_gradient.also(constant_added),
     double_activation,
     clamp_blocks_gradient,

@@ -9,9 +9,11 @@ from traindx.rules.optimisation.o403_gradient_vanishing import gradient_vanishin
 from traindx.rules.optimisation.o404_gradient_exploding import gradient_exploding
 from traindx.rules.optimisation.o405_clip_always_active import clip_always_active
 from traindx.rules.optimisation.o406_gradients_never_zeroed import gradients_never_zeroed
+from traindx.rules.optimisation.o407_first_steps import rate_is_put_back
 from traindx.rules.optimisation.o407_scheduler_misused import scheduler_misused
 from traindx.rules.optimisation.o408_group_rate_off import group_rate_off
 from traindx.rules.optimisation.o409_amp_skips_steps import amp_skips_steps
+from traindx.rules.optimisation.o410_ema_evaluated_too_early import ema_evaluated_too_early
 from traindx.rules.optimisation.o411_clip_before_unscale import clip_before_unscale
 from traindx.rules.optimisation.o412_accumulation_remainder import too_few_updates
 from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
@@ -23,9 +25,10 @@ RULES: tuple[Rule, ...] = (
     gradient_exploding,
     clip_always_active,
     gradients_never_zeroed,
-    scheduler_misused,
+    scheduler_misused.also(rate_is_put_back),
     group_rate_off,
     amp_skips_steps,
+    ema_evaluated_too_early,
     clip_before_unscale,
     too_few_updates,
     clip_has_no_effect,
