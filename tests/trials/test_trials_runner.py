@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +20,7 @@ from traindx.errors import CaseError
 from traindx.finding import Standing, Verdict
 from traindx.trials import apply_results, run_trials, score, train, train_control
 from traindx.trials.jobs import run_job
+from traindx.trials.journal import fingerprint
 
 SHRINK = ("drop-term", {"term": "shrink"})
 FROZEN = ("drop-term", {"term": "frozen"})
@@ -369,6 +373,24 @@ def test_a_changed_loss_is_noticed_even_where_its_source_is_the_same(tmp_path):
         case = noisy_regression(steps=10, loss=weighted(factor))
         run_trials(case, findings, budget=60, seeds=(0,), directory=tmp_path)
         assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == lines
+
+
+def test_a_changed_neighbour_of_the_case_file_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_case_file.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom trial_cases import noisy_regression\n"
+        "from my_sampler import predict\ncase = noisy_regression(predict=lambda m, b: predict(m, b))\n"
+    )
+    prints = []
+    for factor in (1.0, 1.0, 2.0):
+        (tmp_path / "my_sampler.py").write_text(
+            f"def predict(model, batch):\n    return {factor} * model(batch['x'])\n"
+        )
+        for name in ("my_case_file", "my_sampler"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        prints.append(fingerprint(importlib.import_module("my_case_file").case, 10, "", 1))
+    assert prints[0] == prints[1] != prints[2]
 
 
 def test_the_control_is_read_back_after_an_interruption(tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import inspect
 import json
+import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -89,37 +90,47 @@ def fingerprint(case: Case, steps: int, units: str, threads: int) -> str:
         splits: tuple[Literal["train", "val"], ...] = ("train", "val") if case.val is not None else ("train",)
         for split in splits:
             with seeded("fingerprint", split):
-                first = attempt(f"reading the first batch ({split})", partial(case.first_batches, 1, split))
+                first = attempt(f"reading the first batch ({split})", functools.partial(case.first_batches, 1, split))
                 batch = to_device(first[0], case.device)
             sha.update(digest(_tensors(batch)).encode())
             if split == "train" and case.loss is not None:
                 seed_everything(seed_of("fingerprint"))
-                terms = attempt("computing the loss of the first batch", partial(case.loss_terms, model, batch))
+                terms = attempt(
+                    "computing the loss of the first batch", functools.partial(case.loss_terms, model, batch)
+                )
                 sha.update(digest(value for _, value in sorted(terms.items())).encode())
     return sha.hexdigest()
 
 
 def _source_files(case: Case) -> set[Path]:
-    """Files of the user's in which the parts of a case are written."""
+    """Files of the user's in which the parts of a case are written, and those of the modules that these import."""
     parts: list[Any] = [case.model, case.train, case.val, case.loss, case.predict, case.target, case.optimizer]
     parts += [*case.treatments.values(), *(getattr(metric, "function", metric) for metric in case.metrics.values())]
     if case.diffusion is not None:
         parts += [case.diffusion.denoise, case.diffusion.sample, case.diffusion.network]
     if case.normaliser is not None:
         parts += [case.normaliser.encode, case.normaliser.decode]
-    found = set()
-    for part in parts:
-        target = inspect.unwrap(part) if callable(part) else type(part)
-        target = getattr(target, "func", target)
-        try:
-            file = inspect.getsourcefile(
-                target if inspect.isroutine(target) or inspect.isclass(target) else type(target)
-            )
-        except TypeError:
+    waiting = [_module_of(part) for part in parts]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if module is None or name in found or not file or not is_user_file(file):
             continue
-        if file is not None and is_user_file(file) and Path(file).is_file():
-            found.add(Path(file))
-    return found
+        found.add(name)
+        globals_ = list(vars(module).values())
+        waiting += [value.__name__ if isinstance(value, ModuleType) else _module_of(value) for value in globals_]
+    files = {Path(str(sys.modules[name].__file__)) for name in found}
+    return {file for file in files if file.is_file()}
+
+
+def _module_of(thing: Any) -> str:
+    """Name of the module that a function, class or object comes from; empty where it has none."""
+    while isinstance(thing, functools.partial):
+        thing = thing.func
+    name = getattr(thing, "__module__", None) or type(thing).__module__
+    return name if isinstance(name, str) else ""
 
 
 def _tensors(batch: Any) -> Iterator[Any]:
