@@ -1,4 +1,4 @@
-"""Evidence about the first optimiser steps of a case."""
+"""Evidence about the optimiser of a case."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ from traindx.evidence.base import Record
 
 
 class FirstSteps(Record):
-    """A few optimiser steps of a fresh model, looked at one by one.
+    """The learning rate that is in effect at each of an optimiser's first steps.
 
     Attributes:
         optimizer: Class name.
-        rates: Learning rate of the first parameter group in effect at each step.
-        ratios: Median over the weight tensors of ``|update| / |weight|``, for each step.
-        losses: Loss before each step.
+        rates: Learning rate of the first parameter group, a value a step.
     """
 
     optimizer: str
     rates: tuple[float, ...]
-    ratios: tuple[float, ...]
-    losses: tuple[float, ...]

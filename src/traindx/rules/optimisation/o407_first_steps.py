@@ -29,15 +29,9 @@ def rate_is_put_back(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             continue
         yield Found(
             message=f"{record.optimizer} takes its first step with a learning rate of {first:.2g} and the following "
-            f"ones with {rest[-1]:.2g}: a schedule made earlier puts its own rate back, and a step then changes the "
-            f"weights by {record.ratios[-1]:.1e} of their size instead of {record.ratios[0]:.1e}.",
+            f"ones with {rest[-1]:.2g}: a schedule that was made earlier puts its own rate back.",
             standing=Standing.DEMONSTRATED,
             location=record.where,
-            numbers={
-                "first_rate": first,
-                "then": rest[-1],
-                "ratio_first": record.ratios[0],
-                "ratio": record.ratios[-1],
-            },
+            numbers={"first_rate": first, "then": rest[-1]},
             remedy="Give the rate to the optimiser before the schedule is made, or make the schedule anew.",
         )
