@@ -22,7 +22,10 @@ EXAMPLES = (
 
 def examine(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="CASE.py:case, or recipe:NAME")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="CASE.py:case, recipe:NAME, or a script: TRAIN.py")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Arguments of a script, after --")
+    ] = None,
     fault: Annotated[
         list[str] | None, typer.Option("--fault", metavar="NAME", help="Put a fault of the recipe in first; repeatable")
     ] = None,
@@ -43,24 +46,51 @@ def examine(
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(metavar="CODES", help="Leave these rules out; repeatable")] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Where the model runs, such as cuda")] = None,
+    steps: Annotated[int, typer.Option(metavar="N", min=0, help="Script: iterations to watch; 0 for no limit")] = 300,
+    until: Annotated[str, typer.Option(metavar="TIME", help="Script: time to watch; 0s for no limit")] = "120s",
+    stop: Annotated[bool, typer.Option(help="Script: end it after that")] = True,
 ) -> None:
     """Find the faults of a case, prove them by trials, and say what each is worth.
+
+    A script (TRAIN.py, its own arguments after --) is run unchanged under observation and ended after a while; what
+    is found in it is shown or suspected, but not yet tried.
 
     Exit code: 0 nothing above suspected, 1 findings, 2 wrong usage or input, 3 could not examine.
     """
     from traindx import config
+    from traindx.cli.script import ScriptOptions, examine_script, is_script
     from traindx.cli.target import parse
     from traindx.durations import seconds
+    from traindx.errors import UsageError
+    from traindx.examination import selected_rules
     from traindx.rules import catalogue
 
-    parsed = parse(target)
-    settings = config.load(parsed.directory)
+    script = is_script(target)
+    if arguments and not script:
+        raise UsageError(f"a case takes no arguments, but got {' '.join(arguments)}", expected="a script before them")
+    settings = config.load(Path(target).parent if script else parse(target).directory)
     rules = catalogue()
     chosen = _codes(select) or settings.select
     left_out = _codes(ignore) or settings.ignore
     selected = config.resolve_codes(chosen, rules) if chosen else None
     ignored = config.resolve_codes(left_out, rules) if left_out else None
     thresholds = config.check_thresholds(settings.thresholds, rules)
+    if script:
+        command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["examine", target])])
+        options = ScriptOptions(steps=steps, until=until, stop=stop)
+        rules_in_force = selected_rules(selected, ignored)
+        code = examine_script(
+            target,
+            arguments or (),
+            options,
+            out=out,
+            as_json=as_json,
+            chosen=rules_in_force,
+            thresholds=thresholds or None,
+            command=command,
+        )
+        raise typer.Exit(code)
+    parsed = parse(target)
     time = budget if budget is not None else settings.budget
     seconds(time)
     pairs = tuple(range(seeds)) if seeds is not None else settings.seed_list

@@ -30,19 +30,11 @@ class ScriptOptions:
         steps: Optimiser iterations to watch; 0 for no limit.
         until: Time to watch after the first iteration, for example ``60s``; ``0s`` for no limit.
         stop: End the script after that.
-        prove: Run it again, paired, with and without what the findings propose.
-        metric: The script's own metric that judges, by name; "" to recognise it.
-        budget: Time for the proofs.
-        seeds: Pairs of runs.
     """
 
     steps: int = 300
     until: str = "120s"
     stop: bool = True
-    prove: bool = False
-    metric: str = ""
-    budget: str = "5m"
-    seeds: int = 3
 
 
 def is_script(target: str) -> bool:
@@ -71,7 +63,7 @@ def examine_script(
     Args:
         target: Script, or module name.
         arguments: The script's arguments.
-        options: How long to watch, and whether to prove.
+        options: How long to watch.
         is_module: ``target`` is a module name.
         out: Evidence directory.
         as_json: Print the diagnosis as JSON on stdout, and nothing else there.
@@ -87,7 +79,6 @@ def examine_script(
 
     check_target(target, is_module=is_module)
     window = seconds(options.until)
-    budget = seconds(options.budget)
     if options.steps < 0:
         raise UsageError(f"--steps {options.steps} is negative", expected="a number of iterations, or 0 for no limit")
     label = target.rsplit(".", maxsplit=1)[-1] if is_module else Path(target).stem
@@ -111,17 +102,6 @@ def examine_script(
             command=command,
         )
         _say(_ended(diagnosis))
-        if options.prove and diagnosis.findings:
-            from traindx.observe.prove import prove
-
-            diagnosis = prove(
-                directory,
-                diagnosis,
-                metric=options.metric,
-                seeds=tuple(range(options.seeds)),
-                budget=budget,
-                say=_say,
-            )
         return diagnosis
 
     return session.run(work, label=label, out=directory, as_json=as_json, command=command)
