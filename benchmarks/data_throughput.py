@@ -10,7 +10,8 @@ alternates between three readers so that a busy machine hits all of them alike:
 * ``traindx data FOLDER --workers N``: the whole command in a process of its own, start-up, audits, rules and reports
   included.
 
-Prints the medians and the largest resident memory of the command and its workers, and writes ``--out`` as JSON. To see
+Prints the medians and the largest resident memory of the command and its workers, and writes ``--out`` as JSON. CPU
+seconds (of the command with all its workers) do not depend on what else the machine does; seconds do. To see
 whether memory is flat, run it with two numbers of files (``--files 2000 --files 10000``).
 """
 
@@ -115,17 +116,17 @@ def write(target: Path, stored: np.ndarray, series: int, place: int) -> None:
     dataset.save_as(target, enforce_file_format=True)
 
 
-def by_pydicom(folder: Path, *, pixels: bool) -> float:
-    """Seconds that one process needs for all files, interpreter and imports not counted."""
+def by_pydicom(folder: Path, *, pixels: bool) -> tuple[float, float]:
+    """Seconds and CPU seconds that one process needs for all files, interpreter and imports not counted."""
     import pydicom
 
     files = sorted(folder.rglob("*.dcm"))
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     for file in files:
         dataset = pydicom.dcmread(file)
         if pixels:
             _ = dataset.pixel_array
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, time.process_time() - used
 
 
 def by_traindx(folder: Path, out: Path, workers: int) -> tuple[float, float, int, int]:
@@ -185,14 +186,19 @@ def measure(files: int, size: int, rounds: int, workers: int) -> dict[str, Any]:
         make(folder, files, size)
         by_pydicom(folder, pixels=False)  # the files are in the page cache for all of them
         headers, images, whole, work, own, worker = [], [], [], [], [], []
+        header_work, image_work = [], []
         for _ in range(rounds):
-            headers.append(by_pydicom(folder, pixels=False))
+            seconds, busy = by_pydicom(folder, pixels=False)
+            headers.append(seconds)
+            header_work.append(busy)
             seconds, busy, parent, child = by_traindx(folder, Path(name, "out"), workers)
             whole.append(seconds)
             work.append(busy)
             own.append(parent)
             worker.append(child)
-            images.append(by_pydicom(folder, pixels=True))
+            seconds, busy = by_pydicom(folder, pixels=True)
+            images.append(seconds)
+            image_work.append(busy)
         diagnosis = json.loads(Path(name, "out", "diagnosis.json").read_text())
     reading = diagnosis["extras"]["census"]["seconds"]
     middle = statistics.median
@@ -205,6 +211,8 @@ def measure(files: int, size: int, rounds: int, workers: int) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2),
         "dcmread_seconds": round(middle(headers), 3),
         "dcmread_with_pixels_seconds": round(middle(images), 3),
+        "dcmread_cpu_seconds": round(middle(header_work), 3),
+        "dcmread_with_pixels_cpu_seconds": round(middle(image_work), 3),
         "traindx_seconds": round(middle(whole), 3),
         "traindx_cpu_seconds": round(middle(work), 3),
         "traindx_reading_seconds": round(float(reading), 3),

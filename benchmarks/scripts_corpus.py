@@ -146,7 +146,8 @@ def main() -> int:
     total = max(1, counts["faulty"])
     seconds = time.monotonic() - begun
     summary = (
-        f"right code among the first two: {counts['code']}/{counts['faulty']} ({100 * counts['code'] / total:.0f} %)  \n"
+        f"right code among the first two: {counts['code']}/{counts['faulty']} "
+        f"({100 * counts['code'] / total:.0f} %)  \n"
         f"right line: {counts['line']}/{counts['faulty']} ({100 * counts['line'] / total:.0f} %)  \n"
         f"healthy twins: {counts['above']} findings above suspected, {counts['suspected']} suspicions "
         f"({counts['suspected'] / total:.2f} a script)  \n"

@@ -73,6 +73,7 @@ class Checkpoints(Collector):
         watch.patches.wrap(torch.nn.Module, "load_state_dict", self._make_module_load)
         watch.patches.wrap(torch.optim.Optimizer, "load_state_dict", self._make_restore("optimizer_restored"))
         self.backwards.on_backward(self, before=self._before_backward)
+        self.optimisers.on_step.append(self._step)
         scheduler = torch.optim.lr_scheduler.LRScheduler
         watch.patches.wrap(scheduler, "load_state_dict", self._make_restore("scheduler_restored"))
 
@@ -207,12 +208,11 @@ class Checkpoints(Collector):
             if file.arrived < 0:
                 file.arrived = len(present & file.prints.keys())
 
-    def end(self) -> None:
-        """Learning rate of the first steps after a resumption."""
+    def _step(self, rate: float) -> None:
+        """The first step after a file was read: its learning rate."""
         for file in self._files:
-            if file.resumed_lr < 0 and self.watch.steps > file.at_step:
-                rates = [tracked.first_lrs[0] for tracked in self.optimisers.order if tracked.first_lrs]
-                file.resumed_lr = rates[0] if rates else -1.0
+            if file.resumed_lr < 0:
+                file.resumed_lr = rate
 
     def _present(self) -> set[tuple[Any, ...]]:
         """Fingerprints of all tensors of all living modules."""

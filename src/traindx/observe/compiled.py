@@ -43,7 +43,10 @@ class Compiled(Collector):
             return compile_
 
         watch.patches.wrap(torch, "compile", make_compile)
-        for owner, name in ((torch.jit, "trace"), (torch.jit, "script"), (torch.onnx, "export")):
+        for owner, name in (
+            (torch.jit, "trace"),
+            (torch.onnx, "export"),
+        ):  # not jit.script, which reads its caller's frame
             watch.patches.wrap(owner, name, self._quiet_function)
 
     def _quiet_function(self, function: Any) -> Any:

@@ -15,6 +15,7 @@ from traindx.evidence.observed_optim import GradientSeries
 from traindx.examination import provenance
 from traindx.finding import Finding, Standing
 from traindx.frames import raised_at
+from traindx.observe.settings import BLIND_FILE
 from traindx.observe.translate import translated
 from traindx.rules import Rule
 
@@ -56,6 +57,9 @@ def diagnose(
     for record in translated(evidence):
         evidence.add(record)
     findings, healthy, missing, errors = judge(evidence, chosen, thresholds)
+    blind = directory / BLIND_FILE
+    if blind.exists():
+        errors = [f"nothing could be watched: {blind.read_text(encoding='utf-8')}", *errors]
     errors = [*ending_as_error(run), *errors]
     notes = unseen(evidence, run)
     diagnosis = Diagnosis(
@@ -115,7 +119,12 @@ def ending_as_error(run: ScriptRun) -> list[str]:
         return []
     place = f"{run.where}: " if run.where is not None else ""
     left = f"; {run.orphans} processes it left behind were ended" if run.orphans else ""
-    return [f"{place}{_ENDED_BADLY[run.ending]} after {run.seconds:.0f} s: {run.message}{left}"]
+    return [f"{place}{_ENDED_BADLY[run.ending]} after {run.seconds:.0f} s: {first_line(run.message)}{left}"]
+
+
+def first_line(text: str) -> str:
+    """An exception's text without the essay that some libraries add."""
+    return text.split("\n", maxsplit=1)[0][:300]
 
 
 def seen(evidence: Evidence) -> list[Healthy]:

@@ -132,7 +132,7 @@ class Loaders(Collector):
             batches = -1
         item = getattr(type(dataset), "__getitem__", None) or getattr(type(dataset), "__iter__", None)
         known = Loader(
-            made=maker(loader, 4),
+            made=maker(loader),
             dataset=type(dataset).__name__,
             item=defined_at(item) if inspect.isfunction(item) else None,
             batches=batches,

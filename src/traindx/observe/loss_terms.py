@@ -48,12 +48,13 @@ class Note:
 
 @dataclass
 class Leaf:
-    """A term of the present loss: an edge of the graph and the factor it is multiplied by."""
+    """A term of the present loss: an edge of the graph, its factor, and the lines of its last weight and sum."""
 
     node: Any
     number: int
     factor: float
     join: Site | None
+    added: Site | None = None
 
     @property
     def sequence(self) -> int:
@@ -160,11 +161,11 @@ class LossTerms(Collector):
     def _look(self, call: Backward) -> None:
         if self.watch.closeness is Closeness.OFF or not self.notes or call.root.grad_fn is None:
             return
-        leaves: list[Leaf] = []
-        constants: list[int] = []
-        linear_leaves(call.root.grad_fn, 0, 1.0 / call.scale, None, self.notes, leaves, constants)
+        walk = Walk(self.notes)
+        walk.down(Leaf(call.root.grad_fn, 0, 1.0 / call.scale, None))
+        leaves = walk.leaves
         for tell in self.on_constants:
-            tell(constants)
+            tell(walk.constants)
         groups: dict[tuple[Any, ...], list[Leaf]] = {}
         for leaf in leaves:
             groups.setdefault(self._key(leaf, call.site), []).append(leaf)
@@ -192,7 +193,7 @@ class LossTerms(Collector):
         if term is None:
             origin = note.sites[0] if note is not None and note.sites else None
             function = note.function if note is not None else leaf.node.name().removesuffix("Backward0")
-            name = term_name(note, leaf.join, backward) or function
+            name = term_name(note, leaf, backward) or function
             term = self._terms[key] = Term(origin, leaf.join, backward, function, name)
         term.weights.append(sum(member.factor for member in members) / len(members))
         term.values.append(float(note.value) if note is not None else math.nan)
@@ -271,71 +272,87 @@ class LossTerms(Collector):
             )
 
 
-def linear_leaves(  # noqa: PLR0912  (one branch a kind of node)
-    node: Any,
-    number: int,
-    factor: float,
-    join: Site | None,
-    notes: dict[int, Note],
-    leaves: list[Leaf],
-    constants: list[int],
-    depth: int = 0,
-) -> None:
-    """Follow scalar arithmetic from a node down to the terms.
+@dataclass
+class Walk:
+    """The way from a loss down to its terms, through scalar arithmetic.
 
-    Args:
-        node: Autograd node.
-        number: Which of its outputs.
-        factor: Product of the factors met so far.
-        join: Line of the last weight or, without one, of the sum, on the way here.
+    Attributes:
         notes: Scalars of this iteration, for their lines.
-        leaves: Where the terms are put.
-        constants: Where the sequence numbers of sums with a constant operand are put.
-        depth: Guards against very deep sums.
+        leaves: The terms found.
+        constants: Sequence numbers of sums with a constant operand.
     """
-    name = node.name()
-    children = [child for child in node.next_functions if child[0] is not None]
-    if depth > 64 or len(leaves) > 256 or not is_small(node):
-        leaves.append(Leaf(node, number, factor, join))
-        return
-    note = notes.get(node._sequence_nr())
-    here_now = note.sites[0] if note is not None and note.sites else None
 
-    def follow(child: tuple[Any, int], times: float, place: Site | None) -> None:
-        linear_leaves(child[0], child[1], factor * times, place, notes, leaves, constants, depth + 1)
+    notes: dict[int, Note]
+    leaves: list[Leaf] = field(default_factory=list)
+    constants: list[int] = field(default_factory=list)
 
-    slots = node.next_functions
-    if name in ("AddBackward0", "SubBackward0") and len(slots) == 2 and same_shape(node, children):
-        alpha = float(node._saved_alpha) * (1.0 if name == "AddBackward0" else -1.0)
-        if len(children) == 1:
-            constants.append(int(node._sequence_nr()))
-        for index, child in enumerate(slots):
-            if child[0] is not None:
-                follow(child, alpha if index else 1.0, here_now if len(children) > 1 else join)
-    elif name == "RsubBackward1" and len(children) == 1:
-        constants.append(int(node._sequence_nr()))
-        follow(children[0], -float(node._saved_alpha), join)
-    elif name == "NegBackward0":
-        follow(children[0], -1.0, join)
-    elif (
-        name in ("MulBackward0", "DivBackward0") and len(children) == 1 and (times := constant_factor(node)) is not None
-    ):
-        follow(children[0], times, here_now or join)
-    elif name.startswith(PASS_THROUGH) and len(children) == 1:
-        follow(children[0], 1.0, join)
-    elif name in ("SumBackward0", "SumBackward1", "MeanBackward0", "MeanBackward1") and len(children) == 1:
-        below = children[0][0]
-        parts = [child for child in below.next_functions if child[0] is not None]
-        times = 1.0 / max(1, elements(below)) if name.startswith("Mean") else 1.0
-        if below.name() in ("StackBackward0", "CatBackward0") and all(elements(child) <= 1 for child, _ in parts):
-            for child in parts:
-                follow(child, times, here_now)
-        elif below.name() in ("AddBackward0", "SubBackward0") and is_small(below) and len(parts) == 2:
-            follow(children[0], times, here_now)
-        else:
-            leaves.append(Leaf(node, number, factor, join))
-    else:
-        leaves.append(Leaf(node, number, factor, join))
+    def down(self, leaf: Leaf, depth: int = 0) -> None:
+        """Follow a node to the terms below it, or take it as a term."""
+        if depth > 64 or len(self.leaves) > 256 or not is_small(leaf.node):
+            self.leaves.append(leaf)
+            return
+        steps = self._steps(leaf)
+        if steps is None:
+            self.leaves.append(leaf)
+            return
+        for step in steps:
+            self.down(step, depth + 1)
+
+    def _line(self, node: Any) -> Site | None:
+        note = self.notes.get(node._sequence_nr())
+        return note.sites[0] if note is not None and note.sites else None
+
+    def _steps(self, leaf: Leaf) -> list[Leaf] | None:  # noqa: PLR0911  (one return a kind of node)
+        """The operands of a sum, product or mean, with their factors; None where something else begins."""
+        node, name = leaf.node, leaf.node.name()
+        children = [child for child in node.next_functions if child[0] is not None]
+        line = self._line(node)
+
+        def weighted(child: tuple[Any, int], times: float, join: Site | None) -> Leaf:
+            return Leaf(child[0], child[1], leaf.factor * times, join, leaf.added)
+
+        if name in ("AddBackward0", "SubBackward0") and same_shape(node, children):
+            alpha = float(node._saved_alpha) * (1.0 if name == "AddBackward0" else -1.0)
+            alone = len(children) == 1
+            if alone:
+                self.constants.append(int(node._sequence_nr()))
+            return [
+                Leaf(
+                    child[0],
+                    child[1],
+                    leaf.factor * (alpha if index else 1.0),
+                    leaf.join if alone else line,
+                    leaf.added if alone else line,
+                )
+                for index, child in enumerate(node.next_functions)
+                if child[0] is not None
+            ]
+        if len(children) != 1:
+            return None
+        if name == "RsubBackward1":
+            self.constants.append(int(node._sequence_nr()))
+            return [weighted(children[0], -float(node._saved_alpha), leaf.join)]
+        if name == "NegBackward0":
+            return [weighted(children[0], -1.0, leaf.join)]
+        if name in ("MulBackward0", "DivBackward0"):
+            times = constant_factor(node)
+            return None if times is None else [weighted(children[0], times, line or leaf.join)]
+        if name.startswith(PASS_THROUGH):
+            return [weighted(children[0], 1.0, leaf.join)]
+        return self._reduction(leaf, children[0], line)
+
+    def _reduction(self, leaf: Leaf, child: tuple[Any, int], line: Site | None) -> list[Leaf] | None:
+        """A sum or mean of stacked scalars, or of sums of one number a sample."""
+        name, below = leaf.node.name(), child[0]
+        if not name.startswith(("SumBackward", "MeanBackward")):
+            return None
+        times = leaf.factor / max(1, elements(below)) if name.startswith("Mean") else leaf.factor
+        parts = [part for part in below.next_functions if part[0] is not None]
+        if below.name() in ("StackBackward0", "CatBackward0") and all(elements(part) <= 1 for part, _ in parts):
+            return [Leaf(part, number, times, line, line) for part, number in parts]
+        if below.name() in ("AddBackward0", "SubBackward0") and is_small(below) and len(parts) == 2:
+            return [Leaf(below, child[1], times, line, line)]
+        return None
 
 
 def constant_factor(node: Any) -> float | None:
@@ -390,16 +407,18 @@ def sums_up(node: Any) -> bool:
     return getattr(node, "_saved_reduction", None) == 2  # at::Reduction::Sum
 
 
-def term_name(note: Note | None, join: Site | None, backward: Site) -> str:
+def term_name(note: Note | None, leaf: Leaf, backward: Site) -> str:
     """What the user calls a term: the variable it is assigned to, else the function that computes it."""
+    if leaf.join is not None and leaf.join != leaf.added:  # weighted on a line of its own: ``kl = 0.1 * ...``
+        name = assigned_name(leaf.join)
+        if name:
+            return name
     if note is None or not note.sites:
         return ""
-    outer = join or backward
+    outer = leaf.join or backward
     for site in note.sites:
-        if site.symbol == outer.symbol and site.line == outer.line:
-            break
         if site.symbol == outer.symbol:
-            return assigned_name(site) or ""
+            return "" if site.line == outer.line else assigned_name(site)
         name = function_name(site)
         if name:
             return name

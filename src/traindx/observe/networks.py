@@ -118,7 +118,7 @@ class Networks(Collector):
                 original(module, *args, **kwargs)
                 if watch.here_and_now:
                     with watch.ours(self):
-                        site = maker(module, 3)
+                        site = maker(module)
                         if site is not None:
                             self.made[module] = site
 

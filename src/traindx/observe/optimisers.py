@@ -18,6 +18,7 @@ from traindx.observe.schedule import Closeness
 from traindx.observe.stats import probe, sample
 from traindx.observe.watch import Collector, Watch
 
+SMALL = 1e-3  # root mean square below which a tensor began at zero and any step is large for it
 ADAPTIVE = ("adam", "lion", "rmsprop", "adagrad", "adadelta", "lamb", "adafactor", "rprop", "sophia", "prodigy", "muon")
 
 
@@ -30,6 +31,10 @@ class Group:
     norms: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     unchanged: list[float] = field(default_factory=list)
+    name: str = ""
+    parameters: int = 0
+    elements: int = 0
+    moved: float = 0.0
 
 
 @dataclass
@@ -43,6 +48,8 @@ class Tracked:
     stepped: Site | None = None
     backward: Site | None = None
     first_lrs: tuple[float, ...] = ()
+    lrs: tuple[float, ...] = ()
+    parameters: int = 0
     groups: dict[int, Group] = field(default_factory=dict)
     iterations: list[int] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
@@ -68,6 +75,7 @@ class Optimisers(Collector):
         tracked: What is known of each optimiser that is alive.
         order: The same in order of construction, the dead ones too.
         scale: Present factor of an optimiser's gradients by its scaler; set by the scaler collector.
+        on_step: Told the first group's learning rate right before every step.
         names: Name of a parameter; set by the parameter collector.
         first_probe: A sample of each parameter at its optimiser's first step.
         gradients: Root mean square of each parameter's gradient at the watched iterations.
@@ -85,6 +93,7 @@ class Optimisers(Collector):
         weak = watch.torch.utils.weak  # by identity: tensors compare element by element
         self.first_probe: Any = weak.WeakIdKeyDictionary()
         self.gradients: Any = weak.WeakIdKeyDictionary()
+        self.on_step: list[Callable[[float], None]] = []
         self._stepping = False
         self._in_closure = False
         self._attach_again = False
@@ -99,7 +108,7 @@ class Optimisers(Collector):
                 original(optimizer, *args, **kwargs)
                 if watch.here_and_now:
                     with watch.ours(self):
-                        self._track(optimizer, maker(optimizer, 3))
+                        self._track(optimizer, maker(optimizer))
                     watch.start()
 
             return init
@@ -208,11 +217,15 @@ class Optimisers(Collector):
         with watch.ours(self):
             tracked = self._track(optimizer, None)
             tracked.stepped = here() or tracked.stepped
+            tracked.lrs = tuple(float(group["lr"]) for group in optimizer.param_groups)
+            for tell in self.on_step:
+                tell(tracked.lrs[0])
             if self.backwards.last_site is not None:
                 tracked.backward = self.backwards.last_site
                 tracked.follows.add(self.backwards.last_site)
             if not tracked.steps:
-                tracked.first_lrs = tuple(float(group["lr"]) for group in optimizer.param_groups)
+                tracked.first_lrs = tracked.lrs
+                tracked.parameters = sum(len(group["params"]) for group in optimizer.param_groups)
                 self._probe(optimizer)
             if watch.closeness is not Closeness.OFF:
                 self._measure_gradients(optimizer, tracked)
@@ -308,7 +321,7 @@ class Optimisers(Collector):
                 old, moving = saved
                 new = probe(parameter, 1024)
                 size = float(old.norm())
-                if size > 0:
+                if size > SMALL * old.numel() ** 0.5:
                     ratios.append(float((new - old).norm()) / size)
                 unchanged += int(((new == old) & moving & (old != 0)).sum())
                 counted += int((moving & (old != 0)).sum())
@@ -343,11 +356,26 @@ class Optimisers(Collector):
         unique = {id(parameter): parameter for parameter in chosen}
         return [parameter for parameter in unique.values() if parameter.is_leaf]
 
+    def end(self) -> None:
+        """Optimisers may be gone when the last summary is written (a function returned): keep what is known."""
+        if self.watch.closeness is Closeness.FULL:
+            for tracked in self.order:
+                self._describe_groups(tracked)
+
+    def _describe_groups(self, tracked: Tracked) -> None:
+        optimizer = tracked.reference()
+        for index, group in enumerate(optimizer.param_groups if optimizer is not None else ()):
+            entry, parameters = tracked.groups.get(index), group["params"]
+            if entry is not None:
+                entry.name = common_prefix([self.names(parameter) for parameter in parameters])
+                entry.parameters = len(parameters)
+                entry.elements = sum(parameter.numel() for parameter in parameters)
+                entry.moved = median([self.moved(p) for p in parameters if p.dim() > 1] or [0.0])
+
     def records(self) -> Iterable[Record]:
         """Optimisers, their groups and their gradients."""
         for tracked in self.order:
-            optimizer = tracked.reference()
-            groups = optimizer.param_groups if optimizer is not None else []
+            self._describe_groups(tracked)
             made = tracked.made.location() if tracked.made is not None else None
             accumulation = tracked.counts.most_common(1)[0][0] if tracked.counts else 1
             yield OptimizerSeen(
@@ -356,9 +384,9 @@ class Optimisers(Collector):
                 steps=tracked.steps,
                 stepped=self.watch.shown(tracked.stepped) if tracked.stepped else None,
                 backward=self.watch.shown(tracked.backward) if tracked.backward else None,
-                lrs=tuple(float(group["lr"]) for group in groups),
+                lrs=tracked.lrs,
                 first_lrs=tracked.first_lrs,
-                parameters=sum(len(group["params"]) for group in groups),
+                parameters=tracked.parameters,
                 adaptive=is_adaptive(tracked.name),
                 never_zeroed=tracked.never_zeroed,
                 zeroed=tracked.zeroed,
@@ -369,20 +397,19 @@ class Optimisers(Collector):
                 step=self.watch.iteration,
             )
             for index, entry in tracked.groups.items():
-                parameters = groups[index]["params"] if index < len(groups) else []
                 yield ParameterGroupSeen(
                     optimizer=tracked.name,
                     where=made,
                     group=index,
-                    name=common_prefix([self.names(parameter) for parameter in parameters]),
+                    name=entry.name,
                     lr=entry.lr,
                     largest_lr=entry.largest_lr,
-                    parameters=len(parameters),
-                    elements=sum(parameter.numel() for parameter in parameters),
+                    parameters=entry.parameters,
+                    elements=entry.elements,
                     gradient_norms=tuple(entry.norms),
                     update_ratios=tuple(entry.ratios),
                     unchanged=median(entry.unchanged) if entry.unchanged else 0.0,
-                    moved=median([self.moved(p) for p in parameters if p.dim() > 1] or [0.0]),
+                    moved=entry.moved,
                     step=self.watch.iteration,
                 )
             if tracked.iterations:

@@ -10,6 +10,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import ParameterSeen
 from traindx.observe.networks import Networks, place_of
 from traindx.observe.optimisers import Optimisers
+from traindx.observe.schedule import Closeness
 from traindx.observe.watch import Collector, Watch
 
 MOST_RECORDS = 400
@@ -30,7 +31,8 @@ class Parameters(Collector):
         self.optimisers = optimisers
         self.loaded: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._names: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
-        self._start: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._elsewhere: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._rows_before: list[ParameterSeen] = []
 
     def install(self) -> None:
         """Give the optimisers names for their parameters."""
@@ -55,9 +57,14 @@ class Parameters(Collector):
                 found.append((module, any(child in roots for child in inside)))
         return found
 
+    def end(self) -> None:
+        """Networks may be gone when the last summary is written (a function returned): keep what is known."""
+        if self.watch.closeness is Closeness.FULL:
+            self._rows_before = list(self._rows()) or self._rows_before
+
     def records(self) -> Iterable[Record]:
         """One record a parameter, those that matter first if there are very many."""
-        rows = list(self._rows())
+        rows = self._rows_before = list(self._rows()) or self._rows_before
         if len(rows) > MOST_RECORDS:
             odd = [row for row in rows if not row.in_optimizer or not row.gradient_seen or row.gradient_missing]
             rest = [row for row in rows if row.in_optimizer and row.gradient_seen and not row.gradient_missing]
@@ -90,9 +97,10 @@ class Parameters(Collector):
         history = self.optimisers.gradients.get(parameter) or []
         present = [value for value in history if value > 0]
         made = self.networks.made.get(module) or self.networks.made.get(network)
-        if not held and parameter.grad is not None and bool(parameter.grad.any()):
-            present = [float(parameter.grad.float().norm()) / max(1, parameter.numel()) ** 0.5]
-            history = present
+        if not held:  # no optimiser's step looks at its gradient, so it is looked at here
+            if parameter.grad is not None and bool(parameter.grad.any()):
+                self._elsewhere[parameter] = float(parameter.grad.float().norm()) / max(1, parameter.numel()) ** 0.5
+            present = history = [self._elsewhere[parameter]] if parameter in self._elsewhere else []
         return ParameterSeen(
             name=name,
             network=title,

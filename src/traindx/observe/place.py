@@ -64,7 +64,7 @@ def stack(depth: int = 1, limit: int = 12) -> tuple[Site, ...]:
     return tuple(found)
 
 
-def maker(instance: Any, depth: int = 2) -> Site | None:
+def maker(instance: Any, depth: int = 1) -> Site | None:
     """The user line that constructs ``instance``: its own ``__init__`` chain is skipped."""
     codes = (getattr(vars(kind).get("__init__"), "__code__", None) for kind in type(instance).__mro__)
     own = {id(code) for code in codes if code is not None}

@@ -101,6 +101,8 @@ class Provenance(Collector):
         self.calls.on(self, named_functions(torch, (*ACTIVATIONS, "relu")), self._activation)
         self.calls.on(self, named_functions(torch, tuple(LAYOUT)), self._layout)
         self.calls.on(self, named_functions(torch, ("unsqueeze", "expand_as")), self._layout)
+        self.calls.on(self, named_functions(torch, ("cat", "concat", "stack")), self._joined)
+        self.calls.on(self, {torch.Tensor.__setitem__: "setitem"}, self._filled)
         self.calls.on(self, named_functions(torch, ("detach",)), self._cut)
         self.calls.on(self, {torch.Tensor.data.__get__: "data"}, self._cut)
         self.calls.on(self, {torch.Tensor.item: "item", torch.Tensor.__float__: "float"}, self._number)
@@ -146,6 +148,20 @@ class Provenance(Collector):
         if known == Tag():
             return None
         return lambda out: self._spread(out, known)
+
+    def _joined(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
+        parts = argument(args, kwargs, 0, "tensors", ())
+        tags = [self.tag(part) for part in parts] if isinstance(parts, list | tuple) else []
+        first = tags[0] if tags else None
+        if first is None or any(tag is None or tag.activation != first.activation for tag in tags):
+            return None
+        return lambda out: self.put(out, replace(first, clamp=None, axis=False))
+
+    def _filled(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A whole that is put together from patches: ``volume[window] = patch``."""
+        tag = self.tag(args[2]) if len(args) > 2 else None
+        if tag is not None and tag.activation:
+            self.put(args[0], replace(tag, clamp=None, axis=False))
 
     def _spread(self, out: Any, known: Tag) -> None:
         for item in out if isinstance(out, tuple | list) else (out,):

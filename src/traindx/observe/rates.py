@@ -78,7 +78,7 @@ class Rates(Collector):
                 with watch.ours(self):
                     entry = _Schedule(
                         type(scheduler).__name__,
-                        maker(scheduler, 3),
+                        maker(scheduler),
                         *horizon_of(scheduler),
                         base=base,
                         begun=watch.iteration,

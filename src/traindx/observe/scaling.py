@@ -61,7 +61,7 @@ class Scaling(Collector):
         self._live: Any = None  # the scaler whose factor is still in the gradients
         self._factor = 1.0
         self._unscaled: set[int] = set()
-        self._last_step = -1
+        self._inside_clip = False
 
     def install(self) -> None:
         """Patch."""
@@ -84,9 +84,10 @@ class Scaling(Collector):
         watch = self.watch
 
         def make(original: Any) -> Any:
-            def clip(parameters: Any, limit: Any, *args: Any, **kwargs: Any) -> Any:
-                if not watch.here_and_now or getattr(self, "_inside_clip", False):
-                    return original(parameters, limit, *args, **kwargs)
+            def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+                limit = args[0] if args else kwargs.get("max_norm", kwargs.get("clip_value"))
+                if not watch.here_and_now or self._inside_clip or limit is None:
+                    return original(parameters, *args, **kwargs)
                 tensor = watch.torch.Tensor
                 listed = [parameters] if isinstance(parameters, tensor) else list(parameters)
                 site = here()
@@ -97,7 +98,7 @@ class Scaling(Collector):
                         largest = watch.torch.stack(sizes).max() if sizes else None
                 self._inside_clip = True
                 try:
-                    total = original(listed, limit, *args, **kwargs)
+                    total = original(listed, *args, **kwargs)
                 finally:
                     self._inside_clip = False
                 with watch.ours(self):
@@ -136,7 +137,7 @@ class Scaling(Collector):
     def _known(self, scaler: Any) -> _Scaler:
         entry: _Scaler | None = self._scalers.get(scaler)
         if entry is None:
-            entry = self._scalers[scaler] = _Scaler(maker(scaler, 3), enabled=bool(scaler.is_enabled()))
+            entry = self._scalers[scaler] = _Scaler(maker(scaler), enabled=bool(scaler.is_enabled()))
             self._order.append(entry)
         return entry
 

@@ -22,7 +22,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from traindx.observe.after_import import AfterImport
-from traindx.observe.settings import CRASH_FILE, STACK_FILE, STOPPED, Settings
+from traindx.observe.settings import BLIND_FILE, CRASH_FILE, STACK_FILE, STOPPED, Settings
 
 if TYPE_CHECKING:
     from traindx.observe.watch import Watch
@@ -42,16 +42,29 @@ class Bootstrap:
 
     def prepare(self) -> None:
         """Patch what can be patched before torch is there, and wait for torch."""
-        from traindx.observe.assembly import before_torch, with_torch
+        try:
+            from traindx.observe.assembly import before_torch, with_torch
 
-        early = before_torch(self)
+            early = before_torch(self)
+        except Exception as error:
+            self.blind(error)
+            return
 
         def torch_arrived(module: ModuleType) -> None:
-            self.watch = with_torch(self, module, early)
+            try:
+                self.watch = with_torch(self, module, early)
+            except Exception as error:
+                self.blind(error)
 
         self.imports.when("torch", torch_arrived)
         os.register_at_fork(after_in_child=self.forked)
         atexit.register(self.finish)
+
+    def blind(self, error: Exception) -> None:
+        """Our own failure must not be the script's: it runs on, and the report says that nothing was seen."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+        (self.out / BLIND_FILE).write_text(text, encoding="utf-8")
 
     def forked(self) -> None:
         """A forked child (a data loader's worker) is not watched."""

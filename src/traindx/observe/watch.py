@@ -91,6 +91,7 @@ class Watch:
         self.quiet_depth = 0
         self.over = False
         self.burst_left = 0
+        self.burst_depth = 0
         self.pid = os.getpid()
         self.thread = threading.get_ident()
         self.started = 0.0
@@ -198,14 +199,20 @@ class Watch:
 
     def begin_burst(self, place: object) -> None:
         """Something that is not a training step begins (validation, sampling); look at it if it is its turn."""
-        if self.attached or self.over or self.quiet_depth or not self.here_and_now:
+        if self.over or self.quiet_depth or not self.here_and_now:
             return
-        if not self.settings.every and self.bursts.wanted(place):
+        if self.attached:
+            self.burst_depth += bool(self.burst_left)
+        elif not self.settings.every and self.bursts.wanted(place):
             self.burst_left = BURST_CALLS
+            self.burst_depth = 1
             self.attach()
 
     def end_burst(self) -> None:
-        """It ended."""
+        """It ended; of several that are nested (``no_grad`` around ``eval`` and ``train``) the outermost counts."""
+        self.burst_depth -= 1
+        if self.burst_depth > 0:
+            return
         if self.burst_left and self.closeness is Closeness.OFF:
             self.detach()
         self.burst_left = 0
@@ -269,7 +276,7 @@ class Watch:
         if self.closeness is not Closeness.OFF:
             self._tell("end")
         self.iteration += 1
-        self.burst_left = 0
+        self.burst_left = self.burst_depth = 0
         if self.iteration in (2, 16, 64, 256) or self.iteration % 1024 == 0:
             self.write_snapshot()
         if self._window_is_full(now):

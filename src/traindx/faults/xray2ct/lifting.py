@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from traindx.errors import InputError
 from traindx.faults.base import Fault
+from traindx.faults.xray2ct.sampler import sample_with_raw_time
 from traindx.recipes.xray2ct.case import changed, system_of
 from traindx.recipes.xray2ct.encoder import RadiographEncoder
 from traindx.recipes.xray2ct.model import Denoiser
@@ -67,7 +68,7 @@ def sample_first_channel(system: System, model: nn.Module, batch: dict[str, Any]
 def with_seventeen_channels(case: Case) -> Case:
     """Exchange the network for :class:`SeventeenChannels`, and read its first channel in sampling."""
     system = system_of(case)
-    if system.network is not Denoiser or system.sampler is not ddim:
+    if system.network is not Denoiser or system.sampler not in (ddim, sample_with_raw_time):
         raise InputError("the network or the sampler was exchanged already", expected="the healthy ones")
     return changed(case, network=SeventeenChannels, sampler=sample_first_channel)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from traindx.faults.base import Fault
 from traindx.recipes.xray2ct.case import with_window
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
@@ -12,8 +15,27 @@ from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
 if TYPE_CHECKING:
     from traindx.case import Case
 
-FULL_RANGE = HounsfieldWindow(-1000.0, 3000.0)
-SOFT_TISSUE = HounsfieldWindow(-200.0, 200.0)
+
+class FullRange(HounsfieldWindow):
+    """The normalisation that the document calls wrong."""
+
+    def encode(self, volume: Tensor) -> Tensor:
+        """HU to [-1, 1]."""
+        volume = torch.clamp(volume, -1000, 3000)
+        return (volume + 1000) / 4000 * 2 - 1
+
+
+class SoftTissueWindow(HounsfieldWindow):
+    """The normalisation that the document calls better."""
+
+    def encode(self, volume: Tensor) -> Tensor:
+        """HU to [-1, 1]."""
+        volume = torch.clamp(volume, -200, 200)  # Soft tissue window
+        return (volume + 200) / 400 * 2 - 1
+
+
+FULL_RANGE = FullRange(-1000.0, 3000.0)
+SOFT_TISSUE = SoftTissueWindow(-200.0, 200.0)
 
 
 def _under(window: HounsfieldWindow, case: Case) -> Case:

@@ -39,9 +39,23 @@ def reverse_diffusion(system: System, model: nn.Module, batch: dict[str, Any]) -
 def with_wrong_noise(case: Case) -> Case:
     """Sample with :func:`reverse_diffusion`."""
     system = system_of(case)
-    if system.process.prediction != "v" or system.sampler is not ddim:
+    if system.process.prediction != "v" or system.sampler not in (ddim, sample_with_raw_time):
         raise InputError("this loop replaces the healthy one of a network that predicts v", do="apply it first")
     return changed(case, sampler=reverse_diffusion)
+
+
+@torch.no_grad()
+def sample_with_raw_time(system: System, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """The healthy loop, but for the time that the network is given."""
+    process, frontal, lateral = system.process, batch["frontal"], batch["lateral"]
+    scheduler = process.scheduler()
+    scheduler.set_timesteps(process.sampling_steps)
+    x = torch.randn((len(frontal), 1, *system.data.geometry.shape), device=frontal.device)
+    for t in scheduler.timesteps.tolist():
+        t_batch = torch.full((len(x),), t, device=x.device)
+        output = model(x, t_batch.float(), process.alpha_bar(t_batch), frontal, lateral)
+        x = scheduler.step(output, t, x).prev_sample
+    return x
 
 
 def raw_time(_: Process, t_batch: Tensor) -> Tensor:
@@ -51,7 +65,8 @@ def raw_time(_: Process, t_batch: Tensor) -> Tensor:
 
 def with_raw_time(case: Case) -> Case:
     """Tell the network the raw timestep in sampling, as nobody did in training."""
-    return changed(case, sampling_time=raw_time)
+    loop = system_of(case).sampler
+    return changed(case, sampling_time=raw_time, sampler=sample_with_raw_time if loop is ddim else loop)
 
 
 DOCUMENT = "xray-to-ct-diffusion"

@@ -69,6 +69,7 @@ def case_of(system: System) -> dx.Case:
         train=system.data.train_batches(),
         val=system.data.val_batches(),
         loss=partial(system.loss, system),
+        predict=partial(system.sampler, system),
         target=_target,
         metrics={"psnr": _metric(window)},
         conditions=VIEWS,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -192,7 +193,7 @@ def _read(path: Path | None) -> tuple[Patients, Patients, list[dict[str, Tensor]
             ids = tuple(str(name) for name in stored[f"{part}-ids"])
             patients.append(Patients(torch.from_numpy(stored[f"{part}-hu"]), ids, (d, h, w)))
             views.append({view: torch.from_numpy(stored[f"{part}-{view}"]) for view in VIEWS})
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return patients[0], patients[1], views
 

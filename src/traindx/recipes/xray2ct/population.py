@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def read_ct(path: Path) -> CT:
     return CT(torch.from_numpy(np.ascontiguousarray(hu)), (d, h, w), np.asarray(image.affine, dtype=np.float64))
 
 
+@cache
 def packaged_ct() -> CT:
     """The CT inside the package; see :func:`read_ct`."""
     return read_ct(Path(str(files("traindx") / "assets" / ASSET)))
@@ -142,9 +144,8 @@ def deformed_copies(
     """
     vary = variation or Variation()
     ct = packaged_ct()
-    hu, spacing = ct.hu, ct.spacing_mm
-    extent = torch.tensor([n * s for n, s in zip(hu.shape, spacing, strict=True)])
-    smooth = low_passed(hu, (hu.shape[0] / size, hu.shape[1] / size, hu.shape[2] / size))[None, None]
+    extent = torch.tensor([n * s for n, s in zip(ct.hu.shape, ct.spacing_mm, strict=True)])
+    smooth = _smoothed_for(size)
     copies = []
     for index in range(first, first + count):
         draw = torch.Generator().manual_seed(seed * 1_000_003 + index)
@@ -158,6 +159,14 @@ def deformed_copies(
         copies.append((copy - AIR_HU) * density + AIR_HU)
     d, h, w = (extent / size).tolist()
     return torch.cat(copies), (d, h, w)
+
+
+@lru_cache(maxsize=2)
+def _smoothed_for(size: int) -> Tensor:
+    """The packaged CT, low-passed for sampling at ``size`` voxels a side, shape ``(1, 1, D, H, W)``."""
+    hu = packaged_ct().hu
+    d, h, w = hu.shape
+    return low_passed(hu, (d / size, h / size, w / size))[None, None]
 
 
 def _uniform(count: int, draw: torch.Generator) -> Tensor:

@@ -115,6 +115,9 @@ def build(arguments: Sequence[str], out: Path) -> Any:
     best = ModelCheckpoint(filename=Path(BEST).stem, monitor="val_psnr", mode="max", **common)
     # Whole epochs only: Lightning 2.6 does not go on in the middle of one exactly as it would have without the break.
     last = ModelCheckpoint(filename=Path(LAST).stem, every_n_epochs=1, save_on_train_epoch_end=True, **common)
+    callbacks: list[Any] = [best, last]
+    if not any(item.replace(" ", "=") == "--trainer.enable_progress_bar=false" for item in arguments):
+        callbacks.append(TQDMProgressBar())  # the default one shows an unknown number of epochs as -2
     return LightningCLI(
         XrayToCT,
         XrayToCTData,
@@ -126,7 +129,7 @@ def build(arguments: Sequence[str], out: Path) -> Any:
                 "class_path": "lightning.pytorch.loggers.CSVLogger",
                 "init_args": {"save_dir": str(out), "name": "log"},
             },
-            "callbacks": [best, last, TQDMProgressBar()],
+            "callbacks": callbacks,
             "enable_model_summary": False,
         },
     )

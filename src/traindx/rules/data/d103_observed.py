@@ -17,10 +17,11 @@ def batches_not_finite(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     Placed at the ``__getitem__`` of the data set, if that is the user's own, else at the network's call.
     """
-    found = False
+    places: set[str] = set()
     for loader in evidence.of(LoaderSeen):
-        if loader.nonfinite:
-            found = True
+        place = str(loader.item or loader.where)
+        if loader.nonfinite and place not in places:
+            places.add(place)
             yield Found(
                 message=f"{loader.nonfinite} of {loader.looked_at} batches of {loader.dataset} that were looked at "
                 f"hold values that are not finite ({loader.nonfinite_key}).",
@@ -30,8 +31,8 @@ def batches_not_finite(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 remedy="Look for a division by a standard deviation of 0, a logarithm of 0, or gaps in the files.",
             )
     for seen in evidence.of(InputSeen):
-        if seen.nonfinite and not found:
-            found = True
+        if seen.nonfinite and not places:
+            places.add(str(seen.where))
             yield Found(
                 message=f"{seen.network} gets an input (argument {seen.argument}) with values that are not finite.",
                 standing=Standing.DEMONSTRATED,

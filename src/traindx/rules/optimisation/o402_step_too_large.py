@@ -22,6 +22,7 @@ from traindx.rules.optimisation._shared import ends, optimizer_at, series_of
         0.05, "update over weight a step; Adam at 1e-2 on a small network stays below 0.03 after its start"
     ),
     improvement=Threshold(0.9, "last loss over first: a run that improves by a tenth is learning after all"),
+    looks=Threshold(8, "watched updates that are judged; weights that were blown up make later ratios small again"),
     skip=Threshold(2, "first watched updates, in which Adam's step is the learning rate whatever the gradient"),
 )
 def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -35,9 +36,9 @@ def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Evidence it needs:
         ParameterGroupSeen, OptimizerSeen and LossSeries (a watched script).
     How it decides:
-        Median update-to-weight ratio of the group with the largest one, after the first `skip` looks, and the median
-        of the last losses over the loss before any step. Both must be bad. It is `suspected`; a trial with a smaller rate
-        proves it.
+        Median update-to-weight ratio of the group with the largest one, over `looks` updates after the first `skip`,
+        and the median of the last losses over the loss before any step. Both must be bad. It is `suspected`; a trial
+        with a smaller rate proves it.
     Remedy:
         Lower the learning rate by factors of 10; warm it up.
     Trial it proposes:
@@ -51,7 +52,8 @@ def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         return
     worst: tuple[float, ParameterGroupSeen] | None = None
     for group in evidence.of(ParameterGroupSeen):
-        later = [ratio for ratio in group.update_ratios[int(limits.skip) :] if not math.isnan(ratio)]
+        start = int(limits.skip)
+        later = [ratio for ratio in group.update_ratios[start : start + int(limits.looks)] if not math.isnan(ratio)]
         if len(later) >= 3 and (worst is None or median(later) > worst[0]):
             worst = (median(later), group)
     if worst is None or worst[0] < limits.ratio:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.sampling import SamplerClamp
+from traindx.evidence.sampling import SamplerClamp, SamplerRun
 from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 from traindx.rules.sampling._cause import number
@@ -16,7 +16,7 @@ from traindx.rules.sampling._cause import number
     "S506",
     "clip-does-not-match-data",
     Severity.MAJOR,
-    needs=(SamplerClamp,),
+    needs=(SamplerRun,),
     target_share=Threshold(
         0.001, "of the target's voxels outside the clip: one voxel in a thousand, about a rib in a chest"
     ),

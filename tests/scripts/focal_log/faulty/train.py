@@ -32,7 +32,7 @@ class Detector(nn.Module):
 
 def batch(n, g):
     y = (torch.rand(n, 1, 24, 24, generator=g) > 0.97).float()
-    x = torch.randn(n, 1, 24, 24, generator=g) + 12 * y
+    x = torch.randn(n, 1, 24, 24, generator=g) + 60 * y
     return x, y
 
 
