@@ -121,6 +121,7 @@ class NetworkCalls(Observed):
         first_iteration: Iteration of the first call.
         last_iteration: Iteration of the last call.
         loader: Where the data loader that was read last before these calls was constructed.
+        other_data: That loader is not one that feeds the training.
     """
 
     network: str
@@ -136,6 +137,7 @@ class NetworkCalls(Observed):
     first_iteration: int = -1
     last_iteration: int = -1
     loader: Location | None = None
+    other_data: bool = False
 
 
 class ModeSwitch(Observed):

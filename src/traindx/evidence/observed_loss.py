@@ -191,6 +191,9 @@ class ClampSeen(Observed):
         first_on_bounds: Share on the bounds at the first call looked at.
         last_on_bounds: Share on the bounds at the last call looked at.
         target_outside: Share of the values of the target it is compared with that lie outside the bounds; -1 unknown.
+        target_lost: Mean square distance of that target to the bounds, over its variance.
+        target_low: Least value of that target.
+        target_high: Its greatest value.
     """
 
     function: str
@@ -208,6 +211,9 @@ class ClampSeen(Observed):
     first_on_bounds: float = 0.0
     last_on_bounds: float = 0.0
     target_outside: float = -1.0
+    target_lost: float = 0.0
+    target_low: float = 0.0
+    target_high: float = 0.0
 
 
 class NonFiniteOrigin(Observed):

@@ -110,7 +110,7 @@ def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
     terms.on_constants.append(losses.confirmed)
     clamps = Clamps(watch, calls, networks, provenance, losses, terms)
     loaders = Loaders(watch, backwards)
-    loaders.on_read.append(lambda loader: setattr(networks, "current_loader", loader.made))
+    loaders.on_read.append(lambda loader: setattr(networks, "current_loader", loader))
     loaders.on_pass_end.append(lambda loader: optimisers.pass_ended() if loader.trains else None)
     rates = Rates(watch, optimisers)
     rates.passes = loaders.passes

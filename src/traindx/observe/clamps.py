@@ -9,7 +9,7 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import ClampSeen
-from traindx.observe.loss_calls import LossCalls, share_outside
+from traindx.observe.loss_calls import LossCalls, share_outside, variance_lost
 from traindx.observe.loss_terms import LossTerms
 from traindx.observe.networks import Networks
 from traindx.observe.provenance import Provenance, Tag
@@ -48,6 +48,9 @@ class _Clamp:
     highs: list[float] = field(default_factory=list)
     before_log: bool = False
     outside: list[float] = field(default_factory=list)
+    unreachable: list[float] = field(default_factory=list)
+    target_low: float = math.inf
+    target_high: float = -math.inf
 
 
 class Clamps(Collector):
@@ -136,6 +139,10 @@ class Clamps(Collector):
         entry = self._clamps.get(tag.clamp)
         if entry is not None and len(entry.outside) < 32:
             entry.outside.append(share_outside(target, (entry.low, entry.high)))
+            entry.unreachable.append(variance_lost(target, (entry.low, entry.high)))
+            seen = value_range(target)
+            entry.target_low = min(entry.target_low, seen.least)
+            entry.target_high = max(entry.target_high, seen.greatest)
 
     def records(self) -> Iterable[Record]:
         """One record a site and pair of bounds."""
@@ -160,6 +167,9 @@ class Clamps(Collector):
                 first_on_bounds=entry.shares[0],
                 last_on_bounds=entry.shares[-1],
                 target_outside=mean(entry.outside) if entry.outside else -1.0,
+                target_lost=mean(entry.unreachable),
+                target_low=entry.target_low if entry.outside else 0.0,
+                target_high=entry.target_high if entry.outside else 0.0,
                 step=self.watch.iteration,
             )
 

@@ -50,7 +50,7 @@ class CallPlace:
     dropout_only: bool = False
     first: int = -1
     last: int = -1
-    loader: Site | None = None
+    loader: Any = None
     time_changes: bool = False
     left_training: int = -1
     longest_burst: int = 0
@@ -73,7 +73,7 @@ class Networks(Collector):
         called: Modules called with gradients enabled, with the order in which they were first called.
         roots: Outermost modules that were called, with the line.
         places: Call places by key.
-        current_loader: Where the loader that was read last was made; set by the loader collector.
+        current_loader: The loader that was read last; set by the loader collector.
     """
 
     subject = "modules"
@@ -88,7 +88,7 @@ class Networks(Collector):
         self.called: Any = weak.WeakIdKeyDictionary()
         self.roots: Any = weak.WeakIdKeyDictionary()
         self.order = 0
-        self.current_loader: Site | None = None
+        self.current_loader: Any = None
         self._has_parameters: Any = weak.WeakIdKeyDictionary()
         self._subscribers: list[tuple[Collector, Callable[[Call], None]]] = []
         self._each: list[tuple[Collector, Callable[[Any, Any, Any], None]]] = []
@@ -319,7 +319,8 @@ class Networks(Collector):
                 with_dropout_only=place.dropout_only,
                 first_iteration=place.first,
                 last_iteration=place.last,
-                loader=place_of(place.loader),
+                loader=place_of(place.loader.made) if place.loader is not None else None,
+                other_data=place.loader is not None and not place.loader.trains,
                 step=place.last,
             )
         for key in self._switch_order:

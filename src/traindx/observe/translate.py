@@ -7,7 +7,7 @@ from math import prod
 
 from traindx.evidence import Evidence, Record
 from traindx.evidence.model import Comparison, HeadBounds
-from traindx.evidence.observed_loss import LossCall, TargetSeen
+from traindx.evidence.observed_loss import ClampSeen, LossCall, TargetSeen
 from traindx.observe.provenance_ranges import RANGES
 
 _ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits")
@@ -46,7 +46,21 @@ def _comparisons(evidence: Evidence) -> Iterator[Comparison]:
 
 
 def _bounds(evidence: Evidence) -> Iterator[HeadBounds]:
-    """Bounded activations right before a comparison."""
+    """Bounded activations and clamps right before a comparison."""
+    for clamp in evidence.of(ClampSeen):
+        if clamp.target_outside > 0 and clamp.with_gradient:
+            yield HeadBounds(
+                operation=clamp.function,
+                module="",
+                low=clamp.low,
+                high=clamp.high,
+                target_low=clamp.target_low,
+                target_high=clamp.target_high,
+                share_outside=clamp.target_outside,
+                lost=clamp.target_lost,
+                where=clamp.where,
+                step=clamp.step,
+            )
     for call in evidence.of(LossCall):
         bounds = RANGES.get(call.prediction_from)
         if bounds is not None and call.phase == "training" and call.outside > 0:

@@ -21,16 +21,16 @@ Cause = Literal[
 THRESHOLDS = {
     "max_misfit": Threshold(
         1e-3,
-        "relative error of one step; correct loops of 5 to 50 steps reach 1e-16 to 2e-5 (multistep solvers), those of 1000 "
-        "steps in 32 bit 2.2e-4; stepping to the ᾱ of the neighbouring timestep out of 1000 gives 2e-3 to 7e-3",
+        "relative error of one step; correct loops of 5 to 50 steps reach 1e-16 to 2e-5 (multistep solvers), those of "
+        "1000 steps in 32 bit 2.2e-4; stepping to the ᾱ of the neighbouring timestep out of 1000 gives 2e-3 to 7e-3",
     ),
     "explained": Threshold(
         1e-3, "largest misfit of a true explanation: up to 3e-8 in 64 bit, 2e-4 where a library computes in 32 bit"
     ),
     "better": Threshold(
         0.1,
-        "misfit of an explanation relative to that of the exact step; among those below, the best counts, and any other "
-        "only if it is within three times of it",
+        "misfit of an explanation relative to that of the exact step; among those below, the best counts, and any "
+        "other only if it is within three times of it",
     ),
     "whole": Threshold(
         0.02, "distance from whole timesteps up to which noise levels are training's own; by chance it is 0.5 at worst"

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import ModeSwitch, NetworkCalls
 from traindx.evidence.observed_loss import LossCall
-from traindx.evidence.observed_state import LoaderSeen
 from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
@@ -30,7 +29,7 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         In training mode the validation figure is noisy, depends on the batch, and leaks the validation data into the
         running statistics.
     Evidence it needs:
-        NetworkCalls, ModeSwitch, LossCall, LoaderSeen (a watched script).
+        NetworkCalls, ModeSwitch, LossCall (a watched script).
     How it decides:
         A network with active dropout or batch norm, called with gradients in evaluation mode after it had been in
         training mode: `demonstrated`, placed at the `eval()` that was not undone. Called without gradients in training
@@ -46,8 +45,6 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     References:
         PyTorch documentation of `Module.train`; Gal and Ghahramani, Dropout as a Bayesian approximation, ICML 2016.
     """
-    loaders = evidence.of(LoaderSeen)
-    training_loader = next((loader.where for loader in loaders if loader.trains), None)
     computes_loss = any(call.phase == "evaluation" for call in evidence.of(LossCall))
     for call in evidence.of(NetworkCalls):
         sensitive = bool(call.noisy) or call.quiet > 0
@@ -60,8 +57,7 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         ):
             yield _stayed_in_evaluation(call, evidence)
         elif call.phase == "validation" and call.in_training_mode >= limits.calls and call.noisy:
-            other_data = call.loader is not None and call.loader != training_loader
-            if other_data or computes_loss:
+            if call.other_data or computes_loss:
                 yield _validated_in_training(call)
 
 

@@ -4,7 +4,7 @@ import torch.nn as nn
 
 
 class Rnn(nn.Module):
-    def __init__(self, hidden=32, gain=1.35):
+    def __init__(self, hidden=32, gain=1.8):
         super().__init__()
         self.hidden = hidden
         self.inp = nn.Linear(2, hidden)
