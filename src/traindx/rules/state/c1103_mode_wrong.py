@@ -56,9 +56,12 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             and call.calls - call.in_training_mode >= limits.calls
         ):
             yield _stayed_in_evaluation(call, evidence)
-        elif call.phase == "validation" and call.in_training_mode >= limits.calls and call.noisy:
-            if call.other_data or computes_loss:
-                yield _validated_in_training(call)
+        elif (
+            call.phase == "validation"
+            and call.in_training_mode >= limits.calls
+            and (call.noisy and (call.other_data or computes_loss))
+        ):
+            yield _validated_in_training(call)
 
 
 def _stayed_in_evaluation(call: NetworkCalls, evidence: Evidence) -> Found:
