@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.patients.sitting import findings, sit
+from patients.sitting import findings, sit
 from torch import nn
 
 import traindx as dx
