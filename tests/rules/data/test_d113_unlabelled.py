@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from patients.sitting import findings, sit
 from torch import nn
 
 import traindx as dx
+from patients.sitting import findings, sit
 from traindx.case import Labels
 from traindx.evidence import NotExamined
 from traindx.evidence.labels import BatchLabels, UnlabelledGradient

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from patients.sitting import findings, sit
 from torch import nn
 
 import traindx as dx
+from patients.sitting import findings, sit
 from traindx.evidence.deployment import RepeatedValidation
 from traindx.exams.repeat_validation import repeat_validation, trained_repeat_validation
 from traindx.finding import Standing

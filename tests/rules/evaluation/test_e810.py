@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from patients.sitting import findings, sit
 from torch import nn
 
 import traindx as dx
+from patients.sitting import findings, sit
 from traindx.evidence.deployment import ModelSwap
 from traindx.exams.model_swap import model_swap
 from traindx.finding import Standing

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from patients.sitting import findings, sit
 from torch import nn
 
 import traindx as dx
+from patients.sitting import findings, sit
 from traindx.exams.hardened_metric import hardened_metric
 from traindx.finding import Standing
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from patients.sitting import findings, sit
 from torch import nn
 
 import traindx as dx
+from patients.sitting import findings, sit
 from traindx.exams.gradients import gradients
 from traindx.exams.loss_order import loss_order
 from traindx.finding import Standing

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from patients.sitting import findings, sit
 from torch import nn
 
 import traindx as dx
+from patients.sitting import findings, sit
 from traindx.evidence import NotExamined
 from traindx.evidence.optimisation import FirstSteps
 from traindx.exams.first_steps import first_steps

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 
 import torch
-from patients.sitting import findings, sit
 from torch import nn
 
 import traindx as dx
+from patients.sitting import findings, sit
 from traindx.exams.deployed_weights import deployed_weights
 from traindx.finding import Standing
 
