@@ -18,7 +18,7 @@ from traindx.rules.sampling._cause import number
     Severity.MAJOR,
     needs=(SamplerRun,),
     target_share=Threshold(
-        0.001, "of the target's voxels outside the clip: one voxel in a thousand, about a rib in a chest"
+        0.001, "of the target's voxels outside the clip: one in a thousand; data clipped to its declared range has none"
     ),
     state_share=Threshold(
         0.02, "of the voxels of the noisy x changed by a clamp; [-3, 5] changes 0.13 % of unit noise"
@@ -35,8 +35,8 @@ def clip_does_not_match_data(evidence: Evidence, limits: Limits) -> Iterator[Fou
         It does not: the network is innocent. But no sample can ever reach the values that are cut off, and a clipped x̂0
         pulls every later step the same way.
     Evidence it needs:
-        SamplerClamp (exam *sampler*): every clamp between two calls of the network, its line, and what it is applied
-        to.
+        SamplerRun and SamplerClamp (exam *sampler*): every clamp between two calls of the network, its line, and what
+        it is applied to. Clamps written without torch's clamp functions are not seen.
     How it decides:
         More than `target_share` of the real targets' voxels outside the bounds on x0; more than `state_share` of the
         noisy x changed. A clip wider than the data changes nothing and is silent.
