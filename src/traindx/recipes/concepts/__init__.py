@@ -1,0 +1,1 @@
+"""Concept maps, prototypes and a task from chest radiographs with boxes."""

@@ -1,0 +1,129 @@
+"""Batches: images, labels, boxes and masks; training in a seeded order with augmentation, validation without."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from traindx.recipes.concepts.boxes import Boxes, masks, moved
+from traindx.recipes.concepts.pipeline import IDENTITY, Augmentation, drawn, normalise, to_network, warp
+from traindx.recipes.concepts.radiographs import Radiographs
+
+
+class Batch(TypedDict):
+    """A batch.
+
+    Attributes:
+        image: Network values ``(B, 1, S, S)``.
+        label: 1, 0, or NaN where it is not known, ``(B, K)``.
+        boxes: Boxes of each image, moved with it.
+        masks: Share of each map cell that the boxes of a concept cover, ``(B, K, h, w)``.
+        task: Class, -1 where it is not known, ``(B,)``.
+        index: Position in the set, ``(B,)``.
+    """
+
+    image: Tensor
+    label: Tensor
+    boxes: list[Boxes]
+    masks: Tensor
+    task: Tensor
+    index: Tensor
+
+
+class Shelf:
+    """Normalised radiographs in memory, handed out as batches.
+
+    Args:
+        data: The radiographs.
+        size: Side of the network's input in pixels.
+        map_size: Rows and columns of the network's map.
+    """
+
+    def __init__(self, data: Radiographs, *, size: int, map_size: tuple[int, int]) -> None:
+        self.data, self.size, self.map_size = data, size, map_size
+        self.images = torch.stack([normalise(torch.from_numpy(one.astype(np.float32))[None]) for one in data.images])
+        self.labels = torch.from_numpy(data.labels)
+        self.task = torch.from_numpy(data.task)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batch(self, indices: list[int], augmentation: Augmentation | None = None, *seed: int) -> Batch:
+        """Some images; augmented where an augmentation is given, by draws of the seeds and the image alone."""
+        draws = [IDENTITY if augmentation is None else drawn(augmentation, *seed, index) for index in indices]
+        boxes = [
+            self.data.boxes[index] if draw is IDENTITY else moved(self.data.boxes[index], draw.matrix)
+            for index, draw in zip(indices, draws, strict=True)
+        ]
+        return Batch(
+            image=to_network(warp(self.images[indices], draws, self.size)),
+            label=self.labels[indices],
+            boxes=boxes,
+            masks=masks(boxes, len(self.data.concepts), self.map_size),
+            task=self.task[indices],
+            index=torch.tensor(indices),
+        )
+
+
+class TrainBatches:
+    """Training batches of one epoch after another, the same in every process.
+
+    Ranks share the permutation of the epoch and take every ``world``-th image of it, so no image is seen by two of
+    them; batches without a positive are as good as others.
+
+    Args:
+        shelf: The images.
+        batch_size: Images a batch and rank.
+        augmentation: None for none.
+        seed: Seed of order and draws.
+        rank: This process.
+        world: Number of processes.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        batch_size: int,
+        augmentation: Augmentation | None,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.shelf, self.batch_size, self.augmentation, self.seed = shelf, batch_size, augmentation, seed
+        self.rank, self.world = rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order and draws the next pass takes."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        share = len(self.shelf) // self.world
+        return max(1, share // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.shelf)).tolist()
+        mine = order[self.rank :: self.world]
+        for number in range(len(self)):  # the remainder of an epoch waits for another permutation
+            indices = mine[number * self.batch_size : (number + 1) * self.batch_size]
+            yield self.shelf.batch(indices, self.augmentation, self.seed, self.epoch)
+
+
+class EvalBatches:
+    """All images in order, never augmented."""
+
+    def __init__(self, shelf: Shelf, batch_size: int = 32) -> None:
+        self.shelf, self.batch_size = shelf, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.shelf) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for begin in range(0, len(self.shelf), self.batch_size):
+            yield self.shelf.batch(list(range(begin, min(begin + self.batch_size, len(self.shelf)))))

@@ -1,0 +1,118 @@
+"""A set of radiographs with labels, boxes, a task and patients, and how it is divided by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traindx.errors import InputError
+from traindx.finding import Frozen
+from traindx.recipes.concepts.boxes import Boxes
+
+
+@dataclass(frozen=True)
+class Radiographs:
+    """Radiographs in memory.
+
+    Attributes:
+        name: Name of the set.
+        images: Raw grey values, shape ``(N, H, W)``; bright is dense.
+        ids: Name of each image.
+        patients: Patient of each image.
+        concepts: Names of the K concepts.
+        labels: 1 present, 0 absent, NaN not known; shape ``(N, K)``.
+        boxes: Boxes of each image, ``(n, 5)``.
+        classes: Names of the classes of the task.
+        task: Class of each image, -1 where it is not known.
+        white: Raw value that is shown white (255 for 8 bits).
+    """
+
+    name: str
+    images: NDArray[np.generic]
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    concepts: tuple[str, ...]
+    labels: NDArray[np.float32]
+    boxes: tuple[Boxes, ...]
+    classes: tuple[str, ...]
+    task: NDArray[np.int64]
+    white: float = 255.0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def only(self, ids: Sequence[str]) -> Radiographs:
+        """The images of some names, in the order of the set."""
+        wanted = set(ids)
+        keep = [index for index, name in enumerate(self.ids) if name in wanted]
+        return Radiographs(
+            self.name,
+            self.images[keep],
+            tuple(self.ids[i] for i in keep),
+            tuple(self.patients[i] for i in keep),
+            self.concepts,
+            self.labels[keep],
+            tuple(self.boxes[i] for i in keep),
+            self.classes,
+            self.task[keep],
+            self.white,
+        )
+
+
+class Split(Frozen):
+    """Image names of each part; no patient is in two of them.
+
+    Attributes:
+        train: Trained on; prototypes are patches of these.
+        val: Chooses checkpoints and thresholds.
+        test: Read by ``evaluate`` only.
+    """
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...] = ()
+
+
+def split_patients(data: Radiographs, *, val: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
+    """Divide by patient with a generator of its own: every process and every rank draws the same division.
+
+    Patients are drawn within groups of equal labels, so that a rare concept is in every part where there are enough.
+
+    Args:
+        data: The radiographs.
+        val: Share of the patients for validation.
+        test: Share held out.
+        seed: The only thing that moves the division; the global random state does not.
+
+    Raises:
+        InputError: A part would be empty.
+    """
+    groups: dict[str, str] = {}
+    for index, patient in enumerate(data.patients):
+        key = "".join("?" if np.isnan(v) else str(int(v)) for v in data.labels[index])
+        groups[patient] = max(groups.get(patient, ""), key)
+    generator = np.random.default_rng(seed)
+    part_of: dict[str, str] = {}
+    position = 0
+    for key in sorted(set(groups.values())):
+        mine = sorted(patient for patient, group in groups.items() if group == key)
+        for patient in (mine[i] for i in generator.permutation(len(mine))):
+            # a low-discrepancy walk keeps the shares right across groups of any size
+            place = (position * 0.6180339887) % 1.0
+            position += 1
+            part_of[patient] = "test" if place < test else "val" if place < test + val else "train"
+    parts = {
+        name: tuple(one for one, patient in zip(data.ids, data.patients, strict=True) if part_of[patient] == name)
+        for name in ("train", "val", "test")
+    }
+    for name, share in (("train", 1 - val - test), ("val", val), ("test", test)):
+        if share > 0 and not parts[name]:
+            raise InputError(
+                f"{len(groups)} patients of {data.name} leave none for {name}",
+                expected="more patients",
+                do="use larger shares",
+            )
+    return Split(**parts)
