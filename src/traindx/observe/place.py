@@ -53,6 +53,12 @@ def here(depth: int = 1) -> Site | None:
     return None
 
 
+def directly(depth: int = 2) -> Site | None:
+    """The line of the ``depth``-th frame if it is the user's own, and not a library's that works for it."""
+    frame = sys._getframe(depth)
+    return site_of(frame) if users(frame.f_code.co_filename) else None
+
+
 def stack(depth: int = 1, limit: int = 12) -> tuple[Site, ...]:
     """User lines from the innermost outwards."""
     frame: FrameType | None = sys._getframe(depth)

@@ -32,6 +32,7 @@ class _Schedule:
     highest: float = 0.0
     at_iterations: set[int] = field(default_factory=set)
     optimizer_steps: int = 0
+    inside_another: bool = False  # a part of SequentialLR or ChainedScheduler, which steps it
 
 
 class Rates(Collector):
@@ -76,6 +77,10 @@ class Rates(Collector):
                 self._depth -= 1
             if self._depth == 0 and watch.here_and_now:
                 with watch.ours(self):
+                    for part in getattr(scheduler, "_schedulers", ()):
+                        if part in self._known:
+                            self._known[part].inside_another = True
+                            base = max(base, self._known[part].base)  # the parts have changed the rate already
                     entry = _Schedule(
                         type(scheduler).__name__,
                         maker(scheduler),
@@ -133,6 +138,8 @@ class Rates(Collector):
         """One record a schedule."""
         epochs, per_epoch = self.passes()
         for entry in self._order:
+            if entry.inside_another:
+                continue
             passed = max(1, self.watch.iteration - entry.begun)
             yield SchedulerSeen(
                 scheduler=entry.name,

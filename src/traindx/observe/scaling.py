@@ -10,8 +10,9 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen
 from traindx.observe.backwards import Backward, Backwards
+from traindx.observe.networks import place_of
 from traindx.observe.optimisers import Optimisers, is_adaptive
-from traindx.observe.place import Site, here, maker
+from traindx.observe.place import Site, directly, here, maker
 from traindx.observe.schedule import Closeness
 from traindx.observe.watch import Collector, Watch
 
@@ -70,6 +71,7 @@ class Scaling(Collector):
             for name, function in (("clip_grad_norm_", "norm"), ("clip_grad_value_", "value")):
                 watch.patches.wrap(owner, name, self._make_clip(function))
         scaler = torch.amp.GradScaler
+        watch.patches.wrap(scaler, "__init__", self._make_init)
         watch.patches.wrap(scaler, "scale", self._make_scale)
         watch.patches.wrap(scaler, "unscale_", self._make_unscale)
         watch.patches.wrap(scaler, "step", self._make_step)
@@ -141,6 +143,17 @@ class Scaling(Collector):
             self._order.append(entry)
         return entry
 
+    def _make_init(self, original: Any) -> Any:
+        watch = self.watch
+
+        def init(scaler: Any, *args: Any, **kwargs: Any) -> None:
+            original(scaler, *args, **kwargs)
+            if watch.here_and_now and scaler not in self._scalers:
+                with watch.ours(self):
+                    self._known(scaler)
+
+        return init
+
     def _make_scale(self, original: Any) -> Any:
         watch = self.watch
 
@@ -184,7 +197,7 @@ class Scaling(Collector):
                 return original(scaler, optimizer, *args, **kwargs)
             with watch.ours(self):
                 entry = self._known(scaler)
-                entry.stepped = here() or entry.stepped
+                entry.stepped = directly() or entry.stepped
                 entry.steps += 1
                 if watch.closeness is not Closeness.OFF and entry.enabled:
                     entry.scales.append(self._read(scaler))
@@ -244,7 +257,7 @@ class Scaling(Collector):
         for entry in self._order:
             if entry.steps:
                 yield ScalerSeen(
-                    where=shown(entry.stepped, entry.made),
+                    where=place_of(entry.stepped or entry.made),
                     made=entry.made.location() if entry.made is not None else None,
                     steps=entry.steps,
                     skipped=entry.skipped,
