@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "traindx examine recipe:xray2ct --budget 0s",
     "traindx examine recipe:xray2ct --fault ddim-epsilon --budget 3m --out report",
+    "traindx examine train.py --prove --budget 5m -- --epochs 3",
 )
 
 
 def examine(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="CASE.py:case, recipe:NAME, or a script: TRAIN.py")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="TARGET", help="CASE.py:case, recipe:NAME, or a script: TRAIN.py")
+    ] = None,
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Arguments of a script, after --")
     ] = None,
@@ -49,11 +52,22 @@ def examine(
     steps: Annotated[int, typer.Option(metavar="N", min=0, help="Script: iterations to watch; 0 for no limit")] = 300,
     until: Annotated[str, typer.Option(metavar="TIME", help="Script: time to watch; 0s for no limit")] = "120s",
     stop: Annotated[bool, typer.Option(help="Script: end it after that")] = True,
+    module: Annotated[
+        str | None, typer.Option("-m", metavar="MODULE", help="Script: run this module, as python -m does")
+    ] = None,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Script: run it again, paired, with and without each treatment")
+    ] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Script: the figure that judges, as it reports it; NAME:lower, NAME:higher"),
+    ] = None,
 ) -> None:
     """Find the faults of a case, prove them by trials, and say what each is worth.
 
-    A script (TRAIN.py, its own arguments after --) is run unchanged under observation and ended after a while; what
-    is found in it is shown or suspected, but not yet tried.
+    A script (TRAIN.py, or -m MODULE; its own arguments after --) is run unchanged under observation and ended after a
+    while. With --prove it is then run again, paired, with and without the treatment of each finding, and judged by its
+    own validation metric; its files are put back as they were after every such run.
 
     Exit code: 0 nothing above suspected, 1 findings, 2 wrong usage or input, 3 could not examine.
     """
@@ -65,10 +79,16 @@ def examine(
     from traindx.examination import selected_rules
     from traindx.rules import catalogue
 
-    script = is_script(target)
+    if module is not None:  # what follows -- is then all the module's
+        arguments, target = [*([target] if target is not None else []), *(arguments or [])], module
+    if target is None:
+        raise UsageError("nothing to examine", expected="CASE.py:case, recipe:NAME, TRAIN.py or -m MODULE")
+    script = module is not None or is_script(target)
+    if metric is not None and not script:
+        raise UsageError("--metric is for scripts", expected="a case, which names its metrics itself")
     if arguments and not script:
         raise UsageError(f"a case takes no arguments, but got {' '.join(arguments)}", expected="a script before them")
-    settings = config.load(Path(target).parent if script else parse(target).directory)
+    settings = config.load(_home(target, script, module))
     rules = catalogue()
     chosen = _codes(select) or settings.select
     left_out = _codes(ignore) or settings.ignore
@@ -77,12 +97,21 @@ def examine(
     thresholds = config.check_thresholds(settings.thresholds, rules)
     if script:
         command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["examine", target])])
-        options = ScriptOptions(steps=steps, until=until, stop=stop)
+        options = ScriptOptions(
+            steps=steps,
+            until=until,
+            stop=stop,
+            prove=prove,
+            budget=budget if budget is not None else settings.budget,
+            seeds=tuple(range(seeds)) if seeds is not None else tuple(settings.seed_list),
+            metric=metric or "",
+        )
         rules_in_force = selected_rules(selected, ignored)
         code = examine_script(
             target,
             arguments or (),
             options,
+            is_module=module is not None,
             out=out,
             as_json=as_json,
             chosen=rules_in_force,
@@ -122,6 +151,15 @@ def examine(
 
     label = ", ".join([parsed.label, *(fault or ())])
     raise typer.Exit(session.run(work, label=label, out=directory, as_json=as_json, command=command))
+
+
+def _home(target: str, script: bool, module: str | None) -> Path:
+    """Where the configuration is looked for."""
+    from traindx.cli.target import parse
+
+    if module is not None:
+        return Path()
+    return Path(target).parent if script else parse(target).directory
 
 
 def _codes(given: list[str] | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from traindx.cli import session
 from traindx.errors import UsageError
+from traindx.progress import Listener, Progress
 
 if TYPE_CHECKING:
     from traindx.cli.session import Watch
@@ -30,11 +31,19 @@ class ScriptOptions:
         steps: Optimiser iterations to watch; 0 for no limit.
         until: Time to watch after the first iteration, for example ``60s``; ``0s`` for no limit.
         stop: End the script after that.
+        prove: Run it again, paired, with and without each finding's treatment.
+        budget: Time for these runs.
+        seeds: Numbers of the pairs.
+        metric: The figure that judges, or empty to recognise it.
     """
 
     steps: int = 300
     until: str = "120s"
     stop: bool = True
+    prove: bool = False
+    budget: str = "3m"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    metric: str = ""
 
 
 def is_script(target: str) -> bool:
@@ -79,14 +88,23 @@ def examine_script(
 
     check_target(target, is_module=is_module)
     window = seconds(options.until)
+    budget = seconds(options.budget)
+    if options.prove and options.metric:
+        from traindx.observe.yardsticks import wanted_metric
+
+        wanted_metric(options.metric)
     if options.steps < 0:
         raise UsageError(f"--steps {options.steps} is negative", expected="a number of iterations, or 0 for no limit")
     label = target.rsplit(".", maxsplit=1)[-1] if is_module else Path(target).stem
     directory = out or session.default_directory(label)
 
     def work(watch: Watch) -> Diagnosis:
+        from traindx.observe.examining import ProofOptions
         from traindx.observe.examining import examine_script as observe
 
+        proof = None
+        if options.prove:
+            proof = ProofOptions(budget=budget, seeds=options.seeds, metric=options.metric)
         watch.begin(label, directory)
         _say(f"watching {target}: {_window(options, window)}; evidence goes to {directory}")
         diagnosis = observe(
@@ -100,6 +118,8 @@ def examine_script(
             chosen=chosen,
             thresholds=thresholds,
             command=command,
+            progress=_told(),
+            proof=proof,
         )
         _say(_ended(diagnosis))
         return diagnosis
@@ -122,6 +142,20 @@ def _window(options: ScriptOptions, window: float) -> str:
 def _ended(diagnosis: Diagnosis) -> str:
     run = diagnosis.extras.get("script", {})
     return f"the script {run.get('ending', 'ended')} ({run.get('seconds', 0.0):.0f} s)"
+
+
+def _told() -> Listener:
+    """Every arm of a trial as a line of ours; a bar would fight with what the script prints."""
+    last = ""
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        if progress.stage == "trials" and progress.message != last:
+            last = progress.message
+            left = f", {progress.seconds_left:.0f} s left" if progress.seconds_left is not None else ""
+            _say(f"trial {progress.message}{left}")
+
+    return tell
 
 
 def _say(text: str) -> None:

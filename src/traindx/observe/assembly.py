@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from traindx.evidence.base import Record
+from traindx.observe.arm.preparation import Preparation
 from traindx.observe.backwards import Backwards
 from traindx.observe.checkpoints import Checkpoints
 from traindx.observe.clamps import Clamps
@@ -32,6 +33,7 @@ from traindx.observe.torch_calls import TorchCalls
 from traindx.observe.watch import Collector, Watch
 
 if TYPE_CHECKING:
+    from traindx.observe.arm.arm import Arm
     from traindx.observe.script import Bootstrap
 
 
@@ -42,6 +44,7 @@ class WithoutTorch:
         self.configs = Configs()
         self.seeds = SeedCalls()
         self.silence = Silence()
+        self.arm: Preparation | None = None  # of an arm of a paired run, in which nothing is watched
 
     def records(self) -> Iterable[Record]:
         """Everything these have to say."""
@@ -66,7 +69,9 @@ class _Early(Collector):
 def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
     """Patch what exists already and wait for what does not."""
     early = WithoutTorch()
-    if bootstrap.settings.watch:
+    if not bootstrap.settings.watch:
+        early.arm = Preparation(bootstrap.settings, bootstrap.imports)
+    else:
         early.silence.install()
         early.seeds.install_python()
         for name, install in (
@@ -79,11 +84,11 @@ def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
     return early
 
 
-def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> Watch | None:
-    """Start the watching; torch was just imported."""
+def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> Watch | Arm | None:
+    """Start the watching, or the arm of a paired run; torch was just imported."""
     settings = bootstrap.settings
-    if not settings.watch:
-        return None
+    if early.arm is not None:
+        return early.arm.with_torch(torch)
     sink = Sink(Path(settings.out), settings.max_evidence_mb)
     watch = Watch(torch, settings, sink)
     early.seeds.install_torch(torch)

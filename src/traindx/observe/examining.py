@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 from traindx.diagnosis import Diagnosis
 from traindx.errors import UsageError
+from traindx.evidence import Evidence
 from traindx.evidence.observed import Ending
 from traindx.observe.diagnose import diagnose
+from traindx.observe.prove import Length, Proof, prove
 from traindx.observe.runner import Patience, run_script
 from traindx.observe.settings import Settings
 from traindx.observe.sink import NAME, compact
 from traindx.progress import Listener, silent
 from traindx.rules import Rule
+
+
+@dataclass(frozen=True)
+class ProofOptions:
+    """How findings are to be proved.
+
+    Attributes:
+        budget: Seconds for all paired runs together.
+        seeds: Numbers of the pairs.
+        metric: Name of the figure that judges, with ``:higher`` or ``:lower`` where its name does not tell; empty to
+            recognise it.
+        steps: Optimiser iterations of a run, 0 for as many as are watched.
+        seconds: Seconds of the first run, 0 for as many as are watched.
+    """
+
+    budget: float = 180.0
+    seeds: tuple[int, ...] = (0, 1, 2)
+    metric: str = ""
+    steps: int = 0
+    seconds: float = 0.0
 
 
 def examine_script(
@@ -35,6 +58,7 @@ def examine_script(
     patience: Patience | None = None,
     progress: Listener = silent,
     command: str = "",
+    proof: ProofOptions | None = None,
 ) -> Diagnosis:
     """Run somebody's script unchanged, under observation, and say what is wrong with its training.
 
@@ -53,6 +77,7 @@ def examine_script(
         patience: How long to wait before ending it by force.
         progress: Told about once a second.
         command: The command line, for provenance.
+        proof: Prove what is found by paired runs.
 
     Returns:
         The diagnosis, whatever the script did.
@@ -82,7 +107,22 @@ def examine_script(
     diagnosis = diagnose(directory, run, chosen=chosen, thresholds=thresholds, command=command, started=started)
     if run.ending is Ending.INTERRUPTED:
         raise KeyboardInterrupt
-    return diagnosis
+    if proof is None:
+        return diagnosis
+    length = Length(proof.steps or steps, proof.seconds or seconds)
+    trials = Proof(
+        settings,
+        diagnosis.findings,
+        Evidence.load(directory),
+        directory,
+        proof.budget,
+        seeds=proof.seeds,
+        metric=proof.metric,
+        length=length,
+        output=script_output,
+        listen=progress,
+    )
+    return prove(diagnosis, trials)
 
 
 def check_target(target: str, *, is_module: bool) -> None:

@@ -113,8 +113,9 @@ def run_script(
     command = [interpreter, "-m", "traindx.observe.script", str((out / SETTINGS_FILE).resolve())]
     stdin = None if not sys.stdin or not sys.stdin.isatty() else subprocess.DEVNULL
     mark = uuid.uuid4().hex
-    environment = {**os.environ, MARK: mark}
-    child = subprocess.Popen(command, process_group=0, stdin=stdin, stdout=output, env=environment)
+    environment = {**os.environ, **settings.extras.get("environment", {}), MARK: mark}
+    folder = settings.extras.get("directory") or None
+    child = subprocess.Popen(command, process_group=0, stdin=stdin, stdout=output, env=environment, cwd=folder)
     ours = _Process(child, out, mark)
     interrupted = hung = False
     try:

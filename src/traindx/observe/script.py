@@ -22,9 +22,11 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from traindx.observe.after_import import AfterImport
+from traindx.observe.place import count_as_users
 from traindx.observe.settings import BLIND_FILE, CRASH_FILE, STACK_FILE, STOPPED, Settings
 
 if TYPE_CHECKING:
+    from traindx.observe.arm.arm import Arm
     from traindx.observe.watch import Watch
 
 _KEPT: list[ModuleType] = []  # our own namespace, which would be cleared with the last reference to it
@@ -36,7 +38,7 @@ class Bootstrap:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.out = Path(settings.out)
-        self.watch: Watch | None = None
+        self.watch: Watch | Arm | None = None
         self.pid = os.getpid()
         self.imports = AfterImport()
 
@@ -46,6 +48,8 @@ class Bootstrap:
             from traindx.observe.assembly import before_torch, with_torch
 
             early = before_torch(self)
+            for root in self.settings.user_roots:
+                count_as_users(root)
         except Exception as error:
             self.blind(error)
             return

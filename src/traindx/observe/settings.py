@@ -13,7 +13,8 @@ CRASH_FILE = "crash.json"  # the exception that ended it
 HEARTBEAT_FILE = "heartbeat"  # touched about once a second by iterations; its text is the time of the first one
 WINDOW_FILE = "window.full"  # the window is full and the script was asked to end
 BLIND_FILE = "watch.failed"  # why nothing could be watched (our own failure; the script runs on)
-RUN_FILES = (STACK_FILE, CRASH_FILE, HEARTBEAT_FILE, WINDOW_FILE, BLIND_FILE)
+ARM_FILE = "arm.json"  # what an arm of a paired run gave
+RUN_FILES = (ARM_FILE, STACK_FILE, CRASH_FILE, HEARTBEAT_FILE, WINDOW_FILE, BLIND_FILE)
 MARK = "TRAINDX_RUN"  # environment variable by which processes of a run are recognised
 STOPPED = 86  # exit code of a script that was ended because the window was full
 

@@ -83,7 +83,7 @@ def _loss(call: LossCall) -> Found | None:
         location=call.activation or call.where,
         numbers={"prediction_low": call.prediction_low, "prediction_high": call.prediction_high},
         remedy=remedy,
-        proposals=_drop(call.activation) if twice else (),
+        proposals=_drop(call.activation, "training") if twice else (),
     )
 
 
@@ -96,11 +96,12 @@ def _chain(chain: ActivationChain) -> Found:
         location=chain.where,
         numbers={"low": chain.low, "high": chain.high},
         remedy="Apply one of the two only.",
-        proposals=_drop(chain.where),
+        proposals=_drop(chain.where, ""),
     )
 
 
-def _drop(where: Location | None) -> tuple[Proposal, ...]:
+def _drop(where: Location | None, phase: str) -> tuple[Proposal, ...]:
     if where is None:
         return ()
-    return (Proposal(treatment="drop-activation", parameters={"file": where.file, "line": where.line}),)
+    parameters = {"file": where.file, "line": where.line, **({"phase": phase} if phase else {})}
+    return (Proposal(treatment="drop-activation", parameters=parameters),)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import OptimizerSeen, ParameterSeen
-from traindx.finding import Location, Severity, Standing
+from traindx.finding import Location, Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
 _LAYERS = ("Conv", "Linear", "LSTM", "GRU", "RNN", "MultiheadAttention", "Embedding", "Bilinear")
@@ -86,6 +86,7 @@ def _forgotten(seen: list[ParameterSeen], trained: set[str], evidence: Evidence,
             remedy="Use nn.ModuleList or nn.ModuleDict."
             if listed
             else "Make the optimiser after the network is complete, and give it all parameters; or freeze these.",
+            proposals=() if whole else (Proposal(treatment="add-parameters"),),
         )
 
 

@@ -7,7 +7,7 @@ from statistics import median
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ClippingSeen
-from traindx.finding import Severity, Standing
+from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
 
@@ -36,7 +36,7 @@ def clip_always_active(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Set the limit near the 90th percentile of the norms that were seen, or raise the learning rate knowingly.
     Trial it proposes:
-        None.
+        `no-clipping`.
     Known false positives:
         Normalised gradient descent on purpose.
     References:
@@ -56,4 +56,5 @@ def clip_always_active(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             numbers={"limit": clip.limit, "median_norm": median(clip.norms), "active": clip.active},
             remedy=f"Clip at about {sorted(clip.norms)[int(0.9 * (len(clip.norms) - 1))]:.2g}, the 90th percentile of "
             "the norms that were seen.",
+            proposals=(Proposal(treatment="no-clipping"),),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import OptimizerSeen
-from traindx.finding import Severity, Standing
+from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
 
@@ -36,7 +36,7 @@ def gradients_never_zeroed(evidence: Evidence, limits: Limits) -> Iterator[Found
     Remedy:
         `optimizer.zero_grad()` before every `backward()`, or once an accumulation.
     Trial it proposes:
-        None; mend it.
+        `zero-gradients` before that backward pass.
     Known false positives:
         None known.
     References:
@@ -53,4 +53,5 @@ def gradients_never_zeroed(evidence: Evidence, limits: Limits) -> Iterator[Found
             location=optimizer.backward or optimizer.stepped or optimizer.where,
             numbers={"steps_with_old_gradients": optimizer.never_zeroed, "steps": pairs},
             remedy="Call optimizer.zero_grad() before this backward().",
+            proposals=(Proposal(treatment="zero-gradients"),),
         )

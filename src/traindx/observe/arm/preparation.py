@@ -1,0 +1,48 @@
+"""What an arm does before torch is there: seeds, listening to what is printed, a journal of what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traindx.observe.arm.files import Journal
+from traindx.observe.arm.loggers import Loggers
+from traindx.observe.arm.printed import Printed
+from traindx.observe.arm.readings import Readings
+from traindx.observe.arm.seeding import Seeding
+
+if TYPE_CHECKING:
+    from traindx.observe.after_import import AfterImport
+    from traindx.observe.arm.arm import Arm
+    from traindx.observe.settings import Settings
+
+
+class Preparation:
+    """Begins an arm in the script's process."""
+
+    def __init__(self, settings: Settings, imports: AfterImport) -> None:
+        self.settings = settings
+        self.readings = Readings()
+        self.journal = Journal(Path(settings.out))
+        self.journal.install()
+        self.seeding = Seeding(settings.seed, settings.extras.get("seeds"))
+        self.seeding.python()
+        imports.when("numpy", self.seeding.numpy)
+        printed = Printed(self.readings)
+        printed.install()
+        imports.when("tqdm.std", printed.install_tqdm)
+        self._arm: Arm | None = None
+        Loggers(self.readings, self._evaluating).install(imports)
+
+    def _evaluating(self) -> bool:
+        return self._arm is not None and self._arm.evaluating
+
+    def with_torch(self, torch: Any) -> Arm:
+        """Begin the arm itself."""
+        from traindx.observe.arm.arm import Arm
+
+        self.seeding.torch(torch)
+        self.journal.with_torch(torch)
+        self._arm = Arm(torch, self.settings, self.seeding, self.readings)
+        self._arm.install()
+        return self._arm

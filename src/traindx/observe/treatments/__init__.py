@@ -1,0 +1,43 @@
+"""Treatments of a running script, one subject a file; applied by line from outside, never in the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from traindx.observe.treatments.activation import DropActivation
+from traindx.observe.treatments.base import RuntimeTreatment
+from traindx.observe.treatments.clamp import Unclamp
+from traindx.observe.treatments.labels import IgnoreLabel, RescaleLabel
+from traindx.observe.treatments.mode import SetMode
+from traindx.observe.treatments.optimiser import AddParameters, NoClipping, ZeroGradients
+from traindx.observe.treatments.rate import LearningRate
+from traindx.observe.treatments.renormalise import Renormalise
+from traindx.observe.treatments.term import Term
+from traindx.observe.treatments.workers import SeedWorkers
+
+if TYPE_CHECKING:
+    from traindx.observe.arm.arm import Arm
+
+RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Arm], RuntimeTreatment]] = {
+    "unclamp": Unclamp,
+    "drop-activation": DropActivation,
+    "reweight-term": Term,
+    "drop-term": Term,
+    "flip-term": Term,
+    "learning-rate": LearningRate,
+    "renormalise": Renormalise,
+    "ignore-label": IgnoreLabel,
+    "ignore-value": IgnoreLabel,
+    "rescale-label": RescaleLabel,
+    "set-mode": SetMode,
+    "zero-gradients": ZeroGradients,
+    "add-parameters": AddParameters,
+    "no-clipping": NoClipping,
+    "seed-workers": SeedWorkers,
+}
+
+
+def build(fields: Mapping[str, Any], arm: Arm) -> RuntimeTreatment:
+    """The treatment that some fields describe."""
+    return RUNTIME[str(fields["treatment"])](fields, arm)

@@ -1,0 +1,112 @@
+"""``zero-gradients``, ``add-parameters``, ``no-clipping``: what a loop does with gradients before it steps."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from traindx.observe.place import Site, here
+from traindx.observe.treatments.base import RuntimeTreatment
+
+
+class ZeroGradients(RuntimeTreatment):
+    """``optimizer.zero_grad()`` before the backward pass at a line, once after every step."""
+
+    def install(self) -> None:
+        """Count steps, and stand before backward passes."""
+        self._stepped: list[Any] = []
+        import_module("torch.optim.optimizer").register_optimizer_step_post_hook(self._after_step)
+        self.arm.before_backward.append(self._before)
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self.arm.ours and not any(known is optimizer for known in self._stepped):
+            self._stepped.append(optimizer)
+
+    def _before(self, root: Any, site: Site | None) -> None:
+        if not self.place.holds(site):
+            return
+        for optimizer in self._stepped:
+            optimizer.zero_grad()
+            self.hits += 1
+        self._stepped = []
+
+
+class AddParameters(RuntimeTreatment):
+    """Parameters that get gradients and are in no optimiser join the first group of the optimiser.
+
+    They are those of modules that were called inside a network of which the optimiser holds a part, so that a frozen
+    or borrowed network is left alone. The optimiser is the one made at the line; the first one, where the line is not
+    one that makes an optimiser (a plain list of layers, say).
+    """
+
+    def install(self) -> None:
+        """Look at modules until the first step."""
+        torch = self.arm.torch
+        self._called: dict[int, list[Any]] = {}
+        self._root: Any = None
+        self._done = False
+        torch.nn.modules.module.register_module_forward_pre_hook(self._module)
+        import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(self._before_step)
+
+    def _module(self, module: Any, args: Any) -> None:
+        if self._done or not self.arm.ours or not self.arm.networks or not self.arm.torch.is_grad_enabled():
+            return
+        if self.arm.depth:
+            modules = self._called.setdefault(id(self.arm._root), [])
+            if not any(known is module for known in modules):
+                modules.append(module)
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self._done or not self.arm.ours:
+            return
+        known = [made for reference in self.arm.made if (made := reference()) is not None]
+        mine = [made for made in known if self.place.line and self.place.holds(self.arm.makers.of(made))]
+        if mine and not any(made is optimizer for made in mine):
+            return
+        self._done = True
+        held = {id(p) for made in known for group in made.param_groups for p in group["params"]}
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        missing: list[Any] = []
+        for modules in self._called.values():
+            parameters = [p for module in modules for p in module.parameters(recurse=False)]
+            if not any(id(p) in own for p in parameters):
+                continue
+            for parameter in parameters:
+                if parameter.requires_grad and parameter.grad is not None and id(parameter) not in held:
+                    held.add(id(parameter))
+                    missing.append(parameter)
+        if not missing:
+            self.refuse("every parameter with a gradient is in an optimiser")
+            return
+        optimizer.param_groups[0]["params"].extend(missing)
+        self.hits += len(missing)
+
+
+class NoClipping(RuntimeTreatment):
+    """Clipping of gradients at a line measures the norm as before and changes nothing."""
+
+    def install(self) -> None:
+        """Patch the clipping functions where loops take them from."""
+        torch = self.arm.torch
+        module = import_module("torch.nn.utils.clip_grad")
+        for owner in (module, torch.nn.utils):
+            self.arm.patches.wrap(owner, "clip_grad_norm_", self._make_norm)
+            self.arm.patches.wrap(owner, "clip_grad_value_", self._make_value)
+
+    def _make_norm(self, original: Any) -> Any:
+        def clip_grad_norm_(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.arm.ours and self.place.holds(here()):
+                self.hits += 1
+                max_norm = float("inf")  # the factor is then exactly one
+            return original(parameters, max_norm, *args, **kwargs)
+
+        return clip_grad_norm_
+
+    def _make_value(self, original: Any) -> Any:
+        def clip_grad_value_(parameters: Any, clip_value: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.arm.ours and self.place.holds(here()):
+                self.hits += 1
+                return None
+            return original(parameters, clip_value, *args, **kwargs)
+
+        return clip_grad_value_
