@@ -15,7 +15,6 @@ import pytest
 
 from traindx.diagnosis import Diagnosis
 from traindx.evidence import Evidence
-from traindx.evidence.base import Record
 from traindx.evidence.observed import ScriptRun
 from traindx.observe.diagnose import diagnose
 from traindx.observe.runner import Patience, run_script
@@ -44,20 +43,6 @@ class Watched:
     @property
     def codes(self) -> list[str]:
         return [finding.code for finding in self.diagnosis.findings]
-
-    def locations(self) -> list[Any]:
-        """Every place that any record or finding names."""
-        places = [record_places(record) for record in self.evidence]
-        places.append([finding.location for finding in self.diagnosis.findings])
-        return [place for group in places for place in group if place is not None]
-
-
-def record_places(record: Record) -> list[Any]:
-    from traindx.finding import Location
-
-    values = [getattr(record, name) for name in type(record).model_fields]
-    nested = [item for value in values if isinstance(value, tuple) for item in value]
-    return [value for value in [*values, *nested] if isinstance(value, Location)]
 
 
 @pytest.fixture

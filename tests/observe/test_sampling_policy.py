@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def watched(count: int, **settings) -> list[int]:
 def test_dense_first_then_geometric():
     chosen = watched(100_000)
     assert chosen[:5] == [0, 1, 2, 3, 4]
-    gaps = [b / a for a, b in zip(chosen[10:], chosen[11:], strict=False)]
+    gaps = [b / a for a, b in pairwise(chosen[10:])]
     assert all(1.0 < gap < 2.6 for gap in gaps)
     assert len(chosen) <= 5 + math.log(100_000 / 5) / math.log(1.3) + 12  # the full ones come on top
 
@@ -42,7 +43,7 @@ def test_the_first_iteration_and_few_others_are_watched_in_full():
     schedule = Schedule()
     full = [i for i in range(10_000) if schedule.closeness(i) is Closeness.FULL]
     assert full[:2] == [0, 2]
-    assert all(b >= 2 * a for a, b in zip(full[1:], full[2:], strict=False))
+    assert all(b >= 2 * a for a, b in pairwise(full[1:]))
 
 
 @given(st.integers(1, 200))

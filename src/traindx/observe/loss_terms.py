@@ -9,6 +9,7 @@ gradients are taken one by one with ``autograd.grad``, which touches no ``.grad`
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,6 +111,7 @@ class LossTerms(Collector):
         self._terms: dict[tuple[Any, ...], Term] = {}
         self._loss_functions: set[Any] = set()
         self._plain: tuple[Any, ...] = ()
+        self._total = ""  # the variable that holds the present loss
 
     def install(self) -> None:
         """Subscribe."""
@@ -171,6 +173,8 @@ class LossTerms(Collector):
             groups.setdefault(self._key(leaf, call.site), []).append(leaf)
         if len(groups) > MOST_TERMS:
             return
+        root = self.notes.get(call.root.grad_fn._sequence_nr())
+        self._total = assigned_name(root.sites[0]) if root is not None and root.sites else ""
         for key, members in groups.items():
             self._remember(key, members, call.site)
         apart = self.watch.closeness is Closeness.FULL and self.watch.iteration > 0 and len(groups) > 1
@@ -193,7 +197,7 @@ class LossTerms(Collector):
         if term is None:
             origin = note.sites[0] if note is not None and note.sites else None
             function = note.function if note is not None else leaf.node.name().removesuffix("Backward0")
-            name = term_name(note, leaf, backward) or function
+            name = term_name(note, leaf, backward, self._total) or function
             term = self._terms[key] = Term(origin, leaf.join, backward, function, name)
         term.weights.append(sum(member.factor for member in members) / len(members))
         term.values.append(float(note.value) if note is not None else math.nan)
@@ -407,7 +411,7 @@ def sums_up(node: Any) -> bool:
     return getattr(node, "_saved_reduction", None) == 2  # at::Reduction::Sum
 
 
-def term_name(note: Note | None, leaf: Leaf, backward: Site) -> str:
+def term_name(note: Note | None, leaf: Leaf, backward: Site, total: str) -> str:
     """What the user calls a term: the variable it is assigned to, else the function that computes it."""
     if leaf.join is not None and leaf.join != leaf.added:  # weighted on a line of its own: ``kl = 0.1 * ...``
         name = assigned_name(leaf.join)
@@ -417,9 +421,15 @@ def term_name(note: Note | None, leaf: Leaf, backward: Site) -> str:
         return ""
     outer = leaf.join or backward
     for site in note.sites:
-        if site.symbol == outer.symbol:
-            return "" if site.line == outer.line else assigned_name(site)
+        if enclosing(site) == enclosing(outer):
+            name = assigned_name(site)
+            return "" if site.line == outer.line and name == total else name
         name = function_name(site)
         if name:
             return name
     return ""
+
+
+def enclosing(site: Site) -> str:
+    """The function that a site is in; a comprehension, generator or lambda counts as part of it."""
+    return re.sub(r"(\.<locals>\.<\w+>)+$", "", site.symbol)

@@ -126,10 +126,8 @@ class Optimisers(Collector):
         watch.patches.wrap(base, "zero_grad", make_zero)
         watch.patches.wrap(torch.nn.Module, "zero_grad", make_zero)
         hooks = import_module("torch.optim.optimizer")
-        self._handles = [
-            hooks.register_optimizer_step_pre_hook(self._before_step),
-            hooks.register_optimizer_step_post_hook(self._after_step),
-        ]
+        watch.patches.keep(hooks.register_optimizer_step_pre_hook(self._before_step))
+        watch.patches.keep(hooks.register_optimizer_step_post_hook(self._after_step))
         self.backwards.on_backward(self, before=self._before_backward, after=self._after_backward)
 
     def _track(self, optimizer: Any, made: Site | None) -> Tracked:

@@ -15,6 +15,7 @@ class Patches:
 
     def __init__(self) -> None:
         self._undo: list[tuple[Any, str, Any]] = []
+        self._handles: list[Any] = []
 
     def wrap(self, owner: Any, name: str, make: Callable[[Any], Wrapper]) -> None:
         """Replace ``owner.name`` by ``make(original)``; nothing happens where the attribute does not exist.
@@ -35,8 +36,14 @@ class Patches:
         setattr(owner, name, wrapper)
         self._undo.append((owner, name, own))
 
+    def keep(self, handle: Any) -> None:
+        """Take a registered hook away too when everything is put back."""
+        self._handles.append(handle)
+
     def undo(self) -> None:
         """Put everything back."""
+        while self._handles:
+            self._handles.pop().remove()
         while self._undo:
             owner, name, own = self._undo.pop()
             if own is _MISSING:
