@@ -17,6 +17,10 @@ _WHERE = {
     "Metric": "traindx.case",
     "Normaliser": "traindx.case",
     "Projection": "traindx.case",
+    "DataPath": "traindx.case_parts",
+    "PrototypeLearning": "traindx.case_parts",
+    "Regions": "traindx.case_parts",
+    "Upkeep": "traindx.case_parts",
     "Diagnosis": "traindx.diagnosis",
     "Finding": "traindx.finding",
     "Location": "traindx.finding",
@@ -29,6 +33,7 @@ _WHERE = {
 
 __all__ = [
     "Case",
+    "DataPath",
     "Diagnosis",
     "Diffusion",
     "Finding",
@@ -37,8 +42,11 @@ __all__ = [
     "Metric",
     "Normaliser",
     "Projection",
+    "PrototypeLearning",
+    "Regions",
     "Severity",
     "Standing",
+    "Upkeep",
     "Verdict",
     "__version__",
     "compare",
@@ -47,6 +55,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from traindx.case import Case, Diffusion, Labels, Metric, Normaliser, Projection
+    from traindx.case_parts import DataPath, PrototypeLearning, Regions, Upkeep
     from traindx.diagnosis import Diagnosis
     from traindx.examination import examine
     from traindx.finding import Finding, Location, Severity, Standing, Verdict

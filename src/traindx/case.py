@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
+from traindx.case_parts import DataPath, PrototypeLearning, Regions, Upkeep
 from traindx.errors import CaseError
 
 if TYPE_CHECKING:
@@ -170,6 +171,10 @@ class Case:
         diffusion: Diffusion parts.
         projection: Radiograph physics.
         labels: What the values of a label map mean.
+        regions: Boxes that maps of the network should light up in.
+        data_path: What happens to an image between the file and the network.
+        prototypes: How prototypes are learnt.
+        upkeep: Splits, best checkpoints, monitors and loaded weights.
         treatments: ``{name: (case, **parameters) -> case}``: what the author offers to have changed in a trial, for
             things that no generic treatment can reach, for example ``{"window": rewindow}``.
         name: Shown in the report.
@@ -193,6 +198,10 @@ class Case:
     diffusion: Diffusion | None = None
     projection: Projection | None = None
     labels: Labels | None = None
+    regions: Regions | None = None
+    data_path: DataPath | None = None
+    prototypes: PrototypeLearning | None = None
+    upkeep: Upkeep | None = None
     treatments: Mapping[str, Callable[..., Case]] = field(default_factory=dict)
     name: str = "case"
     device: str = "cpu"

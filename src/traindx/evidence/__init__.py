@@ -5,6 +5,7 @@ One file a subject. Importing this package registers every record type, so a log
 
 from __future__ import annotations
 
+import traindx.evidence.data_path
 import traindx.evidence.dataset
 import traindx.evidence.deployment
 import traindx.evidence.dynamics
@@ -20,7 +21,9 @@ import traindx.evidence.observed_state
 import traindx.evidence.optimisation
 import traindx.evidence.outputs
 import traindx.evidence.projection
-import traindx.evidence.sampling  # noqa: F401
+import traindx.evidence.regions
+import traindx.evidence.sampling
+import traindx.evidence.upkeep  # noqa: F401
 from traindx.evidence.base import Curve, Evidence, Healthy, NotExamined, Picture, Record
 
 __all__ = ["Curve", "Evidence", "Healthy", "NotExamined", "Picture", "Record"]

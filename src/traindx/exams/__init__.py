@@ -11,6 +11,7 @@ def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
     from traindx.exams.baselines import baselines, model_score
     from traindx.exams.conditions import input_effects, trained_input_effects
+    from traindx.exams.data_path import data_path
     from traindx.exams.deployed_weights import deployed_weights
     from traindx.exams.first_steps import first_steps
     from traindx.exams.gradients import gradients
@@ -26,12 +27,15 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.exams.overfit import one_frozen_batch, one_frozen_batch_longer
     from traindx.exams.prediction_type import prediction_type
     from traindx.exams.projection import projection
+    from traindx.exams.rate_probe import rate_probe
+    from traindx.exams.regions import box_regions, class_weighting
     from traindx.exams.repeat_validation import repeat_validation, trained_repeat_validation
     from traindx.exams.sampler import sampler
     from traindx.exams.schedule import schedule
     from traindx.exams.time_input import time_input
     from traindx.exams.training_input import training_input
     from traindx.exams.training_step import trained_step, training_step
+    from traindx.exams.upkeep import prototype_spread, upkeep
     from traindx.exams.window import window
 
     return (
@@ -47,10 +51,16 @@ def catalogue() -> tuple[Exam, ...]:
         input_effects,
         trained_input_effects,
         label_values,
+        data_path,
+        box_regions,
+        class_weighting,
+        prototype_spread,
+        upkeep,
         training_step,
         trained_step,
         gradients,
         first_steps,
+        rate_probe,
         loss_order,
         metric_probe,
         model_swap,

@@ -81,5 +81,25 @@ def registry() -> Mapping[str, Recipe]:
                 "evaluate": f"{room}.segmentation.evaluation:evaluate",
             },
         ),
+        Recipe(
+            "concepts",
+            "concept maps, prototypes and a task from chest radiographs with boxes",
+            {
+                "case": f"{room}.concepts.case:make_case",
+                "train": f"{room}.concepts.train:main",
+                "predict": f"{room}.concepts.predict:main",
+                "evaluate": f"{room}.concepts.evaluation:main",
+            },
+        ),
+        Recipe(
+            "fusion",
+            "one image from registered CT and MR, by region-guided diffusion",
+            {
+                "case": f"{room}.fusion.case:make_case",
+                "train": f"{room}.fusion.train:main",
+                "predict": f"{room}.fusion.predict:main",
+                "evaluate": f"{room}.fusion.evaluate:main",
+            },
+        ),
     )
     return MappingProxyType({recipe.name: recipe for recipe in recipes})

@@ -12,7 +12,31 @@ __all__ = ["FAMILIES", "Found", "Limits", "Registry", "Rule", "Threshold", "cata
 @cache
 def catalogue() -> Registry:
     """Every rule that ships, by code."""
-    from traindx.rules import data, dynamics, evaluation, loss, model, optimisation, outputs, physics, sampling, state
+    from traindx.rules import (
+        data,
+        dynamics,
+        evaluation,
+        loss,
+        model,
+        optimisation,
+        outputs,
+        physics,
+        representation,
+        sampling,
+        state,
+    )
 
-    families = (data, model, loss, optimisation, sampling, physics, outputs, evaluation, dynamics, state)
+    families = (
+        data,
+        model,
+        loss,
+        optimisation,
+        sampling,
+        physics,
+        outputs,
+        evaluation,
+        dynamics,
+        representation,
+        state,
+    )
     return Registry(item for family in families for item in family.RULES)

@@ -55,7 +55,8 @@ def box_contrast(maps: Tensor, masks: Tensor, sharpness: float = SHARPNESS) -> t
     """Mean logit inside the boxes of a concept minus the pooled logit outside, and where there are boxes.
 
     Outside is pooled like a concept (log-sum-exp): with a mean over some 200 cells, a single hot cell in the wrong
-    place would cost nothing. All boxes of a concept are one region, so none is the outside of another one.
+    place would cost nothing. All boxes of a concept are one region, so none is the outside of another one; a cell that
+    a box covers in part counts inside by its share and never outside, else the two sides would contradict each other.
 
     Args:
         maps: Logits ``(B, K, h, w)``.
@@ -65,14 +66,15 @@ def box_contrast(maps: Tensor, masks: Tensor, sharpness: float = SHARPNESS) -> t
     Returns:
         Contrast ``(B, K)``, and True where an image has boxes of a concept and something outside them.
     """
-    inside, outside = masks.sum(dim=(2, 3)), (1 - masks).sum(dim=(2, 3))
+    out = masks <= 0
+    inside, outside = masks.sum(dim=(2, 3)), out.sum(dim=(2, 3))
     there = (inside > 0) & (outside > 0)
     mean_in = (maps * masks).sum(dim=(2, 3)) / inside.clamp_min(1e-6)
     if sharpness == 0:
-        return mean_in - (maps * (1 - masks)).sum(dim=(2, 3)) / outside.clamp_min(1e-6), there
-    shares = (1 - masks).clamp_min(1e-12).log()
-    peak = torch.logsumexp((sharpness * maps + shares).flatten(2), dim=2) - outside.clamp_min(1e-6).log()
-    return mean_in - peak / sharpness, there
+        return mean_in - (maps * out).sum(dim=(2, 3)) / outside.clamp_min(1), there
+    # -1e4 instead of minus infinity: an image that is covered altogether must not give a NaN gradient
+    hottest = torch.logsumexp((sharpness * maps).masked_fill(~out, -1e4).flatten(2), dim=2)
+    return mean_in - (hottest - outside.clamp_min(1).to(maps).log()) / sharpness, there
 
 
 def box_loss(maps: Tensor, masks: Tensor, margin: float = 2.0) -> Tensor:

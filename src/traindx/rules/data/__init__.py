@@ -19,13 +19,19 @@ from traindx.rules.data.d112_not_hounsfield import not_hounsfield
 from traindx.rules.data.d113_label_values_undeclared import label_values_undeclared
 from traindx.rules.data.d113_observed import targets_undeclared
 from traindx.rules.data.d113_unlabelled import unlabelled_is_trained
+from traindx.rules.data.d119_augmentation_not_equivariant import (
+    augmentation_not_equivariant,
+    validation_is_augmented,
+)
 from traindx.rules.data.d121_unreadable_file import unreadable_file
 from traindx.rules.data.d122_missing_pair import missing_pair
 from traindx.rules.data.d123_mask_empty_or_full import mask_empty_or_full
 from traindx.rules.data.d124_polarity_mixed import polarity_mixed
 from traindx.rules.data.d125_bit_depth_lost import bit_depth_lost
+from traindx.rules.data.d126_input_window import window_flattens_input
 from traindx.rules.data.d126_window_unsuited import window_unsuited
 from traindx.rules.data.d127_box_vanishes_on_map import box_vanishes_on_map
+from traindx.rules.data.d127_drawn import drawn_box_vanishes
 from traindx.rules.data.d128_intensity_scale_varies import intensity_scale_varies
 from traindx.rules.data.d129_slices_do_not_form_a_volume import slices_do_not_form_a_volume
 from traindx.rules.data.d130_image_constant import image_constant
@@ -46,13 +52,14 @@ RULES: tuple[Rule, ...] = (
     mixed_orientation_or_spacing,
     not_hounsfield,
     label_values_undeclared.also(targets_undeclared).also(unlabelled_is_trained),
+    augmentation_not_equivariant.also(validation_is_augmented),
     unreadable_file,
     missing_pair,
     mask_empty_or_full,
     polarity_mixed,
     bit_depth_lost,
-    window_unsuited,
-    box_vanishes_on_map,
+    window_unsuited.also(window_flattens_input),
+    box_vanishes_on_map.also(drawn_box_vanishes),
     intensity_scale_varies,
     slices_do_not_form_a_volume,
     image_constant,

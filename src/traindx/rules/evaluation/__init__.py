@@ -7,6 +7,7 @@ from traindx.rules.evaluation.e801_metric_fails_reference_predictors import metr
 from traindx.rules.evaluation.e802_data_range_wrong import data_range_wrong
 from traindx.rules.evaluation.e807_beaten_by_trivial_baseline import beaten_by_trivial_baseline
 from traindx.rules.evaluation.e808_selection_on_noise import selection_on_noise
+from traindx.rules.evaluation.e809_best_checkpoint_shared import best_checkpoint_shared
 from traindx.rules.evaluation.e810_output_independent_of_model import output_independent_of_model
 from traindx.rules.evaluation.e811_overlap_of_unthresholded_values import overlap_of_unthresholded_values
 
@@ -15,6 +16,7 @@ RULES: tuple[Rule, ...] = (
     data_range_wrong,
     beaten_by_trivial_baseline,
     selection_on_noise,
+    best_checkpoint_shared,
     output_independent_of_model,
     overlap_of_unthresholded_values,
 )

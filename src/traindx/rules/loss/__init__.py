@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from traindx.rules.base import Rule
+from traindx.rules.loss.l301_box_direction import box_term_inverted
 from traindx.rules.loss.l301_loss_prefers_worse import loss_prefers_worse
 from traindx.rules.loss.l302_term_dominates import term_dominates
 from traindx.rules.loss.l302_uninformed import uninformed_term_leads
@@ -10,19 +11,24 @@ from traindx.rules.loss.l303_observed import constant_added
 from traindx.rules.loss.l303_term_without_gradient import term_without_gradient
 from traindx.rules.loss.l305_double_activation import double_activation
 from traindx.rules.loss.l306_clamp_blocks_gradient import clamp_blocks_gradient
+from traindx.rules.loss.l307_class_weighting import rarer_class_weighted_down
 from traindx.rules.loss.l307_reduction_or_weighting import reduction_or_weighting
 from traindx.rules.loss.l309_loss_at_start_off import loss_at_start_off
 from traindx.rules.loss.l311_term_swallowed import term_swallowed
 from traindx.rules.loss.l312_term_not_zero_at_truth import term_not_zero_at_truth
+from traindx.rules.loss.l313_terms_contradict import terms_contradict
+from traindx.rules.loss.l315_region_term_without_margin import region_term_without_margin
 
 RULES: tuple[Rule, ...] = (
-    loss_prefers_worse,
+    loss_prefers_worse.also(box_term_inverted),
     term_dominates.also(uninformed_term_leads),
     term_without_gradient.also(constant_added),
     double_activation,
     clamp_blocks_gradient,
-    reduction_or_weighting,
+    reduction_or_weighting.also(rarer_class_weighted_down),
     loss_at_start_off,
     term_swallowed,
     term_not_zero_at_truth,
+    terms_contradict,
+    region_term_without_margin,
 )

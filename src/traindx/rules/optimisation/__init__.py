@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from traindx.rules.base import Rule
+from traindx.rules.optimisation.o401_rate_probe import rates_reach_nowhere
 from traindx.rules.optimisation.o401_step_too_small import step_too_small
 from traindx.rules.optimisation.o402_step_too_large import step_too_large
 from traindx.rules.optimisation.o403_gradient_vanishing import gradient_vanishing
@@ -19,7 +20,7 @@ from traindx.rules.optimisation.o412_accumulation_remainder import too_few_updat
 from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
 
 RULES: tuple[Rule, ...] = (
-    step_too_small,
+    step_too_small.also(rates_reach_nowhere),
     step_too_large,
     gradient_vanishing,
     gradient_exploding,
