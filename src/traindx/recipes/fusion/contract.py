@@ -1,0 +1,110 @@
+"""What a checkpoint promises: everything that must be the same where its weights are used again."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from traindx.errors import InputError
+from traindx.recipes.fusion.lesion import LesionHead, frozen
+from traindx.recipes.fusion.model import Denoiser
+from traindx.recipes.fusion.normalisation import DISPLAY_HU, MR_PERCENTILE, MR_WHITE
+from traindx.recipes.fusion.roi import RoiWeights
+from traindx.recipes.fusion.target import BODY_HU, PARTIAL_VOLUME_HU
+from traindx.recipes.xray2ct.contract import check
+from traindx.recipes.xray2ct.diffusion import Process
+
+if TYPE_CHECKING:
+    from traindx.recipes.fusion.system import System
+
+__all__ = ["CONTRACT_KEY", "check", "contract_of", "head_from", "network_from", "process_from", "read", "weights_from"]
+
+FORMAT = 1
+"""Raised when weights of an older version mean something else."""
+
+CONTRACT_KEY = "contract"
+
+
+def contract_of(system: System) -> dict[str, Any]:
+    """The contract of a system, of plain values only."""
+    from traindx import __version__
+
+    process = system.process
+    return {
+        "recipe": "fusion",
+        "format": FORMAT,
+        "traindx": __version__,
+        "normalisation": {
+            "preset": system.data.train.seen_as.name,
+            "display_hu": list(DISPLAY_HU),
+            "mr_white": MR_WHITE,
+            "mr_percentile": MR_PERCENTILE,
+        },
+        "target": {"partial_volume_hu": list(PARTIAL_VOLUME_HU), "body_hu": BODY_HU},
+        "schedule": {"timesteps": process.timesteps, "shift": process.shift, "zero_terminal_snr": True},
+        "prediction": process.prediction,
+        "time": "t / T",  # see Process.network_time
+        "dims": system.data.dims,
+        "network": dict(system.network_options),
+    }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that carries a contract of this recipe.
+
+    Raises:
+        InputError: It is missing, damaged, or of another kind.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist", expected="a checkpoint", do="train one: traindx train fusion")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
+    found = checkpoint.get(CONTRACT_KEY)
+    if not isinstance(found, dict) or found.get("recipe") != "fusion":
+        raise InputError(f"{path} has no contract of this recipe", expected="a checkpoint of traindx train fusion")
+    if found.get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {found.get('format')!r}",
+            expected=f"format {FORMAT}",
+            do=f"use traindx {found.get('traindx')}, which wrote it",
+        )
+    return checkpoint
+
+
+def process_from(contract: dict[str, Any], sampling_steps: int) -> Process:
+    """The diffusion process of a contract."""
+    schedule = contract["schedule"]
+    return Process(contract["prediction"], schedule["timesteps"], schedule["shift"], sampling_steps)
+
+
+def network_from(checkpoint: dict[str, Any]) -> Denoiser:
+    """The network of a checkpoint with its weights, in evaluation mode."""
+    contract = checkpoint[CONTRACT_KEY]
+    network = Denoiser(contract["dims"], prediction=contract["prediction"], **contract["network"])
+    network.load_state_dict(_below("network.", checkpoint))
+    return network.eval()
+
+
+def head_from(checkpoint: dict[str, Any]) -> LesionHead | None:
+    """The frozen lesion head of a checkpoint, if it was trained with one."""
+    weights = _below("head.", checkpoint)
+    if not weights:
+        return None
+    head = LesionHead(checkpoint[CONTRACT_KEY]["dims"], **checkpoint["head_options"])
+    head.load_state_dict(weights)
+    return frozen(head)
+
+
+def weights_from(checkpoint: dict[str, Any]) -> RoiWeights:
+    """The ROI weights that a checkpoint was trained with."""
+    return RoiWeights(**checkpoint["roi_weights"])
+
+
+def _below(prefix: str, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    weights = checkpoint["state_dict"]
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}

@@ -1,0 +1,110 @@
+"""``traindx predict fusion``: fuse registered CT and MR into NIfTI on the grid of the CT, with uncertainty."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from traindx.errors import InputError, UsageError
+from traindx.recipes.fusion import inference, pictures, studies
+from traindx.recipes.fusion.roi import PRESETS, RoiWeights
+from traindx.recipes.fusion.studies import Study
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    made = argparse.ArgumentParser(
+        prog="traindx predict fusion",
+        description="Fuse registered CT and MR. Written for each case: <case>_fused.nii.gz (0 to 1, on the grid of the "
+        "CT), with several samples <case>_uncertainty.nii.gz, and a picture of MR, CT and fused.",
+        epilog="Example: traindx predict fusion --checkpoint runs/fusion/best.ckpt --case patient7 --samples 4",
+    )
+    made.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of traindx train fusion")
+    made.add_argument("--case", type=Path, action="append", default=[], help="folder with ct.nii.gz and mri.nii.gz")
+    made.add_argument("--ct", type=Path, help="CT in NIfTI, instead of a case")
+    made.add_argument("--mri", type=Path, help="MR in NIfTI")
+    made.add_argument("--samples", type=int, default=1, help="draws averaged; 2 or more give an uncertainty")
+    made.add_argument("--sampling-steps", type=int, default=10, help="DDIM steps (default: 10)")
+    made.add_argument("--sampler", choices=("ddim", "student"), default="ddim", help="student: one pass, distilled")
+    made.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
+    made.add_argument("--preset", choices=list(PRESETS), help="ROI weights of guidance, instead of the checkpoint's")
+    made.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
+    made.add_argument("--device", default="cpu", help="where to run (default: cpu)")
+    made.add_argument("--out", type=Path, default=Path("fused"), help="folder for the results")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UsageError: No images are given, or both a case and single images.
+        InputError: A file cannot be used.
+    """
+    options = parser().parse_args(list(argv))
+    if bool(options.case) == (options.ct is not None) or (options.ct is None) != (options.mri is None):
+        raise UsageError("the images to fuse are not clear", expected="either --case (repeatable), or --ct and --mri")
+    if options.sampler == "student" and options.samples > 1:
+        raise UsageError("a student draws nothing, so all its samples are one", expected="--samples 1")
+    weights: RoiWeights | None = PRESETS[options.preset] if options.preset else None
+    model = inference.load(
+        options.checkpoint,
+        sampler=options.sampler,
+        sampling_steps=options.sampling_steps,
+        guidance=options.guidance,
+        weights=weights,
+        device=options.device,
+    )
+    torch.manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    given = [studies.from_folder(folder) for folder in options.case]
+    if options.ct is not None:
+        given.append(studies.from_files(options.ct, options.mri))
+    for study in given:
+        fused, spread, prepared = inference.fuse_study(model, study, options.samples)
+        written = [options.out / f"{study.id}_fused.nii.gz"]
+        write_nifti(written[0], fused, study)
+        if options.samples > 1:
+            written.append(options.out / f"{study.id}_uncertainty.nii.gz")
+            write_nifti(written[1], spread, study)
+        row = {"MR": prepared.mr, "CT": prepared.ct, "fused": fused}
+        middle = _busiest(prepared.where.body)
+        named = {name: volume[middle][None] for name, volume in row.items()}
+        masks = {"bone": prepared.where.bone, "lesion": study.lesion}
+        named |= {name: torch.from_numpy(mask[middle])[None].float() for name, mask in masks.items()}
+        written.append(options.out / f"{study.id}_fused.png")
+        pictures.panels(written[-1], [{"id": study.id, **named}], ("MR", "CT", "fused", "regions"), enlarge=3)
+        print("wrote " + ", ".join(str(path) for path in written), flush=True)
+    return 0
+
+
+def write_nifti(path: Path, volume: Tensor, study: Study) -> None:
+    """Write a volume ``(D, H, W)`` as float32 on the grid of a study; the file is complete or not there.
+
+    Raises:
+        InputError: It has another shape than the study.
+    """
+    import nibabel
+
+    if tuple(volume.shape) != study.hu.shape:
+        raise InputError(f"the volume is {tuple(volume.shape)}, the CT {study.hu.shape}", expected="one grid")
+    values: NDArray[np.float32] = volume.numpy().astype(np.float32).transpose(2, 1, 0)
+    image = nibabel.Nifti1Image(values, study.affine)
+    image.header.set_xyzt_units("mm")
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        nibabel.save(image, unfinished)
+        os.replace(unfinished, path)
+
+
+def _busiest(body: NDArray[np.bool_]) -> int:
+    """The slice that shows most of the body."""
+    return int(body.sum(axis=(1, 2)).argmax())

@@ -1,0 +1,115 @@
+r"""Drawing fused images: deterministic DDIM by diffusers from pure noise, guided by the ROI loss where asked to.
+
+A guided step moves the estimate :math:`\hat x_0` against the gradient of the ROI loss by
+
+.. math:: \hat x_0 \leftarrow \hat x_0 - s\, \sigma_t\, g / rms(g)
+
+so the move is s times the noise level, however large or small the gradient is: it can neither vanish (a raw gradient of
+1e-5 does) nor run away, and it ends where the noise ends. Compare Chung et al. 2023, *DPS*, eq. 16, which divides by
+the residual for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from traindx.recipes.fusion.roi import roi_terms
+
+if TYPE_CHECKING:
+    from traindx.recipes.fusion.system import System
+    from traindx.recipes.xray2ct.diffusion import Process
+
+Energy = Callable[[Tensor], Tensor]
+
+
+def ddim(system: System, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Draw a fused image for each pair by the process of a system; see :func:`draw`."""
+    energy = roi_energy(system, batch) if system.guidance else None
+    return draw(system.process, model, batch["ct"], batch["mr"], energy, system.guidance)
+
+
+def draw(
+    process: Process,
+    model: nn.Module,
+    ct: Tensor,
+    mr: Tensor,
+    energy: Energy | None = None,
+    scale: float = 0.0,
+) -> Tensor:
+    """Draw a fused image for each pair (Song et al. 2021, *DDIM*, equation 12 with eta = 0).
+
+    Args:
+        process: The diffusion process that the model was trained with.
+        model: The network.
+        ct: CT as the network sees it, shape ``(B, 1, ...)``.
+        mr: MR likewise.
+        energy: What guidance lowers: images in [-1, 1] to a scalar.
+        scale: Size s of a guided move in units of the noise level; 0 for none.
+
+    Returns:
+        Network values, the shape of ``ct``; not clipped.
+    """
+    scheduler = process.scheduler()
+    scheduler.set_timesteps(process.sampling_steps)
+    x = torch.randn_like(ct)
+    with torch.no_grad():
+        for timestep in scheduler.timesteps.tolist():
+            t = torch.full((len(x),), timestep, device=x.device)
+            output = model(x, process.network_time(t), process.alpha_bar(t), ct, mr)
+            if energy is not None and scale:
+                output = guided(process, output, x, t, energy, scale)
+            x = scheduler.step(output, timestep, x).prev_sample
+    return x
+
+
+def guided(process: Process, output: Tensor, x_t: Tensor, t: Tensor, energy: Energy, scale: float) -> Tensor:
+    """The output whose implied image is one normalised step further down the energy."""
+    x0 = process.to_x0(output, x_t, t)
+    sigma = (1 - process.alpha_bar(t)).sqrt().to(x0).view(-1, *(1,) * (x0.dim() - 1))
+    return process_output(process, x0 - scale * sigma * direction(energy, x0), x_t, t)
+
+
+def direction(energy: Energy, x0: Tensor) -> Tensor:
+    """Gradient of the energy, divided by its root mean square over each image; 0 where there is none."""
+    with torch.enable_grad():
+        place = x0.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(energy(place), place)
+    size = gradient.flatten(1).square().mean(dim=1).sqrt().view(-1, *(1,) * (x0.dim() - 1))
+    return torch.where(size > 0, gradient / size.clamp_min(1e-20), torch.zeros_like(gradient))
+
+
+def process_output(process: Process, x0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    r"""What the network would have said for an image: the inverse of ``Process.to_x0``."""
+    if process.prediction == "sample":
+        return x0
+    alpha_bar = process.alpha_bar(t).to(x0).view(-1, *(1,) * (x0.dim() - 1))
+    a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt().clamp_min(1e-6)
+    return (a * x_t - x0) / sigma if process.prediction == "v" else (x_t - a * x0) / sigma
+
+
+def roi_energy(system: System, batch: Mapping[str, Any]) -> Energy:
+    """The ROI loss of a batch, as guidance lowers it; no lesion need be drawn: F* follows from CT and MR."""
+
+    def energy(fused: Tensor) -> Tensor:
+        terms = roi_terms(fused, batch, system.weights, system.head)
+        return torch.stack(list(terms.values())).sum() if terms else 0 * fused.sum()
+
+    return energy
+
+
+def repeated(sample: Callable[[], Tensor], count: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of several draws: the fused image, and how sure the model is of each pixel.
+
+    Args:
+        sample: Draws once; each call must start from other noise.
+        count: Draws, two or more.
+
+    Returns:
+        Both of the shape of one draw.
+    """
+    drawn = torch.stack([sample() for _ in range(count)])
+    return drawn.mean(dim=0), drawn.std(dim=0)
