@@ -112,8 +112,8 @@ def _window(room: ExamRoom, path: DataPath) -> None:
             arrived = path.apply(image, torch.zeros(0, 4), "val")[0]
         constant.append(_at_ends(arrived))
         before.append(_at_ends(image))
-        levels.append(len(arrived.unique()))
-        levels_before.append(len(image.unique()))
+        levels.append(len(torch.unique(arrived)))
+        levels_before.append(len(torch.unique(image)))
     room.record(
         InputWindow(
             where=defined_at(path.apply),

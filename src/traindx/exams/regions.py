@@ -43,7 +43,7 @@ def _drawn(room: ExamRoom, regions: Regions, batches: list[Any]) -> None:
         for number, given in enumerate(regions.boxes(batch)):
             boxes = torch.as_tensor(given)
             count += len(boxes)
-            for concept in boxes[:, 0].unique().long().tolist():
+            for concept in torch.unique(boxes[:, 0]).long().tolist():
                 mine = boxes[boxes[:, 0] == concept]
                 if len(mine) != 1:
                     continue
@@ -175,7 +175,7 @@ def class_weighting(room: ExamRoom) -> None:
         for term, value in terms.items():
             if not value.requires_grad or len(said) != 1 or said[0].shape[:2] != truth.shape:
                 continue
-            (gradient,) = torch.autograd.grad(value, said, retain_graph=True, allow_unused=True)
+            gradient: Tensor | None = torch.autograd.grad(value, said, retain_graph=True, allow_unused=True)[0]
             if gradient is None:
                 continue
             pull = gradient.flatten(2).sum(dim=2).abs()

@@ -68,7 +68,7 @@ def ct_window(case: Case) -> Case:
         made = []
         for batch in batches:
             raw = torch.from_numpy(images[batch["index"].numpy()].astype(np.float32))[:, None]
-            made.append(Batch(**{**batch, "image": to_network(windowed(raw))}))  # type: ignore[typeddict-item]
+            made.append(Batch(**{**batch, "image": to_network(windowed(raw))}))
         return made
 
     # without augmentation, so that an image is what the window alone leaves of it

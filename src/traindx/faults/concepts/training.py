@@ -25,7 +25,7 @@ def partial_load(case: Case) -> Case:
     """Weights whose names a wrapper has changed are loaded with ``strict=False``, and nobody reads the answer."""
 
     def load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-        model.encoder.load_state_dict(dict(state), strict=False)  # type: ignore[operator,union-attr]
+        model.get_submodule("encoder").load_state_dict(dict(state), strict=False)
 
     return case.but(upkeep__load=load)
 

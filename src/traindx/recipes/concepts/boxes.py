@@ -44,7 +44,8 @@ def _overlap(low: float, high: float, cells: int) -> NDArray[np.float32]:
     """Share of each of ``cells`` equal cells of [0, 1] that lies between two bounds."""
     edges = np.arange(cells + 1, dtype=np.float64) / cells
     shared = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
-    return (np.clip(shared, 0, None) * cells).astype(np.float32)
+    shares: NDArray[np.float32] = (np.clip(shared, 0, None) * cells).astype(np.float32)
+    return shares
 
 
 def masks(boxes: Sequence[Boxes], concepts: int, size: tuple[int, int]) -> Tensor:

@@ -335,14 +335,14 @@ def recipe_upkeep(setup: Setup, seed: int) -> Upkeep:
         best=lambda: BestScores().offer,
         stages=STAGES,
         monitor=flags,
-        load=lambda model, state: load_into(model.encoder, state),
+        load=lambda model, state: load_into(model.get_submodule("encoder"), state),
         weights=encoder_weights,
     )
 
 
 def encoder_weights(model: nn.Module) -> dict[str, Tensor]:
     """Weights of an encoder as another framework's wrapper stores them, of other values than the model's."""
-    encoder: nn.Module = model.encoder  # type: ignore[assignment]
+    encoder = model.get_submodule("encoder")
     return {
         f"module.encoder.{name}": value + 0.01 * torch.rand_like(value) if value.is_floating_point() else value
         for name, value in encoder.state_dict().items()

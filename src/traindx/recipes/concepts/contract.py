@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from traindx.errors import InputError
 from traindx.finding import Frozen
@@ -101,13 +105,27 @@ def module_from(path: Path) -> tuple[ConceptsModule, Learnt]:
     return module.eval(), Learnt.model_validate(stored["learnt"])
 
 
-def save_model(path: Path, module: ConceptsModule, learnt: Learnt) -> None:
-    """Write a model file that :func:`module_from` reads."""
+def gallery_of(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Training images that prototypes point to, by name, ``(S, S)`` in [0, 1]."""
+    stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: image.numpy().astype(np.float32) / 255 for name, image in stored.get("gallery", {}).items()}
+
+
+def save_model(path: Path, module: ConceptsModule, learnt: Learnt, gallery: Mapping[str, Tensor] | None = None) -> None:
+    """Write a model file that :func:`module_from` reads.
+
+    Args:
+        path: Where to.
+        module: The model.
+        learnt: What was found out.
+        gallery: Training images that prototypes point to, ``(S, S)`` in [0, 1]; stored in 8 bits.
+    """
     torch.save(
         {
             CONTRACT_KEY: contract_of(module),
             "state_dict": {name: value.cpu() for name, value in module.state_dict().items()},
             "learnt": learnt.model_dump(mode="json"),
+            "gallery": {name: (255 * image).round().to(torch.uint8) for name, image in (gallery or {}).items()},
         },
         path,
     )

@@ -67,7 +67,8 @@ def normalise(raw: Tensor, low: float = 0.5, high: float = 99.5) -> Tensor:
     """
     values = raw.float()
     a, b = torch.quantile(values.flatten(), torch.tensor([low / 100, high / 100], device=raw.device))
-    return ((values - a) / (b - a).clamp_min(1e-6)).clamp(0, 1)
+    scaled: Tensor = ((values - a) / (b - a).clamp_min(1e-6)).clamp(0, 1)
+    return scaled
 
 
 def drawn(augmentation: Augmentation, *seed: int) -> Draw:

@@ -213,7 +213,14 @@ def _finish(run: Run, trained: tuple[str, ...]) -> Path:
     learnt = Learnt.model_validate(
         {"thresholds": chosen, "nearest": nearest, "split": run.data.split, "trained": trained}
     )
-    save_model(run.out / MODEL_FILE, module, learnt)
+    shelf = run.data.train_shelf
+    wanted = {one.image for one in learnt.nearest}
+    gallery = {
+        name: shelf.batch([index])["image"][0, 0] * 0.25 + 0.5
+        for index, name in enumerate(shelf.data.ids)
+        if name in wanted
+    }
+    save_model(run.out / MODEL_FILE, module, learnt, gallery)
     (run.out / "red_flags.txt").write_text("\n".join(module.red_flags), encoding="utf-8")
     print(f"wrote {run.out / MODEL_FILE}", flush=True)
     return run.out / MODEL_FILE

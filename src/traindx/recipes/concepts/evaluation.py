@@ -1,0 +1,260 @@
+"""``traindx evaluate concepts``: held-out patients, beside what needs no training, with intervals over patients."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from traindx.errors import InputError
+from traindx.finding import Frozen
+from traindx.recipes.concepts.boxes import Boxes
+from traindx.recipes.concepts.contract import Learnt, module_from
+from traindx.recipes.concepts.data import EvalBatches, Shelf
+from traindx.recipes.concepts.loss import pooled
+from traindx.recipes.concepts.metrics import (
+    Interval,
+    auroc,
+    average_precision,
+    bootstrap,
+    chance,
+    f1_macro,
+    mean_over,
+    overlap,
+    pointing,
+    purity,
+)
+from traindx.recipes.concepts.module import ConceptsModule
+from traindx.recipes.concepts.page import write_scores_page
+from traindx.recipes.concepts.pictures import draw_maps, encoded
+from traindx.recipes.concepts.prototypes import Similarities, flat_embedding, patches, similarities, used
+from traindx.recipes.concepts.radiographs import Radiographs
+from traindx.recipes.concepts.sources import load
+
+Index = NDArray[np.intp]
+
+
+class Evaluation(Frozen):
+    """Scores of a model on patients it was not trained on.
+
+    Attributes:
+        part: ``val`` or ``test``.
+        images: Images scored.
+        patients: Their patients.
+        figures: Interval by figure.
+        baselines: The same figures without a network: the prevalence for mAP and F1 (everything present), one half
+            for AUROC, the area of the boxes and the commonest place of training boxes for pointing.
+        per_concept: AUROC and average precision of each concept.
+        prototypes: Similarities; None where they were not trained.
+        purity: Mean prototype purity; NaN where they were not trained.
+        purity_chance: Share of the patches of each concept, mean: the purity of a random prototype.
+    """
+
+    part: str
+    images: int
+    patients: int
+    figures: dict[str, Interval]
+    baselines: dict[str, float]
+    per_concept: dict[str, dict[str, float]]
+    prototypes: Similarities | None = None
+    purity: float = float("nan")
+    purity_chance: float = float("nan")
+
+
+@dataclass
+class Outputs:
+    """What the network says of a set."""
+
+    maps: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    task: NDArray[np.float32]
+
+
+@torch.no_grad()
+def outputs_of(module: ConceptsModule, shelf: Shelf) -> Outputs:
+    """Maps of logits, concept probabilities and task probabilities of a set."""
+    module.eval()
+    maps, task = [], []
+    for batch in EvalBatches(shelf):
+        said = module.network(batch["image"])
+        maps.append(said["maps"])
+        task.append(said["task"].softmax(dim=1))
+    logits = torch.cat(maps)
+    scores = pooled(logits, module.settings.architecture.pooling).sigmoid()
+    return Outputs(logits.numpy(), scores.numpy(), torch.cat(task).numpy())
+
+
+def evaluate_model(
+    module: ConceptsModule, learnt: Learnt, data: Radiographs, *, part: str = "test", draws: int = 500
+) -> tuple[Evaluation, Outputs, Radiographs]:
+    """Score a model.
+
+    Args:
+        module: The model.
+        learnt: Its thresholds and split.
+        data: The set it was trained on a part of.
+        part: ``val`` or ``test``.
+        draws: Bootstrap resamples.
+
+    Raises:
+        InputError: The part is empty.
+    """
+    if learnt.split is None or not getattr(learnt.split, part):
+        raise InputError(f"the model's split has no {part} images", expected="a part that was held out")
+    architecture = module.settings.architecture
+    train, held = (data.only(names) for names in (learnt.split.train, getattr(learnt.split, part)))
+    shelf = Shelf(held, size=architecture.size, map_size=architecture.map_size)
+    said = outputs_of(module, shelf)
+    labels, hits, overlaps = held.labels, pointing(said.maps, held.boxes), overlap(said.maps, held.boxes)
+    known = held.task >= 0
+    onehot = np.where(known[:, None], np.eye(len(held.classes), dtype=np.float32)[held.task], np.nan)
+    figures = {
+        "mAP": bootstrap(lambda i: mean_over(average_precision, said.scores[i], labels[i]), held.patients, draws=draws),
+        "AUROC": bootstrap(lambda i: mean_over(auroc, said.scores[i], labels[i]), held.patients, draws=draws),
+        "F1 macro": bootstrap(
+            lambda i: f1_macro(said.scores[i], labels[i], learnt.thresholds), held.patients, draws=draws
+        ),
+        "pointing": bootstrap(lambda i: _nanmean(hits[i]), held.patients, draws=draws),
+        "IoU": bootstrap(lambda i: _nanmean(overlaps[i]), held.patients, draws=draws),
+    }
+    if "task" in learnt.trained:
+        figures["task AUROC"] = bootstrap(
+            lambda i: mean_over(auroc, said.task[i], onehot[i]), held.patients, draws=draws
+        )
+    present = [float(np.nanmean(labels[:, k])) for k in range(labels.shape[1])]
+    # in one pass over images: the most frequent place of training boxes, on the map's own grid
+    shelf_train = Shelf(train, size=architecture.size, map_size=architecture.map_size)
+    place = np.mean([shelf_train.batch([i])["masks"][0].numpy() for i in range(len(shelf_train))], axis=0)
+    baselines = {
+        "mAP": float(np.mean(present)),
+        "AUROC": 0.5,
+        "F1 macro": f1_macro(np.ones_like(said.scores), labels, [0.5] * labels.shape[1]),
+        "pointing": _nanmean(chance(held.boxes, labels.shape[1])),
+        "pointing, commonest place": _nanmean(pointing(np.repeat(place[None], len(held), axis=0), held.boxes)),
+        "task AUROC": 0.5,
+    }
+    per_concept = {
+        name: {
+            "AUROC": auroc(said.scores[:, k], labels[:, k]),
+            "average precision": average_precision(said.scores[:, k], labels[:, k]),
+            "prevalence": present[k],
+            "pointing": _nanmean(hits[:, k]),
+        }
+        for k, name in enumerate(held.concepts)
+    }
+    alike, pure, blind = _prototypes(module, shelf) if "prototypes" in learnt.trained else (None, np.nan, np.nan)
+    found = Evaluation(
+        part=part,
+        images=len(held),
+        patients=len(set(held.patients)),
+        figures=figures,
+        baselines=baselines,
+        per_concept=per_concept,
+        prototypes=alike,
+        purity=float(pure),
+        purity_chance=float(blind),
+    )
+    return found, said, held
+
+
+def _nanmean(values: NDArray[np.floating]) -> float:
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
+
+
+@torch.no_grad()
+def _prototypes(module: ConceptsModule, shelf: Shelf) -> tuple[Similarities, float, float]:
+    """Similarities, and purity over all patches of the held-out images."""
+    network = module.network
+    embedded, owner = [], []
+    for batch in EvalBatches(shelf):
+        embedded.append(flat_embedding(network.prototypes.embed(network.maps.encoder(batch["image"]))))
+        owner.append(patches(batch["masks"]))
+    everything, shown = torch.cat(embedded), torch.cat(owner)
+    vectors = network.prototypes.vectors
+    count = int((used(everything[shown.any(dim=1)], shown[shown.any(dim=1)], vectors) > 0).sum())
+    cosine = torch.einsum("nd,kmd->nkm", everything, vectors).numpy()
+    pure = purity(shown.numpy(), cosine)
+    return similarities(vectors, count), float(pure.mean()), float(shown.float().mean())
+
+
+def rows_of(found: Evaluation) -> list[tuple[str, str, str]]:
+    """Figure, value with interval, baseline."""
+    rows = []
+    for name, interval in found.figures.items():
+        baseline = f"{found.baselines[name]:.3f}" if name in found.baselines else ""
+        if name == "pointing":
+            baseline = (
+                f"{baseline} (area of the boxes), {found.baselines['pointing, commonest place']:.3f} (commonest place)"
+            )
+        rows.append((name, str(interval), baseline))
+    if found.prototypes is not None:
+        alike = found.prototypes
+        rows.append(("prototype purity", f"{found.purity:.3f}", f"{found.purity_chance:.3f}"))
+        rows.append(("prototypes: cosine within, between concepts", f"{alike.within:.3f}, {alike.between:.3f}", ""))
+        rows.append(("prototypes in use", f"{alike.used} of {alike.count}", ""))
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    made = argparse.ArgumentParser(
+        prog="traindx evaluate concepts",
+        description="Score a model on patients that it was not trained on, beside baselines.",
+        epilog="Example: traindx evaluate concepts --checkpoint runs/tbx/model.ckpt --out runs/tbx/scores",
+    )
+    made.add_argument("--checkpoint", type=Path, required=True, help="model.ckpt of traindx train concepts")
+    made.add_argument("--part", choices=("test", "val"), default="test", help="held-out patients, or validation ones")
+    made.add_argument("--out", type=Path, help="folder for scores.json and scores.html")
+    made.add_argument("--draws", type=int, default=500, help="bootstrap resamples (default: 500)")
+    made.add_argument("--json", action="store_true", help="print the scores as JSON and nothing else")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        InputError: The checkpoint or its data cannot be used.
+    """
+    options = parser().parse_args(list(argv))
+    module, learnt = module_from(options.checkpoint)
+    settings = module.settings
+    data = load(settings.source, images=settings.images, size=settings.architecture.size, seed=settings.split_seed)
+    if data.concepts != module.concepts:
+        raise InputError(
+            f"the model knows {', '.join(module.concepts)}", expected=f"the concepts {', '.join(data.concepts)}"
+        )
+    found, said, held = evaluate_model(module, learnt, data, part=options.part, draws=options.draws)
+    if options.json:
+        print(found.model_dump_json(indent=1))
+    else:
+        for row in rows_of(found):
+            print(f"{row[0]:45} {row[1]:24} baseline {row[2]}" if row[2] else f"{row[0]:45} {row[1]}")
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "scores.json").write_text(json.dumps(found.model_dump(mode="json"), indent=1), encoding="utf-8")
+        note = f"{found.images} {options.part} images of {found.patients} patients of {held.name}."
+        write_scores_page(options.out / "scores.html", note, rows_of(found), _examples(module, held, said))
+        print(f"wrote {options.out / 'scores.html'}")
+    return 0
+
+
+def _examples(module: ConceptsModule, held: Radiographs, said: Outputs, count: int = 6) -> list[tuple[str, str]]:
+    """The first images with boxes: chosen by their place in the set and not by how well they came out."""
+    architecture = module.settings.architecture
+    chosen = [index for index, boxes in enumerate(held.boxes) if len(boxes)][:count]
+    few = held.only([held.ids[index] for index in chosen])
+    shelf = Shelf(few, size=architecture.size, map_size=architecture.map_size)
+    pictures = []
+    for position, index in enumerate(chosen):
+        image = (shelf.batch([position])["image"][0, 0] * 0.25 + 0.5).numpy()
+        maps = 1 / (1 + np.exp(-said.maps[index]))
+        boxes: Boxes = held.boxes[index]
+        pictures.append((held.ids[index], encoded(draw_maps(image, maps, held.concepts, boxes))))
+    return pictures
