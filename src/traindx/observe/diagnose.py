@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -72,10 +73,16 @@ def diagnose(
         curves=(*evidence.of(Curve), *curves(evidence)),
         errors=tuple(errors),
         provenance=provenance(command, started, run.seconds, 0),
-        extras={"script": run.model_dump(mode="json")},
+        extras={"script": run.model_dump(mode="json"), "sources": sources(findings)},
     )
     (directory / "diagnosis.json").write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
     return diagnosis
+
+
+def sources(findings: Iterable[Finding]) -> dict[str, str]:
+    """SHA-256 of the files that findings name, so that a patch made later knows whether its lines still hold."""
+    files = {finding.location.file for finding in findings if finding.location is not None}
+    return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files) if Path(file).is_file()}
 
 
 def judge(

@@ -1,0 +1,81 @@
+"""Activations and clamps that are taken out of the way."""
+
+from __future__ import annotations
+
+import libcst as cst
+from libcst import matchers as m
+
+from traindx.finding import Finding
+from traindx.fix.source import Edits, Node, Source, called, in_place_of, keyword, name_of, positional, receiver
+
+FUNCTIONS = ("sigmoid", "softmax", "log_softmax", "logsigmoid", "tanh", "hardsigmoid", "softplus")
+MODULES = ("Sigmoid", "Softmax", "Softmax2d", "LogSoftmax", "LogSigmoid", "Tanh", "Hardsigmoid", "Softplus")
+CLAMPS = ("clamp", "clamp_", "clip", "clip_", "hardtanh", "clamp_min", "clamp_max")
+LIBRARIES = ("torch", "F", "functional", "nn", "special", "np")
+
+
+def operand(call: Node) -> Node | None:
+    """What a function of torch is applied to: ``x`` of ``torch.sigmoid(x)``, ``F.sigmoid(x)`` and ``x.sigmoid()``."""
+    owner = receiver(call)
+    last = owner.attr if isinstance(owner, cst.Attribute) else owner
+    if owner is None or (isinstance(last, cst.Name) and last.value in LIBRARIES):
+        given = keyword(call, "input")
+        return given.value if given is not None else positional(call, 0)
+    return owner
+
+
+def drop_activation(source: Source, finding: Finding, line: int) -> Edits | None:
+    """Take the activation out."""
+    if "axis of length one" in finding.message:
+        return None
+    calls = [call for call in source.find(called(*FUNCTIONS), line) if operand(call) is not None]
+    if len(calls) == 1:
+        return {calls[0]: in_place_of(calls[0], operand(calls[0]))}
+    made = source.only(called(*MODULES), line)
+    return None if calls or made is None else {made: identity(made)}
+
+
+def identity(made: Node) -> Node:
+    """``nn.Identity()`` under the name by which the module was called: ``torch.nn.Sigmoid()`` or ``Sigmoid()``."""
+    name = cst.Name("Identity")
+    function = made.func.with_changes(attr=name) if isinstance(made.func, cst.Attribute) else name
+    if not isinstance(made.func, cst.Attribute):
+        function = cst.parse_expression("torch.nn.Identity")
+    return made.with_changes(func=function, args=())
+
+
+def drop_flag(source: Source, finding: Finding, line: int) -> Edits | None:
+    """Tell the loss that the activation is in the network already."""
+    flags = [
+        arg
+        for call in source.find(m.Call(), line)
+        for arg in (keyword(call, "sigmoid"), keyword(call, "softmax"))
+        if arg is not None and m.matches(arg.value, m.Name("True"))
+    ]
+    return {flags[0]: flags[0].with_changes(value=cst.Name("False"))} if len(flags) == 1 else None
+
+
+def log_probabilities(source: Source, finding: Finding, line: int) -> Edits | None:
+    """Give nll_loss logarithms of probabilities."""
+    if not finding.message.startswith("nll_loss expects"):
+        return None
+    call = source.only(called("softmax"), line)
+    if call is None:
+        return None
+    name = cst.Name("log_softmax")
+    return {call.func: call.func.with_changes(attr=name) if isinstance(call.func, cst.Attribute) else name}
+
+
+def drop_clamp(source: Source, finding: Finding, line: int) -> Edits | None:
+    """Take the clamp out."""
+    calls = [call for call in source.find(called(*CLAMPS), line) if operand(call) is not None]
+    if len(calls) == 1:
+        call = calls[0]
+        around = source.parent(call)
+        if isinstance(around, cst.Expr):  # ``x.clamp_(0, 1)`` on a line of its own
+            statement = source.statement_of(call)
+            alone = len(statement.body) == 1 and len(source.block(statement)) > 1
+            return {statement: None} if alone and name_of(call).endswith("_") else None
+        return {call: in_place_of(call, operand(call))}
+    made = source.only(called("Hardtanh", "ReLU6"), line)
+    return None if calls or made is None else {made: identity(made)}

@@ -1,0 +1,364 @@
+"""Every kind of patch against the source as a person would have mended it by hand, byte by byte."""
+
+from __future__ import annotations
+
+import subprocess
+import textwrap
+from dataclasses import dataclass, field
+
+import pytest
+
+from traindx.finding import Finding, Location, Severity
+from traindx.fix import patch_for
+from traindx.fix.catalogue import CHANGES
+
+
+@dataclass
+class Case:
+    """A finding on the line that ends in ``# HERE`` (the mark is not part of the source)."""
+
+    code: str
+    before: str
+    after: str | None
+    message: str = ""
+    numbers: dict[str, object] = field(default_factory=dict)
+    id: str = ""
+
+
+CASES = [
+    Case(
+        "L305",
+        """
+        def forward(self, x):
+            logits = self.fc(x)   # (B, classes)
+            return torch.softmax(logits, dim=1)  # HERE
+        """,
+        """
+        def forward(self, x):
+            logits = self.fc(x)   # (B, classes)
+            return logits
+        """,
+        id="softmax before cross entropy",
+    ),
+    Case("L305", "y = x.sigmoid().mean()  # HERE", "y = x.mean()", id="method"),
+    Case("L305", "y = torch.sigmoid(a + b) * c  # HERE", "y = (a + b) * c", id="operators keep their order"),
+    Case("L305", "net = nn.Sequential(a, torch.nn.Sigmoid())  # HERE", "net = nn.Sequential(a, torch.nn.Identity())"),
+    Case("L305", "loss = DiceLoss(include_background=True, sigmoid=True)  # HERE",
+         "loss = DiceLoss(include_background=True, sigmoid=False)", id="flag of a loss"),
+    Case("L305", "y = torch.sigmoid(a) + torch.sigmoid(b)  # HERE", None, id="two of them: which one?"),
+    Case("L305", "y = torch.softmax(a, 1)  # HERE", None, message="A softmax over an axis of length one gives 1"),
+    Case("L305", "p = F.softmax(a, dim=1)  # HERE", "p = F.log_softmax(a, dim=1)",
+         message="nll_loss expects log-probabilities (never above 0) but gets values up to 0.98."),
+    Case("L306", "flow = torch.clamp(self.out(h), -0.02, 0.02)  # HERE", "flow = self.out(h)"),
+    Case("M203", "return rec.clamp(min=0, max=1)  # HERE", "return rec"),
+    Case("M203", "return torch.tanh(self.dec(h + self.mid(h)))  # HERE", "return self.dec(h + self.mid(h))"),
+    Case("L306", "def f():\n    y = net(x)\n    y.clamp_(0, 1)  # HERE\n    return y\n",
+         "def f():\n    y = net(x)\n    return y\n"),
+    Case("L306", "y = x.clamp(0, 1) + z.clamp(0, 1)  # HERE", None, id="two clamps"),
+    Case("L303", "loss = 2.0 * box + iou.item()  # HERE", "loss = 2.0 * box + iou"),
+    Case("L303", "loss = box + float(iou)  # HERE", "loss = box + iou"),
+    Case("L303", "total = (a - b).detach()  # HERE", "total = (a - b)"),
+    Case("L303", "print(loss.item())  # HERE", None, id="a number that is only printed"),
+    Case(
+        "L307",
+        """
+        seg_loss = nn.BCEWithLogitsLoss(reduction="sum")  # per voxel
+        vol_loss = nn.L1Loss()
+        loss = seg_loss(a, b) + 0.3 * vol_loss(c, d)  # HERE
+        """,
+        """
+        seg_loss = nn.BCEWithLogitsLoss(reduction="mean")  # per voxel
+        vol_loss = nn.L1Loss()
+        loss = seg_loss(a, b) + 0.3 * vol_loss(c, d)
+        """,
+        message="The term 'seg' adds up its elements while vol takes the mean: it has 99 % of the gradient.",
+    ),
+    Case("M208", "diff = pred - y_tr[b]  # HERE", "diff = pred.squeeze(-1) - y_tr[b]",
+         numbers={"prediction_shape": "(16, 1)", "target_shape": "(16,)"}),
+    Case("M208", "loss = F.mse_loss(model(x), age)  # HERE", "loss = F.mse_loss(model(x).squeeze(-1), age)",
+         numbers={"prediction_shape": "(16, 1)", "target_shape": "(16,)"}),
+    Case("M208", "loss = F.mse_loss(out, age[idx])  # HERE", "loss = F.mse_loss(out, age[idx].squeeze(-1))",
+         numbers={"prediction_shape": "(16,)", "target_shape": "(16, 1)"}),
+    Case("M208", "diff = a - b  # HERE", None, numbers={"prediction_shape": "(16, 1)", "target_shape": "(16,)"},
+         id="nothing says which is the prediction"),
+    Case("M208", "diff = pred - y  # HERE", None, numbers={"prediction_shape": "(4, 3)", "target_shape": "(3, 1)"}),
+    Case("T906", "ce = -torch.log(p_t)  # HERE", "ce = -torch.log(p_t + 1e-6)", numbers={"function": "log"}),
+    Case("T906", "d = (a - b).square().sum(1).sqrt()  # HERE", "d = ((a - b).square().sum(1) + 1e-12).sqrt()",
+         numbers={"function": "sqrt"}),
+    Case("T906", "z = (x - mean) / std  # HERE", "z = (x - mean) / (std + 1e-6)", numbers={"function": "div"}),
+    Case("T906", "loss = F.mse_loss(a, b)  # HERE", None, numbers={"function": "mse_loss"}),
+    Case(
+        "O406",
+        """
+        for x, y in loader:
+            loss = criterion(net(x), y)
+            loss.backward()  # HERE
+            opt.step()   # update
+            total += loss.item()
+        """,
+        """
+        for x, y in loader:
+            loss = criterion(net(x), y)
+            loss.backward()
+            opt.step()   # update
+            opt.zero_grad()
+            total += loss.item()
+        """,
+    ),
+    Case(
+        "O406",
+        """
+        def step(self):
+            self.scaler.scale(loss).backward()  # HERE
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.scheduler.step()
+        """,
+        """
+        def step(self):
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad()
+            self.scheduler.step()
+        """,
+        id="after the scaler's update, not after a schedule",
+    ),
+    Case("O406", "loss.backward()  # HERE\ng_opt.step()\nd_opt.step()", None, id="two optimisers: whose gradients?"),
+    Case("M207", "self.blocks = [Up(8), Up(4)]  # HERE", "self.blocks = torch.nn.ModuleList([Up(8), Up(4)])",
+         message="1,000 parameters: they are kept in a plain list or dict of the network"),
+    Case(
+        "M207",
+        "from torch import nn\nself.heads = {k: nn.Linear(4, n) for k, n in tasks.items()}  # HERE",
+        "from torch import nn\nself.heads = nn.ModuleDict({k: nn.Linear(4, n) for k, n in tasks.items()})",
+        message="1,000 parameters: they are kept in a plain list or dict of the network",
+    ),
+    Case("M207", "return torch.optim.Adam(self.head.parameters(), lr=self.hparams.lr)  # HERE",
+         "return torch.optim.Adam(self.parameters(), lr=self.hparams.lr)",
+         message="10,000 parameters get gradients but are never updated: no optimiser holds them."),
+    Case("M207", "opt = torch.optim.Adam(list(a.parameters()) + list(b.parameters()))  # HERE", None,
+         message="10,000 parameters get gradients but are never updated: no optimiser holds them."),
+    Case(
+        "C1103",
+        """
+        def validate(net, loader):
+            net.eval()  # HERE
+            with torch.no_grad():
+                for x, y in loader:
+                    n += (net(x).argmax(1) == y).sum()
+
+            # per cent
+            return 100 * n / len(loader)
+        """,
+        """
+        def validate(net, loader):
+            net.eval()
+            with torch.no_grad():
+                for x, y in loader:
+                    n += (net(x).argmax(1) == y).sum()
+
+            # per cent
+            net.train()
+            return 100 * n / len(loader)
+        """,
+        message="ResNet trains in evaluation mode from iteration 40 on: eval() is called",
+    ),
+    Case("C1103", "def f(net):\n    net.eval()  # HERE\n    if a:\n        return 1\n    return 2\n", None,
+         message="Net trains in evaluation mode from iteration 40 on", id="left early"),
+    Case(
+        "C1103",
+        '''
+        def evaluate(model, loader):
+            """Mean absolute error."""
+            err = 0
+            with torch.no_grad():
+                for b in loader:
+                    err += (model(b["clip"]) - b["ef"]).abs().sum().item()  # HERE
+            return err
+        ''',
+        '''
+        def evaluate(model, loader):
+            """Mean absolute error."""
+            model.eval()
+            err = 0
+            with torch.no_grad():
+                for b in loader:
+                    err += (model(b["clip"]) - b["ef"]).abs().sum().item()
+            model.train()
+            return err
+        ''',
+        message="R3D is evaluated in training mode (8 of 8 calls without gradients): BatchNorm3d are active.",
+    ),
+    Case(
+        "C1103",
+        """
+        optimizer = SGD(net.parameters())
+        for epoch in range(9):
+            loss.backward()
+            with torch.no_grad():
+                dice = metric(net(x), y)  # HERE
+            print(dice)
+        """,
+        """
+        optimizer = SGD(net.parameters())
+        for epoch in range(9):
+            loss.backward()
+            net.eval()
+            with torch.no_grad():
+                dice = metric(net(x), y)
+            net.train()
+            print(dice)
+        """,
+        message="UNet is evaluated in training mode (8 of 8 calls without gradients): dropout are active.",
+        id="the network, not the metric",
+    ),
+    Case("C1102", "model.load_state_dict(state, strict=False)  # HERE", "model.load_state_dict(state)"),
+    Case("C1105", "import torch\na, b = random_split(data, [160, 40])  # HERE",
+         "import torch\na, b = random_split(data, [160, 40], generator=torch.Generator().manual_seed(0))"),
+    Case("C1105", "a, b = random_split(data, [160, 40])  # HERE", None, id="torch is not imported under its name"),
+    Case("C1109", 'import warnings\nwarnings.filterwarnings("ignore")  # HERE', "import warnings",
+         message="All warnings are silenced here, and PyTorch said: 'x'."),
+    Case("O401", "opt = torch.optim.SGD(net.parameters(), 1e-9)  # HERE",
+         "opt = torch.optim.SGD(net.parameters(), 0.001)",
+         numbers={"learning_rate": 1e-9, "update_over_weight": 1e-9}),
+    Case(
+        "O402",
+        "WEIGHT_DECAY = 0.5\nopt = torch.optim.AdamW(net.parameters(), lr=0.5, weight_decay=WEIGHT_DECAY)  # HERE",
+        "WEIGHT_DECAY = 0.5\nopt = torch.optim.AdamW(net.parameters(), lr=0.005, weight_decay=WEIGHT_DECAY)",
+        numbers={"learning_rate": 0.5, "update_over_weight": 0.12},
+    ),
+    Case("O402", "opt = torch.optim.AdamW(net.parameters(), lr=args.lr)  # HERE", None,
+         numbers={"learning_rate": 0.5, "update_over_weight": 0.12}, id="written nowhere in this file"),
+    Case(
+        "O408",
+        """
+        ap.add_argument("--lr", type=float, default=3e-4)
+        ap.add_argument("--lr-backbone", type=float, default=1e-8)  # slow
+        opt = torch.optim.AdamW(groups, weight_decay=0.01)  # HERE
+        """,
+        """
+        ap.add_argument("--lr", type=float, default=3e-4)
+        ap.add_argument("--lr-backbone", type=float, default=3e-5)  # slow
+        opt = torch.optim.AdamW(groups, weight_decay=0.01)
+        """,
+        numbers={"learning_rate": 1e-8, "fastest": 3e-4, "update_over_weight": 1e-9},
+    ),
+    Case("O405", "max_norm = 0.001\nnn.utils.clip_grad_norm_(p, max_norm=max_norm)  # HERE",
+         "max_norm = 4.4\nnn.utils.clip_grad_norm_(p, max_norm=max_norm)",
+         numbers={"limit": 0.001, "median_norm": 2.2}),
+    Case(
+        "O411",
+        """
+        scaler.scale(loss).backward()
+        # keep it tame
+        torch.nn.utils.clip_grad_norm_(net.parameters(), opt.clip)  # HERE
+        scaler.step(optimizer)
+        scaler.update()
+        """,
+        """
+        scaler.scale(loss).backward()
+        # keep it tame
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), opt.clip)
+        scaler.step(optimizer)
+        scaler.update()
+        """,
+    ),
+    Case(
+        "O409",
+        "scaler.scale(loss).backward()\nscaler.step(opt)  # HERE\n",
+        "scaler.scale(loss).backward()\nscaler.step(opt)\nscaler.update()\n",
+        message="The gradient scaler left out 9 of 9 steps; update() is never called, so the scale stays.",
+    ),
+    Case(
+        "O413",
+        """
+        loss.backward()
+        optimizer.step()
+        clip_grad_norm_(net.parameters(), 1.0)  # HERE
+        total += 1
+        """,
+        """
+        loss.backward()
+        clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        total += 1
+        """,
+    ),
+    Case(
+        "O407",
+        "loss.backward()\nscheduler.step()  # HERE\noptimizer.step()\n",
+        "loss.backward()\noptimizer.step()\nscheduler.step()\n",
+        message="CosineAnnealingLR.step() is called before the optimiser's first step, so the first rate is skipped.",
+    ),
+    Case("O407", "scheduler.step()  # HERE", None, message="CosineAnnealingLR was made for 10 steps"),
+    Case("O412", "loss.backward()  # HERE", None, id="a code without patches"),
+]  # fmt: skip
+
+
+def source_of(text: str) -> tuple[bytes, int]:
+    """A source and the line that is marked in it."""
+    lines = textwrap.dedent(text).strip("\n").splitlines()
+    (number,) = [i for i, line in enumerate(lines, start=1) if line.endswith("  # HERE")]
+    return ("\n".join(lines).replace("  # HERE", "") + "\n").encode(), number
+
+
+def plain(text: str) -> bytes:
+    lines = textwrap.dedent(text).strip("\n").splitlines()
+    return ("\n".join(lines) + "\n").encode()
+
+
+def finding(case: Case, file: str, line: int) -> Finding:
+    return Finding(
+        code=case.code, name="x", message=case.message, location=Location(file=file, line=line),
+        severity=Severity.MAJOR, numbers=case.numbers,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id or f"{case.code} {i}" for i, case in enumerate(CASES)])
+def test_patch(case, tmp_path):
+    before, line = source_of(wrapped(case.before))
+    path = tmp_path / "train.py"
+    path.write_bytes(before)
+    patch = patch_for(finding(case, str(path), line))
+    if case.after is None:
+        assert patch is None, patch.diff
+        return
+    assert patch is not None
+    assert patch.after.decode() == plain(wrapped(case.after)).decode()
+    assert path.read_bytes() == before  # nothing is written by asking
+    compile(patch.after, "train.py", "exec")
+
+
+def wrapped(text: str) -> str:
+    """``return`` needs a function around it."""
+    dedented = textwrap.dedent(text).strip("\n")
+    if dedented.startswith("return"):
+        return "def f():\n    " + dedented
+    return dedented
+
+
+def test_every_code_with_a_patch_is_tested():
+    patched = {case.code for case in CASES if case.after is not None}
+    assert patched == set(CHANGES)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_everything_else_stays_byte_by_byte(tmp_path, ends):
+    text = "# -*- coding: latin-1 -*-\n# Müller\nx  =  torch.sigmoid( a )   # odd  spaces\nz = [1,\n  2]\n"
+    data = text.replace("\n", ends).encode("latin-1")
+    path = tmp_path / "old.py"
+    path.write_bytes(data)
+    patch = patch_for(finding(Case("L305", "", ""), str(path), 3))
+    assert patch is not None
+    assert patch.after == data.replace(b"torch.sigmoid( a )", b"a")
+
+
+def test_diff_is_read_by_git(tmp_path):
+    (tmp_path / "train.py").write_text("a = 1\ny = torch.sigmoid(x)\n")
+    patch = patch_for(finding(Case("L305", "", ""), "train.py", 2), root=tmp_path)
+    assert patch is not None
+    relative = type(patch)(path=patch.path.relative_to(tmp_path), before=patch.before, after=patch.after, title="")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "apply", "-"], cwd=tmp_path, check=True, input=relative.diff.encode())
+    assert (tmp_path / "train.py").read_bytes() == patch.after
