@@ -54,11 +54,11 @@ class Store:
 
     def add(self, reports: Iterable[Report]) -> None:
         """Keep what came of some files."""
-        for report in reports:
-            if report.status == "read":
-                self._connection.executemany(self._insert, report.rows)
-            values = (report.path, report.status, report.kind, report.size, report.reason)
-            self._connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", values)
+        came = list(reports)
+        read = (row for report in came if report.status == "read" for row in report.rows)
+        self._connection.executemany(self._insert, read)
+        files = ((report.path, report.status, report.kind, report.size, report.reason) for report in came)
+        self._connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", files)
 
     def fill(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Append rows to one of the tables of the user's tables, as they come."""

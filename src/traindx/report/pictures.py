@@ -87,7 +87,7 @@ def _panel(image: NDArray[np.float32], label: str, low: float, high: float) -> P
         pixels = np.repeat(grey[..., None], 3, axis=-1)
         pixels[bad] = _NOT_FINITE
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(pixels).save(buffer, format="PNG")
     return Panel(buffer.getvalue(), label, image.shape[1], image.shape[0], int(bad.sum()))
 
 
@@ -124,5 +124,5 @@ def strip(found: tuple[Panel, ...], *, height: int = 256, gap: int = 6) -> bytes
         sheet.paste(image, (left, 0))
         left += image.width + gap
     buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
+    sheet.save(buffer, format="PNG")
     return buffer.getvalue()
