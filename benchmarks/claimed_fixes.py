@@ -2,8 +2,9 @@
 
     python benchmarks/claimed_fixes.py segmentation --fault variance-term --fault variance-term-dominates --budget 4m
 
-*Before* is the case with the fault, *after* the healthy one. What a post-mortem blamed without reason must come out as a
-placebo here, at its real size; a real fault must come out as helped or cured. ``--write`` keeps the table in
+*Before* is the case with the fault, *after* the healthy one. What a post-mortem blamed without reason must come out as
+a placebo here, at its real size; removing a real fault must come out as helping or curing.
+``--write`` keeps the table in
 ``benchmarks/results/claimed-fixes-<recipe>.md``.
 """
 
