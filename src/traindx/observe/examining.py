@@ -119,7 +119,6 @@ def examine_script(
         seeds=proof.seeds,
         metric=proof.metric,
         length=length,
-        output=script_output,
         listen=progress,
     )
     return prove(diagnosis, trials)

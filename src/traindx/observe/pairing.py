@@ -19,6 +19,9 @@ from traindx.progress import Listener, silent
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "WANDB_MODE": "disabled", "MPLBACKEND": "agg"}
 
 
+OUTPUT = "output.txt"
+
+
 @dataclass(frozen=True)
 class Series:
     """One figure of an arm over its run; see :class:`~traindx.observe.arm.readings.Figure`."""
@@ -49,6 +52,7 @@ class ArmResult:
         captured: Figures of ours, by name.
         treatments: What each treatment did, by key: ``hits``, ``evaluations``, ``refused``.
         seeds: Seeds it used, by place.
+        imported: Source files of the user's that were loaded.
         lost: Files that could not be put back.
         broke: Why nothing can be concluded from it, or empty.
         unfinished: It was ended for lack of time.
@@ -67,6 +71,7 @@ class ArmResult:
     captured: tuple[Series, ...] = ()
     treatments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    imported: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     broke: str = ""
     unfinished: bool = False
@@ -87,10 +92,9 @@ def run_arm(
     seconds: float = 0.0,
     limit: float = math.inf,
     control: ArmResult | None = None,
-    output: int | None = None,
     progress: Listener = silent,
 ) -> ArmResult:
-    """Run the script once more with some treatments.
+    """Run the script once more with some treatments. What it prints goes to ``output.txt`` of the arm.
 
     Args:
         settings: The script and its arguments.
@@ -101,7 +105,6 @@ def run_arm(
         seconds: Seconds after the first iteration after which it ends, 0 for no limit.
         limit: Seconds after which it is given up.
         control: The control of this pair, whose seeds are used again.
-        output: File descriptor for its stdout.
         progress: Told about once a second.
 
     Raises:
@@ -120,21 +123,23 @@ def run_arm(
         seed=pair,
         user_roots=settings.user_roots,
         extras={
-            "environment": ENVIRONMENT,
+            "environment": {**ENVIRONMENT, **settings.extras.get("environment", {})},
             "seeds": {} if control is None else dict(control.seeds),
             "directory": settings.extras.get("directory", ""),
         },
     )
     timed = _Limit(limit, progress)
+    patience = Patience(first_step=max(limit, 5.0))
     try:
-        run = run_script(ours, patience=Patience(first_step=max(limit, 5.0)), output=output, progress=timed)
+        with (directory / OUTPUT).open("wb") as log:
+            run = run_script(ours, patience=patience, output=log.fileno(), errors=log.fileno(), progress=timed)
     except _OutOfTime:
         run = ScriptRun(target=settings.target, ending=Ending.KILLED, seconds=limit, message="the budget ended")
         return ArmResult(run=run, unfinished=True, broke="", lost=tuple(restore(directory)))
     lost = tuple(restore(directory))
     if run.ending is Ending.INTERRUPTED:
         raise KeyboardInterrupt
-    return read_arm(directory, run, lost, control.iterations if control is not None else 0)
+    return read_arm(directory, run, lost, iterations)
 
 
 class _OutOfTime(Exception):  # noqa: N818  (not an error: the budget is the user's)
@@ -154,7 +159,10 @@ class _Limit:
 
 
 def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted: int = 0) -> ArmResult:
-    """Read what an arm wrote. An arm that ended before the iterations its control made has not been finished."""
+    """Read what an arm wrote. One that was ended before the iterations that were wanted has not been finished.
+
+    One that came to its own end earlier than its control did is told by its readings.
+    """
     path = directory / ARM_FILE
     if not path.exists():
         blind = directory / BLIND_FILE
@@ -163,9 +171,6 @@ def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted
     fields = json.loads(path.read_text(encoding="utf-8"))
     stopped = run.ending is Ending.STOPPED
     broke = why_broken(run)
-    short = wanted and fields["iterations"] < wanted and (stopped or not broke)
-    if short and not stopped and not broke:
-        broke = f"it ended after {fields['iterations']} iterations instead of {wanted}"
     captured: dict[str, list[tuple[int, float]]] = {}
     for reading in fields["captured"]:
         captured.setdefault(reading["name"], []).append((reading["iteration"], reading["value"]))
@@ -196,9 +201,10 @@ def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted
         ),
         treatments={one["key"]: one for one in fields["treatments"]},
         seeds=fields["seeds"],
+        imported=tuple(fields["imported"]),
         lost=lost,
         broke=broke,
-        unfinished=bool(short and stopped),
+        unfinished=stopped and bool(wanted) and fields["iterations"] < wanted,
     )
 
 
@@ -209,3 +215,8 @@ def why_broken(run: ScriptRun) -> str:
     place = f" at {run.where}" if run.where is not None else ""
     text = run.message.split("\n", maxsplit=1)[0][:200]
     return f"{text}{place}" if text else run.ending.value
+
+
+def same_run(one: ArmResult, other: ArmResult) -> bool:
+    """True if another seed gave the very same run: it is no second one. (Weights that are all NaN agree by chance.)"""
+    return bool(one.weights) and one.weights == other.weights and one.losses[:1] == other.losses[:1]

@@ -19,7 +19,7 @@ from traindx.diagnosis import Arm, Diagnosis, Outcome, TreatmentResult, TrialTab
 from traindx.durations import spoken as spoken_duration
 from traindx.evidence import Evidence, NotExamined
 from traindx.finding import Finding, Standing, Verdict
-from traindx.observe.pairing import ArmResult, run_arm
+from traindx.observe.pairing import ArmResult, run_arm, same_run
 from traindx.observe.runtime_shortlist import RuntimeShortlist
 from traindx.observe.settings import Settings
 from traindx.observe.yardsticks import Choice, Chosen, choose, read_at, value_of
@@ -64,7 +64,6 @@ class Proof:
         seeds: Numbers of the pairs.
         metric: What the user named, or empty.
         length: How long an arm goes on.
-        output: File descriptor for the script's stdout.
         listen: Told about progress.
     """
 
@@ -76,7 +75,6 @@ class Proof:
     seeds: tuple[int, ...] = (0, 1, 2)
     metric: str = ""
     length: Length = field(default_factory=Length)
-    output: int | None = None
     listen: Listener = silent
 
     def __post_init__(self) -> None:
@@ -188,7 +186,6 @@ class Proof:
             seconds=seconds,
             limit=max(5.0, self.left),
             control=self.controls.get(seed) if arm else None,
-            output=self.output,
             progress=lambda _: self.listen(Progress("trials", f"seed {seed}: {what}", done, total, self.left)),
         )
 
@@ -251,7 +248,7 @@ class Proof:
     def _same_numbers(self, first: int, second: int) -> None:
         """Two seeds that give the very same run are one seed."""
         one, other = self.controls.get(first), self.controls.get(second)
-        if one is None or other is None or one.weights != other.weights or not one.weights:
+        if one is None or other is None or not same_run(one, other):
             return
         self.notes.append(
             "another seed gives bit-identical weights, so the script draws all its random numbers from generators of "

@@ -88,6 +88,7 @@ def run_script(
     *,
     patience: Patience | None = None,
     output: int | None = None,
+    errors: int | None = None,
     progress: Listener = silent,
     interpreter: str = sys.executable,
 ) -> ScriptRun:
@@ -97,6 +98,7 @@ def run_script(
         settings: What to run and how to watch it; ``settings.out`` must exist.
         patience: How long to wait before harsher steps.
         output: File descriptor for the script's stdout; None leaves it where ours goes.
+        errors: File descriptor for its stderr; None leaves it where ours goes.
         progress: Told about once a second.
         interpreter: Python to run it with.
 
@@ -115,7 +117,9 @@ def run_script(
     mark = uuid.uuid4().hex
     environment = {**os.environ, **settings.extras.get("environment", {}), MARK: mark}
     folder = settings.extras.get("directory") or None
-    child = subprocess.Popen(command, process_group=0, stdin=stdin, stdout=output, env=environment, cwd=folder)
+    child = subprocess.Popen(
+        command, process_group=0, stdin=stdin, stdout=output, stderr=errors, env=environment, cwd=folder
+    )
     ours = _Process(child, out, mark)
     interrupted = hung = False
     try:

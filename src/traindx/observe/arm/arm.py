@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import threading
 import time
 import traceback
@@ -24,7 +25,7 @@ from traindx.observe.arm.outputs import Outputs
 from traindx.observe.arm.places import Makers
 from traindx.observe.arm.readings import Readings
 from traindx.observe.patching import Patches
-from traindx.observe.place import Site, here
+from traindx.observe.place import Site, here, users
 from traindx.observe.settings import ARM_FILE, HEARTBEAT_FILE, WINDOW_FILE, Settings
 from traindx.observe.watch import WindowEnded
 
@@ -49,7 +50,7 @@ class Arm:
         evaluating: The last call of a network was one without gradients.
         before_backward: Called with the root and the line before a backward pass.
         entering: Called with an outermost network and its arguments before its call; may return other arguments.
-        leaving: Called with an outermost network and its output after its call.
+        leaving: Called with an outermost network and its output after its call; may return another output.
         over: Nothing is recorded or treated any more.
     """
 
@@ -78,7 +79,7 @@ class Arm:
         self.notes: list[str] = []
         self.before_backward: list[Callable[[Any, Site | None], None]] = []
         self.entering: list[Callable[[Any, tuple[Any, ...]], tuple[Any, ...] | None]] = []
-        self.leaving: list[Callable[[Any, Any], None]] = []
+        self.leaving: list[Callable[[Any, Any], Any]] = []
         self._root: Any = None
         self._has_parameters: Any = torch.utils.weak.WeakIdKeyDictionary()
 
@@ -156,15 +157,18 @@ class Arm:
             changed = now if now is not None else changed
         return changed
 
-    def _leaves(self, module: Any, args: tuple[Any, ...], output: Any) -> None:
+    def _leaves(self, module: Any, args: tuple[Any, ...], output: Any) -> Any:
         self.modes.left(module)
         if not self.ours or not self._has_parameters.get(module) or not self.depth:
-            return
+            return None
         self.depth -= 1
         if self.depth or self._root is not module:
-            return
+            return None
+        changed = None
         for leave in self.leaving:
-            leave(module, output)
+            now = leave(module, output if changed is None else changed)
+            changed = now if now is not None else changed
+        return changed
 
     # -- iterations ----------------------------------------------------------------------------------------------
 
@@ -265,6 +269,7 @@ class Arm:
             "figures": self.readings.dump(),
             "treatments": [treatment.report() for treatment in self.treatments],
             "seeds": self.seeding.used,
+            "imported": imported(),
             "notes": self.notes,
             "optimizers": len(self.optimizers),
         }
@@ -272,3 +277,9 @@ class Arm:
         temporary.write_text(json.dumps(fields), encoding="utf-8")
         temporary.replace(self.out / ARM_FILE)
         self.patches.undo()
+
+
+def imported() -> list[str]:
+    """Source files of the user's that are loaded."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return sorted({os.path.realpath(file) for file in files if isinstance(file, str) and users(file)})

@@ -12,6 +12,7 @@ from traindx.observe.treatments.labels import IgnoreLabel, RescaleLabel
 from traindx.observe.treatments.mode import SetMode
 from traindx.observe.treatments.optimiser import AddParameters, NoClipping, ZeroGradients
 from traindx.observe.treatments.rate import LearningRate
+from traindx.observe.treatments.reference import ReferencePrediction
 from traindx.observe.treatments.renormalise import Renormalise
 from traindx.observe.treatments.term import Term
 from traindx.observe.treatments.workers import SeedWorkers
@@ -26,6 +27,7 @@ RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Arm], RuntimeTreatment]] = {
     "drop-term": Term,
     "flip-term": Term,
     "learning-rate": LearningRate,
+    "reference-prediction": ReferencePrediction,
     "renormalise": Renormalise,
     "ignore-label": IgnoreLabel,
     "ignore-value": IgnoreLabel,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from traindx.observe.arm.places import Place
@@ -34,6 +34,20 @@ class RuntimeTreatment:
     def install(self) -> None:
         """Subscribe or patch; torch is there."""
         raise NotImplementedError
+
+    def safe(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A callback that cannot fail the script: what it raises refuses the treatment."""
+
+        def guarded(*args: Any) -> Any:
+            if self.refused:
+                return None
+            try:
+                return function(*args)
+            except Exception as error:
+                self.arm.failed(self, error)
+                return None
+
+        return guarded
 
     def finish(self) -> None:
         """The arm ends."""

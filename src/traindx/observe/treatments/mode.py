@@ -21,8 +21,8 @@ class SetMode(RuntimeTreatment):
         self._after: Any = None
         self._stream: Any = None
         self._wanted = self.fields.get("mode") == "train"
-        self.arm.entering.append(self._enter)
-        self.arm.leaving.append(self._leave)
+        self.arm.entering.append(self.safe(self._enter))
+        self.arm.leaving.append(self.safe(self._leave))
 
     def _enter(self, network: Any, args: tuple[Any, ...]) -> None:
         torch = self.arm.torch

@@ -16,7 +16,7 @@ class ZeroGradients(RuntimeTreatment):
         """Count steps, and stand before backward passes."""
         self._stepped: list[Any] = []
         import_module("torch.optim.optimizer").register_optimizer_step_post_hook(self._after_step)
-        self.arm.before_backward.append(self._before)
+        self.arm.before_backward.append(self.safe(self._before))
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if self.arm.ours and not any(known is optimizer for known in self._stepped):
@@ -45,8 +45,8 @@ class AddParameters(RuntimeTreatment):
         self._called: dict[int, list[Any]] = {}
         self._root: Any = None
         self._done = False
-        torch.nn.modules.module.register_module_forward_pre_hook(self._module)
-        import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(self._before_step)
+        torch.nn.modules.module.register_module_forward_pre_hook(self.safe(self._module))
+        import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(self.safe(self._before_step))
 
     def _module(self, module: Any, args: Any) -> None:
         if self._done or not self.arm.ours or not self.arm.networks or not self.arm.torch.is_grad_enabled():

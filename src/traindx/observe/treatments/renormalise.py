@@ -16,7 +16,7 @@ class Renormalise(RuntimeTreatment):
 
     def install(self) -> None:
         """Stand before outermost calls."""
-        self.arm.entering.append(self._enter)
+        self.arm.entering.append(self.safe(self._enter))
 
     def _enter(self, network: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         fields = self.fields

@@ -11,6 +11,7 @@ from typing import Any
 
 from traindx.observe.loss_terms import Leaf, Note, Walk, term_name
 from traindx.observe.place import Site, stack
+from traindx.observe.source_text import assigned_name
 from traindx.observe.treatments.base import RuntimeTreatment
 
 
@@ -20,6 +21,7 @@ class Term(RuntimeTreatment):
     def __init__(self, fields: Any, arm: Any) -> None:
         super().__init__(fields, arm)
         self.notes: dict[int, Note] = {}
+        self._total = ""
         self.factor = {"drop-term": None, "flip-term": -1.0}.get(
             str(fields["treatment"]), float(fields.get("factor", 0.01))
         )
@@ -27,7 +29,7 @@ class Term(RuntimeTreatment):
     def install(self) -> None:
         """Remember the line of every scalar, and look before every backward pass."""
         self.arm.modes.on_scalars(self, self._scalar)
-        self.arm.before_backward.append(self._look)
+        self.arm.before_backward.append(self.safe(self._look))
 
     def _scalar(self, function: Any, out: Any) -> None:
         if out.grad_fn is not None:
@@ -39,6 +41,7 @@ class Term(RuntimeTreatment):
     def _look(self, root: Any, site: Site | None) -> None:
         if root.grad_fn is None or site is None or self.refused:
             return
+        self._total = assigned_name(note.sites[0]) if (note := self.notes.get(root.grad_fn._sequence_nr())) else ""
         walk = Walk(self.notes)
         walk.down(Leaf(root.grad_fn, 0, 1.0, None))
         if len(walk.leaves) > 1 or self.factor is not None:
@@ -55,7 +58,7 @@ class Term(RuntimeTreatment):
     def _is_it(self, leaf: Leaf, backward: Site) -> bool:
         note = self.notes.get(leaf.sequence)
         function = note.function if note is not None else leaf.node.name().removesuffix("Backward0")
-        name = term_name(note, leaf, backward) or function
+        name = term_name(note, leaf, backward, self._total) or function
         origin = note.sites[0] if note is not None and note.sites else None
         lined = not self.place.line or self.place.holds(leaf.join or origin)
         return name == self.fields["term"] and lined
