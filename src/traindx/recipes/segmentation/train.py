@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import copy
-import logging
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from traindx.diagnosis import Diagnosis
 from traindx.errors import InputError, UsageError
+from traindx.recipes.first_exam import add_options, first_exam
+from traindx.recipes.lightning_output import progress_bars, silence
 
 PRESETS = Path(__file__).parent / "presets"
 MODEL_FILE = "model.ckpt"
@@ -38,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--minutes", type=float, help="set the number of steps by timing a few of them")
     made.add_argument("--resume", action="store_true", help="go on from the last checkpoint of --out")
     made.add_argument("--threads", type=int, help="processor threads (default: all)")
+    add_options(made)
     return made
 
 
@@ -63,11 +65,21 @@ def train(argv: Sequence[str]) -> int:
         options.out,
         minutes=options.minutes,
         resume=options.resume,
+        verification=not options.no_verification,
+        strict=options.strict,
     )
     return 0
 
 
-def run(arguments: Sequence[str], out: Path, *, minutes: float | None = None, resume: bool = False) -> Path:
+def run(
+    arguments: Sequence[str],
+    out: Path,
+    *,
+    minutes: float | None = None,
+    resume: bool = False,
+    verification: bool = False,
+    strict: bool = False,
+) -> Path:
     """Train with LightningCLI arguments.
 
     Args:
@@ -75,6 +87,8 @@ def run(arguments: Sequence[str], out: Path, *, minutes: float | None = None, re
         out: Folder of the run: ``last.ckpt``, ``model.ckpt``, ``log/``, ``plan.json``, ``fingerprint.json``.
         minutes: Budget; replaces ``--trainer.max_steps``.
         resume: Go on from ``last.ckpt``.
+        verification: Verify the data first; what is found goes to ``data/``. A resumed run has been there.
+        strict: Refuse data with a demonstrated fault.
 
     Returns:
         Path of ``model.ckpt``.
@@ -98,9 +112,7 @@ def run(arguments: Sequence[str], out: Path, *, minutes: float | None = None, re
     last = ModelCheckpoint(
         dirpath=out, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in ("LightningCLI's args parameter", "Checkpoint directory .* exists and is not empty"):
-        warnings.filterwarnings("ignore", message=message)
+    silence()
     cli = CLI(
         SegmentationModule,
         SegmentationData,
@@ -112,7 +124,7 @@ def run(arguments: Sequence[str], out: Path, *, minutes: float | None = None, re
                 "class_path": "lightning.pytorch.loggers.CSVLogger",
                 "init_args": {"save_dir": str(out), "name": "log"},
             },
-            "callbacks": [best, last, RedFlags(out / "red_flags.txt")],
+            "callbacks": [best, last, RedFlags(out / "red_flags.txt"), *progress_bars(arguments)],
             "enable_model_summary": False,
         },
     )
@@ -124,6 +136,8 @@ def run(arguments: Sequence[str], out: Path, *, minutes: float | None = None, re
             expected="1, without which a resumed run differs from an unbroken one",
             do="make epochs longer with --data.samples_per_epoch",
         )
+    if verification and not resume:
+        first_exam(lambda folder: _verified(data, folder), out, strict=strict)
     module.split = data.split
     (out / "plan.json").write_text(data.plan.model_dump_json(indent=1), encoding="utf-8")
     data.fingerprint.save(out / "fingerprint.json")
@@ -143,6 +157,21 @@ def run(arguments: Sequence[str], out: Path, *, minutes: float | None = None, re
         raise KeyboardInterrupt from None
     print(f"{trainer.global_step} steps in {time.perf_counter() - started:.0f} s", flush=True)
     return finish(module, data, trainer, out)
+
+
+def _verified(data: Any, folder: Path) -> Diagnosis:
+    """The data set as it lies in its folder, with the meaning of its labels where that was declared."""
+    from traindx.dataset import verify
+
+    meaning = data.plan.labels
+    values = (*meaning.background, *(value for group in meaning.classes.values() for value in group), *meaning.ignore)
+    return verify(
+        data.root,
+        task="segmentation",
+        label_values=values if meaning.declared else (),
+        ignore_value=meaning.ignore[0] if meaning.ignore else None,
+        out=folder,
+    )
 
 
 def set_steps(trainer: Any, steps: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from traindx.diagnosis import Diagnosis
 from traindx.errors import InputError
-from traindx.recipes.xray2ct.population import deformed_copies, resized
+from traindx.recipes.xray2ct.population import ASSET, deformed_copies, resized
 
 Source = Literal["auto", "embedded", "openkbp"]
 
@@ -66,6 +68,26 @@ def resolve(source: Source) -> tuple[Source, Path | None]:
             do="unset TRAINDX_DATA to use the packaged patient",
         )
     return "openkbp", folder
+
+
+def verified(source: Source, out: Path) -> Diagnosis:
+    """Verify the volumes of a source as they lie on disk; the packaged patient is one file.
+
+    Args:
+        source: See :func:`resolve`.
+        out: Folder for the evidence.
+
+    Raises:
+        InputError: OpenKBP is asked for and not there.
+    """
+    from traindx.dataset import verify
+
+    kind, folder = resolve(source)
+    if kind == "embedded":
+        with as_file(files("traindx.assets") / ASSET) as path:
+            return verify(path, out=out)
+    assert folder is not None
+    return verify(folder, splits=folder / "cases.csv", out=out)
 
 
 def load(source: Source, size: int, seed: int, train: int, val: int) -> tuple[Patients, Patients]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from traindx.errors import InputError, UsageError
+from traindx.recipes.first_exam import add_options, first_exam
+from traindx.recipes.lightning_output import progress_bars, silence
 
 PRESETS = Path(__file__).parent / "presets"
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, default=Path("runs/xray2ct"), help="folder of the run")
     made.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     made.add_argument("--threads", type=int, help="processor threads (default: all)")
+    add_options(made)
     return made
 
 
@@ -60,6 +61,11 @@ def main(argv: Sequence[str]) -> int:
         arguments.append(f"--trainer.max_steps={options.steps}")
     cli = build(arguments, options.out)
     trainer = cli.trainer
+    if not options.resume and not options.no_verification:
+        from traindx.recipes.xray2ct.sources import verified
+
+        source = cli.datamodule.options.source
+        first_exam(lambda folder: verified(source, folder), options.out, strict=options.strict)
     print(
         f"{len(cli.datamodule.data.train)} training and {len(cli.datamodule.data.val)} validation volumes of "
         f"{cli.datamodule.options.size} voxels a side; checkpoints in {options.out}",
@@ -98,26 +104,16 @@ def _finish(cli: Any, out: Path) -> float:
 
 def build(arguments: Sequence[str], out: Path) -> Any:
     """A LightningCLI that has parsed its arguments and trains nothing yet."""
-    from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.cli import LightningCLI
 
     from traindx.recipes.xray2ct.module import XrayToCT, XrayToCTData
 
-    for message in (
-        "LightningCLI's args parameter",
-        "Checkpoint directory .* exists and is not empty",
-        ".*LeafSpec",
-        ".*could not find the monitored key",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    silence()
     common = {"dirpath": out, "enable_version_counter": False}
     best = ModelCheckpoint(filename=Path(BEST).stem, monitor="val_psnr", mode="max", **common)
     # Whole epochs only: Lightning 2.6 does not go on in the middle of one exactly as it would have without the break.
     last = ModelCheckpoint(filename=Path(LAST).stem, every_n_epochs=1, save_on_train_epoch_end=True, **common)
-    callbacks: list[Any] = [best, last]
-    if not any(item.replace(" ", "=") == "--trainer.enable_progress_bar=false" for item in arguments):
-        callbacks.append(TQDMProgressBar())  # the default one shows an unknown number of epochs as -2
     return LightningCLI(
         XrayToCT,
         XrayToCTData,
@@ -129,7 +125,7 @@ def build(arguments: Sequence[str], out: Path) -> Any:
                 "class_path": "lightning.pytorch.loggers.CSVLogger",
                 "init_args": {"save_dir": str(out), "name": "log"},
             },
-            "callbacks": callbacks,
+            "callbacks": [best, last, *progress_bars(arguments)],
             "enable_model_summary": False,
         },
     )
