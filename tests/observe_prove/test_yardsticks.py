@@ -129,7 +129,7 @@ def test_metric_objects_and_loggers(arm: RunArm) -> None:
         ),
         (
             "            total += y.numel()",
-            "            total += y.numel()\n            acc.update(net(x), y.int())\n            dice((net(x) > 0).float(), y)",
+            "            total += y.numel()\n            acc.update(net(x), y.int()), dice((net(x) > 0).float(), y)",
         ),
         ('    print(f"epoch', REPORT + '    print(f"epoch'),
     )
@@ -198,7 +198,8 @@ class Model(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-trainer = L.Trainer(max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator='cpu')
+quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+trainer = L.Trainer(max_epochs=2, accelerator='cpu', **quiet)
 trainer.fit(Model(), DataLoader(data, 8), DataLoader(data, 8))
 print('final', trainer.callback_metrics['val_acc'].item())
 """

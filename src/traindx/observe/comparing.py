@@ -254,6 +254,15 @@ class ScriptComparison:
         if ran and len(ran) == len(runs) and all(identical(before, after) for _, before, after in self.pairs):
             what = "losses, gradients, weights, buffers, outputs and every reported figure are bit-identical"
             return FixVerdict.PLACEBO, f"{what} with and without it"
+        if ran and len(ran) == len(runs) and all(same_model(before, after) for _, before, after in self.pairs):
+            what = "weights, buffers and outputs of the networks are bit-identical with and without it"
+            if all(repr(pair.before.score.values) == repr(pair.after.score.values) for pair in ran):
+                return FixVerdict.PLACEBO, f"{what}, and so is {name}; only what is printed of the loss differs"
+            if self.moved:
+                return FixVerdict.PLACEBO, (
+                    f"{what}; what {name} reports differs only because it means something else: outputs that no model "
+                    f"made move by {told(self.moved, '')}"
+                )
         mended = next((pair for pair in runs if pair.before.broke and not pair.after.broke), None)
         if mended is not None:
             value = mended.after.score.values[name]
@@ -294,6 +303,12 @@ def identical(before: ArmResult, after: ArmResult) -> bool:
     parts = ("losses", "first_gradient", "weights", "buffers", "outputs", "iterations")
     same = all(repr(getattr(before, part)) == repr(getattr(after, part)) for part in parts)
     return same and _judging(before) == _judging(after)
+
+
+def same_model(before: ArmResult, after: ArmResult) -> bool:
+    """True if two runs end with the same networks, which said the same on the way."""
+    parts = ("weights", "buffers", "outputs", "iterations")
+    return bool(before.weights) and all(getattr(before, part) == getattr(after, part) for part in parts)
 
 
 def _judging(arm: ArmResult) -> list[tuple[str, str, tuple[str, ...]]]:
