@@ -25,12 +25,9 @@ def shown(effect: Effect | None) -> str:
 
 
 def report(fault: str, diagnosis: Diagnosis) -> str:
-    lines = [f"## {fault}", ""]
-    for finding in diagnosis.findings:
-        lines.append(f"* {finding.code} {finding.name}, {finding.standing.value}: {finding.message}")
-    for healthy in diagnosis.healthy:
-        if "direction" in healthy.subject:
-            lines.append(f"* in order: {healthy.subject}: {healthy.detail}")
+    found = [f"* {one.code} {one.name}, {one.standing.value}: {one.message}" for one in diagnosis.findings]
+    fine = [f"* in order: {one.subject}: {one.detail}" for one in diagnosis.healthy if "direction" in one.subject]
+    lines = [f"## {fault}", "", *found, *fine]
     trials = diagnosis.trials
     if trials is None:
         return "\n".join([*lines, "", "No trial was run.", ""])

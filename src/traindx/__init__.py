@@ -21,6 +21,8 @@ _WHERE = {
     "PrototypeLearning": "traindx.case_parts",
     "Regions": "traindx.case_parts",
     "Upkeep": "traindx.case_parts",
+    "Guidance": "traindx.case_practice",
+    "Practice": "traindx.case_practice",
     "Diagnosis": "traindx.diagnosis",
     "Finding": "traindx.finding",
     "Location": "traindx.finding",
@@ -37,10 +39,12 @@ __all__ = [
     "Diagnosis",
     "Diffusion",
     "Finding",
+    "Guidance",
     "Labels",
     "Location",
     "Metric",
     "Normaliser",
+    "Practice",
     "Projection",
     "PrototypeLearning",
     "Regions",
@@ -56,6 +60,7 @@ __all__ = [
 if TYPE_CHECKING:
     from traindx.case import Case, Diffusion, Labels, Metric, Normaliser, Projection
     from traindx.case_parts import DataPath, PrototypeLearning, Regions, Upkeep
+    from traindx.case_practice import Guidance, Practice
     from traindx.diagnosis import Diagnosis
     from traindx.examination import examine
     from traindx.finding import Finding, Location, Severity, Standing, Verdict

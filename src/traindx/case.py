@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from traindx.case_parts import DataPath, PrototypeLearning, Regions, Upkeep
+from traindx.case_practice import Guidance, Practice
 from traindx.errors import CaseError
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ class Case:
         data_path: What happens to an image between the file and the network.
         prototypes: How prototypes are learnt.
         upkeep: Splits, best checkpoints, monitors and loaded weights.
+        guidance: How the sampler is steered.
+        practice: Uncertainty, selection, settings and pictures.
         treatments: ``{name: (case, **parameters) -> case}``: what the author offers to have changed in a trial, for
             things that no generic treatment can reach, for example ``{"window": rewindow}``.
         name: Shown in the report.
@@ -202,6 +205,8 @@ class Case:
     data_path: DataPath | None = None
     prototypes: PrototypeLearning | None = None
     upkeep: Upkeep | None = None
+    guidance: Guidance | None = None
+    practice: Practice | None = None
     treatments: Mapping[str, Callable[..., Case]] = field(default_factory=dict)
     name: str = "case"
     device: str = "cpu"

@@ -20,6 +20,7 @@ import traindx.evidence.observed_optim
 import traindx.evidence.observed_state
 import traindx.evidence.optimisation
 import traindx.evidence.outputs
+import traindx.evidence.practice
 import traindx.evidence.projection
 import traindx.evidence.regions
 import traindx.evidence.sampling

@@ -10,11 +10,14 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
     from traindx.exams.baselines import baselines, model_score
+    from traindx.exams.bookkeeping import bookkeeping
+    from traindx.exams.condition_ranges import condition_ranges
     from traindx.exams.conditions import input_effects, trained_input_effects
     from traindx.exams.data_path import data_path
     from traindx.exams.deployed_weights import deployed_weights
     from traindx.exams.first_steps import first_steps
     from traindx.exams.gradients import gradients
+    from traindx.exams.guidance import guidance, uncertainty
     from traindx.exams.hardened_metric import hardened_metric
     from traindx.exams.information_path import information_path
     from traindx.exams.label_values import label_values
@@ -35,6 +38,7 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.exams.time_input import time_input
     from traindx.exams.training_input import training_input
     from traindx.exams.training_step import trained_step, training_step
+    from traindx.exams.update_budget import update_budget
     from traindx.exams.upkeep import prototype_spread, upkeep
     from traindx.exams.window import window
 
@@ -56,6 +60,11 @@ def catalogue() -> tuple[Exam, ...]:
         class_weighting,
         prototype_spread,
         upkeep,
+        condition_ranges,
+        guidance,
+        uncertainty,
+        bookkeeping,
+        update_budget,
         training_step,
         trained_step,
         gradients,

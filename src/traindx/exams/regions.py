@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -112,7 +113,7 @@ def _direction(room: ExamRoom, regions: Regions, batches: list[Any]) -> None:
         with torch.no_grad():
             blank.append(float(regions.loss(torch.zeros_like(step), batch)))
             for rows, values in _by_crowding(count):
-                part = rows_of(batch, rows, len(count))
+                part = _cut(batch, rows, len(count))
                 lit = torch.where(touched[rows], LIT, -LIT).to(step)
                 values_of = single if values == "single" else crowded
                 values_of.append(float(regions.loss(lit, part)))
@@ -145,6 +146,17 @@ def _by_crowding(count: Tensor) -> list[tuple[list[int], str]]:
     most = count.amax(dim=1)
     found = [((most == 1).nonzero().flatten().tolist(), "single"), ((most > 1).nonzero().flatten().tolist(), "several")]
     return [(rows, name) for rows, name in found if rows]
+
+
+def _cut(batch: Any, rows: list[int], size: int) -> Any:
+    """The chosen samples of a batch, where boxes may be a list with a tensor an image."""
+    if isinstance(batch, Mapping):
+        return {key: _cut(value, rows, size) for key, value in batch.items()}
+    if isinstance(batch, list | tuple) and len(batch) == size:
+        # tensors that have the batch's own length each are several inputs, and not one an image
+        if not all(isinstance(item, torch.Tensor) and item.ndim and len(item) == size for item in batch):
+            return type(batch)(batch[row] for row in rows)
+    return rows_of(batch, rows, size)
 
 
 def _mean(values: list[float]) -> float:

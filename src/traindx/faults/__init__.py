@@ -16,6 +16,6 @@ __all__ = ["Fault", "registry", "together"]
 @cache
 def registry() -> Mapping[str, Fault]:
     """Every fault that ships, by name, recipe after recipe."""
-    from traindx.faults import concepts, segmentation, xray2ct
+    from traindx.faults import concepts, fusion, segmentation, xray2ct
 
-    return catalogued((*xray2ct.FAULTS, *segmentation.FAULTS, *concepts.FAULTS))
+    return catalogued((*xray2ct.FAULTS, *segmentation.FAULTS, *concepts.FAULTS, *fusion.FAULTS))

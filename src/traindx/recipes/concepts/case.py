@@ -184,12 +184,12 @@ def rebuilt(case: Case, **changes: Any) -> Case:
 
 
 def with_margin(case: Case) -> Case:
-    """Treatment: the recipe's own box term, with a margin and the union of the boxes of a concept."""
+    """The recipe's own box term: a margin, and the union of the boxes of a concept."""
     return rebuilt(case, margin=2.0)
 
 
 def with_weights(case: Case) -> Case:
-    """Treatment: positives weighted by negatives over positives, capped."""
+    """Positives weighted by negatives over positives, capped."""
     return rebuilt(case, weights=positive_weights(setup_of(case).train.labels))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import time
 import warnings
 from collections.abc import Sequence
@@ -26,6 +25,9 @@ from traindx.recipes.concepts.prototypes import push
 from traindx.recipes.concepts.radiographs import Radiographs, Split, split_patients
 from traindx.recipes.concepts.settings import STAGES, Settings, presets, read_settings
 from traindx.recipes.concepts.sources import load
+from traindx.recipes.concepts.verification import verify_source
+from traindx.recipes.first_exam import add_options, first_exam
+from traindx.recipes.lightning_output import silence
 
 MODEL_FILE = "model.ckpt"
 PROGRESS_FILE = "progress.json"
@@ -171,9 +173,10 @@ def _trainer(run: Run, stage: str, epochs: int, bar: bool) -> L.Trainer:
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger
 
-    for message in (".*Checkpoint directory .* exists and is not empty", ".*does not have many workers", ".*LeafSpec"):
+    silence()
+    # frozen parts are in evaluation mode on purpose, and batches say their size where they are logged
+    for message in (".*module.* in eval mode at the start of training", ".*infer the `batch_size` from an ambiguous"):
         warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     common: dict[str, Any] = {"dirpath": run.out, "enable_version_counter": False}
     return L.Trainer(
         max_epochs=epochs,
@@ -242,6 +245,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--resume", action="store_true", help="go on from the last whole epoch in --out")
     made.add_argument("--threads", type=int, help="processor threads (default: all)")
     made.add_argument("--progress", action="store_true", help="show a progress bar")
+    add_options(made)
     return made
 
 
@@ -263,7 +267,10 @@ def main(argv: Sequence[str]) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     changes = [*options.set, *([f"weights={options.weights}"] if options.weights else [])]
-    run = prepare(read_settings(options.preset, changes), options.out)
+    settings = read_settings(options.preset, changes)
+    if not options.resume and not options.no_verification:
+        first_exam(lambda folder: verify_source(settings, out=folder), options.out, strict=options.strict)
+    run = prepare(settings, options.out)
     split = run.data.split
     print(
         f"{len(split.train)} training, {len(split.val)} validation and {len(split.test)} held-out images; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from traindx.rules.base import Rule
+from traindx.rules.data.d101_conditions import conditions_differ_in_range
 from traindx.rules.data.d101_modality_range_mismatch import modality_range_mismatch
 from traindx.rules.data.d102_window_starves_tissue import window_starves_tissue
 from traindx.rules.data.d103_not_finite import not_finite
@@ -37,9 +38,10 @@ from traindx.rules.data.d129_slices_do_not_form_a_volume import slices_do_not_fo
 from traindx.rules.data.d130_image_constant import image_constant
 from traindx.rules.data.d131_format_hidden import format_hidden
 from traindx.rules.data.d132_placeholder_label import placeholder_label
+from traindx.rules.data.d133_picture_mask_turned import picture_mask_turned
 
 RULES: tuple[Rule, ...] = (
-    modality_range_mismatch,
+    modality_range_mismatch.also(conditions_differ_in_range),
     window_starves_tissue,
     not_finite.also(batches_not_finite),
     constant_label_column,
@@ -65,4 +67,5 @@ RULES: tuple[Rule, ...] = (
     image_constant,
     format_hidden,
     placeholder_label,
+    picture_mask_turned,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from traindx.rules.base import Rule
 from traindx.rules.evaluation.e801_metric_fails_reference_predictors import metric_fails_reference_predictors
 from traindx.rules.evaluation.e802_data_range_wrong import data_range_wrong
+from traindx.rules.evaluation.e805_selection_key_missing import selection_key_missing
 from traindx.rules.evaluation.e807_beaten_by_trivial_baseline import beaten_by_trivial_baseline
 from traindx.rules.evaluation.e808_selection_on_noise import selection_on_noise
 from traindx.rules.evaluation.e809_best_checkpoint_shared import best_checkpoint_shared
@@ -14,6 +15,7 @@ from traindx.rules.evaluation.e811_overlap_of_unthresholded_values import overla
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
     data_range_wrong,
+    selection_key_missing,
     beaten_by_trivial_baseline,
     selection_on_noise,
     best_checkpoint_shared,

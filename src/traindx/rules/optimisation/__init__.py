@@ -17,6 +17,7 @@ from traindx.rules.optimisation.o409_amp_skips_steps import amp_skips_steps
 from traindx.rules.optimisation.o410_ema_evaluated_too_early import ema_evaluated_too_early
 from traindx.rules.optimisation.o411_clip_before_unscale import clip_before_unscale
 from traindx.rules.optimisation.o412_accumulation_remainder import too_few_updates
+from traindx.rules.optimisation.o412_budget import update_budget_is_starved
 from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
 
 RULES: tuple[Rule, ...] = (
@@ -31,6 +32,6 @@ RULES: tuple[Rule, ...] = (
     amp_skips_steps,
     ema_evaluated_too_early,
     clip_before_unscale,
-    too_few_updates,
+    too_few_updates.also(update_budget_is_starved),
     clip_has_no_effect,
 )

@@ -9,7 +9,9 @@ from traindx.rules.state.c1103_mode_wrong import mode_wrong
 from traindx.rules.state.c1104_resume_not_continuous import resume_not_continuous
 from traindx.rules.state.c1105_drawn import split_differs_between_processes
 from traindx.rules.state.c1105_rng_not_seeded import rng_not_seeded
+from traindx.rules.state.c1106_ddp_bypassed import ddp_bypassed
 from traindx.rules.state.c1107_config_key_never_read import config_key_never_read
+from traindx.rules.state.c1107_settings import settings_never_read
 from traindx.rules.state.c1108_loaded_tensors_coverage import loaded_tensors_coverage
 from traindx.rules.state.c1109_evidence_suppressed import evidence_suppressed
 from traindx.rules.state.c1109_monitor import monitor_is_blind
@@ -19,7 +21,8 @@ RULES: tuple[Rule, ...] = (
     mode_wrong,
     resume_not_continuous,
     rng_not_seeded.also(split_differs_between_processes),
-    config_key_never_read,
+    ddp_bypassed,
+    config_key_never_read.also(settings_never_read),
     loaded_tensors_coverage,
     evidence_suppressed.also(monitor_is_blind),
 )
