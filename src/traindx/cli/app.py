@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from traindx import __version__
-from traindx.cli import data, demo, evaluate, examine, explain, failure, faults, fix, predict, rules, train
+from traindx.cli import compare, data, demo, evaluate, examine, explain, failure, faults, fix, predict, rules, train
 from traindx.errors import TraindxError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ def _add(function: Callable[..., Any], examples: Sequence[str], *, passes_on: bo
 # One line a command; the module holds everything else about it.
 _add(demo.demo, demo.EXAMPLES)
 _add(examine.examine, examine.EXAMPLES)
+_add(compare.compare, compare.EXAMPLES)
 _add(data.data, data.EXAMPLES)
 _add(fix.fix, fix.EXAMPLES)
 _add(explain.explain, explain.EXAMPLES)
