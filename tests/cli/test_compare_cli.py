@@ -129,11 +129,18 @@ def test_exit_codes(repository: Path, seen: dict[str, Any], verdict: Any, code: 
 
 
 def test_worktrees_are_removed_after_a_failure(repository: Path) -> None:
-    with pytest.raises(RuntimeError), checked_out("HEAD~1") as checkout:
-        assert (checkout.folder / "train.py").exists()
-        raise RuntimeError
+    folders = []
+
+    def fail() -> None:
+        with checked_out("HEAD~1") as checkout:
+            assert (checkout.folder / "train.py").exists()
+            folders.append(checkout.root)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not left_over(repository)
-    assert not checkout.root.exists()
+    assert not folders[0].exists()
     assert (repository / "data" / "note.txt").exists(), "what was linked is not removed with the link"
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from observe_prove.conftest import edited
 from observe_prove.scripts_for_tests import CLASSIFY, SEGMENT
-
 from traindx.observe import comparing
 from traindx.observe.comparing import ScriptComparison, Version
 from traindx.observe.pairing import ArmResult

@@ -250,32 +250,44 @@ class ScriptComparison:
     def _verdict(
         self, runs: Sequence[Pair], effect: Effect | None, name: str, metric: Metric
     ) -> tuple[FixVerdict, str]:
-        ran = [pair for pair in runs if not pair.before.broke and not pair.after.broke]
-        if ran and len(ran) == len(runs) and all(identical(before, after) for _, before, after in self.pairs):
-            what = "losses, gradients, weights, buffers, outputs and every reported figure are bit-identical"
-            return FixVerdict.PLACEBO, f"{what} with and without it"
-        if ran and len(ran) == len(runs) and all(same_model(before, after) for _, before, after in self.pairs):
-            what = "weights, buffers and outputs of the networks are bit-identical with and without it"
-            if all(repr(pair.before.score.values) == repr(pair.after.score.values) for pair in ran):
-                return FixVerdict.PLACEBO, f"{what}, and so is {name}; only what is printed of the loss differs"
-            if self.moved:
-                return FixVerdict.PLACEBO, (
-                    f"{what}; what {name} reports differs only because it means something else: outputs that no model "
-                    f"made move by {told(self.moved, '')}"
-                )
+        """One word and why: what is bit-identical first, then what does not run, then what can be compared at all."""
+        alike = self._alike(runs, name)
+        if alike:
+            return FixVerdict.PLACEBO, alike
         mended = next((pair for pair in runs if pair.before.broke and not pair.after.broke), None)
         if mended is not None:
             value = mended.after.score.values[name]
             now = f"; now {name} is {value:.4g}" if math.isfinite(value) else ""
             return FixVerdict.HELPS, f"it did not run before ({mended.before.broke}){now}"
-        if self.chosen is None and not any(pair.after.broke for pair in runs):
+        if any(pair.after.broke for pair in runs):
+            return judge_claim(runs, effect, name, metric, (), {})
+        if self.chosen is None:
             return FixVerdict.INCONCLUSIVE, "the runs differ, and there is no figure to judge them by"
-        if self.moved and not any(pair.after.broke for pair in runs):
+        if self.moved:
             return FixVerdict.INCONCLUSIVE, (
                 f"{name} is not the same figure in both: outputs that no model made are scored differently after the "
                 f"change ({told(self.moved, '')}), so its values cannot be compared"
             )
         return judge_claim(runs, effect, name, metric, (), {})
+
+    def _alike(self, runs: Sequence[Pair], name: str) -> str:
+        """What is bit-identical in all pairs, where that settles the matter; empty otherwise."""
+        if not runs or any(pair.before.broke or pair.after.broke for pair in runs):
+            return ""
+        if all(identical(before, after) for _, before, after in self.pairs):
+            what = "losses, gradients, weights, buffers, outputs and every reported figure are bit-identical"
+            return f"{what} with and without it"
+        if not all(same_model(before, after) for _, before, after in self.pairs):
+            return ""
+        what = "weights, buffers and outputs of the networks are bit-identical with and without it"
+        if all(repr(pair.before.score.values) == repr(pair.after.score.values) for pair in runs):
+            return f"{what}, and so is {name}; only what is printed of the loss differs"
+        if self.moved:
+            return (
+                f"{what}; what {name} reports differs only because it means something else: outputs that no model made "
+                f"move by {told(self.moved, '')}"
+            )
+        return ""
 
 
 def first_value(arm: ArmResult, chosen: Chosen) -> float:

@@ -107,6 +107,9 @@ class Proof:
         """
         if not self.design.treatments:
             return self.table()
+        if self.budget <= 0:
+            self._refuse_all("the budget is zero")
+            return self.table()
         first = self._control()
         if first is None:
             return self.table()

@@ -95,8 +95,6 @@ def runtime_fields(proposal: Proposal, finding: Finding, evidence: Evidence) -> 
     place: dict[str, Any] = {}
     if finding.location is not None and finding.location.line:
         place = {"file": finding.location.file, "line": finding.location.line}
-    if name in ("ignore-label", "ignore-value") and float(given.get("value", 0)) == 255.0:
-        return {"treatment": "rescale-label", **place, **given}, ""
     if name == "renormalise":
         return {"treatment": name, **_channel(given, finding, evidence)}, ""
     if name == "add-parameters":

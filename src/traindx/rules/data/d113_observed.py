@@ -73,4 +73,7 @@ def _remedy(values: tuple[float, ...], high: float) -> str:
 
 def _ignore(values: tuple[float, ...]) -> tuple[Proposal, ...]:
     odd = [value for value in values if value not in (0.0, 1.0)]
-    return (Proposal(treatment="ignore-label", parameters={"value": odd[0]}),) if len(odd) == 1 else ()
+    if len(odd) != 1:
+        return ()
+    name = "rescale-label" if odd[0] == 255.0 else "ignore-label"  # a mask saved as 8 bit, or a value of its own
+    return (Proposal(treatment=name, parameters={"value": odd[0]}),)
