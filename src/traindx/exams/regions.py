@@ -152,10 +152,12 @@ def _cut(batch: Any, rows: list[int], size: int) -> Any:
     """The chosen samples of a batch, where boxes may be a list with a tensor an image."""
     if isinstance(batch, Mapping):
         return {key: _cut(value, rows, size) for key, value in batch.items()}
-    if isinstance(batch, list | tuple) and len(batch) == size:
-        # tensors that have the batch's own length each are several inputs, and not one an image
-        if not all(isinstance(item, torch.Tensor) and item.ndim and len(item) == size for item in batch):
-            return type(batch)(batch[row] for row in rows)
+    # tensors that have the batch's own length each are several inputs, and not one an image
+    inputs = isinstance(batch, list | tuple) and all(
+        isinstance(item, torch.Tensor) and item.ndim and len(item) == size for item in batch
+    )
+    if isinstance(batch, list | tuple) and len(batch) == size and not inputs:
+        return type(batch)(batch[row] for row in rows)
     return rows_of(batch, rows, size)
 
 

@@ -49,7 +49,7 @@ def _picture(path: Path) -> NDArray[np.float32]:
 def _dicom(path: Path) -> NDArray[np.float32]:
     """Rescale, then the display window or table, then MONOCHROME1 turned over (DICOM PS3.3 C.7.6.3.1.2, C.11)."""
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     data = pydicom.dcmread(path, force=True)
     if "PixelData" not in data:
