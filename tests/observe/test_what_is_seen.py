@@ -190,3 +190,29 @@ def test_every_place_is_a_line_of_the_users_own(seen):
         path = Path(place.file).resolve()
         assert path.parent == script.parent.resolve(), place
         assert 1 <= place.line <= len(path.read_text().splitlines()), place
+
+
+@pytest.mark.slow
+def test_what_compiled_code_hides_is_said(watch):
+    """Compiled without a compiler: what dynamo hides is hidden all the same."""
+    compiled = watch(
+        """
+        import torch
+        from torch import nn
+
+        net = torch.compile(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), backend="eager")
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+        for step in range(12):
+            x = torch.randn(8, 4)
+            loss = (net(x) - x.sum(1, keepdim=True)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """
+    )
+    assert compiled.diagnosis.errors == ()
+    (note,) = [one for one in compiled.diagnosis.not_examined if one.subject == "inside compiled Sequential"]
+    assert "torch.compile" in note.reason
+    assert note.where is not None
+    assert note.where.line == 4
+    assert {call.phase for call in compiled.of(NetworkCalls)} == {"training"}

@@ -235,13 +235,15 @@ class RankDifference(Observed):
 
     Attributes:
         ranks: Ranks that reported.
-        same_batches: Share of iterations in which two ranks saw the same batch.
+        calls: Calls of the distributed network that all of them reported.
+        same_batches: Share of these calls in which two ranks saw the same batch.
         weights_differ: Number of parameters that differ between ranks after the last compared iteration.
         buffers_differ: Number of buffers that differ.
         examples: Names of parameters that differ, at most 8.
     """
 
     ranks: tuple[int, ...]
+    calls: int = 0
     same_batches: float = 0.0
     weights_differ: int = 0
     buffers_differ: int = 0

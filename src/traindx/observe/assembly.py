@@ -25,6 +25,7 @@ from traindx.observe.optimisers import Optimisers
 from traindx.observe.parameters import Parameters
 from traindx.observe.pauses import Pauses
 from traindx.observe.provenance import Provenance
+from traindx.observe.ranks import Launchers, Witness, is_worker, rank_here
 from traindx.observe.rates import Rates
 from traindx.observe.scaling import Scaling
 from traindx.observe.seeds import SeedCalls, Seeds
@@ -89,6 +90,9 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
     settings = bootstrap.settings
     if early.arm is not None:
         return early.arm.with_torch(torch)
+    if is_worker(settings) and rank_here() > 0:
+        Witness(torch, settings).install()
+        return None
     sink = Sink(Path(settings.out), settings.max_evidence_mb)
     watch = Watch(torch, settings, sink)
     early.seeds.install_torch(torch)
@@ -97,6 +101,10 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
     for collector in list(watch.collectors):
         with watch.ours(collector):
             collector.install()
+    with watch.ours():
+        Witness(torch, settings, watch).install()
+        if not is_worker(settings):
+            Launchers(watch).install(bootstrap.imports)
     return watch
 
 

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,7 @@ def run_script(
     out = Path(settings.out)
     for name in RUN_FILES:
         (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / "ranks", ignore_errors=True)
     settings.save(out / SETTINGS_FILE)
     _adopt_orphans(True)
     command = [interpreter, "-m", "traindx.observe.script", str((out / SETTINGS_FILE).resolve())]
@@ -208,7 +210,7 @@ def _verdict(ours: _Process, settings: Settings, *, interrupted: bool, hung: boo
     elif hung:
         ending, where = Ending.HUNG, _last_line(ours.out / STACK_FILE)
         message = f"it did nothing that could be seen until {' and '.join(ours.signals)}"
-    elif code == STOPPED or (full and ours.signals):
+    elif code == STOPPED or (full and (ours.signals or (settings.stop and code == 0))):
         ending = Ending.STOPPED
     elif crash.exists():
         fields = json.loads(crash.read_text(encoding="utf-8"))

@@ -109,7 +109,7 @@ def execute(bootstrap: Bootstrap, settings: Settings) -> int:
         else:
             run_path(settings.target, settings.arguments)
     except WindowEnded:
-        return STOPPED
+        return 0 if settings.extras.get("worker") else STOPPED  # its launcher would take anything else for a failure
     except SystemExit as exit_request:
         return exit_code(exit_request)
     except BaseException as error:
@@ -170,6 +170,8 @@ def report_crash(out: Path, error: BaseException) -> None:
     else:
         fields = place.model_dump() if place is not None else {}
     text = f"{type(error).__name__}: {error}".strip()
+    if (out / CRASH_FILE).exists():  # a worker's own exception says more than its launcher's
+        return
     (out / CRASH_FILE).write_text(json.dumps({"message": text[:2000], "where": fields}), encoding="utf-8")
 
 

@@ -102,6 +102,7 @@ class Watch:
         self.attach_hooks: list[Callable[[], Any]] = []
         self.detach_hooks: list[Callable[[], Any]] = []
         self.attached = False
+        self.hold: Callable[[int], bool] = lambda iteration: False  # other ranks must be told first
         self._clock: weakref.ref[Any] | None = None
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._missed_ticks = 0
@@ -279,7 +280,7 @@ class Watch:
         self.burst_left = self.burst_depth = 0
         if self.iteration in (2, 16, 64, 256) or self.iteration % 1024 == 0:
             self.write_snapshot()
-        if self._window_is_full(now):
+        if self._window_is_full(now) and not self.hold(self.iteration):
             self._end_window()
             return
         before, self.closeness = self.closeness, self.schedule.closeness(self.iteration)
@@ -329,6 +330,13 @@ class Watch:
             backwards=self.backwards,
             step=self.iteration,
         )
+
+    def silence(self) -> None:
+        """The training happens in other processes, which write the evidence: say nothing more here."""
+        self.detach()
+        self.over = True
+        self.patches.undo()
+        self.sink.close()
 
     def finish(self) -> None:
         """The watching ends: everything is taken away and the last snapshot is written. Safe to call twice."""

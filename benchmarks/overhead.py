@@ -1,0 +1,305 @@
+"""What watching costs: wall time as paired ratios within one process, memory as peaks of paired processes.
+
+    python benchmarks/overhead.py [--styles conv3d unet2d gan transformer] [--pairs 7] [--write]
+
+Time: one process trains one model on one thread; wall time and processor time are both given, since neighbours on a
+shared machine disturb the first more than the second. Windows of steps with nothing of traindx in place alternate with
+windows of as many steps that are watched, in random order within each pair; a pair gives one ratio, and the median of
+the ratios is reported with an interval (order statistics, 95 %). Three ways of watching are compared with the bare run:
+``window``, the first iterations of a run as ``traindx examine`` watches them; ``full``, every iteration in full;
+``sparse``, fifty iterations of which one is watched in full. Memory: peak resident set of whole processes, bare and
+watched, paired.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "overhead.md"
+WAYS = {"window": 0, "full": 1, "sparse": 50}  # by the ``every`` of the settings
+LIMITS = {"window": 1.25, "full": 0.0, "sparse": 1.03}
+CLOCKS = ("wall", "processor")
+MEMORY_LIMIT = 1.15
+
+
+# -- what is trained -----------------------------------------------------------------------------------------------
+
+
+def conv3d() -> Callable[[], None]:
+    """Segmentation of 48-voxel patches with a small 3D U-Net, Dice and cross entropy."""
+    import torch
+    from monai.losses import DiceLoss
+    from monai.networks.nets import UNet
+
+    net = UNet(3, 1, 3, channels=(16, 32, 64), strides=(2, 2), num_res_units=1)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
+    dice = DiceLoss(softmax=True, to_onehot_y=True)
+
+    def step() -> None:
+        image, label = torch.randn(2, 1, 48, 48, 48), torch.randint(0, 3, (2, 1, 48, 48, 48))
+        optimizer.zero_grad()
+        logits = net(image)
+        loss = dice(logits, label) + torch.nn.functional.cross_entropy(logits, label[:, 0])
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def unet2d() -> Callable[[], None]:
+    """Image translation with a 2D network, two terms, a clamp, clipping and a schedule."""
+    import torch
+    from torch import nn
+
+    def block(a: int, b: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.Dropout2d(0.1))
+
+    net = nn.Sequential(block(1, 24), block(24, 24), block(24, 24), nn.Conv2d(24, 1, 1))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10_000)
+
+    def step() -> None:
+        x = torch.rand(4, 1, 96, 96)
+        y = net(x).clamp(-1, 1)
+        l1 = nn.functional.l1_loss(y, x)
+        smooth = (y[..., 1:] - y[..., :-1]).abs().mean()
+        loss = l1 + 0.1 * smooth
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+    return step
+
+
+def gan() -> Callable[[], None]:
+    """A GAN with two optimisers on 32-pixel patches."""
+    import torch
+    from torch import nn
+
+    g = nn.Sequential(
+        nn.ConvTranspose2d(32, 48, 8), nn.ReLU(), nn.Upsample(scale_factor=4), nn.Conv2d(48, 1, 5, padding=2)
+    )
+    d = nn.Sequential(nn.Conv2d(1, 48, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(48, 96, 4, 2, 1), nn.LeakyReLU(0.2),
+                      nn.Flatten(), nn.Linear(96 * 64, 1))  # fmt: skip
+    og, od = torch.optim.Adam(g.parameters(), 2e-4), torch.optim.Adam(d.parameters(), 2e-4)
+
+    def step() -> None:
+        real, noise = torch.rand(8, 1, 32, 32), torch.randn(8, 32, 1, 1)
+        fake = g(noise)
+        od.zero_grad()
+        (nn.functional.softplus(-d(real)).mean() + nn.functional.softplus(d(fake.detach())).mean()).backward()
+        od.step()
+        og.zero_grad()
+        nn.functional.softplus(-d(fake)).mean().backward()
+        og.step()
+
+    return step
+
+
+def transformer() -> Callable[[], None]:
+    """A patch transformer: many small modules and parameters, the unkindest case for hooks."""
+    import torch
+    from torch import nn
+
+    layer = nn.TransformerEncoderLayer(96, 4, 192, batch_first=True)
+    body = nn.TransformerEncoder(layer, 6)
+    embed, head = nn.Conv2d(1, 96, 8, 8), nn.Linear(96, 4)
+    parameters = [*embed.parameters(), *body.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, 1e-3)
+
+    def step() -> None:
+        x, y = torch.randn(8, 1, 64, 64), torch.randint(0, 4, (8,))
+        tokens = embed(x).flatten(2).transpose(1, 2)
+        loss = nn.functional.cross_entropy(head(body(tokens).mean(1)), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+STYLES = {function.__name__: function for function in (conv3d, unet2d, gan, transformer)}
+STEPS = {"conv3d": 40, "unet2d": 60, "gan": 100, "transformer": 60}  # of a window; sparse ones take fifty
+
+
+# -- measuring, in a child -------------------------------------------------------------------------------------------
+
+
+def begin_watching(every: int, folder: str) -> Any:
+    """Put everything in place, as for a script; nothing of it was there before."""
+    import torch
+
+    from traindx.observe.assembly import WithoutTorch, collectors_for
+    from traindx.observe.settings import Settings
+    from traindx.observe.sink import Sink
+    from traindx.observe.watch import Watch
+
+    watch = Watch(torch, Settings("overhead", every=every, steps=0, seconds=0.0, stop=False), Sink(Path(folder)))
+    watch.collectors = collectors_for(watch, WithoutTorch())
+    for collector in list(watch.collectors):
+        with watch.ours(collector):
+            collector.install()
+    watch.start()
+    return watch
+
+
+def seconds_of(step: Callable[[], None], count: int) -> tuple[float, float]:
+    """Wall time and processor time of so many steps."""
+    begun, used = time.perf_counter(), time.process_time()
+    for _ in range(count):
+        step()
+    return time.perf_counter() - begun, time.process_time() - used
+
+
+def time_style(style: str, pairs: int) -> dict[str, Any]:
+    """Ratios of watched to bare time, a pair each."""
+    import torch
+
+    from traindx.observe.place import count_as_users
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.manual_seed(0)
+    count_as_users(str(Path(__file__).parent))
+    step = STYLES[style]()
+    order = random.Random(0)
+    seconds_of(step, 5)
+    ratios: dict[str, list[float]] = {f"{way} {clock}": [] for way in WAYS for clock in CLOCKS}
+    bare_steps: list[float] = []
+    watched = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(pairs):
+            for way, every in WAYS.items():
+                count = 50 if way == "sparse" else STEPS[style]
+                times: dict[str, tuple[float, float]] = {}
+                for what in order.sample(["bare", "watched"], 2):
+                    watch = begin_watching(every, folder) if what == "watched" else None
+                    if way == "sparse":
+                        seconds_of(step, 20)  # its start is over; one watched iteration and a summary lie ahead
+                    times[what] = seconds_of(step, count)
+                    if watch is not None:
+                        watched += watch.watched
+                        watch.finish()
+                        watch.sink.close()
+                for index, clock in enumerate(CLOCKS):
+                    ratios[f"{way} {clock}"].append(times["watched"][index] / times["bare"][index])
+                bare_steps.append(times["bare"][1] / count)
+    return {"ratios": ratios, "step": statistics.median(bare_steps), "watched": watched}
+
+
+def train_style(style: str, watched: bool, every: int) -> int:
+    """Train for a while and say the peak of the resident set in kilobytes."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        watch = begin_watching(every, folder) if watched else None
+        step = STYLES[style]()
+        seconds_of(step, 12)
+        if watch is not None:
+            watch.finish()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def in_child(*arguments: str) -> Any:
+    """The last line of a child's output as JSON; the child is this file."""
+    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# -- summing up ------------------------------------------------------------------------------------------------------
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """Median and the widest order statistics that cover it with at least 95 % where there are enough values."""
+    ordered = sorted(values)
+    n = len(ordered)
+    skip = max((k for k in range(n // 2) if 2 * binomial_tail(n, k) <= 0.05), default=0)
+    return statistics.median(ordered), ordered[skip], ordered[n - 1 - skip]
+
+
+def binomial_tail(n: int, k: int) -> float:
+    """Probability of at most ``k`` heads in ``n`` throws."""
+    from math import comb
+
+    return sum(comb(n, i) for i in range(k + 1)) / 2**n
+
+
+def percent(values: list[float]) -> str:
+    middle, low, high = interval(values)
+    return f"{100 * (middle - 1):+.1f} % [{100 * (low - 1):+.1f}, {100 * (high - 1):+.1f}]"
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--styles", nargs="*", default=list(STYLES), choices=list(STYLES))
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--memory-pairs", type=int, default=3)
+    parser.add_argument("--judge", choices=CLOCKS, default="wall", help="which clock the limits are held against")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if arguments.child:
+        what, style, *rest = arguments.child
+        answer = time_style(style, int(rest[0])) if what == "time" else train_style(style, rest[0] == "watched", 0)
+        print(json.dumps(answer))
+        return 0
+    head = (
+        "| style | bare step | window as `examine` watches it | one in fifty | every iteration in full | peak memory |"
+    )
+    rows = [head, "|---|---|---|---|---|---|"]
+    kept = True
+    for style in arguments.styles:
+        timed = in_child("--child", "time", style, str(arguments.pairs))
+        peaks = [
+            in_child("--child", "memory", style, "watched") / in_child("--child", "memory", style, "bare")
+            for _ in range(arguments.memory_pairs)
+        ]
+        ratios = timed["ratios"]
+        for way, limit in LIMITS.items():
+            kept = kept and (not limit or statistics.median(ratios[f"{way} {arguments.judge}"]) <= limit)
+        kept = kept and statistics.median(peaks) <= MEMORY_LIMIT
+        rows.append(
+            f"| {style} | {1000 * timed['step']:.1f} ms | "
+            + " | ".join(percent(ratios[f"{way} {clock}"]) for way in ("window", "sparse", "full") for clock in CLOCKS)
+            + f" | {percent(peaks)} |"
+        )
+        print(rows[-1], flush=True)
+    said = "all within" if kept else "NOT all within"
+    text = "\n".join(rows)
+    summary = (
+        f"Medians and 95 % intervals of {arguments.pairs} pairs (memory: {arguments.memory_pairs}), "
+        f"{os.environ['OMP_NUM_THREADS']} thread; a window is {min(STEPS.values())} to {max(STEPS.values())} steps. "
+        f"Limits, on {arguments.judge} time: +25 % in the window, +3 % one in fifty, +15 % memory: {said}. "
+        "Watching every iteration in full takes the gradients of all loss terms apart each time and has no limit."
+    )
+    print(text, "", summary, sep="\n")
+    if arguments.write:
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        RESULTS.write_text(
+            f"# Overhead of watching\n\nWritten by `python benchmarks/overhead.py --write`.\n\n{text}\n\n{summary}\n"
+        )
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
