@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+
 from observe_prove.conftest import edited, line_of
 from observe_prove.scripts_for_tests import CLASSIFY
-
 from traindx.cli.app import run
 
 # twice a softmax with a small rate: the second one flattens the gradient so much that little is learned in this time

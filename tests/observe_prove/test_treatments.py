@@ -263,3 +263,38 @@ def seed_worker(number):
 
 
 torch.manual_seed(3)"""
+
+
+def test_parts_in_a_plain_list_join_the_optimiser_of_their_network(arm: RunArm) -> None:
+    parts = "self.parts = [nn.Conv2d(6, 6, 1)]\n        self.head = nn.Conv2d(6, 1, 1)"
+    source = edited(
+        SEGMENT,
+        ("self.head = nn.Conv2d(6, 1, 1)", parts),
+        ("self.head(self.body(x))", "self.head(self.parts[0](self.body(x)))"),
+        ("        opt.step()\n", "        opt.step()\n        other.step()\n"),
+        ("opt = torch", "scale = nn.Parameter(torch.ones(1))\nother = torch.optim.SGD([scale], lr=1e-3)\nopt = torch"),
+    )
+    by_hand = edited(source, ("self.parts = [nn.Conv2d(6, 6, 1)]", "self.parts = nn.ModuleList([nn.Conv2d(6, 6, 1)])"))
+    # the list is filled where the finding points, and no optimiser is made there; gradient clipping stays as it was
+    treatment = at(source, "self.parts = [", "add-parameters")
+    clipped = "nn.utils.clip_grad_norm_(net.parameters(), 0.05)"
+    source, by_hand = (edited(text, (clipped, "pass")) for text in (source, by_hand))
+    treated = arm(source, treatment)
+    assert hits(treated, "add-parameters") == 2
+    assert treated.losses != arm(source).losses
+    # a part that is not registered keeps its old gradients: zero_grad() of the optimiser clears it from now on
+    assert treated.losses == arm(by_hand).losses
+
+
+def test_nothing_is_done_inside_compiled_code_and_that_is_told(arm: RunArm) -> None:
+    source = edited(
+        SEGMENT,
+        ("x = x + 0", "x = x.clamp(0.2, 0.8)"),
+        ("opt = torch", "net = torch.compile(net, backend='eager')\nopt = torch"),
+    )
+    plain = edited(source, ("net = torch.compile(net, backend='eager')\n", ""))
+    control, treated = arm(source), arm(source, at(source, "x = x.clamp", "unclamp", mode="identity"))
+    assert control.weights == arm(plain).weights, "an arm sees a compiled script run as it would"
+    assert same(treated, control)
+    assert not hits(treated, "unclamp")
+    assert control.outputs, "what a compiled network says is recorded"

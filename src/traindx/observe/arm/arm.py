@@ -46,6 +46,7 @@ class Arm:
         inside: Our own code runs; treatments leave it alone.
         optimizers: Optimisers in the order of their first step.
         networks: Outermost modules that were called.
+        root: The outermost module that is being called, or was last.
         depth: Modules with parameters that are being called right now.
         evaluating: The last call of a network was one without gradients.
         before_backward: Called with the root and the line before a backward pass.
@@ -80,7 +81,7 @@ class Arm:
         self.before_backward: list[Callable[[Any, Site | None], None]] = []
         self.entering: list[Callable[[Any, tuple[Any, ...]], tuple[Any, ...] | None]] = []
         self.leaving: list[Callable[[Any, Any], Any]] = []
-        self._root: Any = None
+        self.root: Any = None
         self._has_parameters: Any = torch.utils.weak.WeakIdKeyDictionary()
 
     @property
@@ -94,8 +95,8 @@ class Arm:
         """Put everything in place; torch was just imported."""
         torch, wrap = self.torch, self.patches.wrap
         hooks = torch.nn.modules.module
-        hooks.register_module_forward_pre_hook(self._enters)
-        hooks.register_module_forward_hook(self._leaves, always_call=True)
+        hooks.register_module_forward_pre_hook(self.enters)
+        hooks.register_module_forward_hook(self.leaves, always_call=True)
         optim = import_module("torch.optim.optimizer")
         optim.register_optimizer_step_pre_hook(self._before_step)
         wrap(torch.optim.Optimizer, "__init__", self._make_init)
@@ -140,14 +141,15 @@ class Arm:
             self._has_parameters[module] = known
         return known
 
-    def _enters(self, module: Any, args: tuple[Any, ...]) -> Any:
+    def enters(self, module: Any, args: tuple[Any, ...]) -> Any:
+        """A module's call begins; what is returned takes the place of its arguments."""
         self.modes.entered(module)
         if not self.ours or not self.has_parameters(module):
             return None
         self.depth += 1
         if self.depth > 1:
             return None
-        self._root = module
+        self.root = module
         self.evaluating = not self.torch.is_grad_enabled()
         if not any(known is module for known in self.networks) and len(self.networks) < MOST_NETWORKS:
             self.networks.append(module)
@@ -157,12 +159,13 @@ class Arm:
             changed = now if now is not None else changed
         return changed
 
-    def _leaves(self, module: Any, args: tuple[Any, ...], output: Any) -> Any:
+    def leaves(self, module: Any, args: tuple[Any, ...], output: Any) -> Any:
+        """A module's call ended; what is returned takes the place of its output."""
         self.modes.left(module)
         if not self.ours or not self._has_parameters.get(module) or not self.depth:
             return None
         self.depth -= 1
-        if self.depth or self._root is not module:
+        if self.depth or self.root is not module:
             return None
         changed = None
         for leave in self.leaving:

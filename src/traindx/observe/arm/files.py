@@ -46,7 +46,9 @@ class Journal:
     def with_torch(self, torch: Any) -> None:
         """``torch.save`` opens its file in C++, which no audit event tells of."""
         serialization = torch.serialization
-        original = serialization._open_zipfile_writer
+        original = getattr(serialization, "_open_zipfile_writer", None)
+        if original is None:
+            return
 
         def open_writer(name_or_buffer: Any) -> Any:
             if isinstance(name_or_buffer, str | os.PathLike):
@@ -137,8 +139,8 @@ def restore(directory: Path) -> list[str]:
                 if os.path.isfile(path) or os.path.islink(path):
                     os.remove(path)
             elif entry["was"] == "no folder":
-                if os.path.isdir(path) and not os.listdir(path):
-                    os.rmdir(path)
+                if os.path.isdir(path) and not os.path.islink(path):
+                    shutil.rmtree(path)  # all that is in it came after it, seen or not
             else:
                 lost.append(path)
         except OSError:

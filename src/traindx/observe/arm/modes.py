@@ -6,7 +6,8 @@ act; a treatment whose place lies inside has then not been tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -120,18 +121,58 @@ class Modes:
 
     # -- compiled code -------------------------------------------------------------------------------------------
 
-    def _without(self, function: Any) -> Any:
-        def without(*args: Any, **kwargs: Any) -> Any:
-            if not self._pushed or self.arm.torch.compiler.is_compiling():
-                return function(*args, **kwargs)
-            self.pop()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                if not self.arm.over:
-                    self.push()
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Nothing of ours is in place inside: compiled code would trace it."""
+        hooks = self.arm.torch.nn.modules.module
+        tables = [
+            getattr(hooks, name)
+            for name in (
+                "_global_forward_pre_hooks",
+                "_global_forward_hooks",
+                "_global_forward_hooks_always_called",
+                "_global_forward_hooks_with_kwargs",
+            )
+        ]
+        kept = [dict(table) for table in tables]
+        pushed = self._pushed
+        self.pop()
+        for table in tables:
+            table.clear()
+        try:
+            yield
+        finally:
+            for table, entries in zip(tables, kept, strict=True):
+                table.update(entries)
+            if pushed and not self.arm.over:
+                self.push()
 
-        return without
+    def _compiled_function(self, function: Any) -> Any:
+        def quiet(*args: Any, **kwargs: Any) -> Any:
+            if self.arm.over or self.arm.torch.compiler.is_compiling():
+                return function(*args, **kwargs)
+            with self.quiet():
+                return function(*args, **kwargs)
+
+        return quiet
+
+    def _make_call(self, original: Any) -> Any:
+        """A compiled network is a network: its call is seen from outside."""
+
+        def call(module: Any, *args: Any, **kwargs: Any) -> Any:
+            arm = self.arm
+            if arm.over or arm.torch.compiler.is_compiling():
+                return original(module, *args, **kwargs)
+            changed = arm.enters(module, args)
+            output = None
+            try:
+                with self.quiet():
+                    output = original(module, *(args if changed is None else changed), **kwargs)
+            finally:
+                replaced = arm.leaves(module, args, output)
+            return output if replaced is None else replaced
+
+        return call
 
     def _make_compile(self, original: Any) -> Any:
         def compile_(model: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -139,11 +180,11 @@ class Modes:
                 return original(model, *args, **kwargs)
             compiled = original(model, *args, **kwargs)
             if not isinstance(model, self.arm.torch.nn.Module):
-                return self._without(compiled)
+                return self._compiled_function(compiled)
             if not self._compiled:
                 self._compiled = True
                 eval_frame = import_module("torch._dynamo.eval_frame")
-                self.arm.patches.wrap(eval_frame.OptimizedModule, "__call__", self._without)
+                self.arm.patches.wrap(eval_frame.OptimizedModule, "__call__", self._make_call)
             return compiled
 
         return compile_

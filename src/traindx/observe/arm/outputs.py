@@ -1,6 +1,7 @@
 """What the networks say without gradients: a fingerprint of it, and a figure of ours where the script has none.
 
-A target is a tensor of the batch that the data loader gave last and that the network was not called with. The figure
+A target is a tensor of the batch that the data loader gave last and that the network was not called with, where the
+network was called with another tensor of that batch or the batch was read without gradients. The figure
 does not depend on how the script trains, so that it is on one scale in every arm:
 
 * class indices for an output with a class axis: accuracy;
@@ -29,6 +30,7 @@ class Outputs:
         self.digest = Digest()
         self.captured: list[dict[str, Any]] = []
         self._batch: list[Any] = []
+        self._for_validation = False  # the batch was read without gradients
         self._called_with: set[int] = set()
         self._sums: dict[str, list[float]] = {}
         self._pairs: list[tuple[Any, Any]] = []
@@ -43,6 +45,7 @@ class Outputs:
                 batch = original(loader)
                 if self.arm.ours:
                     self._batch = list(tensors_in(batch, torch.Tensor))
+                    self._for_validation = not torch.is_grad_enabled()
                 return batch
 
             return next_
@@ -74,6 +77,9 @@ class Outputs:
         if self._pass != self.arm.iteration:
             self._end_pass()
             self._pass = self.arm.iteration
+        given = any(item.data_ptr() in self._called_with for item in self._batch if item.numel())
+        if not given and not self._for_validation:
+            return  # a batch of training that happens to have the shape
         for target in self._batch:
             if not target.numel() or target.data_ptr() in self._called_with:
                 continue

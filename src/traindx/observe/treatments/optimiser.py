@@ -43,27 +43,26 @@ class AddParameters(RuntimeTreatment):
         """Look at modules until the first step."""
         torch = self.arm.torch
         self._called: dict[int, list[Any]] = {}
-        self._root: Any = None
-        self._done = False
+        self._looked: list[Any] = []
         torch.nn.modules.module.register_module_forward_pre_hook(self.safe(self._module))
         import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(self.safe(self._before_step))
 
     def _module(self, module: Any, args: Any) -> None:
-        if self._done or not self.arm.ours or not self.arm.networks or not self.arm.torch.is_grad_enabled():
+        if self.arm.iteration > 2 or not self.arm.ours or not self.arm.torch.is_grad_enabled():
             return
         if self.arm.depth:
-            modules = self._called.setdefault(id(self.arm._root), [])
+            modules = self._called.setdefault(id(self.arm.root), [])
             if not any(known is module for known in modules):
                 modules.append(module)
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if self._done or not self.arm.ours:
+        if not self.arm.ours or any(looked is optimizer for looked in self._looked):
             return
+        self._looked.append(optimizer)
         known = [made for reference in self.arm.made if (made := reference()) is not None]
         mine = [made for made in known if self.place.line and self.place.holds(self.arm.makers.of(made))]
         if mine and not any(made is optimizer for made in mine):
             return
-        self._done = True
         held = {id(p) for made in known for group in made.param_groups for p in group["params"]}
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         missing: list[Any] = []
@@ -75,11 +74,13 @@ class AddParameters(RuntimeTreatment):
                 if parameter.requires_grad and parameter.grad is not None and id(parameter) not in held:
                     held.add(id(parameter))
                     missing.append(parameter)
-        if not missing:
-            self.refuse("every parameter with a gradient is in an optimiser")
-            return
         optimizer.param_groups[0]["params"].extend(missing)
         self.hits += len(missing)
+
+    def finish(self) -> None:
+        """Nothing was missing after all."""
+        if not self.hits:
+            self.refuse("every parameter with a gradient was in an optimiser at its first step")
 
 
 class NoClipping(RuntimeTreatment):
