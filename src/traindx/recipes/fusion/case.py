@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import traindx as dx
+from traindx.recipes.fusion import scores
 from traindx.recipes.fusion.data import Data, DataOptions, prepare
 from traindx.recipes.fusion.lesion import LesionHead, train_head
 from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, TISSUES, to_display
-from traindx.recipes.fusion.roi import PRESETS
+from traindx.recipes.fusion.pictures import plane
+from traindx.recipes.fusion.roi import PRESETS, RoiWeights
+from traindx.recipes.fusion.sampling import repeated, roi_energy
 from traindx.recipes.fusion.studies import Source
 from traindx.recipes.fusion.system import System
 
 NEGLIGIBLE_DB = 0.3
 """Differences below this are of no importance: two trainings that differ in nothing but the seed differ by more."""
+
+GUIDANCE = 0.1
+"""Strength of guidance that examinations try, in units of the noise level."""
+
+DRAWS = 3
+
+SETTINGS = ("roi_weight", "learning_rate", "guidance", "steps")
+"""Settings of a system beside the ROI weights."""
 
 _CEILING_DB = 60.0
 
@@ -116,6 +127,17 @@ def case_of(system: System) -> dx.Case:
             denoise=system.denoise,
             sample=partial(system.sampler, system),
         ),
+        guidance=dx.Guidance(
+            sample=partial(_guided_sample, system), energy=partial(_roi_energy, system), scale=GUIDANCE
+        ),
+        practice=dx.Practice(
+            uncertainty=partial(_uncertainty, system),
+            selects="fusion_score",
+            produces=produced,
+            settings={**vars(system.weights), **{name: getattr(system, name) for name in SETTINGS}},
+            configure=partial(configured, system),
+            picture=_picture,
+        ),
         treatments={
             "window": _with_window,
             "renormalise": _renormalised,
@@ -137,6 +159,33 @@ def changed(case: dx.Case, **parts: Any) -> dx.Case:
     """The same case with some parts of its system exchanged."""
     made = case_of(replace(system_of(case), **parts))
     return made.but(name=case.name, device=case.device, contexts=case.contexts)
+
+
+def produced() -> tuple[str, ...]:
+    """Figures that a validation produces."""
+    return (*scores.NAMES, "fusion_score")
+
+
+def configured(system: System, settings: Mapping[str, Any]) -> System:
+    """The system that some settings describe."""
+    weights = RoiWeights(settings["alpha"], settings["beta"], settings["gamma"])
+    return replace(system, weights=weights, **{name: settings[name] for name in SETTINGS})
+
+
+def _guided_sample(system: System, model: nn.Module, batch: dict[str, Any], scale: float) -> Tensor:
+    return system.sampler(replace(system, guidance=scale), model, batch)
+
+
+def _roi_energy(system: System, fused: Tensor, batch: dict[str, Any]) -> Tensor:
+    return roi_energy(system, batch)(fused)
+
+
+def _uncertainty(system: System, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+    return repeated(lambda: system.sampler(system, model, batch), DRAWS)[1]
+
+
+def _picture(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(plane(image)), torch.from_numpy(plane(mask, mask=True))
 
 
 def _with_window(case: dx.Case, **_: float) -> dx.Case:

@@ -108,8 +108,24 @@ class Denoiser(nn.Module):
 
     def estimate(self, x_t: Tensor, time: Tensor, ct: Tensor, mr: Tensor) -> Tensor:
         """h: the fused image as the network sees it in everything it is given."""
-        condition = F.silu(self.embed_time(timestep_features(time, TIME_FEATURES)))
         both = torch.cat((ct, mr), dim=1)
+        maps = depth_to_space(self.leave(F.silu(self.features(x_t, time, both))), 2)
+        maps = maps + self.refine(torch.cat((maps, x_t, both), dim=1))
+        weight, residual = torch.sigmoid(maps[:, :1]), maps[:, 1:]
+        in_range = [image * gain + offset for image, gain, offset in zip((ct, mr), self.gain, self.offset, strict=True)]
+        fused: Tensor = weight * in_range[0] + (1 - weight) * in_range[1] + residual
+        return fused
+
+    def features(self, x_t: Tensor, time: Tensor, both: Tensor, extra: Tensor | float = 0.0) -> Tensor:
+        """The U-Net on patches: ``(B, 1, ...)`` and both images ``(B, 2, ...)`` to features at half the resolution.
+
+        Args:
+            x_t: Noisy fused images.
+            time: t / T, shape ``(B,)``.
+            both: CT and MR.
+            extra: Added to the embedding of time.
+        """
+        condition = F.silu(self.embed_time(timestep_features(time, TIME_FEATURES)) + extra)
         h = self.enter(space_to_depth(torch.cat((x_t, both), dim=1)))
         scale, kept = _pooled(both), []
         scales = []
@@ -124,12 +140,7 @@ class Denoiser(nn.Module):
             if level:
                 h = F.interpolate(h, scale_factor=2.0, mode="nearest")
             h = block(torch.cat((h, kept.pop(), scales.pop()), dim=1), condition)
-        maps = depth_to_space(self.leave(F.silu(h)), 2)
-        maps = maps + self.refine(torch.cat((maps, x_t, both), dim=1))
-        weight, residual = torch.sigmoid(maps[:, :1]), maps[:, 1:]
-        in_range = [image * gain + offset for image, gain, offset in zip((ct, mr), self.gain, self.offset, strict=True)]
-        fused: Tensor = weight * in_range[0] + (1 - weight) * in_range[1] + residual
-        return fused
+        return h
 
     def output(self, estimate: Tensor, x_t: Tensor, a: Tensor, sigma: Tensor) -> Tensor:
         """What is returned for an estimate: the posterior mean given x_t, or v or epsilon of it."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Energy = Callable[[Tensor], Tensor]
 
+_LARGEST = 3.0  # of a move, in root mean squares: gradients of SSIM have long tails
+
 
 def ddim(system: System, model: nn.Module, batch: dict[str, Any]) -> Tensor:
     """Draw a fused image for each pair by the process of a system; see :func:`draw`."""
@@ -74,12 +76,19 @@ def guided(process: Process, output: Tensor, x_t: Tensor, t: Tensor, energy: Ene
 
 
 def direction(energy: Energy, x0: Tensor) -> Tensor:
-    """Gradient of the energy, divided by its root mean square over each image; 0 where there is none."""
+    """Gradient of the energy over its root mean square where there is one, limited to ±3; 0 where there is none.
+
+    The mean is over pixels with a gradient: regions may be small, and a mean over the whole image would make the move
+    in them the larger the smaller they are.
+    """
     with torch.enable_grad():
         place = x0.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(energy(place), place)
-    size = gradient.flatten(1).square().mean(dim=1).sqrt().view(-1, *(1,) * (x0.dim() - 1))
-    return torch.where(size > 0, gradient / size.clamp_min(1e-20), torch.zeros_like(gradient))
+    felt = (gradient != 0).flatten(1).sum(dim=1).clamp_min(1)
+    # in double precision, where the square of a small gradient does not vanish
+    size = (gradient.double().flatten(1).square().sum(dim=1) / felt).sqrt().view(-1, *(1,) * (x0.dim() - 1))
+    unit = torch.where(size > 0, gradient / size.clamp_min(1e-200), torch.zeros_like(gradient))
+    return unit.clamp(-_LARGEST, _LARGEST).to(x0.dtype)
 
 
 def process_output(process: Process, x0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from traindx.rules.outputs.y704_saturated_at_bounds import saturated_at_bounds
 from traindx.rules.outputs.y705_blurred import blurred
 from traindx.rules.outputs.y706_noise_left import noise_left
 from traindx.rules.outputs.y707_range_off import range_off
+from traindx.rules.outputs.y708_uncertainty_is_zero import uncertainty_is_zero
 
 RULES: tuple[Rule, ...] = (
     collapsed_output,
@@ -17,4 +18,5 @@ RULES: tuple[Rule, ...] = (
     blurred,
     noise_left,
     range_off,
+    uncertainty_is_zero,
 )

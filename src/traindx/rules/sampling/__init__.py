@@ -12,6 +12,8 @@ from traindx.rules.sampling.s505_time_scaling_differs import time_scaling_differ
 from traindx.rules.sampling.s506_clip_does_not_match_data import clip_does_not_match_data
 from traindx.rules.sampling.s507_training_input_not_unit_variance import training_input_not_unit_variance
 from traindx.rules.sampling.s508_one_step_vs_sampled_gap import one_step_vs_sampled_gap
+from traindx.rules.sampling.s509_guidance_without_effect import guidance_without_effect
+from traindx.rules.sampling.s510_guidance_runs_away import guidance_runs_away
 
 RULES: tuple[Rule, ...] = (
     sampler_does_not_invert,
@@ -22,4 +24,6 @@ RULES: tuple[Rule, ...] = (
     clip_does_not_match_data,
     training_input_not_unit_variance,
     one_step_vs_sampled_gap,
+    guidance_without_effect,
+    guidance_runs_away,
 )
