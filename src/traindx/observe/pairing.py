@@ -130,13 +130,18 @@ def run_arm(
     )
     timed = _Limit(limit, progress)
     patience = Patience(first_step=max(limit, 5.0))
+    restore(directory)  # an earlier run may have been killed before it could
+    late = False
     try:
         with (directory / OUTPUT).open("wb") as log:
             run = run_script(ours, patience=patience, output=log.fileno(), errors=log.fileno(), progress=timed)
     except _OutOfTime:
+        late = True
         run = ScriptRun(target=settings.target, ending=Ending.KILLED, seconds=limit, message="the budget ended")
-        return ArmResult(run=run, unfinished=True, broke="", lost=tuple(restore(directory)))
-    lost = tuple(restore(directory))
+    finally:
+        lost = tuple(restore(directory))
+    if late:
+        return ArmResult(run=run, unfinished=True, lost=lost)
     if run.ending is Ending.INTERRUPTED:
         raise KeyboardInterrupt
     return read_arm(directory, run, lost, iterations)
