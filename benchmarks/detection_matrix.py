@@ -54,9 +54,9 @@ def judged(name: str, expected: str, documented: str, diagnosis: Diagnosis, took
     worth = ""
     if first is not None and first.worth is not None and first.worth.given_rest is not None:
         effect = first.worth.given_rest
-        worth = (
-            f"{effect.mean:+.1f} {first.worth.unit} [{effect.low:.1f}, {effect.high:.1f}], {first.worth.verdict.value}"
-        )
+        verdict, unit = first.worth.verdict.value, f" {first.worth.unit}" if first.worth.unit else ""
+        spread = f" [{effect.low:.3g}, {effect.high:.3g}]" if effect.low == effect.low else ""
+        worth = f"{effect.mean:+.3g}{unit}{spread}, {verdict}" if spread or effect.mean else f"bit-identical, {verdict}"
     return Row(
         name, expected or "silence", documented, first.code if first else "-", ", ".join(rest), worth, right, took
     )

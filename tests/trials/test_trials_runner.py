@@ -105,6 +105,21 @@ def test_guilty_and_innocent_are_told_apart_in_one_trial():
     assert baselines["zeros"] == pytest.approx(float(psnr(torch.zeros_like(truth), truth)))
 
 
+def test_treatments_that_undo_the_cure_do_not_acquit_its_cause():
+    """Two harmful treatments: leaving one of them out still leaves the other, so the cause would go unseen."""
+    case = noisy_regression()
+    findings = [
+        finding("L302", SHRINK),
+        finding("L301", ("flip-term", {"term": "fit"})),
+        finding("O401", ("learning-rate", {"factor": 1e-6})),
+    ]
+    table = run_trials(case, findings, budget=60)
+    assert row(table, "drop-term").verdict is Verdict.PROVEN
+    assert row(table, "flip-term").verdict is Verdict.HARMFUL
+    assert row(table, "learning-rate").verdict is Verdict.HARMFUL
+    assert any("undoes what they gain" in note and "flip-term" in note for note in table.notes)
+
+
 @pytest.fixture(scope="module")
 def masked():
     """The wrong epsilon formula in front of a bottlenecked decoder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from traindx.progress import Listener, Progress, silent
 from traindx.trials.arms import Company, Design
 from traindx.trials.baselines import trivial_baselines
 from traindx.trials.clock import Deadline, OutOfTime
+from traindx.trials.company import sound_company
 from traindx.trials.control import threads, trial_threads, worker_count
 from traindx.trials.executor import Executor, InProcess, Pool
 from traindx.trials.jobs import Job, JobResult, run_job, spoken
@@ -163,6 +165,8 @@ class _Trial:
             ahead = seeds[1] if index == 0 and len(seeds) > 1 and self.executor.workers > 1 else None
             if not self._round(seed, ahead):
                 break
+            if index == 0 and self._leave_out_spoilers(seed) and not self._round(seed):
+                break
             if index == 0:
                 self._learn_from_first_round(seed)
             last = index + 1 >= len(seeds)
@@ -252,6 +256,23 @@ class _Trial:
             self.design = replace(self.design, everything=company)
             told = ", ".join(sorted(self.labels[key] for key in broken))
             self.notes.append(f"left out of the company of the others, because it broke by itself: {told}")
+
+    def _leave_out_spoilers(self, seed: int) -> bool:
+        """Take treatments that undo what another one gains out of the company of the others; True if there are any."""
+        sign = 1.0 if self.metric.higher_is_better else -1.0
+
+        def value(arm: Company) -> float:
+            if not self.ledger.has(seed, arm) and not self._execute([self._job(seed, [arm])]):
+                return math.nan
+            return sign * self.ledger.value(seed, arm, self.name)
+
+        company = sound_company(self.design, value)
+        left_out = self.design.everything - company
+        if left_out:
+            self.design = replace(self.design, everything=company)
+            told = ", ".join(sorted(self.labels[key] for key in left_out))
+            self.notes.append(f"left out of the company of the others, because it undoes what they gain: {told}")
+        return bool(left_out)
 
     def _learn_from_first_round(self, seed: int) -> None:
         """Bit-identity acquits at once, and a treatment that leaves the weights alone needs no training of its own."""
