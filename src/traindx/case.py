@@ -44,6 +44,8 @@ class Metric:
         negligible: A difference smaller than this is of no importance (used to acquit, in units of the metric).
         raw: The same figure for ``(decoded prediction, raw target)`` in the normaliser's raw units. With it a treatment
             that changes the normalisation is scored by a yardstick that does not move; see :meth:`Case.score`.
+        best: The best value that it can have, for example 1 for Dice. Where it is reached with and without a treatment,
+            nothing could show, and nobody is acquitted.
     """
 
     function: Callable[[Tensor, Tensor], Any]
@@ -51,6 +53,7 @@ class Metric:
     higher_is_better: bool = True
     negligible: float = 0.0
     raw: Callable[[Tensor, Tensor], Any] | None = None
+    best: float | None = None
 
     def __call__(self, prediction: Tensor, target: Tensor) -> float:
         """The figure as a Python float."""

@@ -119,6 +119,21 @@ def test_equal_weights_with_other_predictions_acquit_nobody():
     assert judged.verdict is Verdict.PROVEN
 
 
+@pytest.mark.parametrize(("level", "verdict"), [(1.0, Verdict.INCONCLUSIVE), (0.8, Verdict.INNOCENT)])
+def test_where_the_metric_is_at_its_best_nobody_is_acquitted(level, verdict):
+    """An accuracy of one with and without a treatment: it cannot show what the treatment is worth."""
+    made = design("a")
+    book = Ledger()
+    for seed in (0, 1, 2):
+        for arm in made.arms():
+            scored = ArmScore(arm=tuple(arm), values={"acc": level - 1e-4 * seed}, predictions=f"{arm}{seed}")
+            book.enter(JobResult(seed=seed, steps=1, arms=(scored,), weights=f"{arm}{seed}"), [arm])
+    judged = judge(made, book, (0, 1, 2), "acc", Metric(lambda p, t: 0.0, best=1.0))
+    note = explain(judged["a"], judged, made, book, (0, 1, 2), "", {"a": "a"})
+    assert judged["a"].verdict is verdict
+    assert ("best value" in note) == (level == 1.0)
+
+
 def test_the_margin_is_the_authors_or_a_thousandth_of_the_figure():
     assert margin(METRIC, [25.0]) == 0.3
     assert margin(Metric(lambda p, t: 0.0), [20.0, 30.0, -25.0]) == pytest.approx(0.025)

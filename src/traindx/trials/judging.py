@@ -39,6 +39,7 @@ class Judgement:
         directions: What each company says.
         identity: What was bit-identical in every company that was compared.
         verdict: What follows.
+        exhausted: The metric has its best value with and without it, so that nothing could show.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Judgement:
     directions: Mapping[str, Direction]
     identity: Identity
     verdict: Verdict
+    exhausted: bool = False
 
     @property
     def settled(self) -> bool:
@@ -118,11 +120,26 @@ def judge(
         verdict = verdict_of(directions["alone"], directions["given rest"])
         if verdict is Verdict.INNOCENT and ledger.acted(label) is False:
             verdict = Verdict.INCONCLUSIVE
+        exhausted = (
+            verdict is Verdict.INNOCENT
+            and not identity.predictions
+            and all(_exhausted(metric, ledger.pairs(one, seeds, name)) for one in compared)
+        )
+        if exhausted:
+            verdict = Verdict.INCONCLUSIVE
         shown = {
             company: effects.get(asked[label, company]) if (label, company) in asked else None for company in COMPANIES
         }
-        found[label] = Judgement(label, shown, directions, identity, verdict)
+        found[label] = Judgement(label, shown, directions, identity, verdict, exhausted)
     return found
+
+
+def _exhausted(metric: Metric, pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether both arms of a comparison have the best value that the metric can have."""
+    if metric.best is None or not pairs:
+        return False
+    room = SHARE_OF_NO_IMPORTANCE * abs(metric.best)
+    return all(abs(value - metric.best) <= room for pair in pairs for value in pair)
 
 
 def _direction(
@@ -203,6 +220,8 @@ def explain(
     fact = _fact(one, design, ledger, seeds)
     if fact:
         return fact
+    if one.exhausted:
+        return "the metric has its best value with and without it: nothing could show, so nothing is concluded"
     alone, rest = one.effects["alone"], one.effects["given rest"]
     if alone is None or rest is None or design.alone(label) == design.given_rest(label):
         return _undecided(one, alone or rest)

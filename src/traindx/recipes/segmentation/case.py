@@ -92,8 +92,8 @@ def make_case(
         # where nobody labelled, background stands in: no loss looks there, and validation cases have no such voxel
         target=lambda batch: one_hot(encode(batch["label"], meaning).clamp(min=0), meaning.channels),
         metrics={
-            "dice": Metric(mean_dice, higher_is_better=True, negligible=0.01),
-            "worst_class_dice": Metric(worst_dice, higher_is_better=True, negligible=0.02),
+            "dice": Metric(mean_dice, negligible=0.01, best=1.0),
+            "worst_class_dice": Metric(worst_dice, negligible=0.02, best=1.0),
         },
         conditions=("image",),
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=5e-3, weight_decay=1e-2),
