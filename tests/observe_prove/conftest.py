@@ -71,7 +71,8 @@ def zygote() -> Iterator[Zygote]:
     yield made
     assert made.process.stdin is not None
     made.process.stdin.close()
-    made.process.wait(10)
+    made.process.kill()  # it has nothing to say and much to take down
+    made.process.wait(60)
 
 
 @pytest.fixture

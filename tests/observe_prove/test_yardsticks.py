@@ -80,6 +80,23 @@ def test_choice(figures: tuple[tuple[str, float], ...], chosen: str | None) -> N
     assert bool(choice.why_not) is (chosen is None)
 
 
+@pytest.mark.parametrize(
+    ("name", "after_validation", "chosen"),
+    [
+        ("mean radial error", True, True),
+        ("mean radial error", False, False),
+        ("mse", True, False),
+        ("loss", True, False),
+    ],
+)
+def test_an_error_without_val_in_its_name_judges_only_where_it_follows_validation(
+    name: str, after_validation: bool, chosen: bool
+) -> None:
+    figure = Series(name, "printed", (1,), (2.0,), evaluating=after_validation)
+    seen = ArmResult(run=ScriptRun(target="t", ending=Ending.FINISHED), figures=(figure,))
+    assert (choose(seen).chosen is not None) is chosen
+
+
 def test_the_user_names_the_figure() -> None:
     seen = control(("val acc", 0.7), ("val score x", 3.0))
     assert choose(seen, "val acc").chosen is not None

@@ -37,6 +37,7 @@ LOWER = _names(
 _VALIDATION = frozenset(["val", "valid", "validation", "test", "eval", "evaluation", "dev", "holdout"])
 _TRAINING = frozenset(["train", "training", "tr", "running", "batch"])
 _EXTREME = frozenset(["best", "max", "min", "highest", "lowest"])
+_LOSSES = frozenset(["loss", "mse", "mae", "l1", "l2", "ce", "bce", "nll"])
 OURS = {"accuracy": True, "area under the ROC curve": True, "mean absolute error": False}
 _HIGHER_WORDS = ("higher", "max", "up")
 _LOWER_WORDS = ("lower", "min", "down")
@@ -117,9 +118,7 @@ def choose(control: ArmResult, metric: str = "") -> Choice:
     for rank, _, one in ranked:
         way = one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
         if rank > 0 and way is not None:
-            found = set(words(one.name))
-            validation = bool(found & _VALIDATION) or bool(one.evaluating)
-            return Choice(Chosen(one.name, one.source, way, "loss" in found, validation))
+            return Choice(Chosen(one.name, one.source, way, "loss" in words(one.name), _validates(one)))
     for one in control.captured:
         if one.name in OURS:
             return Choice(Chosen(one.name, "captured", OURS[one.name]))
@@ -130,13 +129,17 @@ def _rank(one: Series) -> float:
     """How well a figure is suited; 0 where it is not."""
     found = set(words(one.name))
     way = one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
-    if way is None or found & (_TRAINING | _EXTREME) or (one.evaluating is False):
+    if way is None or found & (_TRAINING | _EXTREME) or (one.evaluating is False and one.source != "printed"):
         return 0.0
-    validation = bool(found & _VALIDATION) or bool(one.evaluating)
-    quality = "loss" not in found
-    if not validation and not (quality and direction_of(one.name) is True):
-        return 0.0  # an error without "val" before it is as likely the training loss under its own name
+    validation, quality = _validates(one), "loss" not in found
+    if not validation and (not quality or (not way and (found & _LOSSES or not one.evaluating))):
+        return 0.0  # without "val" before it, it is as likely the training loss under its own name
     return 4.0 * validation + 2.0 * quality + 0.5 * (one.source != "printed")
+
+
+def _validates(one: Series) -> bool:
+    """Its name, or the object that computed it, says that it is a figure of validation."""
+    return bool(set(words(one.name)) & _VALIDATION) or (bool(one.evaluating) and one.source != "printed")
 
 
 def _named(control: ArmResult, metric: str) -> Choice:

@@ -28,10 +28,10 @@ class Preparation:
         self.seeding = Seeding(settings.seed, settings.extras.get("seeds"))
         self.seeding.python()
         imports.when("numpy", self.seeding.numpy)
-        printed = Printed(self.readings)
+        self._arm: Arm | None = None
+        printed = Printed(self.readings, self._evaluating)
         printed.install()
         imports.when("tqdm.std", printed.install_tqdm)
-        self._arm: Arm | None = None
         Loggers(self.readings, self._evaluating).install(imports)
 
     def _evaluating(self) -> bool:

@@ -6,6 +6,7 @@ import builtins
 import logging
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +17,9 @@ from traindx.observe.patching import Patches
 class Printed:
     """Listens; what is shown does not change."""
 
-    def __init__(self, readings: Readings) -> None:
+    def __init__(self, readings: Readings, evaluating: Callable[[], bool]) -> None:
         self.readings = readings
+        self.evaluating = evaluating
         self.patches = Patches()
         self.pid = os.getpid()
 
@@ -42,7 +44,7 @@ class Printed:
 
     def _hear(self, text: str) -> None:
         if os.getpid() == self.pid:
-            self.readings.text(text)
+            self.readings.text(text, evaluating=self.evaluating())
 
     def _make_print(self, original: Any) -> Any:
         def show(*values: Any, **kwargs: Any) -> None:

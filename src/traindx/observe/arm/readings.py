@@ -24,7 +24,7 @@ class Figure:
         iterations: Optimiser iterations at which it was read.
         values: What was read.
         higher_is_better: As the metric object says, or None.
-        evaluating: It was computed after calls of a network without gradients, as far as that can be told.
+        evaluating: Every reading came after a call of a network without gradients; None where that is not known.
     """
 
     name: str
@@ -60,6 +60,8 @@ class Readings:
         if key not in self.figures and len(self.figures) >= MOST_FIGURES:
             return
         figure = self.figures.setdefault(key, Figure(name, source, [], [], higher_is_better, evaluating))
+        if figure.evaluating and evaluating is False:
+            figure.evaluating = False
         if len(figure.values) < MOST_READINGS:
             figure.iterations.append(self.iteration)
             figure.values.append(number)
@@ -71,7 +73,7 @@ class Readings:
         for name, value in dict(values).items():
             self.add(f"{prefix}{name}", value, source)
 
-    def text(self, text: str, source: str = "printed") -> None:
+    def text(self, text: str, source: str = "printed", *, evaluating: bool | None = None) -> None:
         """Take in a piece of printed text; figures are read line by line."""
         self._line += text
         if len(self._line) > 20_000:
@@ -79,7 +81,7 @@ class Readings:
         *lines, self._line = re.split(r"[\r\n]", self._line)
         for line in lines:
             for name, value in figures_in(line):
-                self.add(name, value, source)
+                self.add(name, value, source, evaluating=evaluating)
 
     def flush(self) -> None:
         """A last line without an end."""
