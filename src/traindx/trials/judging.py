@@ -220,8 +220,6 @@ def explain(
     fact = _fact(one, design, ledger, seeds)
     if fact:
         return fact
-    if one.exhausted:
-        return "the metric has its best value with and without it: nothing could show, so nothing is concluded"
     alone, rest = one.effects["alone"], one.effects["given rest"]
     if alone is None or rest is None or design.alone(label) == design.given_rest(label):
         return _undecided(one, alone or rest)
@@ -251,6 +249,8 @@ def _fact(one: Judgement, design: Design, ledger: Ledger, seeds: Sequence[int]) 
         return diverging
     if ledger.acted(one.label) is False:
         return "not tried: it never acted, so the place it changes was not reached in training or prediction"
+    if one.exhausted:
+        return "the metric has its best value with and without it: nothing could show, so nothing is concluded"
     return "bit-identical weights and predictions with and without it" if one.identity.predictions else ""
 
 
