@@ -33,7 +33,7 @@ from traindx.recipes.concepts.metrics import (
     overlap,
     pointing,
 )
-from traindx.recipes.concepts.radiographs import Radiographs
+from traindx.recipes.concepts.radiographs import Radiographs, split_patients
 from traindx.recipes.concepts.settings import Settings, read_settings
 from traindx.recipes.concepts.sources import load
 from traindx.recipes.concepts.train import fit, prepare
@@ -50,15 +50,22 @@ class Scored:
     scores: NDArray[np.float32]
     hits: NDArray[np.floating]
     overlaps: NDArray[np.floating]
-    seconds: float
+    seconds: float  # of processor time: machines are shared
 
 
-def train(settings: Settings, data: Radiographs) -> tuple[Scored, Radiographs, NDArray[np.float32]]:
+def train(settings: Settings, data: Radiographs, kept: Path | None) -> tuple[Scored, Radiographs, NDArray[np.float32]]:
+    """One training and its scores; where they are kept already under the same settings, they are read."""
+    if kept is not None and kept.exists():
+        stored = np.load(kept, allow_pickle=False)
+        if str(stored["settings"]) == settings.model_dump_json():
+            split = split_patients(data, val=settings.val, test=settings.test, seed=settings.split_seed)
+            found = Scored(stored["scores"], stored["hits"], stored["overlaps"], float(stored["seconds"]))
+            return found, data.only((*split.val, *split.test)), stored["where"]
     with tempfile.TemporaryDirectory() as folder:
         run = prepare(settings, Path(folder), data)
-        begun = time.perf_counter()
+        begun = time.process_time()
         fit(run)
-        took = time.perf_counter() - begun
+        took = time.process_time() - begun
         last = torch.load(Path(folder) / "concepts-last.ckpt", map_location="cpu", weights_only=True)
         run.module.load_state_dict(last["state_dict"])
     split = run.data.split
@@ -76,6 +83,17 @@ def train(settings: Settings, data: Radiographs) -> tuple[Scored, Radiographs, N
     )
     shelf = run.data.train_shelf
     where = np.mean([shelf.batch([index])["masks"][0].numpy() for index in range(len(shelf))], axis=0)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            kept,
+            scores=found.scores,
+            hits=found.hits,
+            overlaps=found.overlaps,
+            seconds=found.seconds,
+            where=where,
+            settings=settings.model_dump_json(),
+        )
     return found, unseen, where
 
 
@@ -101,7 +119,7 @@ def statistic(name: str, runs: list[Scored], labels: NDArray[np.float32]) -> Sta
     return of
 
 
-def compare(name: str, seeds: list[int], draws: int) -> str:
+def compare(name: str, seeds: list[int], draws: int, keep: Path | None = None) -> str:
     data = load(name)
     arms: dict[str, list[Scored]] = {"without boxes": [], "with boxes": []}
     for seed in seeds:
@@ -110,7 +128,8 @@ def compare(name: str, seeds: list[int], draws: int) -> str:
             rates = read_settings(name).stages["concepts"].rates
             stage = {"concepts": {"epochs": epochs, "rates": rates}}
             settings = read_settings(name, [f"seed={seed}", f"box_weight={weight}", f"stages={stage}"])
-            scored, unseen, where = train(settings, data)
+            kept = keep / f"{name}-{arm.split()[0]}-{seed}.npz" if keep is not None else None
+            scored, unseen, where = train(settings, data, kept)
             arms[arm].append(scored)
             print(
                 name,
@@ -127,7 +146,7 @@ def compare(name: str, seeds: list[int], draws: int) -> str:
         "",
         f"{len(data) - len(unseen)} training images, {len(unseen)} scored ones of {len(set(patients))} patients; "
         f"concepts: {', '.join(data.concepts)}; {len(seeds)} seeds; {settings.stages['concepts'].epochs} epochs, "
-        f"{np.mean([run.seconds for runs in arms.values() for run in runs]):.0f} s a training on one core.",
+        f"{np.mean([run.seconds for runs in arms.values() for run in runs]):.0f} s of processor time a training.",
         "",
         "| figure | without boxes | with boxes | difference | by seed |",
         "|---|---|---|---|---|",
@@ -178,6 +197,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", choices=("tbx11k", "covid", "phantom"), dest="sets")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--keep", type=Path, help="keep the scores of every training here, and read those that are")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     sets = given.sets or ["tbx11k"]
@@ -187,7 +207,7 @@ def main() -> None:
         "Intervals: 95 %, bootstrap over patients of the mean over seeds; differences are paired by patient and seed."
     )
     for name in sets:
-        parts += ["", compare(name, list(range(given.seeds)), given.draws)]
+        parts += ["", compare(name, list(range(given.seeds)), given.draws, given.keep)]
         print("\n".join(parts), flush=True)
         if given.write:  # after every set, so that a run that is broken off leaves what it measured
             RESULTS.parent.mkdir(exist_ok=True)

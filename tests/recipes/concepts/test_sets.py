@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from traindx import examine
 from traindx.diagnosis import Outcome
 from traindx.errors import InputError, UsageError
 from traindx.finding import Standing
+from traindx.recipes.concepts.case import make_case, mixed
 from traindx.recipes.concepts.phantom import WHITE, phantom
 from traindx.recipes.concepts.radiographs import split_patients
 from traindx.recipes.concepts.settings import presets, read_settings
@@ -119,3 +121,20 @@ def test_covid_is_divided_by_patient_and_unknown_severity_is_nan(data_root):
     assert len(set(data.patients)) < len(data)
     assert 0 < np.isnan(data.labels[:, 1]).mean() < 1
     assert not np.isnan(data.labels[:, 0]).any()
+
+
+def test_the_first_images_of_a_case_show_every_combination_of_labels():
+    labels = np.array([[1, 0]] * 6 + [[0, 1]] * 2 + [[1, 1]], np.float32)
+    order = mixed(labels)
+    assert sorted(order) == list(range(9))
+    assert {tuple(labels[i]) for i in order[:3]} == {(1, 0), (0, 1), (1, 1)}
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("source", ["tbx11k", "covid"])
+def test_the_case_of_a_real_set_is_healthy(source, data_root, monkeypatch):
+    monkeypatch.setenv("TRAINDX_DATA", str(data_root))
+    diagnosis = examine(make_case(data=source, batches=8), budget="0s")
+    assert [finding.code for finding in diagnosis.findings if finding.standing is not Standing.SUSPECTED] == []
+    assert diagnosis.errors == ()
