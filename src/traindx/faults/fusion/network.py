@@ -61,7 +61,8 @@ class PooledConditionDenoiser(Denoiser):
         nothing = torch.zeros_like(both)
         maps = depth_to_space(self.leave(F.silu(self.features(x_t, time, nothing, pooled))), 2)
         maps = maps + self.refine(torch.cat((maps, x_t, nothing), dim=1))
-        return maps[:, 1:]
+        residual: Tensor = maps[:, 1:]
+        return residual
 
 
 class DocumentDenoiser(HalfResolutionDenoiser):
