@@ -35,8 +35,8 @@ class AddParameters(RuntimeTreatment):
     """Parameters that get gradients and are in no optimiser join the first group of the optimiser.
 
     They are those of modules that were called inside a network (or a module around it) of which the optimiser holds a
-    part, so that a frozen or borrowed network is left alone. The optimiser is the one made at the line; the first one, where the line is not
-    one that makes an optimiser (a plain list of layers, say).
+    part, so that a frozen or borrowed network is left alone. The optimiser is the one made at the line; the first one,
+    where the line is not one that makes an optimiser (a plain list of layers, say).
     """
 
     def install(self) -> None:
