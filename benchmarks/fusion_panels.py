@@ -37,6 +37,14 @@ def row(model: inference.Model, study: studies.Study, z: int, samples: int) -> d
     }
 
 
+def reduced(path: Path) -> None:
+    """Store with 128 colours: grey levels and two outlines need no more, and the repository stays small."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(128).save(path, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True)
@@ -58,6 +66,7 @@ def main() -> None:
         cut = pictures.uniform([pictures.cropped(one) for one in rows], SIDE)
         path = OUT / f"panels-{side}.png"
         pictures.panels(path, cut, ("MR", "CT", "fused", "regions"), caption=CREDIT, enlarge=1)
+        reduced(path)
         print(f"wrote {path}: {', '.join(chosen)}")
 
 
