@@ -41,10 +41,7 @@ class Schedule:
     def closeness(self, iteration: int) -> Closeness:
         """Closeness of an iteration; to be asked with growing numbers."""
         if self.every:
-            number, between = divmod(iteration, self.every)
-            if between:
-                return Closeness.OFF
-            return Closeness.FULL if self.every == 1 or number % FULL_SHARE == 0 else Closeness.LIGHT
+            return self._at_a_constant_rate(iteration)
         if iteration == 0:
             return Closeness.FULL
         if iteration >= self._full_next:
@@ -57,6 +54,12 @@ class Schedule:
             self._light_next = max(iteration + 2, round(iteration * self.ratio))
             return Closeness.LIGHT
         return Closeness.OFF
+
+    def _at_a_constant_rate(self, iteration: int) -> Closeness:
+        number, between = divmod(iteration, self.every)
+        if between:
+            return Closeness.OFF
+        return Closeness.FULL if self.every == 1 or number % FULL_SHARE == 0 else Closeness.LIGHT
 
 
 class Bursts:
