@@ -15,9 +15,9 @@ _NOISE = (
 )
 
 
-def silence() -> None:
-    """Leave out Lightning's notes on its own internals."""
-    for message in _NOISE:
+def silence(*more: str) -> None:
+    """Leave out Lightning's notes on its own internals, and further warnings that a recipe expects (patterns)."""
+    for message in (*_NOISE, *more):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 

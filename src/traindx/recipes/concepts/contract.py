@@ -14,14 +14,13 @@ from torch import Tensor
 
 from traindx.errors import InputError
 from traindx.finding import Frozen
+from traindx.recipes.checkpoint import CONTRACT_KEY, load
 from traindx.recipes.concepts.prototypes import Nearest
 from traindx.recipes.concepts.radiographs import Split
 from traindx.recipes.concepts.settings import Settings
 
 if TYPE_CHECKING:
     from traindx.recipes.concepts.module import ConceptsModule
-
-CONTRACT_KEY = "contract"
 
 
 class Learnt(Frozen):
@@ -89,13 +88,8 @@ def module_from(path: Path) -> tuple[ConceptsModule, Learnt]:
     """
     from traindx.recipes.concepts.module import ConceptsModule
 
-    if not path.exists():
-        raise InputError(f"{path} does not exist", expected="a checkpoint")
-    try:
-        stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
-    contract = stored.get(CONTRACT_KEY) if isinstance(stored, dict) else None
+    stored = load(path, do="train one: traindx train concepts")
+    contract = stored.get(CONTRACT_KEY)
     if not isinstance(contract, dict) or contract.get("recipe") != "concepts" or "learnt" not in stored:
         raise InputError(f"{path} is no model of this recipe", expected="model.ckpt of `traindx train concepts`")
     settings = Settings.model_validate(contract["settings"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,10 +174,8 @@ def _trainer(run: Run, stage: str, epochs: int, bar: bool) -> L.Trainer:
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger
 
-    silence()
     # frozen parts are in evaluation mode on purpose, and batches say their size where they are logged
-    for message in (".*module.* in eval mode at the start of training", ".*infer the `batch_size` from an ambiguous"):
-        warnings.filterwarnings("ignore", message=message)
+    silence(".*module.* in eval mode at the start of training", ".*infer the `batch_size` from an ambiguous")
     common: dict[str, Any] = {"dirpath": run.out, "enable_version_counter": False}
     return L.Trainer(
         max_epochs=epochs,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from traindx.errors import InputError
+from traindx.recipes.checkpoint import CONTRACT_KEY, load_of_recipe
 from traindx.recipes.fusion.lesion import LesionHead, frozen
 from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.normalisation import DISPLAY_HU, MR_PERCENTILE, MR_WHITE
@@ -20,12 +17,10 @@ from traindx.recipes.xray2ct.diffusion import Process
 if TYPE_CHECKING:
     from traindx.recipes.fusion.system import System
 
-__all__ = ["CONTRACT_KEY", "check", "contract_of", "head_from", "network_from", "process_from", "read", "weights_from"]
+__all__ = ["check", "contract_of", "head_from", "network_from", "process_from", "read", "weights_from"]
 
 FORMAT = 1
 """Raised when weights of an older version mean something else."""
-
-CONTRACT_KEY = "contract"
 
 
 def contract_of(system: System) -> dict[str, Any]:
@@ -58,22 +53,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: It is missing, damaged, or of another kind.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist", expected="a checkpoint", do="train one: traindx train fusion")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
-    found = checkpoint.get(CONTRACT_KEY)
-    if not isinstance(found, dict) or found.get("recipe") != "fusion":
-        raise InputError(f"{path} has no contract of this recipe", expected="a checkpoint of traindx train fusion")
-    if found.get("format") != FORMAT:
-        raise InputError(
-            f"{path} has format {found.get('format')!r}",
-            expected=f"format {FORMAT}",
-            do=f"use traindx {found.get('traindx')}, which wrote it",
-        )
-    return checkpoint
+    return load_of_recipe(path, "fusion", FORMAT)
 
 
 def process_from(contract: dict[str, Any], sampling_steps: int) -> Process:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from traindx.errors import InputError
+from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.fusion import contract, inference, scores, studies
 from traindx.recipes.fusion.baselines import BASELINES
 from traindx.recipes.fusion.data import DataOptions, Windows, derive
@@ -88,7 +89,7 @@ def held_out(checkpoint: Mapping[str, Any], source: Any, root: Path | None, slic
     Raises:
         InputError: None is left, or one of them was trained on.
     """
-    saved = checkpoint[contract.CONTRACT_KEY]
+    saved = checkpoint[CONTRACT_KEY]
     trained, held = (set(checkpoint["patients"][side]) for side in ("train", "val"))
     found_source, folder = studies.resolve(source, root)
     names = studies.names(found_source, folder)

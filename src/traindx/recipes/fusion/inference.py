@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from traindx.errors import InputError
+from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.fusion import contract
 from traindx.recipes.fusion.data import AIR_HU, Prepared, derive
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, Normalisation, to_display, to_network
@@ -103,7 +104,7 @@ def load(
         InputError: It cannot be used, or holds no student where one is asked for.
     """
     checkpoint = contract.read(path)
-    saved = checkpoint[contract.CONTRACT_KEY]
+    saved = checkpoint[CONTRACT_KEY]
     network: nn.Module = contract.network_from(checkpoint)
     if sampler == "student":
         network = student_from(checkpoint, path)

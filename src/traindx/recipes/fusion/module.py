@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.fusion import pictures, scores
-from traindx.recipes.fusion.contract import CONTRACT_KEY, check, contract_of
+from traindx.recipes.fusion.contract import check, contract_of
 from traindx.recipes.fusion.data import Data, DataOptions, Windows, prepare
 from traindx.recipes.fusion.lesion import LesionHead, frozen, train_head
 from traindx.recipes.fusion.normalisation import to_display

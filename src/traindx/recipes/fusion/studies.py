@@ -84,6 +84,18 @@ def resolve(source: Source, root: Path | None) -> tuple[Source, Path | None]:
     return source, root
 
 
+def on_disk(source: Source, root: Path | None) -> Path | None:
+    """The files that studies of a source are read from; None for phantoms, which are drawn.
+
+    Raises:
+        InputError: The source needs a folder that is not there.
+    """
+    kind, folder = resolve(source, root)
+    if kind == "phantom" or folder is None:
+        return None
+    return folder / "slices128.npz" if kind == "slices" else folder
+
+
 def names(source: Source, root: Path | None, count: int = 41) -> list[str]:
     """All patients of a source, sorted.
 

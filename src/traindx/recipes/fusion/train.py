@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from traindx.errors import InputError, UsageError
+from traindx.errors import InputError
+from traindx.recipes.first_exam import add_options, first_exam
+from traindx.recipes.lightning_output import progress_bars, silence
+from traindx.recipes.run_folder import check_folder, say_interrupted
 
 SETUPS = Path(__file__).parent / "presets"
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, default=Path("runs/fusion"), help="folder of the run")
     made.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     made.add_argument("--threads", type=int, help="processor threads (default: all)")
+    add_options(made)
     made.add_argument("--distil", type=Path, help="distil a one-pass student of this checkpoint's sampler into it")
     return made
 
@@ -51,19 +53,16 @@ def main(argv: Sequence[str]) -> int:
         InputError: The data or the checkpoint cannot be used, or a figure is to be selected by that is not produced.
         KeyboardInterrupt: It was interrupted; the checkpoint of the last whole epoch is there.
     """
+    from traindx.dataset import verify
     from traindx.recipes.fusion.roi import PRESETS
     from traindx.recipes.fusion.scores import selected
+    from traindx.recipes.fusion.studies import on_disk
 
     options, rest = parser().parse_known_args(list(argv))
     if options.distil is not None:
         return _distil(options)
     last = options.out / LAST
-    if options.resume and not last.exists():
-        raise InputError(f"{last} does not exist", expected="a run to resume", do="start it without --resume")
-    if not options.resume and last.exists():
-        raise UsageError(
-            f"{options.out} holds a run already", expected="an empty folder", do="pass --resume, or another --out"
-        )
+    check_folder(options.out, last, resume=options.resume)
     if options.threads:
         import torch
 
@@ -78,6 +77,10 @@ def main(argv: Sequence[str]) -> int:
     if options.steps is not None:
         arguments.append(f"--trainer.max_steps={options.steps}")
     cli = build([*arguments, *rest], options.out, selected(options.select))
+    if not (options.resume or options.no_verification):
+        files = on_disk(cli.datamodule.options.source, cli.datamodule.options.root)
+        if files is not None:
+            first_exam(lambda out: verify(files, out=out), options.out, strict=options.strict)
     module, data, trainer = cli.model, cli.datamodule.data, cli.trainer
     weights = module.weights
     print(
@@ -92,11 +95,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         trainer.fit(module, datamodule=cli.datamodule, ckpt_path=str(last) if options.resume else None)
     except SystemExit:  # Lightning's answer to Ctrl-C
-        print(
-            f"interrupted; go on after the last whole epoch with --resume --out {options.out} and the same options"
-            if last.exists()
-            else "interrupted in the first epoch: nothing was stored"
-        )
+        say_interrupted(options.out, last)
         raise KeyboardInterrupt from None
     best = _finish(cli, options.out, f"val_{options.select}")
     print(
@@ -113,6 +112,7 @@ def _distil(options: argparse.Namespace) -> int:
 
     import torch
 
+    from traindx.recipes.checkpoint import CONTRACT_KEY
     from traindx.recipes.fusion import contract, studies
     from traindx.recipes.fusion.data import DataOptions, Windows, derive
     from traindx.recipes.fusion.module import SeededWindows
@@ -123,7 +123,7 @@ def _distil(options: argparse.Namespace) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     checkpoint = contract.read(options.distil)
-    saved = checkpoint[contract.CONTRACT_KEY]
+    saved = checkpoint[CONTRACT_KEY]
     source, root = studies.resolve("auto", options.root)
     chosen = [name for name in studies.names(source, root) if name in set(checkpoint["patients"]["train"])]
     if not chosen:
@@ -173,29 +173,18 @@ def _finish(cli: Any, out: Path, key: str) -> float:
 
 def build(arguments: Sequence[str], out: Path, select: str) -> Any:
     """A LightningCLI that has parsed its arguments and trains nothing yet."""
-    from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.cli import LightningCLI
 
     from traindx.recipes.fusion.module import Fusion, FusionData
     from traindx.recipes.fusion.red_flags import RedFlags
 
-    for message in (
-        "LightningCLI's args parameter",
-        "Checkpoint directory .* exists and is not empty",
-        ".*LeafSpec",
-        ".*module\\(s\\) in eval mode",  # the lesion head is frozen
-        ".*could not find the monitored key",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    silence(".*module\\(s\\) in eval mode")  # the lesion head is frozen
     out.mkdir(parents=True, exist_ok=True)
     common = {"dirpath": out, "enable_version_counter": False}
     best = ModelCheckpoint(filename=Path(BEST).stem, monitor=f"val_{select}", mode="max", **common)
     # Whole epochs only: Lightning 2.6 does not go on in the middle of one exactly as it would have without the break.
     last = ModelCheckpoint(filename=Path(LAST).stem, every_n_epochs=1, save_on_train_epoch_end=True, **common)
-    callbacks: list[Any] = [best, last, RedFlags(out / "red_flags.txt")]
-    if not any(item.replace(" ", "=") == "--trainer.enable_progress_bar=false" for item in arguments):
-        callbacks.append(TQDMProgressBar())  # the default one shows an unknown number of epochs as -2
     return LightningCLI(
         Fusion,
         FusionData,
@@ -207,7 +196,7 @@ def build(arguments: Sequence[str], out: Path, select: str) -> Any:
                 "class_path": "lightning.pytorch.loggers.CSVLogger",
                 "init_args": {"save_dir": str(out), "name": "log"},
             },
-            "callbacks": callbacks,
+            "callbacks": [best, last, RedFlags(out / "red_flags.txt"), *progress_bars(arguments)],
             "enable_model_summary": False,
         },
     )

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from traindx.errors import InputError
 from traindx.finding import Frozen
+from traindx.recipes.checkpoint import CONTRACT_KEY, load
 from traindx.recipes.segmentation.cleanup import Cleanup
 
 if TYPE_CHECKING:
     from traindx.recipes.segmentation.module import SegmentationModule
-
-CONTRACT_KEY = "contract"
 
 
 class InferenceSettings(Frozen):
@@ -86,14 +85,7 @@ def load_contract(path: Path) -> dict[str, Any]:
     Raises:
         InputError: It is missing, damaged or of another kind.
     """
-    import torch
-
-    if not path.exists():
-        raise InputError(f"{path} does not exist", expected="a checkpoint")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
+    checkpoint = load(path, do="train one: traindx train segmentation")
     if CONTRACT_KEY not in checkpoint:
         raise InputError(f"{path} has no contract", expected="a checkpoint written by `traindx train segmentation`")
     return checkpoint

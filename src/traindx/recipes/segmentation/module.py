@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from traindx.recipes.segmentation.contract import CONTRACT_KEY, InferenceSettings, check_contract, contract_of
+from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.segmentation.contract import InferenceSettings, check_contract, contract_of
 from traindx.recipes.segmentation.labels import IGNORE
 from traindx.recipes.segmentation.loss import SegmentationLoss
 from traindx.recipes.segmentation.model import Architecture, build_network

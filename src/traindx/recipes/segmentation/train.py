@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from traindx.diagnosis import Diagnosis
-from traindx.errors import InputError, UsageError
+from traindx.errors import UsageError
 from traindx.recipes.first_exam import add_options, first_exam
 from traindx.recipes.lightning_output import progress_bars, silence
+from traindx.recipes.run_folder import check_folder
 
 PRESETS = Path(__file__).parent / "presets"
 MODEL_FILE = "model.ckpt"
@@ -52,12 +53,7 @@ def train(argv: Sequence[str]) -> int:
     """
     options, rest = parser().parse_known_args(list(argv))
     last = options.out / "last.ckpt"
-    if options.resume and not last.exists():
-        raise InputError(f"{last} does not exist", expected="a run to resume", do="start it without --resume")
-    if not options.resume and last.exists():
-        raise UsageError(
-            f"{options.out} holds a run already", expected="an empty folder", do="pass --resume, or another --out"
-        )
+    check_folder(options.out, last, resume=options.resume)
     if options.threads:
         torch.set_num_threads(options.threads)
     run(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from traindx.errors import InputError
+from traindx.recipes.checkpoint import CONTRACT_KEY, load_of_recipe
 from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.geometry import ConeGeometry
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised when weights of an older version mean something else."""
 
-CONTRACT_KEY = "contract"
 _TIME = "t / T"  # see Process.network_time
 
 
@@ -82,28 +79,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: It is missing, damaged, or of another kind.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist", expected="a checkpoint", do="train one: traindx train xray2ct")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
-    contract = checkpoint.get(CONTRACT_KEY)
-    if not isinstance(contract, dict) or contract.get("recipe") != "xray2ct":
-        raise InputError(f"{path} has no contract of this recipe", expected="a checkpoint of traindx train xray2ct")
-    if contract.get("format") != FORMAT:
-        raise InputError(
-            f"{path} has format {contract.get('format')!r}",
-            expected=f"format {FORMAT}, which traindx {_version()} reads",
-            do=f"use traindx {contract.get('traindx')}, which wrote it",
-        )
-    return checkpoint
-
-
-def _version() -> str:
-    from traindx import __version__
-
-    return __version__
+    return load_of_recipe(path, "xray2ct", FORMAT)
 
 
 def process_from(contract: dict[str, Any], sampling_steps: int = Process.sampling_steps) -> Process:

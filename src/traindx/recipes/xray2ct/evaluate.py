@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct import contract
 from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
 from traindx.recipes.xray2ct.geometry import VIEWS
@@ -78,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     """
     options = parser().parse_args(list(argv))
     checkpoint = contract.read(options.checkpoint)
-    saved = checkpoint[contract.CONTRACT_KEY]
+    saved = checkpoint[CONTRACT_KEY]
     geometry, window = contract.geometry_from(saved), contract.window_from(saved)
     data = prepare(
         DataOptions(

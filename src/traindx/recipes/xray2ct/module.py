@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from traindx.recipes.xray2ct.contract import CONTRACT_KEY, check, contract_of
+from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.xray2ct.contract import check, contract_of
 from traindx.recipes.xray2ct.data import Data, DataOptions, Radiographed, prepare
 from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from traindx.errors import InputError, UsageError
+from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct import contract
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 from traindx.recipes.xray2ct.metrics import psnr_hu
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
             expected="either --ct, or " + " and ".join(f"--{view}" for view in VIEWS),
         )
     checkpoint = contract.read(options.checkpoint)
-    saved = checkpoint[contract.CONTRACT_KEY]
+    saved = checkpoint[CONTRACT_KEY]
     geometry, window = contract.geometry_from(saved), contract.window_from(saved)
     process = contract.process_from(saved, options.sampling_steps)
     network = contract.network_from(checkpoint).to(options.device)

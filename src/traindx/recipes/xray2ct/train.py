@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from traindx.errors import InputError, UsageError
 from traindx.recipes.first_exam import add_options, first_exam
 from traindx.recipes.lightning_output import progress_bars, silence
+from traindx.recipes.run_folder import check_folder, say_interrupted
 
 PRESETS = Path(__file__).parent / "presets"
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -45,12 +45,7 @@ def main(argv: Sequence[str]) -> int:
     """
     options, rest = parser().parse_known_args(list(argv))
     last = options.out / LAST
-    if options.resume and not last.exists():
-        raise InputError(f"{last} does not exist", expected="a run to resume", do="start it without --resume")
-    if not options.resume and last.exists():
-        raise UsageError(
-            f"{options.out} holds a run already", expected="an empty folder", do="pass --resume, or another --out"
-        )
+    check_folder(options.out, last, resume=options.resume)
     if options.threads:
         import torch
 
@@ -74,11 +69,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=str(last) if options.resume else None)
     except SystemExit:  # Lightning's answer to Ctrl-C
-        print(
-            f"interrupted; go on after the last whole epoch with --resume --out {options.out} and the same options"
-            if last.exists()
-            else "interrupted in the first epoch: nothing was stored"
-        )
+        say_interrupted(options.out, last)
         raise KeyboardInterrupt from None
     print(
         f"{trainer.global_step} steps; best validation PSNR {_finish(cli, options.out):.2f} dB; "
