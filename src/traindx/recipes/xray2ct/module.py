@@ -27,11 +27,23 @@ class SeededBatches:
         seed: Seed of the order.
         length: Batches of one iteration; passes over the dataset follow each other without a break.
         used: Batches that were used before.
+        rank: Which of the processes of a distributed training this is; each takes its own part of a common order.
+        world: How many processes there are.
     """
 
-    def __init__(self, dataset: Radiographed, batch_size: int, seed: int, length: int, used: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Radiographed,
+        batch_size: int,
+        seed: int,
+        length: int,
+        used: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.dataset = dataset
-        self.batch_size = min(batch_size, len(dataset))
+        self.batch_size = max(1, min(batch_size, len(dataset) // world))
+        self.rank, self.world = rank, world
         self.seed = seed
         self.length = length
         self.used = used
@@ -46,10 +58,12 @@ class SeededBatches:
             yield default_collate([self.dataset[index] for index in chosen])
 
     def _chosen(self, number: int) -> list[int]:
-        epoch, place = divmod(number, len(self.dataset) // self.batch_size)
+        together = self.batch_size * self.world
+        epoch, place = divmod(number, max(1, len(self.dataset) // together))
         draw = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         order: list[int] = torch.randperm(len(self.dataset), generator=draw).tolist()
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
+        first = place * together + self.rank * self.batch_size
+        return order[first : first + self.batch_size]
 
 
 class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
@@ -96,10 +110,11 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
 
     def train_dataloader(self) -> SeededBatches:
         """Training batches."""
-        options, used = self.options, 0
+        options, used, rank, world = self.options, 0, 0, 1
         if self.trainer is not None:
             used = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        return SeededBatches(self.data.train, options.batch_size, options.seed, self.epoch_steps, used)
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+        return SeededBatches(self.data.train, options.batch_size, options.seed, self.epoch_steps, used, rank, world)
 
     def val_dataloader(self) -> Any:
         """Validation batches."""
