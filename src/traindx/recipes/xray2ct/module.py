@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 from traindx.recipes.xray2ct.contract import CONTRACT_KEY, check, contract_of
 from traindx.recipes.xray2ct.data import Data, DataOptions, Radiographed, prepare
 from traindx.recipes.xray2ct.diffusion import Process
-from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
+from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow, named_window
 from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.system import System, WarmupCosine
 
@@ -70,7 +70,7 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
     """Volumes and radiographs.
 
     Args:
-        source: ``embedded``, ``openkbp``, or ``auto``: OpenKBP where ``TRAINDX_DATA`` is set.
+        source: ``embedded``, ``openkbp``, ``auto`` (OpenKBP where ``TRAINDX_DATA`` is set), or ``folder``.
         size: Voxels along each axis.
         train: Most training volumes.
         val: Most validation volumes.
@@ -80,11 +80,17 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
         window_low: HU that becomes -1.
         window_high: HU that becomes 1.
         cache: Folder for rendered radiographs; the user's cache folder by default.
+        window: Name of a Hounsfield window, see :data:`~traindx.recipes.xray2ct.hounsfield.WINDOWS`, in the place of
+            the two bounds.
+        folder: CT volumes of the source ``folder``: NIfTI files, and folders of DICOM files.
+        split: CSV with the columns ``id`` and ``split``, for the source ``folder``.
+        radiographs: Folder of given radiographs, ``<id>_frontal`` and ``<id>_lateral``; rendered by default.
+        radiograph_scale: Line integral of a grey level of given radiographs.
     """
 
     def __init__(
         self,
-        source: Literal["auto", "embedded", "openkbp"] = "auto",
+        source: Literal["auto", "embedded", "openkbp", "folder"] = "auto",
         size: int = 32,
         train: int = 48,
         val: int = 8,
@@ -94,10 +100,17 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
         window_low: float = -1000.0,
         window_high: float = 1000.0,
         cache: str | None = None,
+        window: str | None = None,
+        folder: str | None = None,
+        split: str | None = None,
+        radiographs: str | None = None,
+        radiograph_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        window = HounsfieldWindow(window_low, window_high)
-        self.options = DataOptions(source, size, train, val, seed, batch_size, window, cache)
+        chosen = named_window(window) if window is not None else HounsfieldWindow(window_low, window_high)
+        self.options = DataOptions(
+            source, size, train, val, seed, batch_size, chosen, cache, folder, split, radiographs, radiograph_scale
+        )
         self.epoch_steps = epoch_steps
         self._data: Data | None = None
 

@@ -36,8 +36,10 @@ def parser(method: Method) -> argparse.ArgumentParser:
     )
     made.add_argument("--checkpoint", type=Path, required=True, help=f"checkpoint of traindx train {name}")
     made.add_argument(
-        "--source", choices=("auto", "embedded", "openkbp"), default="auto", help="where volumes are from"
+        "--source", choices=("auto", "embedded", "openkbp", "folder"), default="auto", help="where volumes are from"
     )
+    made.add_argument("--folder", help="CT volumes of the source folder")
+    made.add_argument("--split", help="CSV of ids and splits, for the source folder")
     made.add_argument("--train", type=int, default=74, help="most training volumes, for the baselines (default: 74)")
     made.add_argument("--val", type=int, default=17, help="most validation volumes (default: 17)")
     if method == "diffusion":
@@ -73,7 +75,18 @@ def main(method: Method, argv: Sequence[str]) -> int:
     cascade, plan = contract.cascade_from(checkpoint, getattr(options, "sampling_steps", 4))
     size = plan.geometry.shape[0]
     data = prepare(
-        DataOptions(options.source, size, options.train, options.val, options.seed, 4, plan.window, options.cache)
+        DataOptions(
+            source=options.source,
+            size=size,
+            train=options.train,
+            val=options.val,
+            seed=options.seed,
+            batch_size=4,
+            window=plan.window,
+            cache=options.cache,
+            folder=options.folder,
+            split=options.split,
+        )
     )
     check({"geometry": saved["geometry"]}, {"geometry": describe_geometry(data.geometry)}, options.checkpoint)
     torch.manual_seed(options.seed)

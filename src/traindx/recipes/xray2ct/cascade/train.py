@@ -18,6 +18,7 @@ from traindx.errors import InputError, UsageError
 from traindx.recipes.first_exam import add_options, first_exam
 from traindx.recipes.lightning_output import progress_bars, silence
 from traindx.recipes.xray2ct.cascade.cascade import Method
+from traindx.recipes.xray2ct.data import verified_options
 from traindx.recipes.xray2ct.train import BEST, LAST
 
 PRESETS = Path(__file__).parent / "presets"
@@ -109,10 +110,8 @@ def main(method: Method, argv: Sequence[str]) -> int:
             continue
         cli = build(method, run, runs, options, rest)
         if not verified:
-            from traindx.recipes.xray2ct.sources import verified as verify
-
-            source = cli.datamodule.options.source
-            first_exam(lambda folder, kind=source: verify(kind, folder), options.out, strict=options.strict)
+            settings = cli.datamodule.options
+            first_exam(lambda out, of=settings: verified_options(of, out), options.out, strict=options.strict)
             verified = True
         resumed = options.resume and run.last.exists()
         fit(cli, run, run.last if resumed else None)
