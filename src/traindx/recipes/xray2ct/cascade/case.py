@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import traindx as dx
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method
 from traindx.recipes.xray2ct.cascade.denoising import draw
-from traindx.recipes.xray2ct.cascade.stage import DiffusionStage
+from traindx.recipes.xray2ct.cascade.stage import DiffusionStage, Stage
 from traindx.recipes.xray2ct.cascade.system import CascadeSystem, plan_of
 from traindx.recipes.xray2ct.case import NEGLIGIBLE_DB
 from traindx.recipes.xray2ct.data import DataOptions, prepare
@@ -112,7 +112,7 @@ def case_of(system: CascadeSystem) -> dx.Case:
             geometry="cone",
         ),
         practice=dx.Practice(selects=system.selects, produces=partial(system.produces, system)),
-        treatments={"window": _with_window},
+        treatments={"window": _with_window, "frozen-in-evaluation": _with_still_stages},
         extras={"system": system},
     )
 
@@ -139,6 +139,16 @@ def with_window(case: dx.Case, window: HounsfieldWindow) -> dx.Case:
 def _with_window(case: dx.Case, low: float = -1000.0, high: float = 1000.0) -> dx.Case:
     """Treatment ``window``. Air is always kept: around the patient there is nothing else."""
     return with_window(case, HounsfieldWindow(min(float(low), EVALUATED_HU[0]), float(high)))
+
+
+def _with_still_stages(case: dx.Case) -> dx.Case:
+    """Treatment ``frozen-in-evaluation``: earlier stages stay in evaluation mode, in the cascade as it is assembled."""
+    system = system_of(case)
+
+    def still(of: CascadeSystem, stages: list[Stage]) -> Cascade:
+        return Cascade(list(system.assemble(of, stages).stages))  # type: ignore[arg-type]
+
+    return changed(case, assemble=still)
 
 
 def _current(model: nn.Module) -> nn.Module:
