@@ -98,8 +98,14 @@ def run(slugs: list[str], jobs: int) -> list[Result]:
     """Both twins of these scripts."""
     entries = expected()
     work = [(slug, twin, entries[slug]) for slug in slugs for twin in ("healthy", "faulty")]
+    results = []
     with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(examine, *zip(*work, strict=True)))
+        for result in pool.map(examine, *zip(*work, strict=True)):
+            results.append(result)
+            found = ", ".join(f"{one.code}:{one.location.line if one.location else '-'}" for one in result.findings)
+            said = result.skipped or found or "silent"
+            print(f"{result.slug}/{result.twin}: {said} ({result.seconds:.0f} s)", file=sys.stderr, flush=True)
+    return results
 
 
 def table(results: list[Result]) -> tuple[str, dict[str, float]]:

@@ -10,6 +10,7 @@ import pytest
 
 from traindx.evidence.observed import Ending, IterationsSeen, NetworkCalls, RankDifference
 from traindx.evidence.observed_loss import LossTermSeen
+from traindx.observe.ranks import python_target
 from traindx.observe.ranks_compared import compare, not_compared
 
 SPAWN = """
@@ -125,6 +126,14 @@ def test_torchrun(watch, write, epochs):
     assert seen.diagnosis.errors == ()
     assert "C1106" in seen.codes
     assert seen.one(IterationsSeen).iterations >= 10
+
+
+def test_what_a_launcher_starts():
+    assert python_target("/usr/bin/python3.11", ("-u", "a.py", "-x")) == ("a.py", False, ("-x",))
+    assert python_target("python", ("-u", "-m", "pkg.train")) == ("pkg.train", True, ())
+    assert python_target("bash", ("a.sh",)) is None
+    assert python_target(print, ()) is None
+    assert python_target("python", ("-c", "pass")) is None
 
 
 def test_ranks_that_nobody_compared_are_said(tmp_path):

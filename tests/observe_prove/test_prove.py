@@ -170,6 +170,17 @@ def test_no_validation_is_said_to_be_missing(forked: Path) -> None:
     assert "no validation was reached within 3 iterations" in row(table, "learning-rate").note
 
 
+def test_a_figure_at_its_limit_acquits_nobody(forked: Path) -> None:
+    source = edited(CLASSIFY, ("val acc {acc.item():.4f}", "val acc {min(acc.item(), 0.3):.4f}"))
+    finding = found("O402", source, "opt = torch", "learning-rate", factor=0.5)
+    table = trial(forked, source, finding, seeds=(0, 1)).run()
+    result = row(table, "learning-rate")
+    assert {value for arm in table.arms for value in arm.values} == {0.3}
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "0.3 in every run" in result.note
+    assert conclude(table, finding).findings[0].standing is Standing.DEMONSTRATED
+
+
 def test_a_validation_loss_is_no_judge_of_what_changes_it(forked: Path) -> None:
     source = edited(
         SEGMENT,

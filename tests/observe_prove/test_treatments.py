@@ -265,6 +265,51 @@ def seed_worker(number):
 torch.manual_seed(3)"""
 
 
+def test_missing_parameters_of_a_module_around_its_networks_and_a_closure(arm: RunArm) -> None:
+    source = edited(
+        CLASSIFY,
+        ("net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))\n", HOLDER),
+        ("torch.optim.SGD(net.parameters()", "torch.optim.SGD(whole.b.parameters()"),
+        ("        out = net(x)\n", ""),
+        (
+            STEPS,
+            CLOSURE,
+        ),
+        ("net(X[64:])", "whole.b(whole.a(X[64:]).relu())"),
+    )
+    treated = arm(source, at(source, "opt = torch", "add-parameters"))
+    assert hits(treated, "add-parameters") == 2
+    assert treated.losses == arm(edited(source, ("SGD(whole.b.parameters()", "SGD(whole.parameters()"))).losses
+    assert treated.losses != arm(source).losses
+
+
+HOLDER = """\
+class Whole(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(6, 16)
+        self.b = nn.Linear(16, 3)
+
+
+whole = Whole()
+"""
+STEPS = """\
+        loss = F.cross_entropy(out, y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+"""
+CLOSURE = """\
+        def closure():
+            whole.zero_grad()
+            loss = F.cross_entropy(whole.b(whole.a(x).relu()), y)
+            loss.backward()
+            return loss
+
+        loss = opt.step(closure)
+"""
+
+
 def test_parts_in_a_plain_list_join_the_optimiser_of_their_network(arm: RunArm) -> None:
     parts = "self.parts = [nn.Conv2d(6, 6, 1)]\n        self.head = nn.Conv2d(6, 1, 1)"
     source = edited(

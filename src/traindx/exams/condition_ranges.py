@@ -23,7 +23,7 @@ def condition_ranges(room: ExamRoom) -> None:
         if values is None:
             continue
         low, high = (float(edge) for edge in torch.quantile(values, torch.tensor([0.01, 0.99]).to(values)))
-        distinct = min(17, int(values.unique().numel()))
+        distinct = min(17, len(set(values.tolist())))
         room.record(ConditionRange(condition=name, low=low, high=high, distinct=distinct))
 
 

@@ -6,7 +6,19 @@ import libcst as cst
 from libcst import matchers as m
 
 from traindx.finding import Finding
-from traindx.fix.source import Edits, Node, Source, called, in_place_of, keyword, name_of, positional, receiver
+from traindx.fix.source import (
+    Edits,
+    Node,
+    Source,
+    called,
+    in_place_of,
+    keyword,
+    knows_torch,
+    name_of,
+    number,
+    positional,
+    receiver,
+)
 
 FUNCTIONS = ("sigmoid", "softmax", "log_softmax", "logsigmoid", "tanh", "hardsigmoid", "softplus")
 MODULES = ("Sigmoid", "Softmax", "Softmax2d", "LogSoftmax", "LogSigmoid", "Tanh", "Hardsigmoid", "Softplus")
@@ -15,12 +27,17 @@ LIBRARIES = ("torch", "F", "functional", "nn", "special", "np")
 
 
 def operand(call: Node) -> Node | None:
-    """What a function of torch is applied to: ``x`` of ``torch.sigmoid(x)``, ``F.sigmoid(x)`` and ``x.sigmoid()``."""
+    """What is acted on: ``x`` of ``torch.sigmoid(x)``, ``F.sigmoid(x)``, ``x.sigmoid()`` and ``self.sigmoid(x)``."""
     owner = receiver(call)
     last = owner.attr if isinstance(owner, cst.Attribute) else owner
     if owner is None or (isinstance(last, cst.Name) and last.value in LIBRARIES):
         given = keyword(call, "input")
         return given.value if given is not None else positional(call, 0)
+    own = owner
+    while isinstance(own, cst.Attribute):
+        own = own.value
+    if name_of(call) in FUNCTIONS and isinstance(own, cst.Name) and own.value == "self" and positional(call, 0):
+        return positional(call, 0) if number(positional(call, 0)) is None else owner  # a module kept under that name
     return owner
 
 
@@ -31,8 +48,15 @@ def drop_activation(source: Source, finding: Finding, line: int) -> Edits | None
     calls = [call for call in source.find(called(*FUNCTIONS), line) if operand(call) is not None]
     if len(calls) == 1:
         return {calls[0]: in_place_of(calls[0], operand(calls[0]))}
-    made = source.only(called(*MODULES), line)
-    return None if calls or made is None else {made: identity(made)}
+    return None if calls else replaced_module(source, MODULES, line)
+
+
+def replaced_module(source: Source, names: tuple[str, ...], line: int) -> Edits | None:
+    """The module of one of these names that is made on a line, replaced by one that does nothing."""
+    made = source.only(called(*names), line)
+    if made is None or (isinstance(made.func, cst.Name) and not knows_torch(source)):
+        return None
+    return {made: identity(made)}
 
 
 def identity(made: Node) -> Node:
@@ -77,5 +101,4 @@ def drop_clamp(source: Source, finding: Finding, line: int) -> Edits | None:
             alone = len(statement.body) == 1 and len(source.block(statement)) > 1
             return {statement: None} if alone and name_of(call).endswith("_") else None
         return {call: in_place_of(call, operand(call))}
-    made = source.only(called("Hardtanh", "ReLU6"), line)
-    return None if calls or made is None else {made: identity(made)}
+    return None if calls else replaced_module(source, ("Hardtanh",), line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from libcst import matchers as m
 
 from traindx.finding import Finding
-from traindx.fix.source import Edits, Source, called, keyword, positional, with_argument, without
+from traindx.fix.source import Edits, Source, called, keyword, knows_torch, positional, with_argument, without
 
 
 def load_strictly(source: Source, finding: Finding, line: int) -> Edits | None:
@@ -22,7 +22,7 @@ def seed_the_division(source: Source, finding: Finding, line: int) -> Edits | No
     call = source.only(called("random_split"), line)
     if call is None or keyword(call, "generator") is not None or positional(call, 2) is not None:
         return None
-    if not source.find(m.Import(names=[m.ZeroOrMore(), m.ImportAlias(name=m.Name("torch"), asname=None), m.ZeroOrMore()])):  # noqa: E501  # fmt: skip
+    if not knows_torch(source):
         return None
     return {call: with_argument(call, "generator=torch.Generator().manual_seed(0)")}
 

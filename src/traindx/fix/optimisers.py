@@ -6,7 +6,7 @@ import libcst as cst
 from libcst import matchers as m
 
 from traindx.finding import Finding
-from traindx.fix.source import Edits, Node, Source, called, name_of, positional, receiver
+from traindx.fix.source import Edits, Node, Source, called, knows_torch, name_of, positional, receiver
 
 NOT_OPTIMISERS = ("sched", "scaler", "prof", "warm", "accelerator", "engine", "trainer", "env", "bar", "run")
 
@@ -63,6 +63,8 @@ def register_modules(source: Source, finding: Finding, line: int) -> Edits | Non
     elif isinstance(value, cst.List | cst.ListComp) or (isinstance(value, cst.Call) and name_of(value) == "list"):
         name = "ModuleList"
     else:
+        return None
+    if not imports_nn(source) and not knows_torch(source):
         return None
     owner = "nn" if imports_nn(source) else "torch.nn"
     return {value: cst.Call(func=cst.parse_expression(f"{owner}.{name}"), args=[cst.Arg(value)])}

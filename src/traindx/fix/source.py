@@ -127,6 +127,12 @@ class _Exchange(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]
         return cst.FlattenSentinel(new) if isinstance(new, list) else new
 
 
+def knows_torch(source: Source) -> bool:
+    """True if a file imports torch under its own name."""
+    torch = m.ImportAlias(name=m.Name("torch"), asname=None)
+    return bool(source.find(m.Import(names=[m.ZeroOrMore(), torch, m.ZeroOrMore()])))
+
+
 def called(*names: str) -> Any:
     """A call of one of these names: ``name(...)`` or ``anything.name(...)``."""
     one = m.OneOf(*(m.Name(name) for name in names)) if len(names) > 1 else m.Name(names[0])

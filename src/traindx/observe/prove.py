@@ -144,6 +144,8 @@ class Proof:
             self._refuse_all(choice.why_not)
             return None
         self.chosen = choice.chosen
+        if choice.why_not:
+            self.notes.append(choice.why_not)
         self.read = tuple(read_at(control, choice.chosen))
         self._enter(self.seeds[0], frozenset(), control)
         self._tell_yardstick(control)
@@ -359,13 +361,31 @@ class Proof:
         )
 
     def _tempered(self, key: str, one: Judgement) -> Judgement:
-        """A treatment that refused itself was not tried, whatever the figures say."""
-        return replace(one, verdict=Verdict.INCONCLUSIVE) if key in self.refused else one
+        """A treatment that refused itself was not tried, and a figure that never moves acquits nobody."""
+        if key in self.refused or (one.verdict is Verdict.INNOCENT and self._constant(key) is not None):
+            return replace(one, verdict=Verdict.INCONCLUSIVE)
+        return one
+
+    def _constant(self, key: str) -> float | None:
+        """The value that every run of a comparison reports although the runs differ: at its limit, or too coarse."""
+        contrasts = self.design.comparisons(key)
+        if all(self.ledger.identity(one, self.tried).predictions for one in contrasts):
+            return None
+        values = {
+            value for one in contrasts for pair in self.ledger.pairs(one, self.tried, self._name) for value in pair
+        }
+        return values.pop() if len(values) == 1 else None
 
     def _placebo(self, row: TreatmentResult) -> TreatmentResult:
-        for key, why in self.refused.items():
-            if self.list.labels[key] == row.treatment:
-                return row.model_copy(update={"note": f"not run: {why}", "bit_identical": False})
+        for key in self.design.treatments:
+            if self.list.labels[key] != row.treatment:
+                continue
+            if key in self.refused:
+                return row.model_copy(update={"note": f"not run: {self.refused[key]}", "bit_identical": False})
+            value = self._constant(key)
+            if value is not None and row.verdict is Verdict.INCONCLUSIVE and not row.note.startswith("broke"):
+                note = f"{self._name} is {value:g} in every run: at its limit, or too coarse to tell these runs apart"
+                return row.model_copy(update={"note": note})
         if row.verdict is Verdict.INNOCENT and row.bit_identical:
             note = "a placebo: weights, outputs and figures are bit-identical with and without it"
             return row.model_copy(update={"note": note})

@@ -195,7 +195,7 @@ class Launchers:
     def install(self, imports: Any) -> None:
         """Wait for the launchers of torch."""
         imports.when("torch.multiprocessing.spawn", self._spawning)
-        imports.when("torch.distributed.run", self._running)
+        imports.when("torch.distributed.launcher.api", self._running)
 
     def _settings(self, **changes: Any) -> str:
         settings = self.watch.settings
@@ -230,23 +230,29 @@ class Launchers:
         watch = self.watch
 
         def make(original: Any) -> Any:
-            def config_from_args(args: Any) -> Any:
-                config, command, arguments = original(args)
-                if args.run_path or args.no_python:
-                    watch.not_examined("workers", "torchrun starts them without python (--no-python or --run-path)")
-                    return config, command, arguments
-                settings = self._settings(
-                    target=args.training_script,
-                    is_module=bool(args.module),
-                    arguments=tuple(args.training_script_args),
-                    user_roots=(),
-                )
+            def launch(agent: Any, *arguments: Any) -> Any:
+                target = python_target(agent._entrypoint, arguments)
+                if target is None or not watch.here_and_now:
+                    watch.not_examined("workers", "they are not started as `python SCRIPT` or `python -m MODULE`")
+                    return original(agent, *arguments)
+                name, is_module, rest = target
+                settings = self._settings(target=name, is_module=is_module, arguments=(), user_roots=())
                 watch.silence()
-                return config, command, ["-u", "-m", "traindx.observe.script", settings]
+                return original(agent, "-u", "-m", "traindx.observe.script", settings, *rest)
 
-            return config_from_args
+            return launch
 
-        watch.patches.wrap(module, "config_from_args", make)
+        watch.patches.wrap(module.elastic_launch, "__call__", make)
+
+
+def python_target(command: Any, arguments: tuple[Any, ...]) -> tuple[str, bool, tuple[Any, ...]] | None:
+    """Script or module, which of the two, and its arguments, of ``python [-u] [-m] TARGET ARGS``; None for others."""
+    if not isinstance(command, str) or "python" not in os.path.basename(command):
+        return None
+    rest = arguments[1:] if arguments[:1] == ("-u",) else arguments
+    is_module = rest[:1] == ("-m",)
+    rest = rest[1:] if is_module else rest
+    return (str(rest[0]), is_module, rest[1:]) if rest and not str(rest[0]).startswith("-") else None
 
 
 def fingerprint(torch: Any, value: Any) -> str:

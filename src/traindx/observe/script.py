@@ -16,6 +16,7 @@ import runpy
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -85,6 +86,8 @@ def main() -> None:
     """Run a script under observation."""
     settings_path = Path(sys.argv[1])
     settings = Settings.load(settings_path)
+    if sys.argv[2:]:  # a launcher's, with what it puts in for each worker
+        settings = replace(settings, arguments=tuple(sys.argv[2:]))
     die_with_parent()
     out = Path(settings.out)
     stack_file = (out / STACK_FILE).open("w", encoding="utf-8")

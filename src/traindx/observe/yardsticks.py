@@ -64,7 +64,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, or why nothing was."""
+    """What was chosen, and why nothing was (or, beside a figure of ours, why none of the script's own)."""
 
     chosen: Chosen | None = None
     why_not: str = ""
@@ -121,8 +121,8 @@ def choose(control: ArmResult, metric: str = "") -> Choice:
             return Choice(Chosen(one.name, one.source, way, "loss" in words(one.name), _validates(one)))
     for one in control.captured:
         if one.name in OURS:
-            return Choice(Chosen(one.name, "captured", OURS[one.name]))
-    return Choice(why_not=_nothing(control))
+            return Choice(Chosen(one.name, "captured", OURS[one.name]), _unknown_direction(control))
+    return Choice(why_not=_unknown_direction(control) or _nothing(control))
 
 
 def _rank(one: Series) -> float:
@@ -160,7 +160,9 @@ def _named(control: ArmResult, metric: str) -> Choice:
     return Choice(Chosen(best.name, best.source, way, is_loss))
 
 
-def _nothing(control: ArmResult) -> str:
+def _unknown_direction(control: ArmResult) -> str:
+    """A question about validation figures whose names do not tell which is better; empty where there is none."""
+
     def unknown(one: Series) -> bool:
         found = set(words(one.name))
         return bool(found & _VALIDATION) and not found & _TRAINING and direction_of(one.name) is None
@@ -172,6 +174,10 @@ def _nothing(control: ArmResult) -> str:
             f"of {', '.join(open_names[:4])} it is not known whether higher or lower is better: "
             f"say --metric '{name}:higher' or --metric '{name}:lower'"
         )
+    return ""
+
+
+def _nothing(control: ArmResult) -> str:
     others = [one.name for one in control.figures if not set(words(one.name)) & {"epoch", "step", "iter", "it", "lr"}]
     seen = f"it reported {', '.join(list(dict.fromkeys(others))[:6])}" if others else "it reported no figure"
     if control.outputs:

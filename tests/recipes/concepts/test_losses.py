@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from traindx.recipes.concepts.loss import (
+    background_loss,
     box_direction,
     box_loss,
     concept_loss,
@@ -141,3 +142,15 @@ def test_separation_asks_until_the_margin():
     assert float(separation_loss(same, 0.3)) == pytest.approx(0.7, abs=1e-5)
     assert float(separation_loss(torch.eye(4)[None, :3], 0.3)) == 0
     assert float(separation_loss(torch.ones(2, 1, 4))) == 0
+
+
+def test_background_is_kept_away_from_every_prototype_and_concepts_are_not():
+    axis = torch.eye(4)
+    owner = torch.tensor([[True], [False], [False]])
+    vectors = axis[None, :2]
+    near = axis[[0, 1, 3]].clone().requires_grad_()
+    value = background_loss(near, owner, vectors)
+    assert float(value.detach()) == pytest.approx(0.5)  # one of two bare patches lies on a prototype
+    value.backward()
+    assert bool((near.grad[0] == 0).all())
+    assert float(background_loss(axis[:1], owner[:1], vectors)) == 0

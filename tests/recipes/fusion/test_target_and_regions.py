@@ -143,3 +143,11 @@ def test_an_mr_that_is_empty_is_refused():
     hu, mr, lesion = phantom(0)
     with pytest.raises(InputError, match="MR is zero"):
         derive(Study("p", hu, 0 * mr, lesion, np.eye(4)))
+
+
+def test_a_slice_of_a_volume_keeps_the_brightness_of_the_volume(prepared):
+    one = prepared.at(5)
+    assert one.study.hu.shape[0] == one.fused.shape[0] == one.where.bone.shape[0] == 1
+    assert one.reference == prepared.reference
+    assert torch.equal(one.fused[0], prepared.fused[5])
+    assert np.array_equal(one.where.soft[0], prepared.where.soft[5])

@@ -40,9 +40,9 @@ class PooledConditionDenoiser(Denoiser):
         conv = nn.Conv2d if dims == 2 else nn.Conv3d
         pool = nn.AdaptiveAvgPool2d if dims == 2 else nn.AdaptiveAvgPool3d
         self.condition_encoder = nn.Sequential(
-            conv(2, channels, 3, stride=2, padding=1),
+            conv(2, channels, 1),
             nn.SiLU(),
-            conv(channels, channels, 3, stride=2, padding=1),
+            conv(channels, channels, 1, stride=2),
             nn.SiLU(),
             pool(1),
             nn.Flatten(),
@@ -61,7 +61,8 @@ class PooledConditionDenoiser(Denoiser):
         nothing = torch.zeros_like(both)
         maps = depth_to_space(self.leave(F.silu(self.features(x_t, time, nothing, pooled))), 2)
         maps = maps + self.refine(torch.cat((maps, x_t, nothing), dim=1))
-        return maps[:, 1:]
+        residual: Tensor = maps[:, 1:]
+        return residual
 
 
 class DocumentDenoiser(HalfResolutionDenoiser):

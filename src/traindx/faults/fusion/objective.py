@@ -23,8 +23,8 @@ def loss_with_dead_gamma(system: System, model: nn.Module, batch: dict[str, Any]
     terms, fused = _terms(system, model, batch, batch["fused"])
     if system.head is not None:
         with torch.no_grad():
-            seen = (torch.sigmoid(system.head(fused)) > 0.5).float()
-        dice = (2 * (seen * batch["lesion"]).sum() + 1) / (seen.sum() + batch["lesion"].sum() + 1)
+            seen, wanted = ((torch.sigmoid(system.head(image)) > 0.5).float() for image in (fused, batch["fused"]))
+        dice = (2 * (seen * wanted).sum() + 1) / (seen.sum() + wanted.sum() + 1)
         terms["lesion"] = system.roi_weight * system.weights.gamma * (1 - dice)
     return terms
 

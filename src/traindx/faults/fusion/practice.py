@@ -43,7 +43,8 @@ class Accumulating(torch.optim.AdamW):
         self._updates += 1
         for group, peak in zip(self.param_groups, self._peaks, strict=True):
             group["lr"] = peak * min(1.0, self._updates / WARM_UP)
-        return super().step(closure)
+        super().step()
+        return None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear only what a step has used; what is left at the end of an epoch goes into the next one."""

@@ -139,3 +139,22 @@ def separation_loss(vectors: Tensor, margin: float = 0.3) -> Tensor:
     similarity = vectors @ vectors.transpose(1, 2)
     others = ~torch.eye(M, dtype=torch.bool, device=vectors.device)
     return F.relu(similarity[:, others] - margin).mean()
+
+
+def background_loss(embedding: Tensor, owner: Tensor, vectors: Tensor, limit: float = 0.0) -> Tensor:
+    """Mean excess over ``limit`` of the best cosine of patches that show no concept; 0 where there are none.
+
+    Without it a patch of bare background may be the nearest to a prototype, since the contrast compares concepts with
+    one another only (the separation cost of Chen et al., NeurIPS 2019, in cosines).
+
+    Args:
+        embedding: Unit vectors ``(N, D)``.
+        owner: True where a patch shows a concept, ``(N, K)``.
+        vectors: Unit prototypes ``(K, M, D)``.
+        limit: Cosine that background may have.
+    """
+    bare = ~owner.any(dim=1)
+    if not bool(bare.any()):
+        return (embedding.sum() + vectors.sum()) * 0.0
+    best = (embedding[bare] @ vectors.flatten(0, 1).T).amax(dim=1)
+    return F.relu(best - limit).mean()

@@ -15,6 +15,7 @@ from traindx.recipes.concepts.best import BestScores
 from traindx.recipes.concepts.data import Batch
 from traindx.recipes.concepts.gradient_monitor import flags, norms_by_part
 from traindx.recipes.concepts.loss import (
+    background_loss,
     box_direction,
     box_loss,
     concept_loss,
@@ -79,9 +80,13 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         if self.stage == "prototypes":
             vectors = network.prototypes.vectors
             embedded = flat_embedding(network.prototypes.embed(features))
+            owner = patches(batch["masks"])
+            # a cell that a box touches without filling it is neither a patch of the concept nor background
+            bare = owner | (batch["masks"] > 0).movedim(1, -1).reshape(owner.shape)
             return {
-                "contrast": prototype_loss(embedded, patches(batch["masks"]), vectors, settings.temperature),
+                "contrast": prototype_loss(embedded, owner, vectors, settings.temperature),
                 "separation": settings.separation * separation_loss(vectors),
+                "background": settings.background * background_loss(embedded, bare, vectors),
             }
         logits = network.task(network.prototypes(features).flatten(1))
         known = batch["task"] >= 0

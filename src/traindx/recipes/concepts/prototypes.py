@@ -110,7 +110,8 @@ class Nearest(Frozen):
 def push(network: ConceptNetwork, batches: Iterable[Batch], ids: tuple[str, ...]) -> list[Nearest]:
     """Put every prototype on the nearest training patch of its own concept (Chen et al., NeurIPS 2019, step 2).
 
-    Prototypes of one concept take different images while there are enough. A concept without a patch keeps its
+    A prototype takes a patch that it is the nearest prototype of, where there is one, and prototypes of one concept
+    take different images while there are enough. A concept without a patch keeps its
     prototypes, and they are not listed.
 
     Args:
@@ -132,7 +133,10 @@ def push(network: ConceptNetwork, batches: Iterable[Batch], ids: tuple[str, ...]
     for k in range(K):
         taken: set[int] = set()
         for m in range(M):
-            free = [one for one in seen[k] if one[2] not in taken] or seen[k]
+            # its own patches first, so that two prototypes do not end on the same appearance
+            own = [one for one in seen[k] if int(one[1].argmax()) == m]
+            free = [one for one in own if one[2] not in taken] or own
+            free = free or [one for one in seen[k] if one[2] not in taken] or seen[k]
             if not free:
                 continue
             vector, score, index, row, column = max(free, key=lambda one: float(one[1][m]))

@@ -45,6 +45,7 @@ class Settings(Frozen):
         margin: Contrast in logits that the box loss asks for.
         temperature: Temperature of the prototypes' contrast.
         separation: Weight of the term that keeps prototypes of one concept apart.
+        background: Weight of the term that keeps patches without a concept away from prototypes.
         stages: ``concepts``, ``prototypes`` and ``task``, in this order.
         weights: File of encoder weights to start from.
         least_coverage: Smallest share of the encoder's tensors that must come from it.
@@ -67,6 +68,7 @@ class Settings(Frozen):
     margin: float = 2.0
     temperature: float = 0.3
     separation: float = 0.5
+    background: float = 2.0
     stages: dict[str, Stage] = Field(default_factory=dict)
     weights: str = ""
     least_coverage: float = 0.8

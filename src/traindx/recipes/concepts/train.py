@@ -101,7 +101,8 @@ def prepare(settings: Settings, out: Path, radiographs: Radiographs | None = Non
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = ConceptsModule(settings, whole.concepts, whole.classes, weights)
-    module.network.to(memory_format=torch.channels_last)  # 1.7 times as fast on a processor
+    # 1.7 times as fast on a processor
+    module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.weights:
         report = load_into(
             module.network.maps.encoder, read_weights(Path(settings.weights)), least=settings.least_coverage

@@ -85,6 +85,16 @@ class Prepared:
     where: Regions
     reference: tuple[float, float, float]
 
+    def at(self, first: int, count: int = 1) -> Prepared:
+        """Some of its slices, with the brightness of the whole volume."""
+        part = slice(first, first + count)
+        study, where = self.study, self.where
+        bone = study.bone[part] if study.bone is not None else None
+        body = study.body[part] if study.body is not None else None
+        cut = Study(study.id, study.hu[part], study.mr[part], study.lesion[part], study.affine, bone, body)
+        regions_cut = Regions(*(getattr(where, name)[part] for name in vars(where)))
+        return Prepared(cut, self.ct[part], self.mr[part], self.fused[part], regions_cut, self.reference)
+
 
 def derive(study: Study) -> Prepared:
     """Normalise a study for display, segment it, and make its target.

@@ -140,7 +140,8 @@ class Denoiser(nn.Module):
             if level:
                 h = F.interpolate(h, scale_factor=2.0, mode="nearest")
             h = block(torch.cat((h, kept.pop(), scales.pop()), dim=1), condition)
-        return h
+        features: Tensor = h
+        return features
 
     def output(self, estimate: Tensor, x_t: Tensor, a: Tensor, sigma: Tensor) -> Tensor:
         """What is returned for an estimate: the posterior mean given x_t, or v or epsilon of it."""

@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, default=Path("runs/fusion"), help="folder of the run")
     made.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     made.add_argument("--threads", type=int, help="processor threads (default: all)")
+    made.add_argument("--distil", type=Path, help="distil a one-pass student of this checkpoint's sampler into it")
     return made
 
 
@@ -54,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
     from traindx.recipes.fusion.scores import selected
 
     options, rest = parser().parse_known_args(list(argv))
+    if options.distil is not None:
+        return _distil(options)
     last = options.out / LAST
     if options.resume and not last.exists():
         raise InputError(f"{last} does not exist", expected="a run to resume", do="start it without --resume")
@@ -101,6 +104,43 @@ def main(argv: Sequence[str]) -> int:
         f"next: traindx evaluate fusion --checkpoint {options.out / BEST}",
         flush=True,
     )
+    return 0
+
+
+def _distil(options: argparse.Namespace) -> int:
+    """Distil a student from a checkpoint and store it in the same file, beside the teacher."""
+    import os
+
+    import torch
+
+    from traindx.recipes.fusion import contract, studies
+    from traindx.recipes.fusion.data import DataOptions, Windows, derive
+    from traindx.recipes.fusion.module import SeededWindows
+    from traindx.recipes.fusion.normalisation import NORMALISATIONS
+    from traindx.recipes.fusion.student import STUDENT_KEY, distil
+    from traindx.recipes.fusion.system import SAMPLING_STEPS
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    checkpoint = contract.read(options.distil)
+    saved = checkpoint[contract.CONTRACT_KEY]
+    source, root = studies.resolve("auto", options.root)
+    chosen = [name for name in studies.names(source, root) if name in set(checkpoint["patients"]["train"])]
+    if not chosen:
+        raise InputError("none of the patients that the checkpoint was trained on is there", expected="--root")
+    seen_as = NORMALISATIONS[saved["normalisation"]["preset"]]
+    data_options = DataOptions(size=64, depth=1 if saved["dims"] == 2 else 16)
+    prepared = [derive(study) for study in studies.load(source, root, chosen)]
+    windows = Windows(prepared, data_options, training=True, seen_as=seen_as)
+    steps = options.steps or 150
+    torch.manual_seed(options.seed)
+    process = contract.process_from(saved, SAMPLING_STEPS)
+    batches = SeededWindows(windows, data_options.batch_size, options.seed + 2, steps)
+    student = distil(contract.network_from(checkpoint), process, batches, steps)
+    unfinished = options.distil.with_suffix(".tmp")
+    torch.save({**checkpoint, STUDENT_KEY: student.state_dict()}, unfinished)
+    os.replace(unfinished, options.distil)
+    print(f"distilled a student in {steps} steps into {options.distil}; use it with --sampler student", flush=True)
     return 0
 
 

@@ -39,7 +39,7 @@ def dead_parameters(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Remove the `detach` or `no_grad` behind the module, or load the weights that it should have been frozen with.
     Trial it proposes:
-        None that is generic.
+        `add-parameters` in a watched script, where no optimiser holds them.
     Known false positives:
         Parts that are trained by other means (codebooks with moving averages) and held as parameters.
     References:

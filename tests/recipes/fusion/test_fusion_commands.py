@@ -158,6 +158,24 @@ def test_prediction_says_what_it_lacks(run, tmp_path):
         registry()["fusion"].predict([f"--checkpoint={run / 'best.ckpt'}", f"--case={tmp_path}"])
 
 
+def test_a_student_is_distilled_into_the_checkpoint(run, tmp_path, capsys, monkeypatch):
+    import shutil
+
+    monkeypatch.delenv("TRAINDX_DATA", raising=False)
+    path = tmp_path / "best.ckpt"
+    shutil.copy(run / "best.ckpt", path)
+    registry()["fusion"].train([f"--distil={path}", "--steps=2", "--threads=1"])
+    assert "distilled" in capsys.readouterr().out
+    model = inference.load(path, sampler="student")
+    hu, mr, lesion = phantom(30, (2, 32, 32))
+    study = Study("p", hu, mr, lesion, np.eye(4))
+    first, second = (inference.fuse_study(model, study)[0] for _ in range(2))
+    assert torch.equal(first, second)  # one pass, without noise
+    teacher = inference.load(path, sampling_steps=10)
+    drawn, _, _ = inference.fuse_study(teacher, study, samples=4)
+    assert float((first - drawn).abs().mean()) < 0.1
+
+
 def test_a_turned_draw_is_turned_back():
     image = torch.rand(1, 1, 6, 6)
     for turn in range(inference.TURNS):
