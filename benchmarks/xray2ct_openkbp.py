@@ -141,7 +141,7 @@ def main() -> None:
     table, stages = final(given, out, data)
     lines = [text(table, len(data.val)), "", stages, "", "Training"]
     lines += [
-        f"stage {f['stage']:.0f}: {f['steps']:.0f} steps in {f['minutes']:.1f} minutes, {f['seconds a step']:.3f} s each"
+        f"stage {f['stage']:.0f}: {f['steps']:.0f} steps in {f['minutes']:.1f} min, {f['seconds a step']:.3f} s/step"
         for f in facts
     ]
     lines += ["", "Validation PSNR at the resolution of the stage, dB"]
