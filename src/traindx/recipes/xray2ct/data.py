@@ -176,7 +176,8 @@ def verified_options(options: DataOptions, out: Path) -> Diagnosis:
 
 def _key(options: DataOptions) -> dict[str, Any]:
     """All that what is cached depends on."""
-    kind, files = options.source, []
+    kind: str = options.source
+    files: list[Any] = []
     if options.source == "folder":
         places = [Path(place) for place in (options.folder, options.split, options.radiographs) if place is not None]
         for place in places:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 
 SUFFIXES = (".npy", ".png", ".dcm")
 
-_TURNS = {
+_TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "as it is": lambda image: image,
     "mirrored left to right": lambda image: image.flip(-1),
     "upside down": lambda image: image.flip(-2),

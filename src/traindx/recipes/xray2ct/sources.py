@@ -84,7 +84,7 @@ def verified(source: Source, out: Path, volumes: Path | None = None, table: Path
     """
     from traindx.dataset import verify
 
-    if volumes is not None:
+    if volumes is not None and table is not None:
         return verify(volumes, splits=table, out=out)
     kind, folder = resolve(source)
     if kind == "embedded":

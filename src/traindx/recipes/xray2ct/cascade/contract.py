@@ -92,7 +92,7 @@ def read(path: Path, recipe: str | None = None) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
     contract = checkpoint.get(CONTRACT_KEY)
     found = contract.get("recipe") if isinstance(contract, dict) else None
-    if found not in wanted:
+    if not isinstance(contract, dict) or found not in wanted:
         raise InputError(
             f"{path} has {f'the contract of {found}' if found else 'no contract of this recipe'}",
             expected=f"a checkpoint of traindx train {' or '.join(wanted)}",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DATA_RANGE = 2.0  # network values run from -1 to 1
 _SSIM_WINDOW = 7
+_TINY = 1e-6
 _SSIM_K1, _SSIM_K2 = 0.01, 0.03  # Wang et al. 2004, section III.B
 
 
@@ -133,4 +134,6 @@ def spectral_difference(prediction: Tensor, target: Tensor) -> Tensor:
     squared = sum(grid.square() for grid in torch.meshgrid(*axes, indexing="ij"))
     assert isinstance(squared, Tensor)
     weight = (squared.sqrt() / (0.5 * math.sqrt(3))).to(error.device)
-    return (weight * (error.real.square() + error.imag.square() + 1e-12).sqrt()).mean() - 1e-6 * weight.mean()
+    modulus = (error.real.square() + error.imag.square() + _TINY**2).sqrt() - _TINY  # differentiable at the truth
+    weighted: Tensor = (weight * modulus).mean()
+    return weighted

@@ -226,7 +226,7 @@ class StageModule(L.LightningModule):  # type: ignore[misc]
         if self.average is None:
             return self.cascade
         stages = [*self.cascade.stages[:-1], self.average.module]
-        return Cascade(stages).eval()  # type: ignore[arg-type]
+        return Cascade(stages).eval()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the contract beside the weights."""

@@ -195,9 +195,9 @@ class DiffusionStage(Stage):
         if self.prediction == "sample":
             return posterior_mean(estimate, self.head_error, x_t, a, sigma)
         variance = a.square() * self.head_error**2 + sigma.square()
-        if self.prediction == "v":
-            return sigma * (a * (1 - self.head_error**2) * x_t - estimate) / variance
-        return sigma * (x_t - a * estimate) / variance
+        noise = a * (1 - self.head_error**2) * x_t - estimate if self.prediction == "v" else x_t - a * estimate
+        output: Tensor = sigma * noise / variance
+        return output
 
 
 def _at_most(image: Tensor, size: int) -> Tensor:

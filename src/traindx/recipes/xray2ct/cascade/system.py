@@ -144,7 +144,7 @@ def _first(options: DataOptions, window: HounsfieldWindow, key: tuple[Any, ...])
         while done < FIRST_STEPS:
             for batch in data.train_batches():
                 optimizer.zero_grad()
-                torch.stack(list(system.terms(system, cascade, batch).values())).sum().backward()
+                torch.stack(list(system.terms(system, cascade, batch).values())).sum().backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 done += 1
     return cascade.current

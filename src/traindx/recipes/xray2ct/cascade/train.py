@@ -9,6 +9,7 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,7 @@ def main(method: Method, argv: Sequence[str]) -> int:
             continue
         cli = build(method, run, runs, options, rest)
         if not verified:
-            settings = cli.datamodule.options
-            first_exam(lambda out, of=settings: verified_options(of, out), options.out, strict=options.strict)
+            first_exam(partial(verified_options, cli.datamodule.options), options.out, strict=options.strict)
             verified = True
         resumed = options.resume and run.last.exists()
         fit(cli, run, run.last if resumed else None)
