@@ -9,7 +9,7 @@ import torch
 
 from traindx.recipes import registry
 from traindx.recipes.xray2ct.assessment import Score, energies, figures, slice_psnr
-from traindx.recipes.xray2ct.cascade.cascade import Cascade
+from traindx.recipes.xray2ct.cascade.cascade import Plan
 from traindx.recipes.xray2ct.cascade.case import case_of, changed, make_case, system_of, with_window
 from traindx.recipes.xray2ct.cascade.denoising import diffusion_loss, draw
 from traindx.recipes.xray2ct.cascade.ladder import coarsened
@@ -114,7 +114,6 @@ def test_physics_counts_by_the_signal_and_is_zero_at_the_truth():
 
     at, away = physics(batch["ct"]), physics(batch["ct"] * 0.7)
     assert at < 0.1 * away
-    assert not Cascade([stage]).training or stage.training
 
 
 def test_processes_of_a_distributed_training_share_the_data_out(system: System):
@@ -174,8 +173,6 @@ def test_intervals_cover_the_mean_and_pair_what_belongs_together():
 @pytest.mark.parametrize("method", METHODS)
 def test_from_64_to_128_voxels_one_step_runs(method):
     """The preset's shapes on a tiny width, with checkpointing."""
-    from traindx.recipes.xray2ct.cascade.cascade import Plan
-
     geometry = ConeGeometry((128, 128, 128), (3.0, 3.0, 3.0), (128, 128))
     tiny = {"patch": 4, "widths": [4, 4, 4], "depth": 1, "heads": 1, "encoder_channels": 4, "lifted": 4, "refine": 2}
     plan = Plan(method, (64, 128), geometry, networks=({**tiny, "condition": 8},) * 2)
@@ -184,8 +181,9 @@ def test_from_64_to_128_voxels_one_step_runs(method):
     images = {view: torch.randn(1, 1, 128, 128) for view in VIEWS}
     earlier = torch.zeros(1, 1, 64, 64, 64)
     if method == "regression":
-        loss = stage(earlier, images).square().mean()
-        assert stage(earlier, images).shape == (1, 1, 128, 128, 128)
+        volume = stage(earlier, images)
+        assert volume.shape == (1, 1, 128, 128, 128)
+        loss = volume.square().mean()
     else:
         loss = diffusion_loss(stage, plan.process, earlier, torch.zeros(1, 1, 128, 128, 128), images)["diffusion"]
     loss.backward()
