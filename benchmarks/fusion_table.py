@@ -1,7 +1,7 @@
 """The fusion recipe on sarcoma patients: train (or take a checkpoint), distil, and write every figure beside baselines.
 
-    python benchmarks/fusion_table.py --out runs/fusion                       trains with --setup slices first
-    python benchmarks/fusion_table.py --checkpoint runs/fusion/best.ckpt      only measures
+    python benchmarks/fusion_table.py --out runs/fusion --distil 100 --slices 3    trains with --setup slices first
+    python benchmarks/fusion_table.py --checkpoint runs/fusion/best.ckpt --slices 3    only measures
 
 Needs ``TRAINDX_DATA``. Writes ``benchmarks/results/fusion-table.md``; validation patients only.
 """

@@ -14,6 +14,7 @@ from traindx import exams
 from traindx.diagnosis import Diagnosis, Outcome
 from traindx.errors import InputError, UsageError
 from traindx.evidence import Evidence
+from traindx.evidence.dynamics import LossBeforeAfter
 
 
 def batches():
@@ -137,6 +138,15 @@ def test_select_and_ignore_work_by_prefix():
     assert "M205" not in chosen
     assert chosen
     assert all(code.startswith("M") for code in chosen)
+
+
+def test_before_and_after_training_are_the_same_model(tmp_path):
+    """A training of five steps at a rate of nothing: weights and loss afterwards are those of the first step."""
+    still = regression(steps=5, optimizer=lambda weights: torch.optim.SGD(weights, lr=0.0))
+    dx.examine(still, budget="20s", out=tmp_path, seeds=(7,))
+    (seen,) = Evidence.load(tmp_path).of(LossBeforeAfter)
+    assert seen.moved == 0
+    assert set(seen.differences) == {0.0}
 
 
 def test_an_examination_leaves_the_global_random_state_alone():

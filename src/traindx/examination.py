@@ -156,6 +156,7 @@ def _train_and_try(
 ) -> None:
     """Train the control, sit the exams that need it, judge, and run the trials that the findings propose."""
     from traindx import trials
+    from traindx.trials.randomness import seed_of
 
     case = room.case
     lacking = [part for part in ("loss", "target", "metrics") if not case.has(part)]
@@ -174,6 +175,7 @@ def _train_and_try(
         workers=workers,
     )
     room.trained = control.model
+    room.initial_seed = seed_of("weights", control.seed)
     session.evidence.add(
         Curve(
             name="control-loss",

@@ -31,12 +31,14 @@ class ExamRoom:
         evidence: Where records go.
         seed: Seed of everything random in the exams.
         trained: The model after training, for exams of phase ``after``; None before.
+        initial_seed: Seed of the weights that the trained model began with; the room's own seed where it is None.
     """
 
     case: Case
     evidence: Evidence
     seed: int = 0
     trained: nn.Module | None = None
+    initial_seed: int | None = None
     _batches: dict[str, list[Any]] = field(default_factory=dict)
     _shared: dict[str, Any] = field(default_factory=dict)
 
@@ -57,6 +59,15 @@ class ExamRoom:
 
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
+            return self.case.model().to(self.case.device)
+
+    def initial_model(self) -> nn.Module:
+        """The trained model as it was before the first step; the global RNG is left as it was."""
+        from traindx.exams.probing import undisturbed
+
+        if self.initial_seed is None:
+            return self.fresh_model()
+        with undisturbed(self.initial_seed):
             return self.case.model().to(self.case.device)
 
     def batches(self, count: int = 1, split: Literal["train", "val"] = "train") -> list[Any]:

@@ -29,14 +29,14 @@ def deployed_weights(room: ExamRoom) -> None:
     model = room.trained
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     others = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-    fresh = dict(room.fresh_model().named_parameters())
+    first = dict(room.initial_model().named_parameters())
     plain = _predict(room, model)
     follows = []
     for group in (trained, others):
         with _nudged(list(group.values()), room.seed):
             follows.append(bool(group) and not torch.equal(plain, _predict(room, model)))
-    moved = [not torch.equal(p.detach(), fresh[name].detach()) for name, p in trained.items() if name in fresh]
-    stayed = [torch.equal(p.detach(), fresh[name].detach()) for name, p in others.items() if name in fresh]
+    moved = [not torch.equal(p.detach(), first[name].detach()) for name, p in trained.items() if name in first]
+    stayed = [torch.equal(p.detach(), first[name].detach()) for name, p in others.items() if name in first]
     shapes = Counter(tuple(p.shape) for p in trained.values())
     twins = 0
     for parameter in others.values():

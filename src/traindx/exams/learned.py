@@ -13,12 +13,12 @@ DRAWS = 4  # of time and noise, spread over two batches
 
 @exam("learned", "did training lower the loss", needs=("loss",), phase="after")
 def learned(room: ExamRoom) -> None:
-    """Compare the loss of the fresh and of the trained model, draw by draw, in evaluation mode."""
+    """Compare the loss of the model before and after training, draw by draw, in evaluation mode."""
     assert room.trained is not None
-    fresh = room.fresh_model()
+    first = room.initial_model()
     batches = room.batches(2, "train")
     values: list[list[float]] = []
-    for model in (fresh, room.trained):
+    for model in (first, room.trained):
         mine: list[float] = []
         with in_mode(model, training=False), torch.no_grad():
             for draw in range(DRAWS):
@@ -28,7 +28,7 @@ def learned(room: ExamRoom) -> None:
         values.append(mine)
     before, after = values
     trained = dict(room.trained.named_parameters())
-    pairs = [(old, trained[name]) for name, old in fresh.named_parameters() if name in trained]
+    pairs = [(old, trained[name]) for name, old in first.named_parameters() if name in trained]
     change = sum(float((new.detach() - old.detach()).square().sum()) for old, new in pairs) ** 0.5
     size = sum(float(old.detach().square().sum()) for old, _ in pairs) ** 0.5
     room.record(

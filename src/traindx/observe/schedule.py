@@ -16,11 +16,15 @@ class Closeness(IntEnum):
     FULL = 2
 
 
+FULL_SHARE = 4
+
+
 class Schedule:
     """Closeness of every iteration, decided from its number alone, so that two runs watch the same iterations.
 
     Args:
-        every: Constant rate, one in so many; 0 for dense first, then geometric.
+        every: Constant rate, one in so many; 0 for dense first, then geometric. Of iterations that are watched at a
+            distance every fourth is watched in full, as that takes a backward pass for every term of the loss.
         dense: Iterations watched one by one at the start.
         ratio: Growth of the distance afterwards.
         full_ratio: Growth of the distance between the iterations that are watched in full.
@@ -37,7 +41,7 @@ class Schedule:
     def closeness(self, iteration: int) -> Closeness:
         """Closeness of an iteration; to be asked with growing numbers."""
         if self.every:
-            return Closeness.FULL if iteration % self.every == 0 else Closeness.OFF
+            return self._at_a_constant_rate(iteration)
         if iteration == 0:
             return Closeness.FULL
         if iteration >= self._full_next:
@@ -50,6 +54,12 @@ class Schedule:
             self._light_next = max(iteration + 2, round(iteration * self.ratio))
             return Closeness.LIGHT
         return Closeness.OFF
+
+    def _at_a_constant_rate(self, iteration: int) -> Closeness:
+        number, between = divmod(iteration, self.every)
+        if between:
+            return Closeness.OFF
+        return Closeness.FULL if self.every == 1 or number % FULL_SHARE == 0 else Closeness.LIGHT
 
 
 class Bursts:

@@ -39,9 +39,10 @@ FAULTS = (
         title="CT is scaled to [0, 1] while MR is z-scored",
         apply=with_scale_mismatch,
         expected_rule="D101",
-        documented_diagnosis="wrong",
+        documented_diagnosis="right",
         claim="critical: the root cause; the model ignores CT, bone PSNR is negative",
-        truth="it mostly moved the yardstick: with the fused image on one fixed scale the network learns from CT",
+        truth="by itself its cure changes nothing, because the conditions do not reach the image at all; once "
+        "everything else is cured it is worth much, for the recipe's head blends both images in their own units",
     ),
     Fault(
         name="window-kills-bone",
