@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format docs clean help
+.PHONY: demo test test-all lint format docs clean help
 
 help:  ## what there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(BIN)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "traindx needs Python 3.11 or newer; set PYTHON=..." >&2; exit 2; }
@@ -25,7 +25,10 @@ lint: $(BIN)/.ready  ## ruff, format, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(BIN)/.ready  ## the whole test suite
+test: $(BIN)/.ready  ## the test suite, without what takes more than a few seconds each
+	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow"
+
+test-all: $(BIN)/.ready  ## every test, the whole corpus of scripts among them
 	$(BIN)/pytest -n 2 --dist worksteal -q
 
 format: $(BIN)/.ready  ## format and fix what can be fixed
