@@ -16,13 +16,14 @@ from traindx.exams.projection import projection
 from traindx.exams.window import window
 from traindx.faults import registry
 from traindx.faults.base import catalogued
-from traindx.faults.xray2ct import FAULTS
+from traindx.faults.xray2ct import FAULTS as ALL
 from traindx.faults.xray2ct.lifting import DepthLifting
 from traindx.recipes.xray2ct.case import changed, make_case, system_of
 from traindx.recipes.xray2ct.model import posterior_mean
 from traindx.recipes.xray2ct.radiograph import MU_WATER_PER_MM, hu_from_mu
 from traindx.trials.training import train
 
+FAULTS = [fault for fault in ALL if fault.recipe == "xray2ct"]
 NAMES = [fault.name for fault in FAULTS]
 POSTMORTEM = {
     "token-bottleneck",
@@ -38,6 +39,7 @@ POSTMORTEM = {
     "drr-attenuated-sum",
     "depth-lifting-one-channel",
     "seventeen-channels",
+    "views-averaged",
     "postmortem",
 }
 

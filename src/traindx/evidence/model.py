@@ -214,3 +214,23 @@ class SilentParameters(Record):
     random: bool
     frozen: bool
     duplicate: bool = False
+
+
+class FrozenPart(Record):
+    """A part of the model whose parameters are all frozen, over some losses in training mode.
+
+    ``where`` is where its class is defined.
+
+    Attributes:
+        module: Its name in the model.
+        parameters: Parameters in it.
+        moved: Running statistics in it that changed, by name.
+        random: Layers in it that draw at random in training mode.
+        losses: Losses that were computed.
+    """
+
+    module: str
+    parameters: int
+    moved: tuple[str, ...] = ()
+    random: tuple[str, ...] = ()
+    losses: int = 0

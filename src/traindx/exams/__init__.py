@@ -16,6 +16,7 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.exams.data_path import data_path
     from traindx.exams.deployed_weights import deployed_weights
     from traindx.exams.first_steps import first_steps
+    from traindx.exams.frozen_parts import frozen_parts
     from traindx.exams.gradients import gradients
     from traindx.exams.guidance import guidance, uncertainty
     from traindx.exams.hardened_metric import hardened_metric
@@ -68,6 +69,7 @@ def catalogue() -> tuple[Exam, ...]:
         training_step,
         trained_step,
         gradients,
+        frozen_parts,
         first_steps,
         rate_probe,
         loss_order,

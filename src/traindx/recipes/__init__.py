@@ -72,6 +72,26 @@ def registry() -> Mapping[str, Recipe]:
             },
         ),
         Recipe(
+            "xray2ct_regression",
+            "a CT volume from radiographs by direct regression, in stages of growing resolution",
+            {
+                "case": f"{room}.xray2ct.cascade.case:regression",
+                "train": f"{room}.xray2ct.cascade.train:regression",
+                "predict": f"{room}.xray2ct.cascade.predict:regression",
+                "evaluate": f"{room}.xray2ct.cascade.evaluate:regression",
+            },
+        ),
+        Recipe(
+            "xray2ct_cascade",
+            "a CT volume from radiographs by a cascade of diffusion models of growing resolution",
+            {
+                "case": f"{room}.xray2ct.cascade.case:diffusion",
+                "train": f"{room}.xray2ct.cascade.train:diffusion",
+                "predict": f"{room}.xray2ct.cascade.predict:diffusion",
+                "evaluate": f"{room}.xray2ct.cascade.evaluate:diffusion",
+            },
+        ),
+        Recipe(
             "segmentation",
             "organs and lesions in 3D volumes of which a part is not labelled",
             {

@@ -1,9 +1,9 @@
-"""Faults of the X-ray-to-CT diffusion model (postmortems/xray-to-ct-diffusion.md), one file a group."""
+"""Faults of the X-ray-to-CT recipes (postmortems xray-to-ct-diffusion and progressive-cascade), one file a group."""
 
 from __future__ import annotations
 
 from traindx.faults.base import Fault, together
-from traindx.faults.xray2ct import head, lifting, normalisation, physics, sampler, suspects
+from traindx.faults.xray2ct import head, lifting, normalisation, physics, regression, sampler, suspects
 
 _SINGLE = (
     *head.FAULTS,
@@ -29,4 +29,5 @@ FAULTS: tuple[Fault, ...] = (
         claim="the sampler's formula is the root cause; all fixes together give 35 to 43 dB",
         truth="the bottlenecked head is; the documented cures leave noise, and one of them was masking it",
     ),
+    *regression.FAULTS,
 )

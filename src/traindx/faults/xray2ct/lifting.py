@@ -11,7 +11,7 @@ from traindx.errors import InputError
 from traindx.faults.base import Fault
 from traindx.faults.xray2ct.sampler import sample_with_raw_time
 from traindx.recipes.xray2ct.case import changed, system_of
-from traindx.recipes.xray2ct.encoder import RadiographEncoder
+from traindx.recipes.xray2ct.encoder import RadiographEncoder, back_project
 from traindx.recipes.xray2ct.model import Denoiser
 from traindx.recipes.xray2ct.sampling import ddim
 
@@ -41,6 +41,24 @@ class DepthLifting(RadiographEncoder):
 def with_one_channel(case: Case) -> Case:
     """Lift through :class:`DepthLifting`."""
     return changed(case, network_options={**system_of(case).network_options, "encoder": DepthLifting})
+
+
+class AveragedViews(RadiographEncoder):
+    """Both views are encoded alike, without a place on the detector, and averaged before they are lifted."""
+
+    def forward(self, frontal: Tensor, lateral: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode; arguments and results as those of the recipe's encoder."""
+        where = torch.zeros_like(self.get_buffer("where")).expand(len(frontal), -1, -1, -1)
+        images = (torch.cat((image, where), dim=1) for image in (frontal, lateral))
+        features = torch.stack([self.wide(self.local(image)) for image in images]).mean(dim=0)
+        lifted = back_project(self.to_lift(features), self.get_buffer("rays_frontal"))
+        pooled = features.mean(dim=(2, 3))
+        return torch.cat((lifted, lifted), dim=1), self.summarise(torch.cat((pooled, pooled), dim=1))
+
+
+def with_averaged_views(case: Case) -> Case:
+    """Encode through :class:`AveragedViews`."""
+    return changed(case, network_options={**system_of(case).network_options, "encoder": AveragedViews})
 
 
 class SeventeenChannels(Denoiser):
@@ -84,6 +102,17 @@ FAULTS = (
         documented_diagnosis="right",
         claim="99.8 % of the information is lost; 16 channels are worth +1 dB",
         truth="a real fault; the network learns later and less from the radiographs",
+    ),
+    Fault(
+        name="views-averaged",
+        recipe="xray2ct",
+        postmortem="xray-to-ct-diffusion",
+        title="features of both views are averaged, without position and without telling the views apart",
+        apply=with_averaged_views,
+        expected_rule="M211",
+        documented_diagnosis="wrong",
+        claim="not mentioned",
+        truth="exchanging the frontal and the lateral radiograph changes exactly nothing",
     ),
     Fault(
         name="seventeen-channels",

@@ -18,11 +18,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from traindx import __version__
+from traindx.diagnosis import Diagnosis
+from traindx.errors import InputError
+from traindx.recipes.xray2ct.folders import load_folder
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
+from traindx.recipes.xray2ct.given_views import read_radiographs, verify_views
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
 from traindx.recipes.xray2ct.population import Variation
-from traindx.recipes.xray2ct.radiograph import MU_WATER_PER_MM, line_integral, mu_from_hu, to_network
-from traindx.recipes.xray2ct.sources import Patients, Source, load, resolve
+from traindx.recipes.xray2ct.radiograph import (
+    MU_WATER_PER_MM,
+    from_network,
+    line_integral,
+    mu_from_hu,
+    to_network,
+)
+from traindx.recipes.xray2ct.sources import Patients, Source, load, resolve, verified
 
 CACHE_VERSION = 2
 """Part of every key: raise it when what is cached is computed differently."""
@@ -33,7 +43,8 @@ class DataOptions:
     """Which volumes, how large, and how they are handed out.
 
     Attributes:
-        source: ``embedded``, ``openkbp`` or ``auto``, see :func:`~traindx.recipes.xray2ct.sources.resolve`.
+        source: ``embedded``, ``openkbp`` or ``auto``, see :func:`~traindx.recipes.xray2ct.sources.resolve`; or
+            ``folder``, see :func:`~traindx.recipes.xray2ct.folders.load_folder`.
         size: Voxels along each axis, and pixels along each side of a radiograph.
         train: Most training volumes.
         val: Most validation volumes.
@@ -41,6 +52,10 @@ class DataOptions:
         batch_size: Volumes in a training batch.
         window: Hounsfield window of the target.
         cache: Folder for rendered radiographs; None for the user's cache folder, ``""`` for none at all.
+        folder: Volumes of the source ``folder``.
+        split: CSV that says who is trained on, for the source ``folder``.
+        radiographs: Folder of given radiographs, see :mod:`~traindx.recipes.xray2ct.given_views`; rendered by default.
+        radiograph_scale: Line integral of a grey level of given radiographs.
     """
 
     source: Source = "auto"
@@ -51,6 +66,17 @@ class DataOptions:
     batch_size: int = 4
     window: HounsfieldWindow = field(default_factory=HounsfieldWindow)
     cache: str | None = None
+    folder: str | None = None
+    split: str | None = None
+    radiographs: str | None = None
+    radiograph_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.source == "folder") != (self.folder is not None and self.split is not None):
+            raise InputError(
+                f"the source is {self.source}, with folder {self.folder} and split {self.split}",
+                expected="the source folder together with a folder of CT volumes and a CSV of their split",
+            )
 
 
 class Radiographed(Dataset[dict[str, Any]]):
@@ -121,33 +147,71 @@ def prepare(options: DataOptions) -> Data:
     Raises:
         InputError: The source is not there.
     """
-    kind, folder = resolve(options.source)
-    stamp = (folder / "ct64.npz").stat() if folder is not None else None
-    key = {
-        "cache": CACHE_VERSION,
-        "version": __version__,
-        "source": kind,
-        "file": [str(folder), stamp.st_size, stamp.st_mtime_ns] if stamp is not None else [],
-        "size": options.size,
-        "train": options.train,
-        "val": options.val,
-        "seed": options.seed if kind == "embedded" else 0,
-        "variation": asdict(Variation()) if kind == "embedded" else {},
-        "mu_water": MU_WATER_PER_MM,
-        "geometry": asdict(ConeGeometry((1, 1, 1), (1.0, 1.0, 1.0), (1, 1))),  # the distances; sizes follow from above
-    }
+    key = _key(options)
     path = _cache_file(options.cache, key)
     found = _read(path)
     if found is None:
-        train, val = load(kind, options.size, options.seed, options.train, options.val)
+        if options.folder is not None and options.split is not None:
+            train, val = load_folder(
+                Path(options.folder), Path(options.split), options.size, options.train, options.val
+            )
+        else:
+            train, val = load(options.source, options.size, options.seed, options.train, options.val)
         geometry = geometry_of(train)
-        views = [radiographs(part, geometry) for part in (train, val)]
+        views = [_views(part, geometry, options) for part in (train, val)]
         _write(path, train, val, views)
     else:
         train, val, views = found
         geometry = geometry_of(train)
     parts = (Radiographed(part, images, options.window) for part, images in zip((train, val), views, strict=True))
     return Data(options, geometry, *parts)
+
+
+def verified_options(options: DataOptions, out: Path) -> Diagnosis:
+    """Verify the volumes that a training is given, as they lie on disk; see :func:`traindx.dataset.verify`."""
+    if options.folder is not None and options.split is not None:
+        return verified(options.source, out, Path(options.folder), Path(options.split))
+    return verified(options.source, out)
+
+
+def _key(options: DataOptions) -> dict[str, Any]:
+    """All that what is cached depends on."""
+    kind: str = options.source
+    files: list[Any] = []
+    if options.source == "folder":
+        places = [Path(place) for place in (options.folder, options.split, options.radiographs) if place is not None]
+        for place in places:
+            inside = sorted(place.rglob("*")) if place.is_dir() else [place]
+            files += [[str(item), item.stat().st_size, item.stat().st_mtime_ns] for item in inside if item.is_file()]
+    else:
+        kind, folder = resolve(options.source)
+        if folder is not None:
+            stamp = (folder / "ct64.npz").stat()
+            files = [str(folder), stamp.st_size, stamp.st_mtime_ns]
+    return {
+        "cache": CACHE_VERSION,
+        "version": __version__,
+        "source": kind,
+        "file": files,
+        "size": options.size,
+        "train": options.train,
+        "val": options.val,
+        "seed": options.seed if kind == "embedded" else 0,
+        "variation": asdict(Variation()) if kind == "embedded" else {},
+        "radiographs": [options.radiographs, options.radiograph_scale],
+        "mu_water": MU_WATER_PER_MM,
+        "geometry": asdict(ConeGeometry((1, 1, 1), (1.0, 1.0, 1.0), (1, 1))),  # the distances; sizes follow from above
+    }
+
+
+def _views(patients: Patients, geometry: ConeGeometry, options: DataOptions) -> dict[str, Tensor]:
+    """Radiographs in network values: rendered, or given and compared with what is rendered."""
+    rendered = radiographs(patients, geometry)
+    if options.radiographs is None:
+        return rendered
+    given = read_radiographs(Path(options.radiographs), patients.ids, geometry, options.radiograph_scale)
+    verify_views(given, {view: from_network(image) for view, image in rendered.items()}, patients.ids)
+    return {view: to_network(image) for view, image in given.items()}
 
 
 def geometry_of(patients: Patients) -> ConeGeometry:

@@ -61,6 +61,47 @@ def _raw(batch: dict[str, Tensor]) -> Tensor:
 WINDOWS = {
     "full": HounsfieldWindow(-1000.0, 1000.0),  # loses only metal and the densest cortical bone
     "wide": HounsfieldWindow(-1000.0, 3000.0),  # loses nothing; soft tissue has 6 % of the range
+    "lung": HounsfieldWindow(-1350.0, 150.0),  # the others are for reading single tissues (Hofer 2021)
+    "bone": HounsfieldWindow(-450.0, 1050.0),
+    "mediastinum": HounsfieldWindow(-160.0, 240.0),
+    "soft tissue": HounsfieldWindow(-200.0, 200.0),
 }
-"""Named windows. A narrow one, such as [-200, 200] HU, is left out on purpose: it turns lung and bone into constants
-that the radiographs still show."""
+"""Named windows; :func:`destroyed` says what each turns into constants. The radiographs show lung and bone whatever the
+window, so a target without them contradicts what it is to be reconstructed from."""
+
+
+def named_window(name: str) -> HounsfieldWindow:
+    """A window by name.
+
+    Raises:
+        InputError: There is none of that name; the message says what each destroys.
+    """
+    if name not in WINDOWS:
+        raise InputError(f"there is no window {name!r}", expected=f"one of these\n{windows_table()}")
+    return WINDOWS[name]
+
+
+def destroyed(window: HounsfieldWindow) -> dict[str, float]:
+    """Share of the HU range of each tissue of :data:`TISSUES` that a window turns into one value.
+
+    >>> destroyed(WINDOWS["soft tissue"])["lung"]
+    1.0
+    """
+    shares = {}
+    for tissue, (low, high) in TISSUES.items():
+        kept = max(0.0, min(high, window.high) - max(low, window.low))
+        shares[tissue] = 1 - kept / (high - low)
+    return shares
+
+
+def windows_table() -> str:
+    """Every named window, its bounds, what it destroys, and the share of its values that soft tissue gets."""
+    low, high = TISSUES["soft tissue"]
+    rows = [
+        f"{'window':14}{'HU':18}" + "".join(f"{tissue:>13}" for tissue in TISSUES) + "   values left for soft tissue"
+    ]
+    for name, window in WINDOWS.items():
+        lost = "".join(f"{f'-{share:.0%}' if share else 'kept':>13}" for share in destroyed(window).values())
+        share = max(0.0, min(high, window.high) - max(low, window.low)) / (window.high - window.low)
+        rows.append(f"{name:14}{window!s:18}{lost}   {share:.0%}")
+    return "\n".join(rows)

@@ -14,7 +14,7 @@ from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct.contract import check, contract_of
 from traindx.recipes.xray2ct.data import Data, DataOptions, Radiographed, prepare
 from traindx.recipes.xray2ct.diffusion import Process
-from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
+from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow, named_window
 from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.system import System, WarmupCosine
 
@@ -28,11 +28,23 @@ class SeededBatches:
         seed: Seed of the order.
         length: Batches of one iteration; passes over the dataset follow each other without a break.
         used: Batches that were used before.
+        rank: Which of the processes of a distributed training this is; each takes its own part of a common order.
+        world: How many processes there are.
     """
 
-    def __init__(self, dataset: Radiographed, batch_size: int, seed: int, length: int, used: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Radiographed,
+        batch_size: int,
+        seed: int,
+        length: int,
+        used: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.dataset = dataset
-        self.batch_size = min(batch_size, len(dataset))
+        self.batch_size = max(1, min(batch_size, len(dataset) // world))
+        self.rank, self.world = rank, world
         self.seed = seed
         self.length = length
         self.used = used
@@ -47,17 +59,19 @@ class SeededBatches:
             yield default_collate([self.dataset[index] for index in chosen])
 
     def _chosen(self, number: int) -> list[int]:
-        epoch, place = divmod(number, len(self.dataset) // self.batch_size)
+        together = self.batch_size * self.world
+        epoch, place = divmod(number, max(1, len(self.dataset) // together))
         draw = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         order: list[int] = torch.randperm(len(self.dataset), generator=draw).tolist()
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
+        first = place * together + self.rank * self.batch_size
+        return order[first : first + self.batch_size]
 
 
 class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
     """Volumes and radiographs.
 
     Args:
-        source: ``embedded``, ``openkbp``, or ``auto``: OpenKBP where ``TRAINDX_DATA`` is set.
+        source: ``embedded``, ``openkbp``, ``auto`` (OpenKBP where ``TRAINDX_DATA`` is set), or ``folder``.
         size: Voxels along each axis.
         train: Most training volumes.
         val: Most validation volumes.
@@ -67,11 +81,17 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
         window_low: HU that becomes -1.
         window_high: HU that becomes 1.
         cache: Folder for rendered radiographs; the user's cache folder by default.
+        window: Name of a Hounsfield window, see :data:`~traindx.recipes.xray2ct.hounsfield.WINDOWS`, in the place of
+            the two bounds.
+        folder: CT volumes of the source ``folder``: NIfTI files, and folders of DICOM files.
+        split: CSV with the columns ``id`` and ``split``, for the source ``folder``.
+        radiographs: Folder of given radiographs, ``<id>_frontal`` and ``<id>_lateral``; rendered by default.
+        radiograph_scale: Line integral of a grey level of given radiographs.
     """
 
     def __init__(
         self,
-        source: Literal["auto", "embedded", "openkbp"] = "auto",
+        source: Literal["auto", "embedded", "openkbp", "folder"] = "auto",
         size: int = 32,
         train: int = 48,
         val: int = 8,
@@ -81,10 +101,17 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
         window_low: float = -1000.0,
         window_high: float = 1000.0,
         cache: str | None = None,
+        window: str | None = None,
+        folder: str | None = None,
+        split: str | None = None,
+        radiographs: str | None = None,
+        radiograph_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        window = HounsfieldWindow(window_low, window_high)
-        self.options = DataOptions(source, size, train, val, seed, batch_size, window, cache)
+        chosen = named_window(window) if window is not None else HounsfieldWindow(window_low, window_high)
+        self.options = DataOptions(
+            source, size, train, val, seed, batch_size, chosen, cache, folder, split, radiographs, radiograph_scale
+        )
         self.epoch_steps = epoch_steps
         self._data: Data | None = None
 
@@ -97,10 +124,11 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
 
     def train_dataloader(self) -> SeededBatches:
         """Training batches."""
-        options, used = self.options, 0
+        options, used, rank, world = self.options, 0, 0, 1
         if self.trainer is not None:
             used = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        return SeededBatches(self.data.train, options.batch_size, options.seed, self.epoch_steps, used)
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+        return SeededBatches(self.data.train, options.batch_size, options.seed, self.epoch_steps, used, rank, world)
 
     def val_dataloader(self) -> Any:
         """Validation batches."""

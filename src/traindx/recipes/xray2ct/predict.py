@@ -67,11 +67,11 @@ def main(argv: Sequence[str]) -> int:
     network = contract.network_from(checkpoint).to(options.device)
     truth, affine = None, centred_affine(geometry)
     if options.ct is not None:
-        truth, affine = _truth(options.ct, geometry)
+        truth, affine = truth_of(options.ct, geometry)
         images = {view: line_integral(mu_from_hu(truth), view, geometry) for view in VIEWS}
         name = options.ct.name.removesuffix(".gz").removesuffix(".nii")
     else:
-        images = {view: _radiograph(getattr(options, view), geometry) for view in VIEWS}
+        images = {view: radiograph_of(getattr(options, view), geometry) for view in VIEWS}
         name = options.frontal.stem
     batch = {view: to_network(image).to(options.device) for view, image in images.items()}
     torch.manual_seed(options.seed)
@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _truth(path: Path, geometry: ConeGeometry) -> tuple[Tensor, NDArray[np.float64]]:
+def truth_of(path: Path, geometry: ConeGeometry) -> tuple[Tensor, NDArray[np.float64]]:
     """A CT on the grid of the model, ``(1, 1, D, H, W)``, and the affine of that grid."""
     ct = read_ct(path)
     volume = resized(ct.hu, geometry.shape[0])
@@ -96,7 +96,7 @@ def _truth(path: Path, geometry: ConeGeometry) -> tuple[Tensor, NDArray[np.float
     return volume[None, None], affine
 
 
-def _radiograph(path: Path, geometry: ConeGeometry) -> Tensor:
+def radiograph_of(path: Path, geometry: ConeGeometry) -> Tensor:
     """Line integrals from a file, ``(1, 1, rows, columns)``.
 
     Raises:

@@ -17,7 +17,7 @@ from traindx.diagnosis import Diagnosis
 from traindx.errors import InputError
 from traindx.recipes.xray2ct.population import ASSET, deformed_copies, resized
 
-Source = Literal["auto", "embedded", "openkbp"]
+Source = Literal["auto", "embedded", "openkbp", "folder"]
 
 OPENKBP_SPACING_MM = (6.0, 9.36, 9.36)
 """Median voxel size of the patients with full coverage at 64 voxels a side. Their fields of view differ (6 to 10 mm in
@@ -70,18 +70,22 @@ def resolve(source: Source) -> tuple[Source, Path | None]:
     return "openkbp", folder
 
 
-def verified(source: Source, out: Path) -> Diagnosis:
+def verified(source: Source, out: Path, volumes: Path | None = None, table: Path | None = None) -> Diagnosis:
     """Verify the volumes of a source as they lie on disk; the packaged patient is one file.
 
     Args:
         source: See :func:`resolve`.
         out: Folder for the evidence.
+        volumes: The folder of the source ``folder``.
+        table: Its split.
 
     Raises:
         InputError: OpenKBP is asked for and not there.
     """
     from traindx.dataset import verify
 
+    if volumes is not None and table is not None:
+        return verify(volumes, splits=table, out=out)
     kind, folder = resolve(source)
     if kind == "embedded":
         with as_file(files("traindx.assets") / ASSET) as path:

@@ -57,10 +57,9 @@ def main(argv: Sequence[str]) -> int:
     cli = build(arguments, options.out)
     trainer = cli.trainer
     if not options.resume and not options.no_verification:
-        from traindx.recipes.xray2ct.sources import verified
+        from traindx.recipes.xray2ct.data import verified_options
 
-        source = cli.datamodule.options.source
-        first_exam(lambda folder: verified(source, folder), options.out, strict=options.strict)
+        first_exam(lambda out: verified_options(cli.datamodule.options, out), options.out, strict=options.strict)
     print(
         f"{len(cli.datamodule.data.train)} training and {len(cli.datamodule.data.val)} validation volumes of "
         f"{cli.datamodule.options.size} voxels a side; checkpoints in {options.out}",

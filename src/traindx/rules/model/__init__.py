@@ -12,6 +12,7 @@ from traindx.rules.model.m206_time_ignored import time_ignored
 from traindx.rules.model.m207_dead_parameters import dead_parameters
 from traindx.rules.model.m207_observed import parameters_that_stay
 from traindx.rules.model.m208_shape_broadcast_silently import shape_broadcast_silently
+from traindx.rules.model.m209_frozen_part_still_moves import frozen_part_still_moves
 from traindx.rules.model.m210_target_outside_span import target_outside_span
 from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
 
@@ -24,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     time_ignored,
     dead_parameters.also(parameters_that_stay),
     shape_broadcast_silently,
+    frozen_part_still_moves,
     target_outside_span,
     inputs_symmetric,
 )

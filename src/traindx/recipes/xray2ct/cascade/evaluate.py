@@ -1,0 +1,172 @@
+"""``traindx evaluate xray2ct_regression`` and ``xray2ct_cascade``: figures on held-out patients, beside baselines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from traindx.recipes.xray2ct.assessment import Predict, Table, assess, text, trivial
+from traindx.recipes.xray2ct.cascade import contract
+from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method, Plan
+from traindx.recipes.xray2ct.cascade.denoising import draw
+from traindx.recipes.xray2ct.cascade.ladder import coarsened, refined
+from traindx.recipes.xray2ct.cascade.train import RECIPE
+from traindx.recipes.xray2ct.contract import CONTRACT_KEY, check, describe_geometry
+from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
+from traindx.recipes.xray2ct.metrics import psnr_hu
+from traindx.recipes.xray2ct.predict import write_picture
+
+
+def parser(method: Method) -> argparse.ArgumentParser:
+    """Options of the command."""
+    name = RECIPE[method]
+    made = argparse.ArgumentParser(
+        prog=f"traindx evaluate {name}",
+        description="PSNR over the volume and over slices, SSIM, errors by tissue, agreement with the radiographs and "
+        "spectrum on validation patients, for every stage, beside the mean training volume and the training volume "
+        "with the nearest radiographs; intervals are bootstrapped over patients.",
+        epilog=f"Example: traindx evaluate {name} --checkpoint runs/{name}/stage2/best.ckpt",
+    )
+    made.add_argument("--checkpoint", type=Path, required=True, help=f"checkpoint of traindx train {name}")
+    made.add_argument(
+        "--source", choices=("auto", "embedded", "openkbp", "folder"), default="auto", help="where volumes are from"
+    )
+    made.add_argument("--folder", help="CT volumes of the source folder")
+    made.add_argument("--split", help="CSV of ids and splits, for the source folder")
+    made.add_argument("--train", type=int, default=74, help="most training volumes, for the baselines (default: 74)")
+    made.add_argument("--val", type=int, default=17, help="most validation volumes (default: 17)")
+    if method == "diffusion":
+        made.add_argument("--samples", type=int, default=1, help="volumes drawn and averaged (default: 1)")
+        made.add_argument("--sampling-steps", type=int, default=4, help="DDIM steps of each stage (default: 4)")
+    made.add_argument("--seed", type=int, default=0, help="seed of population and noise (default: 0)")
+    made.add_argument("--cache", help="folder for rendered radiographs")
+    made.add_argument("--pictures", type=int, default=0, help="patients to draw, beside the truth (default: 0)")
+    made.add_argument("--out", type=Path, default=Path("evaluated"), help="folder for pictures")
+    made.add_argument("--json", action="store_true", help="print the figures of every patient as JSON")
+    return made
+
+
+def regression(argv: Sequence[str]) -> int:
+    """Evaluate the progressive regression."""
+    return main("regression", argv)
+
+
+def diffusion(argv: Sequence[str]) -> int:
+    """Evaluate the diffusion cascade."""
+    return main("diffusion", argv)
+
+
+def main(method: Method, argv: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        InputError: The checkpoint cannot be used, or was made for other volumes.
+    """
+    options = parser(method).parse_args(list(argv))
+    checkpoint = contract.read(options.checkpoint, RECIPE[method])
+    saved = checkpoint[CONTRACT_KEY]
+    cascade, plan = contract.cascade_from(checkpoint, getattr(options, "sampling_steps", 4))
+    size = plan.geometry.shape[0]
+    data = prepare(
+        DataOptions(
+            source=options.source,
+            size=size,
+            train=options.train,
+            val=options.val,
+            seed=options.seed,
+            batch_size=4,
+            window=plan.window,
+            cache=options.cache,
+            folder=options.folder,
+            split=options.split,
+        )
+    )
+    check({"geometry": saved["geometry"]}, {"geometry": describe_geometry(data.geometry)}, options.checkpoint)
+    torch.manual_seed(options.seed)
+    table, kept = measured(data, cascade, plan, getattr(options, "samples", 1), options.pictures)
+    if options.json:
+        print(json.dumps({row: {key: score.values for key, score in scores.items()} for row, scores in table.items()}))
+    else:
+        print(text(table, len(data.val)))
+        print(stages_text(data, cascade, plan))
+    if options.pictures:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for number, predicted in enumerate(kept):
+            name = data.val.patients.ids[number]
+            volumes = {"truth": data.val.patients.hu[number, 0], "predicted": predicted}
+            write_picture(options.out / f"{name}.png", volumes)
+        print(f"{len(kept)} pictures in {options.out}")
+    return 0
+
+
+def reconstruct(cascade: Cascade, plan: Plan, batch: dict[str, Any], stages: int | None = None) -> Tensor:
+    """Volumes in HU at the resolution of a stage: one pass of the regression, or one draw of the cascade."""
+    radiographs = {view: batch[view] for view in plan.views}
+    with torch.no_grad():
+        if plan.method == "regression":
+            volume = cascade(radiographs, stages)
+        else:
+            volume = draw(cascade, plan.process, radiographs, stages=stages)
+    return plan.window.decode(volume.float().clamp(-1, 1))
+
+
+def predictors(cascade: Cascade, plan: Plan, samples: int = 1) -> dict[str, Predict]:
+    """Every stage, up-sampled to the resolution of the data, as a predictor from batches to HU."""
+    size = plan.geometry.shape[0]
+
+    def of(stages: int) -> Predict:
+        def predict(batch: dict[str, Any]) -> Tensor:
+            drawn = [reconstruct(cascade, plan, batch, stages) for _ in range(samples)]
+            return refined(torch.stack(drawn).mean(dim=0), size)
+
+        return predict
+
+    return {f"stage {number} ({stage}³)": of(number) for number, stage in enumerate(plan.sizes, start=1)}
+
+
+def measured(
+    data: Data, cascade: Cascade, plan: Plan, samples: int = 1, pictures: int = 0
+) -> tuple[Table, list[Tensor]]:
+    """The table of all stages and baselines, and predictions of the last stage for pictures."""
+    table: Table = {}
+    kept: list[Tensor] = []
+    for name, predict in predictors(cascade, plan, samples).items():
+        table[name], kept = assess(data, predict, pictures)
+    for name, predict in trivial(data, plan.views).items():
+        table[name], _ = assess(data, predict)
+    return table, kept
+
+
+def stages_text(data: Data, cascade: Cascade, plan: Plan) -> str:
+    """Each later stage against the up-sampled earlier one, at its own resolution, paired over patients."""
+    from traindx.recipes.xray2ct.assessment import Score
+
+    lines = []
+    for number in range(2, len(plan.sizes) + 1):
+        size = plan.sizes[number - 1]
+        scores: dict[int, list[float]] = {number - 1: [], number: []}
+        for batch in data.val_batches():
+            truth = plan.window.decode(coarsened(plan.window.encode(batch["hu"]), size))
+            for stages, values in scores.items():
+                volumes = refined(reconstruct(cascade, plan, batch, stages), size)
+                pairs = zip(volumes, truth, strict=True)
+                values += [float(psnr_hu(volume[None], wanted[None])) for volume, wanted in pairs]
+        own, earlier = Score(tuple(scores[number])), Score(tuple(scores[number - 1]))
+        low, high = own.interval(minus=earlier)
+        lines.append(
+            f"stage {number} at {size}³: {own.mean:.2f} dB, the up-sampled stage {number - 1}: {earlier.mean:.2f} dB; "
+            f"difference {own.mean - earlier.mean:+.2f} dB [{low:+.2f}, {high:+.2f}]"
+        )
+    return "\n".join(lines)
+
+
+def with_steps(plan: Plan, sampling_steps: int) -> Plan:
+    """The same plan with another number of DDIM steps."""
+    return replace(plan, process=replace(plan.process, sampling_steps=sampling_steps))
