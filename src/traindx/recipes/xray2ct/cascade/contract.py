@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from traindx.errors import InputError
+from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Plan
-from traindx.recipes.xray2ct.contract import CONTRACT_KEY, describe_geometry, geometry_from, window_from
+from traindx.recipes.xray2ct.contract import describe_geometry, geometry_from, window_from
 from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.radiograph import DISPLAY_CENTRE, DISPLAY_WIDTH, MU_WATER_PER_MM
 

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct.assessment import Predict, Table, assess, text, trivial
 from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method, Plan
 from traindx.recipes.xray2ct.cascade.denoising import draw
 from traindx.recipes.xray2ct.cascade.ladder import coarsened, refined
 from traindx.recipes.xray2ct.cascade.train import RECIPE
-from traindx.recipes.xray2ct.contract import CONTRACT_KEY, check, describe_geometry
+from traindx.recipes.xray2ct.contract import check, describe_geometry
 from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
 from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.predict import write_picture

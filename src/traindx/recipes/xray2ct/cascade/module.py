@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from traindx.errors import InputError
+from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade.augmentation import Augmentation
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method, Plan, prior_of
@@ -20,7 +21,7 @@ from traindx.recipes.xray2ct.cascade.losses import LossWeights, regression_loss
 from traindx.recipes.xray2ct.cascade.perceptual import PerceptualLoss
 from traindx.recipes.xray2ct.cascade.projector import Projector
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage, RegressionStage
-from traindx.recipes.xray2ct.contract import CONTRACT_KEY, check
+from traindx.recipes.xray2ct.contract import check
 from traindx.recipes.xray2ct.data import Data
 from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.geometry import VIEWS
