@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,12 @@ def load(path: Path, do: str = "") -> dict[str, Any]:
     return stored
 
 
-def load_of_recipe(path: Path, recipe: str, form: int) -> dict[str, Any]:
+def load_of_recipe(path: Path, recipes: str | Sequence[str], form: int) -> dict[str, Any]:
     """A checkpoint whose contract is of a recipe and of the format that this version writes.
 
     Args:
         path: The file.
-        recipe: Name of the recipe.
+        recipes: Name of the recipe, or of several that share a format.
         form: Number of the format.
 
     Raises:
@@ -45,10 +46,15 @@ def load_of_recipe(path: Path, recipe: str, form: int) -> dict[str, Any]:
     """
     from traindx import __version__
 
-    checkpoint = load(path, do=f"train one: traindx train {recipe}")
+    wanted = (recipes,) if isinstance(recipes, str) else tuple(recipes)
+    checkpoint = load(path, do=f"train one: traindx train {wanted[0]}")
     contract = checkpoint.get(CONTRACT_KEY)
-    if not isinstance(contract, dict) or contract.get("recipe") != recipe:
-        raise InputError(f"{path} has no contract of this recipe", expected=f"a checkpoint of traindx train {recipe}")
+    found = contract.get("recipe") if isinstance(contract, dict) else None
+    if not isinstance(contract, dict) or found not in wanted:
+        raise InputError(
+            f"{path} has {f'the contract of {found}' if found else 'no contract of this recipe'}",
+            expected=f"a checkpoint of traindx train {' or '.join(wanted)}",
+        )
     if contract.get("format") != form:
         raise InputError(
             f"{path} has format {contract.get('format')!r}",

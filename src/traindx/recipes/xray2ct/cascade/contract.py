@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from traindx.errors import InputError
-from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.checkpoint import CONTRACT_KEY, load_of_recipe
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Plan
 from traindx.recipes.xray2ct.contract import describe_geometry, geometry_from, window_from
 from traindx.recipes.xray2ct.diffusion import Process
@@ -84,27 +80,7 @@ def read(path: Path, recipe: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: It is missing, damaged, or of another kind.
     """
-    wanted = (recipe,) if recipe is not None else ("xray2ct_regression", "xray2ct_cascade")
-    if not path.exists():
-        raise InputError(f"{path} does not exist", expected="a checkpoint", do=f"train one: traindx train {wanted[0]}")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
-    contract = checkpoint.get(CONTRACT_KEY)
-    found = contract.get("recipe") if isinstance(contract, dict) else None
-    if not isinstance(contract, dict) or found not in wanted:
-        raise InputError(
-            f"{path} has {f'the contract of {found}' if found else 'no contract of this recipe'}",
-            expected=f"a checkpoint of traindx train {' or '.join(wanted)}",
-        )
-    if contract.get("format") != FORMAT:
-        raise InputError(
-            f"{path} has format {contract.get('format')!r}",
-            expected=f"format {FORMAT}",
-            do=f"use traindx {contract.get('traindx')}, which wrote it",
-        )
-    return checkpoint
+    return load_of_recipe(path, recipe or ("xray2ct_regression", "xray2ct_cascade"), FORMAT)
 
 
 def cascade_from(checkpoint: Mapping[str, Any], sampling_steps: int = Process.sampling_steps) -> tuple[Cascade, Plan]:

@@ -57,8 +57,10 @@ class PyramidEncoder(nn.Module):
             _Block(inputs if scale == 0 else widths[scale - 1], width, stride=1 if scale == 0 else 2)
             for scale, width in enumerate(widths)
         )
-        self.up = nn.ModuleList(_Block(widths[scale] + widths[scale + 1], widths[scale]) for scale in range(scales - 1))
+        up = {str(scale): _Block(widths[scale] + widths[scale + 1], widths[scale]) for scale in range(scales - 1)}
         self.scale_of = [min(scales - 1, max(0, round(math.log2(pixels / grid)))) for grid in grids]
+        # nothing finer than the finest grid is lifted; weights without a gradient would stop DistributedDataParallel
+        self.up = nn.ModuleDict({name: block for name, block in up.items() if int(name) >= min(self.scale_of)})
         self.to_lift = nn.ModuleList(nn.Conv2d(widths[scale], lifted, 1) for scale in self.scale_of)
         self.summarise = nn.Linear(len(views) * widths[-1], condition)
         for number, grid in enumerate(grids):
@@ -91,9 +93,9 @@ class PyramidEncoder(nn.Module):
             x = block(x)
             features.append(x)
         pooled = x.mean(dim=(2, 3)).view(count, -1)
-        for scale in range(len(self.up) - 1, -1, -1):
+        for scale in range(len(self.down) - 2, min(self.scale_of) - 1, -1):
             above = F.interpolate(features[scale + 1], size=features[scale].shape[2:], mode="bilinear")
-            features[scale] = self.up[scale](torch.cat((features[scale], above), dim=1))
+            features[scale] = self.up[str(scale)](torch.cat((features[scale], above), dim=1))
         lifted = []
         for number, (scale, project) in enumerate(zip(self.scale_of, self.to_lift, strict=True)):
             flat = project(features[scale]).unflatten(0, (count, len(self.views)))

@@ -181,7 +181,7 @@ def build(method: Method, run: Run, runs: list[Run], options: argparse.Namespace
     from traindx.recipes.xray2ct.cascade.module import DiffusionModule, RegressionModule
     from traindx.recipes.xray2ct.module import XrayToCTData
 
-    silence()
+    silence(".*module\\(s\\) in eval mode")  # earlier stages are frozen
     arguments = [f"--config={run.settings}", f"--seed_everything={options.seed}"]
     arguments += [f"--model.seed={options.seed}", f"--data.seed={options.seed}"]
     if run.number > 1:
