@@ -17,7 +17,8 @@ from traindx.errors import InputError
 
 VIEWS = ("frontal", "lateral")
 
-# Columns: image right, image down, viewing direction, as directions of (x, y, z). Right-handed, so no view is mirrored.
+# Columns: image right, image down, viewing direction, as directions of (x, y, z). Radiographs are hung as seen from the
+# detector: what the source sees is mirrored.
 _CAMERA_AXES = {
     "frontal": ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)),  # postero-anterior: the source is behind
     "lateral": ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)),  # left lateral: the source is on the right
