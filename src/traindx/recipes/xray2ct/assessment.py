@@ -29,6 +29,13 @@ fat lie only voxels that are partly air."""
 BANDS = (0.0, 0.125, 0.25, 0.5, 1.0)
 """Edges of the bands of spatial frequency, as shares of the Nyquist frequency along an axis."""
 
+PUBLISHED = (
+    "Published, on other patients and by another protocol, so not to be compared digit by digit: LIDC-IDRI chest CT, "
+    "128³, two rendered radiographs, 916 patients to train on and 102 to test, PSNR averaged over slices: "
+    "X2CT-CNN 27.29 dB, SSIM 0.721; X2CT-GAN 26.19 dB, SSIM 0.656 (Ying et al. 2019, CVPR, table 1)."
+)
+"""Averaging over slices gives about 4 dB more than one error over the volume; compare it with ``slice psnr``."""
+
 _RESAMPLES = 2000
 _FLOOR = 1e-10  # of the squared data range: 100 dB
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from traindx.recipes.checkpoint import CONTRACT_KEY
-from traindx.recipes.xray2ct.assessment import Predict, Table, assess, text, trivial
+from traindx.recipes.xray2ct.assessment import PUBLISHED, Predict, Table, assess, text, trivial
 from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method, Plan
 from traindx.recipes.xray2ct.cascade.denoising import draw
@@ -97,6 +96,7 @@ def main(method: Method, argv: Sequence[str]) -> int:
     else:
         print(text(table, len(data.val)))
         print(stages_text(data, cascade, plan))
+        print(PUBLISHED)
     if options.pictures:
         options.out.mkdir(parents=True, exist_ok=True)
         for number, predicted in enumerate(kept):
@@ -166,8 +166,3 @@ def stages_text(data: Data, cascade: Cascade, plan: Plan) -> str:
             f"difference {own.mean - earlier.mean:+.2f} dB [{low:+.2f}, {high:+.2f}]"
         )
     return "\n".join(lines)
-
-
-def with_steps(plan: Plan, sampling_steps: int) -> Plan:
-    """The same plan with another number of DDIM steps."""
-    return replace(plan, process=replace(plan.process, sampling_steps=sampling_steps))
