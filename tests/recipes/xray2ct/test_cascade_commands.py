@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -221,3 +223,31 @@ def test_help_names_an_example(capsys):
                 getattr(registry()[recipe], command)(["--help"])
             assert stopped.value.code == 0
             assert f"Example: traindx {command} {recipe}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_two_processes_train_as_one_with_all_their_volumes(tmp_path):
+    """The mean gradient of two batches of one is that of a batch of two: no process goes its own way."""
+    shared = ["--data.source=embedded", "--data.size=16", "--data.train=4", "--data.val=2", "--data.epoch_steps=2"]
+    shared += ["--model.size=8", "--model.augment=false", "--model.network.widths=[8,8]", "--trainer.max_steps=2"]
+    shared += ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--no-verification", "--stage=1"]
+    command = [sys.executable, "-m", "traindx", "train", "xray2ct_regression", "--preset=quick", "--threads=1"]
+    printed = {}
+    for name, more in {
+        "one": ["--data.batch_size=2"],
+        "two": ["--data.batch_size=1", "--trainer.devices=2", "--trainer.strategy=ddp"],
+    }.items():
+        done = subprocess.run(
+            [*command, *shared, *more, f"--out={tmp_path / name}"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        printed[name] = done.stdout.count("best validation PSNR")
+    assert printed == {"one": 1, "two": 1}
+    one, two = (state(tmp_path / name / "stage1" / "last.ckpt") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(two[name], value, atol=2e-4, rtol=1e-3)

@@ -111,7 +111,11 @@ def case_of(system: CascadeSystem) -> dx.Case:
             observed=_observed,
             geometry="cone",
         ),
-        practice=dx.Practice(selects=system.selects, produces=partial(system.produces, system)),
+        practice=dx.Practice(
+            selects=system.selects,
+            produces=partial(system.produces, system),
+            validate=partial(system.validate, system),
+        ),
         treatments={"window": _with_window, "frozen-in-evaluation": _with_still_stages},
         extras={"system": system},
     )

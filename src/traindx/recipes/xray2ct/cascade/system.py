@@ -18,6 +18,7 @@ from traindx.recipes.xray2ct.cascade.losses import LossWeights, regression_loss
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage, RegressionStage, Stage
 from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
+from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.system import WarmupCosine
 
 Batch = Mapping[str, Any]
@@ -38,7 +39,7 @@ def terms_of(system: CascadeSystem, cascade: Cascade, batch: Batch) -> dict[str,
         process = system.plan.process
         return diffusion_loss(stage, process, earlier, target, radiographs, physics_weight=system.weights.reprojection)
     assert isinstance(stage, RegressionStage)
-    prediction = stage(cascade.earlier(radiographs), radiographs)
+    prediction = cascade(radiographs)
     return regression_loss(stage, prediction, target, radiographs, system.weights)
 
 
@@ -50,6 +51,18 @@ def predicted(system: CascadeSystem, cascade: Cascade, batch: Batch) -> Tensor:
     with torch.no_grad():
         volume: Tensor = cascade(radiographs)
     return volume
+
+
+def validated(system: CascadeSystem, cascade: Cascade) -> dict[str, float]:
+    """PSNR over the validation patients, mean over batches; what is drawn is the same in every validation."""
+    figures = []
+    for index, batch in enumerate(system.data.val_batches()):
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(system.seed * 1_000_003 + index)
+            volume = system.predict(system, cascade, batch)
+        decode = system.window.decode
+        figures.append(float(psnr_hu(decode(volume), decode(batch["ct"]))))
+    return {"val_psnr": sum(figures) / len(figures)}
 
 
 def assembled(system: CascadeSystem, stages: list[Stage]) -> Cascade:
@@ -76,6 +89,7 @@ class CascadeSystem:
         network: Changes a freshly built stage, ``(system, stage) -> stage``.
         selects: The figure that the best checkpoint is chosen by.
         produces: ``system -> names`` of the figures of a validation.
+        validate: ``(system, cascade) -> {name: figure}``: a validation, with the figure that selects.
         learning_rate: Peak learning rate of AdamW.
         steps: Optimiser steps of a trial.
         seed: Seed of the first stage.
@@ -90,6 +104,7 @@ class CascadeSystem:
     network: Callable[[CascadeSystem, Stage], Stage] = lambda _, stage: stage
     selects: str = "val_psnr"
     produces: Callable[[CascadeSystem], tuple[str, ...]] = produced
+    validate: Callable[[CascadeSystem, Cascade], dict[str, float]] = validated
     learning_rate: float = 3e-3
     steps: int = 120
     seed: int = 0

@@ -6,6 +6,7 @@ Every stage has its own settings (``presets/<method>/<preset>/stage*.yaml``), it
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,12 +111,12 @@ def main(method: Method, argv: Sequence[str]) -> int:
             _extend(method, run, runs, options, rest)
             continue
         cli = build(method, run, runs, options, rest)
-        if not verified:
+        if not verified and _first_process():
             first_exam(partial(verified_options, cli.datamodule.options), options.out, strict=options.strict)
             verified = True
         resumed = options.resume and run.last.exists()
         fit(cli, run, run.last if resumed else None)
-    print(f"next: traindx evaluate {RECIPE[method]} --checkpoint {chosen[-1].best}", flush=True)
+    _say(f"next: traindx evaluate {RECIPE[method]} --checkpoint {chosen[-1].best}")
     return 0
 
 
@@ -225,10 +226,9 @@ def fit(cli: Any, run: Run, resume: Path | None) -> float:
         KeyboardInterrupt: It was interrupted.
     """
     trainer, data = cli.trainer, cli.datamodule.data
-    print(
+    _say(
         f"stage {run.number} of {cli.model.size} voxels a side: {trainer.max_steps} steps on {len(data.train)} "
-        f"training volumes, {len(data.val)} for validation; checkpoints in {run.folder}",
-        flush=True,
+        f"training volumes, {len(data.val)} for validation; checkpoints in {run.folder}"
     )
     try:
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=str(resume) if resume else None)
@@ -241,10 +241,18 @@ def fit(cli: Any, run: Run, resume: Path | None) -> float:
         raise KeyboardInterrupt from None
     best, earlier = _finish(cli, run)
     beside = f" ({earlier:.2f} dB for the earlier stage, up-sampled)" if earlier is not None else ""
-    print(
-        f"stage {run.number}: best validation PSNR {best:.2f} dB at {cli.model.size} voxels a side{beside}", flush=True
-    )
+    _say(f"stage {run.number}: best validation PSNR {best:.2f} dB at {cli.model.size} voxels a side{beside}")
     return best
+
+
+def _first_process() -> bool:
+    """False in the further processes of a distributed training, which run the same command."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _first_process():
+        print(text, flush=True)
 
 
 def _finish(cli: Any, run: Run) -> tuple[float, float | None]:
