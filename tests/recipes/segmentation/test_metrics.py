@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traindx.recipes.segmentation.cleanup import Cleanup, clean
+from traindx.recipes.segmentation.cleanup import Cleanup, better, clean
 from traindx.recipes.segmentation.labels import IGNORE
 from traindx.recipes.segmentation.metrics import interval, score_case, score_class, summarise
 from traindx.recipes.segmentation.threshold import THRESHOLDS, OverlapCounts
@@ -119,3 +119,19 @@ def test_a_hole_that_holds_another_class_is_not_filled() -> None:
     mask = cube(5).astype(np.uint8)
     mask[7, 7, 7] = 2
     assert clean(mask, Cleanup(fill_holes=True))[7, 7, 7] == 2
+
+
+@pytest.mark.parametrize(
+    ("dice", "hd95", "wins"),
+    [
+        (0.902, 3.0, True),  # more overlap, whatever the surface
+        (0.9005, 3.0, False),  # less than noise, and a worse surface
+        (0.9, 1.5, True),  # a speck less at no cost
+        (0.9, 1.99, False),  # hardly
+        (0.8999, 0.1, False),  # a better surface never pays for overlap
+        (0.95, float("nan"), True),
+        (0.9, float("nan"), False),
+    ],
+)
+def test_a_clean_up_earns_its_place(dice, hd95, wins):
+    assert better(dice, hd95, 0.9, 2.0) is wins

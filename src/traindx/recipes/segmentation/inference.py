@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from traindx.errors import InputError
-from traindx.recipes.segmentation.cleanup import CANDIDATES, Cleanup, clean
+from traindx.recipes.segmentation.cleanup import CANDIDATES, Cleanup, better, clean
 from traindx.recipes.segmentation.contract import InferenceSettings, module_from
 from traindx.recipes.segmentation.fingerprint import canonical
+from traindx.recipes.segmentation.metrics import NSD_TOLERANCE_MM, ClassScores, score_class
 from traindx.recipes.segmentation.module import SegmentationModule
 from traindx.recipes.segmentation.planning import Plan
 from traindx.recipes.segmentation.preprocessing import PreparedCase, class_map, prepare_image, to_file_grid
@@ -143,25 +144,32 @@ def tune(module: SegmentationModule, cases: Sequence[PreparedCase]) -> tuple[Inf
         kept.append((case, p.numpy()))
     _, threshold = counts.best()
     scores: dict[str, float] = {}
-    best, winner = -1.0, Cleanup()
+    winner, best = Cleanup(), (-1.0, float("inf"))
     for candidate in CANDIDATES:
-        dice = [_dice(module, case, clean(class_map(p, threshold), candidate)) for case, p in kept]
-        mean = float(np.nanmean(dice)) if np.isfinite(dice).any() else 0.0
+        found = [_scored(module, case, clean(class_map(p, threshold), candidate)) for case, p in kept]
+        dice, hd95 = (_mean([one[k] for one in found]) for k in (0, 1))
         name = ", ".join(f"{k}={v}" for k, v in candidate.model_dump(exclude_defaults=True).items()) or "none"
-        scores[name] = mean
-        if mean > best + 1e-3:  # later candidates do more; they must earn it
-            best, winner = mean, candidate
+        scores[name] = 0.0 if np.isnan(dice) else dice
+        if better(scores[name], hd95, *best):  # later candidates do more; they must earn it
+            winner, best = candidate, (scores[name], hd95)
     return InferenceSettings(flips=module.flips, threshold=threshold, cleanup=winner, tuned=True), scores
 
 
-def _dice(module: SegmentationModule, case: PreparedCase, predicted: NDArray[np.uint8]) -> float:
+def _scored(module: SegmentationModule, case: PreparedCase, predicted: NDArray[np.uint8]) -> tuple[float, float]:
+    """Mean Dice and HD95 in mm of the classes that were looked for in a case; NaN where there is none."""
     assert case.label is not None
-    values: list[float] = []
+    found: list[ClassScores] = []
     for index in range(1, module.plan.labels.channels):
-        a, b = (predicted == index) & (case.label >= 0), case.label == index
-        if case.labelled[index - 1] and (a.any() or b.any()):
-            values.append(2 * int((a & b).sum()) / (int(a.sum()) + int(b.sum())))
-    return float(np.mean(values)) if values else float("nan")
+        if case.labelled[index - 1]:
+            seen = (predicted == index) & (case.label >= 0)
+            found.append(score_class(seen, case.label == index, case.spacing, NSD_TOLERANCE_MM))
+    return _mean([one.dice for one in found]), _mean([one.hd95_mm for one in found])
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of those that are defined, NaN where none is."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _agree(settings: Sequence[InferenceSettings]) -> InferenceSettings:
