@@ -36,6 +36,7 @@ class Practice:
         uncertainty: ``(model, batch) -> map``: how unsure the model is of each pixel, by the case's own method.
         selects: Name of the figure that the best checkpoint is chosen by.
         produces: ``() -> names`` of the figures that a validation produces.
+        validate: ``model -> {name: figure}``: one validation, as the training runs it, on the validation batches.
         settings: The configuration, flat.
         configure: ``settings -> anything``: builds what the settings describe, reading them as a mapping.
         picture: ``(image, mask) -> (image, mask)``: both ``(1, H, W)`` tensors as the case's own pictures show them.
@@ -44,6 +45,7 @@ class Practice:
     uncertainty: Callable[[nn.Module, Any], Tensor] | None = None
     selects: str = ""
     produces: Callable[[], Iterable[str]] | None = None
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None
     settings: Mapping[str, Any] | None = None
     configure: Callable[[Mapping[str, Any]], Any] | None = None
     picture: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None

@@ -53,6 +53,18 @@ class RepeatedValidation(Record):
     trained: bool = False
 
 
+class RepeatedSelection(Record):
+    """The figure that chooses the best checkpoint, for one fixed model, in several passes of the case's own validation.
+
+    Attributes:
+        figure: Name of the figure.
+        values: A value a pass.
+    """
+
+    figure: str
+    values: tuple[float, ...]
+
+
 class DeployedWeights(Record):
     """Which parameters the prediction path depends on, after training.
 

@@ -81,3 +81,19 @@ class BaselineScore(Record):
     def mean(self) -> float:
         """Mean over the samples."""
         return sum(self.values) / len(self.values) if self.values else float("nan")
+
+
+class SharedSamples(Record):
+    """Validation samples that are also handed out for training, bit by bit.
+
+    Attributes:
+        train: Training samples looked at.
+        val: Validation samples looked at.
+        shared: Validation samples that are among them.
+        complete: True if both splits were read to their end.
+    """
+
+    train: int
+    val: int
+    shared: int
+    complete: bool

@@ -93,3 +93,27 @@ class ProjectionGradient(Record):
     connected: bool
     share: float
     finite: bool
+
+
+class ViewMatch(Record):
+    """Given radiographs beside those rendered from their own targets, in every orientation.
+
+    Attributes:
+        view: Which view.
+        split: ``train`` or ``val``.
+        samples: Radiographs compared.
+        as_it_is: Median correlation as they are.
+        best: Median of the best correlation of each.
+        margin: Smallest lead of another orientation that counted.
+        better: How many fit better in another orientation, or as another view, by ``margin``.
+        how: The commonest of these orientations.
+    """
+
+    view: str
+    split: str
+    samples: int
+    as_it_is: float
+    best: float
+    margin: float
+    better: int
+    how: str = ""

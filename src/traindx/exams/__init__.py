@@ -10,6 +10,7 @@ __all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
 def catalogue() -> tuple[Exam, ...]:
     """Every exam that ships, in the order in which they are run."""
     from traindx.exams.baselines import baselines, model_score
+    from traindx.exams.blind_terms import blind_terms
     from traindx.exams.bookkeeping import bookkeeping
     from traindx.exams.condition_ranges import condition_ranges
     from traindx.exams.conditions import input_effects, trained_input_effects
@@ -23,6 +24,7 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.exams.information_path import information_path
     from traindx.exams.label_values import label_values
     from traindx.exams.learned import learned
+    from traindx.exams.loss_operations import loss_operations
     from traindx.exams.loss_order import loss_order
     from traindx.exams.metric_probe import metric_probe
     from traindx.exams.model_swap import model_swap
@@ -33,14 +35,17 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.exams.projection import projection
     from traindx.exams.rate_probe import rate_probe
     from traindx.exams.regions import box_regions, class_weighting
+    from traindx.exams.repeat_selection import repeat_selection
     from traindx.exams.repeat_validation import repeat_validation, trained_repeat_validation
     from traindx.exams.sampler import sampler
     from traindx.exams.schedule import schedule
+    from traindx.exams.shared_samples import shared_samples
     from traindx.exams.time_input import time_input
     from traindx.exams.training_input import training_input
     from traindx.exams.training_step import trained_step, training_step
     from traindx.exams.update_budget import update_budget
     from traindx.exams.upkeep import prototype_spread, upkeep
+    from traindx.exams.view_match import view_match
     from traindx.exams.window import window
 
     return (
@@ -52,6 +57,7 @@ def catalogue() -> tuple[Exam, ...]:
         one_step,
         information_path,
         projection,
+        view_match,
         window,
         input_effects,
         trained_input_effects,
@@ -73,9 +79,13 @@ def catalogue() -> tuple[Exam, ...]:
         first_steps,
         rate_probe,
         loss_order,
+        blind_terms,
+        loss_operations,
         metric_probe,
         model_swap,
         repeat_validation,
+        repeat_selection,
+        shared_samples,
         baselines,
         model_score,
         one_frozen_batch,

@@ -28,19 +28,13 @@ def loss_order(room: ExamRoom) -> None:
     answers = stand_ins(room, awake_model(room))
     if answers is None:
         return
-    losses = {
-        encoding: {name: float(value.detach()) for name, value in answers.losses("perfect", encoding).items()}
-        for encoding in answers.encodings
-    }
-    families = {_family(name) for name in losses if _validated(answers, name)}
-    agreeing = [name for name in losses if _family(name) in families]
-    if not agreeing and answers.prediction("perfect", next(iter(losses))) is not None:
-        return  # deployment makes something else of every answer: what the output means is not known
-    encoding = _best_fitting(losses, agreeing or list(losses))
-    judging = _judging_terms(answers, encoding)
-    values = {answer: _values(answers, answer, encoding) for answer in ANSWERS}
+    found = certain_encoding(answers)
+    if found is None:
+        return
+    encoding, validated = found
+    judging = judging_terms(answers, encoding)
+    values = {answer: values_of(answers, answer, encoding) for answer in ANSWERS}
     descended = _descended(answers, encoding)
-    validated = encoding in agreeing
     for term in values["perfect"]:
         record = StandInLoss(
             where=defined_at(room.case.loss),
@@ -53,6 +47,23 @@ def loss_order(room: ExamRoom) -> None:
         )
         if all(math.isfinite(getattr(record, answer)) for answer in ANSWERS):
             room.record(record)
+
+
+def certain_encoding(answers: StandIns) -> tuple[str, bool] | None:
+    """The encoding that the network's output is most likely to have, and whether that is certain.
+
+    None where deployment makes something else of every answer, so that nobody knows what the output means.
+    """
+    losses = {
+        encoding: {name: float(value.detach()) for name, value in answers.losses("perfect", encoding).items()}
+        for encoding in answers.encodings
+    }
+    families = {_family(name) for name in losses if _validated(answers, name)}
+    agreeing = [name for name in losses if _family(name) in families]
+    if not agreeing and answers.prediction("perfect", next(iter(losses))) is not None:
+        return None
+    encoding = _best_fitting(losses, agreeing or list(losses))
+    return encoding, encoding in agreeing
 
 
 def _best_fitting(losses: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> str:
@@ -72,7 +83,8 @@ def _best_fitting(losses: Mapping[str, Mapping[str, float]], names: Sequence[str
     return min(names, key=fit)
 
 
-def _values(answers: StandIns, answer: str, encoding: str) -> dict[str, float]:
+def values_of(answers: StandIns, answer: str, encoding: str) -> dict[str, float]:
+    """Every term for an answer, and their ``total`` where there are several."""
     terms = {name: float(value.detach()) for name, value in answers.losses(answer, encoding).items()}
     return {**terms, "total": sum(terms.values())} if len(terms) > 1 else terms
 
@@ -82,7 +94,7 @@ def _total(terms: Mapping[str, float]) -> float:
     return total if math.isfinite(total) else math.inf
 
 
-def _judging_terms(answers: StandIns, encoding: str) -> set[str]:
+def judging_terms(answers: StandIns, encoding: str) -> set[str]:
     """Terms that depend on the batch other than through the network: only those can have a truth."""
     watch = LossWatch(answers.batch, {})
     with answers.answering("perfect", encoding, told=watch.forget), undisturbed(0), watch:

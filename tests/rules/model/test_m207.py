@@ -23,13 +23,13 @@ class TwoParts(nn.Module):
         self.spare = nn.Conv2d(8, 8, 3)
         if how.startswith("frozen"):
             self.encoder.requires_grad_(False)
-        if how == "frozen, loaded":
+        if how.startswith("frozen, loaded"):
             generator = torch.Generator().manual_seed(0)
             for parameter in self.encoder.parameters():
                 parameter.data = torch.randn(parameter.shape, generator=generator)
 
     def forward(self, x):
-        h = self.encoder(x)
+        h = self.encoder(x) if self.how != "frozen, loaded, bypassed" else x.expand(-1, 8, -1, -1)
         if self.how == "detached":
             h = h.detach()
         if self.how == "rounded":
@@ -109,3 +109,23 @@ def test_the_model_is_given_back_as_it_was():
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_loaded_part_that_is_never_called_is_suspected():
+    """A cascade whose later stage never gets the earlier one's volume carries that stage along for nothing."""
+    parts = {"frozen, loaded, bypassed": 1, "frozen, loaded": 0}
+    for how, count in parts.items():
+        said = [finding for finding in wide(how) if "never called" in finding.message]
+        assert len(said) == count
+        assert all(finding.standing is Standing.SUSPECTED for finding in said)
+
+
+def wide(how):
+    """With an encoder that is more than a tenth of the network."""
+
+    def model():
+        made = TwoParts(how)
+        made.spare = nn.Conv2d(8, 8, 1)
+        return made
+
+    return findings(sit(case(how).but(model=model), gradients), "M207")

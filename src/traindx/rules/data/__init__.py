@@ -20,6 +20,7 @@ from traindx.rules.data.d112_not_hounsfield import not_hounsfield
 from traindx.rules.data.d113_label_values_undeclared import label_values_undeclared
 from traindx.rules.data.d113_observed import targets_undeclared
 from traindx.rules.data.d113_unlabelled import unlabelled_is_trained
+from traindx.rules.data.d117_view_mismatch import view_mismatch
 from traindx.rules.data.d119_augmentation_not_equivariant import (
     augmentation_not_equivariant,
     validation_is_augmented,
@@ -54,6 +55,7 @@ RULES: tuple[Rule, ...] = (
     mixed_orientation_or_spacing,
     not_hounsfield,
     label_values_undeclared.also(targets_undeclared).also(unlabelled_is_trained),
+    view_mismatch,
     augmentation_not_equivariant.also(validation_is_augmented),
     unreadable_file,
     missing_pair,

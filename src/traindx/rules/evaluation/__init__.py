@@ -6,7 +6,9 @@ from traindx.rules.base import Rule
 from traindx.rules.evaluation.e801_metric_fails_reference_predictors import metric_fails_reference_predictors
 from traindx.rules.evaluation.e802_data_range_wrong import data_range_wrong
 from traindx.rules.evaluation.e805_selection_key_missing import selection_key_missing
+from traindx.rules.evaluation.e806_evaluated_on_training_data import evaluated_on_training_data
 from traindx.rules.evaluation.e807_beaten_by_trivial_baseline import beaten_by_trivial_baseline
+from traindx.rules.evaluation.e808_selecting_figure import selecting_figure_is_redrawn
 from traindx.rules.evaluation.e808_selection_on_noise import selection_on_noise
 from traindx.rules.evaluation.e809_best_checkpoint_shared import best_checkpoint_shared
 from traindx.rules.evaluation.e810_output_independent_of_model import output_independent_of_model
@@ -16,8 +18,9 @@ RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
     data_range_wrong,
     selection_key_missing,
+    evaluated_on_training_data,
     beaten_by_trivial_baseline,
-    selection_on_noise,
+    selection_on_noise.also(selecting_figure_is_redrawn),
     best_checkpoint_shared,
     output_independent_of_model,
     overlap_of_unthresholded_values,

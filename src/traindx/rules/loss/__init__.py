@@ -9,26 +9,33 @@ from traindx.rules.loss.l302_term_dominates import term_dominates
 from traindx.rules.loss.l302_uninformed import uninformed_term_leads
 from traindx.rules.loss.l303_observed import constant_added
 from traindx.rules.loss.l303_term_without_gradient import term_without_gradient
+from traindx.rules.loss.l304_term_blind import term_blind
 from traindx.rules.loss.l305_double_activation import double_activation
 from traindx.rules.loss.l306_clamp_blocks_gradient import clamp_blocks_gradient
 from traindx.rules.loss.l307_class_weighting import rarer_class_weighted_down
 from traindx.rules.loss.l307_reduction_or_weighting import reduction_or_weighting
+from traindx.rules.loss.l308_blind_to_detail import blind_to_detail
 from traindx.rules.loss.l309_loss_at_start_off import loss_at_start_off
+from traindx.rules.loss.l311_in_loss import swallowed_in_loss, term_saturated
 from traindx.rules.loss.l311_term_swallowed import term_swallowed
 from traindx.rules.loss.l312_term_not_zero_at_truth import term_not_zero_at_truth
 from traindx.rules.loss.l313_terms_contradict import terms_contradict
 from traindx.rules.loss.l315_region_term_without_margin import region_term_without_margin
+from traindx.rules.loss.l316_frequency_mask_misplaced import frequency_mask_misplaced
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted),
     term_dominates.also(uninformed_term_leads),
     term_without_gradient.also(constant_added),
+    term_blind,
     double_activation,
     clamp_blocks_gradient,
     reduction_or_weighting.also(rarer_class_weighted_down),
+    blind_to_detail,
     loss_at_start_off,
-    term_swallowed,
+    term_swallowed.also(swallowed_in_loss).also(term_saturated),
     term_not_zero_at_truth,
     terms_contradict,
     region_term_without_margin,
+    frequency_mask_misplaced,
 )

@@ -22,14 +22,19 @@ def term_swallowed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     What it finds:
         A torch call that raises inside a `try` whose `except` lets the training go on, typically a loss term that is
-        replaced by a constant.
+        replaced by a constant. In the loss of a case also a term that is at its ceiling from the start.
     Why it stops learning:
         The term is not there, and nothing says so.
     Evidence it needs:
-        SwallowedException (a watched script).
+        SwallowedException (a watched script); or SwallowedInLoss (exam *loss-operations*); or TermGradient and
+        StandInLoss (exams *gradients* and *loss-order*).
     How it decides:
         The same exception at the same line in at least `iterations` watched iterations that all went on to the
-        optimiser's step, and a `try` around one of the lines of its stack. `demonstrated`.
+        optimiser's step, and a `try` around one of the lines of its stack: `demonstrated`. Of a case: the same torch
+        operation raises in every loss, and a term is a constant that is connected to no parameter: `demonstrated`. Or a
+        connected term has a gradient of exactly zero and a value that does not move with the weights, although it is
+        smaller for the truth: `demonstrated` if it is so within 5 % of the truth too, else `suspected`; silent where
+        L306 names the clamp.
     Remedy:
         Mend what raises; catch only what is expected, and log it.
     Trial it proposes:

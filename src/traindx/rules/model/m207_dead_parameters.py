@@ -34,7 +34,8 @@ def dead_parameters(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         to six times with other seeds, so that dropped conditions get their turn. A module without any gradient is
         `demonstrated` if changing its weights changes the loss, if its weights are drawn at random, and if it holds
         more than `least_share` of the parameters. A module frozen with random weights that matter is `demonstrated`
-        above `frozen_share`, `suspected` above `least_share`. Unused modules and pretrained ones are `suspected`.
+        above `frozen_share`, `suspected` above `least_share`. Unused modules and pretrained ones are `suspected`, and
+        so is a part above `frozen_share` that is frozen with weights from elsewhere and is never called.
         A copy of a trained part (a teacher, an average) is left alone.
     Remedy:
         Remove the `detach` or `no_grad` behind the module, or load the weights that it should have been frozen with.
@@ -53,6 +54,9 @@ def dead_parameters(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         size = f"{part.parameters:,} parameters, {100 * share:.0f} % of the model"
         standing = Standing.SUSPECTED
         if part.frozen:
+            if not part.matters and not part.random and not part.ran and share >= limits.frozen_share:
+                yield _carried_along(name, size, part)
+                continue
             if not part.random or not part.matters:
                 continue
             if share >= limits.frozen_share:
@@ -77,3 +81,14 @@ def dead_parameters(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             numbers={"parameters": part.parameters, "share": round(share, 5), "ran": part.ran},
             remedy=remedy,
         )
+
+
+def _carried_along(name: str, size: str, part: SilentParameters) -> Found:
+    return Found(
+        message=f"{name} ({size}) is frozen with weights from elsewhere, and is never called while the loss is "
+        "computed: what it would say reaches nothing that learns.",
+        severity=Severity.MINOR,
+        location=part.where,
+        numbers={"parameters": part.parameters, "ran": part.ran},
+        remedy=f"Follow its output: is {name} called, and is what it returns given to the part that learns?",
+    )

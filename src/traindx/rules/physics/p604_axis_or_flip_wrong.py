@@ -8,6 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.projection import ViewAgreement, ViewDifference
 from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.physics._shared import turned_in_part
 
 
 @rule(
@@ -37,7 +38,7 @@ def axis_or_flip_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Absolute Pearson correlation r of the rendered target with the radiograph, as it is and under flips, quarter
         turns and the other views. Demonstrated where another arrangement fits above ``fits`` and its 1 - r is less than
         ``better`` times that of the arrangement in use. Where nothing fits, it is suspected if the gap exceeds ``gap``.
-        A renderer that ignores the view is left to P603.
+        A renderer that ignores the view is left to P603, and radiographs of which only some are turned to D117.
 
     Remedy:
         Check the order of array axes: nibabel gives (x, y, z), most networks expect (depth, height, width); apply the
@@ -56,6 +57,8 @@ def axis_or_flip_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     if any(record.relative < limits.views_differ for record in evidence.of(ViewDifference)):
         return
     for record in evidence.of(ViewAgreement):
+        if turned_in_part(evidence, record.view):
+            continue
         gap = record.best_correlation - record.correlation
         certain = record.best_correlation > limits.fits
         explained = 1 - record.best_correlation < limits.better * (1 - record.correlation)

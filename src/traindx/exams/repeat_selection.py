@@ -1,0 +1,33 @@
+"""The figure that chooses the best checkpoint, asked of one fixed model several times."""
+
+from __future__ import annotations
+
+from traindx.evidence.deployment import RepeatedSelection
+from traindx.exams.base import ExamRoom, exam
+from traindx.exams.probing import in_mode, undisturbed
+from traindx.frames import defined_at
+
+PASSES = 6
+
+
+@exam(
+    "repeat-selection",
+    "does the figure that selects give a fixed model the same value each time",
+    needs=("practice.validate", "practice.selects"),
+)
+def repeat_selection(room: ExamRoom) -> None:
+    """Validate a fresh model by the case's own function; each pass has its own random state, as in training."""
+    practice = room.case.practice
+    assert practice is not None
+    assert practice.validate is not None
+    model = room.fresh_model()
+    values = []
+    for number in range(PASSES):
+        with in_mode(model, training=False), undisturbed(room.seed + number):
+            figures = practice.validate(model)
+        if practice.selects in figures:
+            values.append(float(figures[practice.selects]))
+    if len(values) == PASSES:
+        room.record(
+            RepeatedSelection(where=defined_at(practice.validate), figure=practice.selects, values=tuple(values))
+        )

@@ -1,0 +1,44 @@
+"""E808: the figure that selects, of one fixed model."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import traindx as dx
+from patients.sitting import findings, sit
+from traindx.exams.repeat_selection import repeat_selection
+from traindx.finding import Standing
+
+
+def found(validate, selects="val_loss"):
+    case = dx.Case(
+        model=lambda: nn.Linear(4, 4),
+        train=[torch.zeros(2, 4)],
+        practice=dx.Practice(selects=selects, produces=lambda: ("val_loss",), validate=validate),
+    )
+    return findings(sit(case, repeat_selection), "E808")
+
+
+def loss_of(model, noise):
+    return {"val_loss": float((model(noise) - noise).square().mean().detach())}
+
+
+def test_a_loss_on_redrawn_noise_is_demonstrated():
+    (finding,) = found(lambda model: loss_of(model, torch.randn(8, 4)))
+    assert finding.standing is Standing.DEMONSTRATED
+    assert "'val_loss'" in finding.message
+
+
+def test_a_loss_on_noise_from_a_fixed_seed_is_left_alone():
+    noise = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+    assert found(lambda model: loss_of(model, noise)) == []
+
+
+def test_many_draws_that_average_out_are_left_alone():
+    """Near miss: redrawn, and so many of them that nothing is chosen by luck."""
+    assert found(lambda model: {"val_loss": float(1 + 1e-4 * torch.randn(()))}) == []
+
+
+def test_a_figure_that_is_not_produced_is_another_rules_business():
+    assert found(lambda model: loss_of(model, torch.randn(8, 4)), selects="val_psnr") == []
