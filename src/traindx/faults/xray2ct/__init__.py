@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from traindx.faults.base import Fault, together
-from traindx.faults.xray2ct import head, lifting, normalisation, physics, regression, sampler, suspects
+from traindx.faults.xray2ct import (
+    cascade,
+    head,
+    lifting,
+    normalisation,
+    physics,
+    regression,
+    regression_losses,
+    sampler,
+    suspects,
+)
 
 _SINGLE = (
     *head.FAULTS,
@@ -30,4 +40,6 @@ FAULTS: tuple[Fault, ...] = (
         truth="the bottlenecked head is; the documented cures leave noise, and one of them was masking it",
     ),
     *regression.FAULTS,
+    *regression_losses.FAULTS,
+    *cascade.FAULTS,
 )
