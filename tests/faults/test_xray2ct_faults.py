@@ -40,6 +40,7 @@ POSTMORTEM = {
     "depth-lifting-one-channel",
     "seventeen-channels",
     "views-averaged",
+    "tokens-without-position",
     "postmortem",
 }
 

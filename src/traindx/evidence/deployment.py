@@ -59,10 +59,12 @@ class RepeatedSelection(Record):
     Attributes:
         figure: Name of the figure.
         values: A value a pass.
+        models: The figure of two models whose weights were drawn from different seeds, in one random state.
     """
 
     figure: str
     values: tuple[float, ...]
+    models: tuple[float, ...] = ()
 
 
 class DeployedWeights(Record):

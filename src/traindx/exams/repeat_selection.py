@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from traindx.evidence.deployment import RepeatedSelection
 from traindx.exams.base import ExamRoom, exam
-from traindx.exams.probing import in_mode, undisturbed
+from traindx.exams.probing import awake_model, in_mode, other_awake_model, undisturbed
 from traindx.frames import defined_at
 
 PASSES = 6
@@ -16,7 +16,7 @@ PASSES = 6
     needs=("practice.validate", "practice.selects"),
 )
 def repeat_selection(room: ExamRoom) -> None:
-    """Validate a fresh model by the case's own function; each pass has its own random state, as in training."""
+    """Validate a fresh model by the case's own function, each time with another random state; then two other models."""
     practice = room.case.practice
     assert practice is not None
     assert practice.validate is not None
@@ -27,7 +27,14 @@ def repeat_selection(room: ExamRoom) -> None:
             figures = practice.validate(model)
         if practice.selects in figures:
             values.append(float(figures[practice.selects]))
-    if len(values) == PASSES:
-        room.record(
-            RepeatedSelection(where=defined_at(practice.validate), figure=practice.selects, values=tuple(values))
+    if len(values) < PASSES:
+        return
+    models = []
+    for other in (awake_model(room), other_awake_model(room)):
+        with in_mode(other, training=False), undisturbed(room.seed):
+            models.append(float(practice.validate(other)[practice.selects]))
+    room.record(
+        RepeatedSelection(
+            where=defined_at(practice.validate), figure=practice.selects, values=tuple(values), models=tuple(models)
         )
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from traindx.errors import InputError
 from traindx.faults.base import Fault
@@ -61,6 +63,34 @@ def with_averaged_views(case: Case) -> Case:
     return changed(case, network_options={**system_of(case).network_options, "encoder": AveragedViews})
 
 
+class UnplacedTokens(RadiographEncoder):
+    """Tokens of both radiographs that do not know where they come from, attended to by a query for each voxel."""
+
+    def __init__(self, geometry: ConeGeometry, patch: int, channels: int, lifted: int, condition: int) -> None:
+        super().__init__(geometry, patch, channels, lifted, condition)
+        self.grid = geometry.coarser(patch).shape
+        self.norm = nn.LayerNorm(2 * channels)
+        self.queries = nn.Parameter(0.02 * torch.randn(1, math.prod(self.grid), 2 * channels))
+        self.values = nn.Linear(2 * channels, self.lifted_channels)
+
+    def forward(self, frontal: Tensor, lateral: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode; arguments and results as those of the recipe's encoder."""
+        where = torch.zeros_like(self.get_buffer("where")).expand(len(frontal), -1, -1, -1)
+        parts = []
+        for index, image in enumerate((frontal, lateral)):
+            features = self.wide(self.local(torch.cat((image, where), dim=1))) + self.view[index]
+            parts.append(self.norm(features.flatten(2).transpose(1, 2)))
+        tokens = torch.cat(parts, dim=1)
+        found = F.scaled_dot_product_attention(self.queries.expand(len(tokens), -1, -1), tokens, self.values(tokens))
+        pooled = torch.cat([part.mean(dim=1) for part in parts], dim=1)
+        return found.transpose(1, 2).reshape(len(found), -1, *self.grid), self.summarise(pooled)
+
+
+def with_unplaced_tokens(case: Case) -> Case:
+    """Encode through :class:`UnplacedTokens`."""
+    return changed(case, network_options={**system_of(case).network_options, "encoder": UnplacedTokens})
+
+
 class SeventeenChannels(Denoiser):
     """The documented cure: 16 depth channels beside the noisy volume, in a backbone that emits what it is given."""
 
@@ -113,6 +143,17 @@ FAULTS = (
         documented_diagnosis="wrong",
         claim="not mentioned",
         truth="exchanging the frontal and the lateral radiograph changes exactly nothing",
+    ),
+    Fault(
+        name="tokens-without-position",
+        recipe="xray2ct",
+        postmortem="xray-to-ct-diffusion",
+        title="tokens of the radiographs are attended to without a position",
+        apply=with_unplaced_tokens,
+        expected_rule="M205",
+        documented_diagnosis="wrong",
+        claim="not mentioned",
+        truth="attention is blind to the order of its keys: the volume knows what the radiographs show, and not where",
     ),
     Fault(
         name="seventeen-channels",

@@ -54,6 +54,16 @@ def validation_without_psnr(system: CascadeSystem) -> tuple[str, ...]:
     return ("val_loss", "val_l1", "val_ssim")
 
 
+def validation_with_empty_sums(system: CascadeSystem, cascade: Cascade) -> dict[str, float]:
+    """A validation loop that computes every figure and adds none of them to its sums."""
+    totals, count = {"val_psnr": 0.0}, 0
+    with torch.no_grad():
+        for batch in system.data.val_batches():
+            psnr_of_peak_two(system.window, system.predict(system, cascade, batch), batch["ct"])
+            count += len(batch["ct"])
+    return {name: total / count for name, total in totals.items()}
+
+
 def psnr_of_peak_two(window: HounsfieldWindow, prediction: Tensor, target: Tensor) -> Tensor:
     """PSNR of volumes in [0, 1] with the peak of those in [-1, 1]."""
     pred, gt = (window.encode(window.decode(volume)).add(1).div(2) for volume in (prediction, target))
@@ -96,6 +106,11 @@ def _assembled(assemble: Callable[[CascadeSystem, list[Stage]], Cascade], case: 
 def with_missing_key(case: Case) -> Case:
     """Choose the best checkpoint by a figure that validation does not return, with 0 in its place."""
     return changed(case, produces=validation_without_psnr)
+
+
+def with_empty_sums(case: Case) -> Case:
+    """Choose the best checkpoint by :func:`validation_with_empty_sums`."""
+    return changed(case, validate=validation_with_empty_sums)
 
 
 def with_narrow_window(case: Case) -> Case:
@@ -146,6 +161,15 @@ FAULTS = (
         "wrong",
         "not mentioned",
         "the first epoch stays the best for ever",
+    ),
+    _fault(
+        "accumulators-never-filled",
+        "the figures of the validation are computed and never added up",
+        with_empty_sums,
+        "E805",
+        "wrong",
+        "not mentioned",
+        "val_psnr is 0 in every epoch, so that the first one stays the best",
     ),
     _fault(
         "psnr-peak-two",

@@ -21,9 +21,11 @@ def selection_key_missing(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Why it stops learning:
         It does not; but what is kept, evaluated and deployed is the first epoch.
     Evidence it needs:
-        SelectionKey (exam *bookkeeping*): ``Case.practice.selects`` and ``produces``.
+        SelectionKey (exam *bookkeeping*): ``Case.practice.selects`` and ``produces``; or RepeatedSelection (exam
+        *repeat-selection*): ``validate``.
     How it decides:
-        The key is not among the names that validation produces: `demonstrated`.
+        The key is not among the names that validation produces: `demonstrated`. So is a figure that the case's own
+        validation gives two models that share no weight, to the last bit.
     Remedy:
         Select by a figure that exists, and fail where it is missing instead of assuming a default.
     Trial it proposes:
