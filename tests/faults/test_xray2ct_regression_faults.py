@@ -10,6 +10,7 @@ from traindx.evidence import Evidence
 from traindx.exams.base import ExamRoom
 from traindx.exams.blind_terms import blind_terms
 from traindx.exams.bookkeeping import bookkeeping
+from traindx.exams.first_steps import first_steps
 from traindx.exams.frozen_parts import frozen_parts
 from traindx.exams.gradients import gradients
 from traindx.exams.loss_operations import loss_operations
@@ -28,7 +29,7 @@ from traindx.recipes.xray2ct.cascade.losses import regression_loss
 NAMES = [fault.name for fault in (*regression.FAULTS, *regression_losses.FAULTS)]
 EXAMS = (
     frozen_parts, bookkeeping, gradients, loss_order, blind_terms, loss_operations, training_step, metric_probe, window,
-    view_match, shared_samples, repeat_selection,
+    view_match, shared_samples, repeat_selection, first_steps,
 )  # fmt: skip
 ALSO = {"psnr-joint-min-max": {"E801"}, "perceptual-term-swallowed": {"L303"}}  # the same fault, said by another rule
 

@@ -16,17 +16,17 @@ from traindx.recipes.xray2ct.cascade.denoising import diffusion_loss
 from traindx.recipes.xray2ct.cascade.ladder import coarsened
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage
 from traindx.recipes.xray2ct.cascade.system import produced, terms_of
+from traindx.recipes.xray2ct.diffusion import Process
 
 if TYPE_CHECKING:
     from traindx.case import Case
     from traindx.recipes.xray2ct.cascade.cascade import Cascade
     from traindx.recipes.xray2ct.cascade.system import CascadeSystem
     from traindx.recipes.xray2ct.data import Data
-    from traindx.recipes.xray2ct.diffusion import Process
 
 RECIPE, DOCUMENT = "xray2ct_cascade", "xray-to-ct-diffusion"
 
-Time = Callable[["Process", Tensor], Tensor]
+Time = Callable[[Process, Tensor], Tensor]
 
 
 def network_time(process: Process, t: Tensor) -> Tensor:
@@ -98,6 +98,29 @@ def with_redrawn_selection(case: Case) -> Case:
     """Choose the best checkpoint by :func:`validated_by_loss`."""
     names = (*produced(system_of(case)), "val_loss")
     return changed(case, selects="val_loss", produces=lambda _: names, validate=validated_by_loss)
+
+
+def built_without_average(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the document's training script builds from its settings: the moving average is in them, and not built."""
+    process = Process(settings["prediction"], shift=settings["shift"], sampling_steps=settings["sampling_steps"])
+    return process, settings["sizes"], settings["learning_rate"], settings["steps"]
+
+
+def with_unread_average(case: Case) -> Case:
+    """Build by :func:`built_without_average` from settings that ask for an average of the weights."""
+    system = system_of(case)
+    process = system.plan.process
+    settings = {
+        "sizes": system.plan.sizes,
+        "prediction": process.prediction,
+        "shift": process.shift,
+        "sampling_steps": process.sampling_steps,
+        "learning_rate": system.learning_rate,
+        "steps": system.steps,
+        "use_ema": True,
+        "ema_decay": 0.999,
+    }
+    return case.but(practice__settings=settings, practice__configure=built_without_average)
 
 
 def _sampled(wrong: bool, time: Time, case: Case) -> Case:
@@ -174,6 +197,15 @@ FAULTS = (
         "wrong",
         "not mentioned",
         "6 'new bests' in 40 evaluations of one unchanged model",
+    ),
+    _fault(
+        "average-never-read",
+        "the settings ask for an average of the weights, and nothing reads them",
+        with_unread_average,
+        "C1107",
+        "wrong",
+        "not mentioned",
+        "the last weights are validated and kept: there was never an average",
     ),
     _fault(
         "augmented-along-other-axes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from traindx.recipes.xray2ct.cascade.system import CascadeSystem
 
 RECIPE, DOCUMENT = "xray2ct_regression", "progressive-cascade"
+FINAL_RATE = 0.01  # of the peak: the document's cosine falls from 1e-4 to 1e-6
 
 
 class HalfFrozenCascade(Cascade):
@@ -113,6 +114,23 @@ def with_empty_sums(case: Case) -> Case:
     return changed(case, validate=validation_with_empty_sums)
 
 
+def resumed_at_the_end(rate: float, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """AdamW with the rate set by hand, and the finished schedule of the first run, which steps after every step."""
+    optimizer = torch.optim.AdamW(parameters, rate, betas=(0.9, 0.99), weight_decay=0.01)
+
+    def scheduler_step(*_: Any) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = FINAL_RATE * rate
+
+    optimizer.register_step_post_hook(scheduler_step)
+    return optimizer
+
+
+def with_restored_schedule(case: Case) -> Case:
+    """Optimise by :func:`resumed_at_the_end`."""
+    return case.but(optimizer=partial(resumed_at_the_end, system_of(case).learning_rate))
+
+
 def with_narrow_window(case: Case) -> Case:
     """Clip the target to [-200, 200] HU."""
     return with_window(case, HounsfieldWindow(-200.0, 200.0))
@@ -197,6 +215,15 @@ FAULTS = (
         "wrong",
         "not mentioned",
         "a single validation patient was taken from the training set: the figure is that of memory",
+    ),
+    _fault(
+        "schedule-restored-at-its-end",
+        "extended training sets a new learning rate, and the restored schedule puts its last one back",
+        with_restored_schedule,
+        "O407",
+        "wrong",
+        "resume the second stage for 100 epochs; 20 were too few",
+        "all steps but the first are taken at 1 % of the rate: the additional epochs hardly train",
     ),
     _fault(
         "regression-window-soft-tissue",
