@@ -31,7 +31,7 @@ EXAMS = (
     frozen_parts, bookkeeping, gradients, loss_order, blind_terms, loss_operations, training_step, metric_probe, window,
     view_match, shared_samples, repeat_selection, first_steps,
 )  # fmt: skip
-ALSO = {"psnr-joint-min-max": {"E801"}, "perceptual-term-swallowed": {"L303"}}  # the same fault, said by another rule
+ALSO = {"psnr-joint-min-max": {"E802"}, "perceptual-term-swallowed": {"L303"}}  # the same fault, said by another rule
 
 
 @pytest.fixture(scope="module")

@@ -202,7 +202,7 @@ FAULTS = (
         "psnr-joint-min-max",
         "PSNR is computed after prediction and target are stretched together to [0, 1]",
         with_joint_min_max,
-        "E802",
+        "E801",
         "wrong",
         "not mentioned",
         "one corrupt voxel raises the figure from 10.9 to 31.7 dB",
