@@ -23,6 +23,7 @@ _WHERE = {
     "Upkeep": "traindx.case_parts",
     "Guidance": "traindx.case_practice",
     "Practice": "traindx.case_practice",
+    "OwnRun": "traindx.case_run",
     "Diagnosis": "traindx.diagnosis",
     "Finding": "traindx.finding",
     "Location": "traindx.finding",
@@ -44,6 +45,7 @@ __all__ = [
     "Location",
     "Metric",
     "Normaliser",
+    "OwnRun",
     "Practice",
     "Projection",
     "PrototypeLearning",
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from traindx.case import Case, Diffusion, Labels, Metric, Normaliser, Projection
     from traindx.case_parts import DataPath, PrototypeLearning, Regions, Upkeep
     from traindx.case_practice import Guidance, Practice
+    from traindx.case_run import OwnRun
     from traindx.diagnosis import Diagnosis
     from traindx.examination import examine
     from traindx.finding import Finding, Location, Severity, Standing, Verdict

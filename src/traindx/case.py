@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from traindx.case_parts import DataPath, PrototypeLearning, Regions, Upkeep
 from traindx.case_practice import Guidance, Practice
+from traindx.case_run import OwnRun
 from traindx.errors import CaseError
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ class Case:
         upkeep: Splits, best checkpoints, monitors and loaded weights.
         guidance: How the sampler is steered.
         practice: Uncertainty, selection, settings and pictures.
+        own_run: The author's own whole training, of which a trial may be a small part.
         treatments: ``{name: (case, **parameters) -> case}``: what the author offers to have changed in a trial, for
             things that no generic treatment can reach, for example ``{"window": rewindow}``.
         name: Shown in the report.
@@ -210,6 +212,7 @@ class Case:
     upkeep: Upkeep | None = None
     guidance: Guidance | None = None
     practice: Practice | None = None
+    own_run: OwnRun | None = None
     treatments: Mapping[str, Callable[..., Case]] = field(default_factory=dict)
     name: str = "case"
     device: str = "cpu"

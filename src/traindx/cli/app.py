@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from traindx import __version__
-from traindx.cli import compare, data, demo, evaluate, examine, explain, failure, faults, fix, predict, rules, train
+from traindx.cli import (
+    compare,
+    data,
+    demo,
+    evaluate,
+    examine,
+    explain,
+    failure,
+    faults,
+    fix,
+    predict,
+    prognosis,
+    rules,
+    train,
+)
 from traindx.errors import TraindxError
 
 app = typer.Typer(
@@ -42,6 +56,7 @@ _add(examine.examine, examine.EXAMPLES)
 _add(compare.compare, compare.EXAMPLES)
 _add(data.data, data.EXAMPLES)
 _add(fix.fix, fix.EXAMPLES)
+_add(prognosis.prognosis, prognosis.EXAMPLES)
 _add(explain.explain, explain.EXAMPLES)
 _add(rules.rules, rules.EXAMPLES)
 _add(faults.faults, faults.EXAMPLES)

@@ -10,6 +10,7 @@ import traindx.evidence.dataset
 import traindx.evidence.deployment
 import traindx.evidence.dynamics
 import traindx.evidence.evaluation
+import traindx.evidence.forecast
 import traindx.evidence.labels
 import traindx.evidence.loss
 import traindx.evidence.model

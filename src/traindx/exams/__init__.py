@@ -31,6 +31,7 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.exams.one_step import one_step
     from traindx.exams.outputs import outputs
     from traindx.exams.overfit import one_frozen_batch, one_frozen_batch_longer
+    from traindx.exams.own_run import own_run, recorded_run
     from traindx.exams.prediction_type import prediction_type
     from traindx.exams.projection import projection
     from traindx.exams.rate_probe import rate_probe
@@ -87,6 +88,7 @@ def catalogue() -> tuple[Exam, ...]:
         repeat_selection,
         shared_samples,
         baselines,
+        recorded_run,
         model_score,
         one_frozen_batch,
         learned,
@@ -95,4 +97,5 @@ def catalogue() -> tuple[Exam, ...]:
         hardened_metric,
         trained_repeat_validation,
         one_frozen_batch_longer,
+        own_run,
     )

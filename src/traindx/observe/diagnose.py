@@ -16,6 +16,7 @@ from traindx.evidence.observed_optim import GradientSeries
 from traindx.examination import provenance
 from traindx.finding import Finding, Standing
 from traindx.frames import raised_at
+from traindx.observe.forecasting import loss_forecast
 from traindx.observe.ranks_compared import compare, not_compared
 from traindx.observe.settings import BLIND_FILE
 from traindx.observe.translate import translated
@@ -56,7 +57,7 @@ def diagnose(
     evidence.add(run)
     with (directory / "evidence.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps({"kind": run.kind, **run.model_dump(mode="json", exclude_defaults=True)}) + "\n")
-    for added in (compare(directory), not_compared(directory)):
+    for added in (compare(directory), not_compared(directory), loss_forecast(evidence)):
         if added is not None:
             evidence.add(added)
     for record in translated(evidence):

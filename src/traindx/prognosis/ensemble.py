@@ -18,11 +18,15 @@ TEMPER = 0.5
 HUBER = 1.345  # 95 % efficiency for normal residuals (Huber 1964)
 # A share of the rate that varies less than this over the points cannot be told from the shape.
 VARIES = 0.1
-# What the fall of the rate to zero gives back, as a share of what the tail improved by: mean and standard deviation.
-# A short curve cannot tell it from progress, so that it has to be known beforehand.
-ANNEALING = (0.1, 0.1)
+# What the fall of the rate to zero gives back, as a share of what the tail improved by: mean and standard deviation of
+# two guesses. With averaged weights and large batches it is next to nothing, with small batches a third and more, and
+# a short curve cannot tell it from progress.
+ANNEALING = ((0.05, 0.1), (0.35, 0.2))
 # No training follows a law of three numbers to the end: log-normal scatter of the gain for every doubling of the steps.
 DISCREPANCY = 0.25
+# The same for a run with the schedule stretched, which is another run: besides its own noise, what it spends at a high
+# rate is worth more than the sum of rates says, by a factor that the first run does not tell.
+STRETCHED = 0.6
 
 
 @dataclass(frozen=True)
@@ -67,19 +71,21 @@ class Ensemble:
             )
         rated = bool(np.ptp(tail.share) > VARIES)
         known = laws(float(tail.spent[-1]))
-        prior = _Annealing.of(tail) if rated else None
-        weights = _robust(tail, known, prior)
-        fits = [_fitted(law, tail, weights, prior) for law in known]
-        best = min(range(len(known)), key=lambda index: fits[index][2] + 1e-12 * index)
-        residuals = tail.values - fits[best][1]
+        priors: list[_Annealing | None] = [_Annealing.of(tail, *guess) for guess in ANNEALING] if rated else [None]
+        known, guesses = known * len(priors), [prior for prior in priors for _ in known]
+        weights = _robust(tail, known, guesses)
+        fits = [_fitted(law, tail, weights, prior) for law, prior in zip(known, guesses, strict=True)]
+        best = min(range(len(known)), key=lambda index: fits[index].left + 1e-12 * index)
+        residuals = tail.values - fits[best].curve
         effective = _effective(residuals)
-        floor = 1e-12 + 1e-9 * float(np.abs(tail.values).max()) ** 2
+        floor = 1e-18 + 1e-9 * float(np.ptp(tail.values)) ** 2
         scores = np.array(
             [
                 np.log(law.prior)
-                - TEMPER * 0.5 * max(1.0, effective - columns.shape[1]) * np.log((left + floor) / len(tail))
-                - TEMPER * 0.5 * columns.shape[1] * np.log(effective)
-                for law, (columns, _, left) in zip(known, fits, strict=True)
+                - TEMPER * 0.5 * max(1.0, effective - fit.parameters) * np.log((fit.left + floor) / len(tail))
+                - TEMPER * 0.5 * fit.parameters * np.log(effective)
+                - 0.5 * fit.surprise**2
+                for law, fit in zip(known, fits, strict=True)
             ]
         )
         posterior = np.exp(scores - scores.max())
@@ -87,11 +93,12 @@ class Ensemble:
         generator = np.random.default_rng(seed)
         drawn = generator.multinomial(replicates, posterior)
         pieces = []
-        for law, (columns, fitted, _), count in zip(known, fits, drawn, strict=True):
+        for law, prior, fit, count in zip(known, guesses, fits, drawn, strict=True):
             if count:
-                series = fitted[:, None] + _blocks(tail.values - fitted, columns.shape[1], int(count), generator)
-                pieces.append((law, _solved(columns, series, weights, prior, generator)[0]))
-        free = max(1, len(tail) - fits[best][0].shape[1])
+                residual = _blocks(tail.values - fit.curve, fit.parameters, int(count), generator)
+                series = fit.curve[:, None] + residual
+                pieces.append((law, _solved(fit.columns, series, weights, prior, generator)))
+        free = max(1, len(tail) - fits[best].parameters)
         return cls(
             curve=curve,
             tail=tail,
@@ -124,7 +131,11 @@ class Ensemble:
         )
         level, later = found[:, :1], found[:, 1:]
         doublings = np.maximum(0.0, np.log2(np.maximum(spent[1:], 1e-9) / max(1e-9, spent[0])))
-        drift = np.exp(DISCREPANCY * np.sqrt(doublings)[None] * self._scatter[:, None])
+        scatter = DISCREPANCY * np.sqrt(doublings)
+        if not self.curve.schedule.constant:
+            stretched = np.log2(np.maximum(1.0, asked[1:] / len(self.curve.schedule.rates)))
+            scatter = np.hypot(scatter, STRETCHED * np.sqrt(stretched))
+        drift = np.exp(scatter[None] * self._scatter[:, None])
         return np.asarray(level - (level - later) * drift)
 
 
@@ -135,7 +146,7 @@ class _Annealing:
     Attributes:
         mean: Of the coefficient.
         deviation: Of the coefficient.
-        noise: Standard deviation of the points, from the differences of neighbours.
+        noise: Standard deviation of the points, from their second differences, which know no trend.
     """
 
     mean: float
@@ -143,10 +154,31 @@ class _Annealing:
     noise: float
 
     @classmethod
-    def of(cls, tail: Tail) -> _Annealing:
+    def of(cls, tail: Tail, mean: float, deviation: float) -> _Annealing:
         improved = max(1e-9, float(tail.values.max() - tail.values.min()))
-        noise = 1.4826 * float(np.median(np.abs(np.diff(tail.values)))) / np.sqrt(2)
-        return cls(ANNEALING[0] * improved, ANNEALING[1] * improved, noise)
+        noise = 1.4826 * float(np.median(np.abs(np.diff(tail.values, 2)))) / np.sqrt(6)
+        return cls(mean * improved, deviation * improved, noise)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A law fitted to a tail.
+
+    Attributes:
+        columns: Of the linear model.
+        curve: What was fitted.
+        left: Weighted sum of squares that is left.
+        surprise: How far the coefficient of the rate's share is from its prior, in standard deviations.
+    """
+
+    columns: Array
+    curve: Array
+    left: float
+    surprise: float
+
+    @property
+    def parameters(self) -> int:
+        return int(self.columns.shape[1])
 
 
 def _solved(
@@ -155,32 +187,33 @@ def _solved(
     weights: Array,
     prior: _Annealing | None,
     generator: np.random.Generator | None = None,
-) -> tuple[Array, Array]:
-    """Least squares with the prior; with a generator the prior is drawn anew for each series, as the residuals are."""
+) -> Array:
+    """Coefficients; with a generator the prior is drawn anew for each series, as the residuals are."""
     if prior is None:
-        return solve(columns, series, weights)
+        return solve(columns, series, weights)[0]
     row = np.zeros((1, columns.shape[1]))
     row[0, -1] = prior.noise / prior.deviation
     draws = generator.standard_normal(series.shape[1]) if generator is not None else np.zeros(series.shape[1])
     value = row[0, -1] * (prior.mean + prior.deviation * draws)
-    return solve(np.vstack([columns, row]), np.vstack([series, value[None]]), np.append(weights, 1.0))
+    return solve(np.vstack([columns, row]), np.vstack([series, value[None]]), np.append(weights, 1.0))[0]
 
 
-def _fitted(law: Law, tail: Tail, weights: Array, prior: _Annealing | None) -> tuple[Array, Array, float]:
-    """The columns of a law, its curve and its weighted sum of squares."""
+def _fitted(law: Law, tail: Tail, weights: Array, prior: _Annealing | None) -> _Fit:
     columns = law.columns(tail.spent, tail.share if prior is not None else None)
-    some, left = _solved(columns, tail.values[:, None], weights, prior)
-    return columns, columns @ some[:, 0], float(left[0])
+    some = _solved(columns, tail.values[:, None], weights, prior)[:, 0]
+    curve = columns @ some
+    surprise = 0.0 if prior is None else float(some[-1] - prior.mean) / prior.deviation
+    return _Fit(columns, curve, float((weights * np.square(tail.values - curve)).sum()), surprise)
 
 
-def _robust(tail: Tail, known: Sequence[Law], prior: _Annealing | None) -> Array:
+def _robust(tail: Tail, known: Sequence[Law], guesses: Sequence[_Annealing | None]) -> Array:
     """Huber's weights about the best law; ones where points are too few to call one of them an outlier."""
     weights = np.ones(len(tail))
     if len(tail) < 2 * FEWEST:
         return weights
     for _ in range(3):
-        fits = [_fitted(law, tail, weights, prior) for law in known]
-        residuals = tail.values - min(fits, key=lambda fit: fit[2])[1]
+        fits = [_fitted(law, tail, weights, prior) for law, prior in zip(known, guesses, strict=True)]
+        residuals = tail.values - min(fits, key=lambda fit: fit.left).curve
         scale = 1.4826 * float(np.median(np.abs(residuals)))
         if scale <= 0:
             break

@@ -27,8 +27,8 @@ FAMILIES: tuple[Family, ...] = ("power law", "exponential", "log-linear", "flat"
 
 # Exponents lie between 0.07 and 0.5 in the amount of data (Hestness et al. 2017) and are larger in steps.
 EXPONENTS = np.geomspace(0.15, 3.0, 10)
-# A decay that takes longer than the whole curve seen is a straight line there, of which no plateau can be told.
-DECAYS = np.geomspace(0.1, 2.0, 10)  # of what was spent so far
+# A decay of four times the curve seen is a straight line there: that is how short trainings begin.
+DECAYS = np.geomspace(0.1, 4.0, 10)  # of what was spent so far
 
 
 @dataclass(frozen=True)

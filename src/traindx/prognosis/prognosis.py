@@ -31,7 +31,7 @@ class Prognosis:
 
     Attributes:
         state: In one word. Under-trained only if the whole interval of the gain is above ``worth``; converged or stuck
-            only if the whole of it is below; else undecided.
+            only if the whole of it is below; else undecided. Stuck is what has not learned anything to speak of.
         forecast: The curve at the later step.
         worth: The gain from which on going on is worth while, in units of the figure.
         learned: What was gained since the first points, or over the reference where there is one; positive is better.
@@ -74,14 +74,15 @@ def prognosis(
     checked(curve, step)
     ensemble = Ensemble.of(curve, seed=seed)
     found = forecast_of(ensemble, step, level)
-    wanted = worth_of(curve, found.level) if worth is None else worth
+    usual = worth_of(curve, found.level)
+    wanted = usual if worth is None else worth
     learned = _learned(curve, found.level, reference)
     if found.gain.low >= wanted:
         state = State.UNDER_TRAINED
     elif found.gain.high >= wanted:
         state = State.UNDECIDED
     else:
-        state = State.STUCK if learned < wanted else State.CONVERGED
+        state = State.STUCK if learned < min(wanted, usual) else State.CONVERGED
     return Prognosis(state, found, wanted, learned, _stop(ensemble, wanted, level), _best(curve))
 
 

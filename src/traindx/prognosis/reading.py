@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from traindx.errors import InputError
 from traindx.prognosis.curve import LearningCurve, Schedule
 
@@ -31,7 +33,7 @@ def read_curve(
     rows = _rows(path)
     columns = [name for name in rows[0] if name]
     steps = next((name for name in STEPS if name in columns), columns[0])
-    others = [name for name in columns if name != steps and name not in STEPS]
+    others = [name for name in columns if name != steps and name not in STEPS and not name.lower().startswith("lr")]
     if metric is None and len(others) != 1:
         raise InputError(f"{path} has {len(others)} figures", expected="one, or --metric", do=_known(others))
     name = others[0] if metric is None else metric
@@ -47,6 +49,20 @@ def read_curve(
         raise InputError(f"column {name!r} of {path} holds no numbers")
     ordered = sorted(found)
     return LearningCurve(tuple(ordered), tuple(found[at] for at in ordered), higher, name, "", schedule or Schedule())
+
+
+def logged_schedule(path: Path, steps: int) -> Schedule:
+    """The learning rate of a log that has a column such as ``lr-AdamW`` (Lightning writes it); else a constant one."""
+    rows = _rows(path)
+    columns = [name for name in rows[0] if name]
+    rate = next((name for name in columns if name.lower().startswith(("lr", "learning_rate"))), None)
+    clock = next((name for name in STEPS if name in columns), columns[0])
+    known = {_number(row.get(clock)) + 1: _number(row.get(rate)) for row in rows} if rate is not None else {}
+    known = {at: value for at, value in known.items() if math.isfinite(at) and math.isfinite(value)}
+    if len(known) < 2:
+        return Schedule()
+    at = sorted(known)
+    return Schedule.recorded([float(one) for one in np.interp(np.arange(1, steps + 1), at, [known[k] for k in at])])
 
 
 def _rows(path: Path) -> Sequence[Mapping[str, str | None]]:

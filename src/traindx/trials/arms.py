@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from traindx.trials.treatment import Treatment
 
@@ -83,6 +84,10 @@ class Design:
     def training(self, arm: Company) -> Company:
         """Which of an arm's treatments its training depends on: arms that agree in these share one training."""
         return frozenset(label for label in arm if self.treatments[label].retrains and label not in self.inert)
+
+    def cost(self, training: Company) -> float:
+        """Time of a training with these treatments, over that of one without."""
+        return prod(self.treatments[label].cost for label in training)
 
     def name(self, arm: Company) -> str:
         """``none``, ``all``, ``only x``, ``all but x``, or the treatments themselves."""

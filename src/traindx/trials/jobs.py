@@ -129,7 +129,7 @@ def run_job(case: Case, job: Job, control: Trained | None = None, on_step: OnSte
         trained = control
         if trained is None:
             treated = compose(case, [treatments[name] for name in job.training])
-            trained = train(treated, job.seed, job.steps, on_step, deadline)
+            trained = train(treated, job.seed, _steps(job, case, treated), on_step, deadline)
     except OutOfTime:
         return begun.model_copy(update={"unfinished": True})
     except Exception as error:
@@ -155,6 +155,11 @@ def run_job(case: Case, job: Job, control: Trained | None = None, on_step: OnSte
             "unfinished": unfinished,
         }
     )
+
+
+def _steps(job: Job, case: Case, treated: Case) -> int:
+    """Steps of a job's training: a treatment that changes the case's number changes the trial's in proportion."""
+    return job.steps if treated.steps == case.steps else round(job.steps * treated.steps / case.steps)
 
 
 def _scored(

@@ -61,7 +61,8 @@ def needed(
     later = replace(design, inert=design.inert | inert)
     for index, seed in enumerate(seeds):
         arms = [arm for arm in design.arms() if not done(seed, arm)]
-        total += costs.of(len((later if index else design).groups(arms)), len(arms))
+        groups = (later if index else design).groups(arms)
+        total += costs.of(1, 0) * sum(design.cost(group) for group in groups) + costs.of(0, len(arms))
     return total
 
 

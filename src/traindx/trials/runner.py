@@ -316,7 +316,7 @@ class _Trial:
             return fits
 
         def report(job: Job, step: int, steps: int) -> None:
-            running[job.key] = step / max(1, steps)
+            running[job.key] = min(1.0, step / max(1, steps))
             done = finished + sum(running.values())
             share = done / max(1, len(jobs))
             expected = self.costs.of(len(jobs), sum(len(one.arms) for one in jobs)) / self.executor.workers

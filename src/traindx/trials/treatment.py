@@ -48,6 +48,7 @@ class Treatment:
         rank: Place in the canonical order of application.
         family: Treatments of one family are alternatives: at most one of them is in place at a time.
         tally: Counts how often it acted, where it can tell.
+        cost: Time of a training with it, over that of one without.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Treatment:
     rank: int = RANK_TRAINING
     family: str = ""
     tally: Tally | None = None
+    cost: float = 1.0
 
     @property
     def retrains(self) -> bool:

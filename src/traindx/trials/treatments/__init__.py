@@ -13,6 +13,7 @@ from traindx.trials.treatments.reference_sampler import reference_sampler
 from traindx.trials.treatments.reference_schedule import reference_schedule
 from traindx.trials.treatments.sampling_time import time_as_in_training
 from traindx.trials.treatments.terms import drop_term, flip_term, reweight_term
+from traindx.trials.treatments.train_longer import train_longer
 from traindx.trials.treatments.unclamp import unclamp
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ GENERIC: Mapping[str, Callable[[Mapping[str, Any], Case], Treatment]] = {
     "full-resolution-skip": full_resolution_skip,
     "unclamp": unclamp,
     "learning-rate": learning_rate,
+    "train-longer": train_longer,
     "drop-term": drop_term,
     "flip-term": flip_term,
     "reweight-term": reweight_term,
