@@ -12,6 +12,7 @@ from traindx import rules
 from traindx.errors import InputError
 from traindx.evidence import Evidence
 from traindx.exams.base import ExamRoom
+from traindx.exams.conditions import input_effects
 from traindx.exams.projection import projection
 from traindx.exams.window import window
 from traindx.faults import registry
@@ -236,3 +237,13 @@ def test_faults_survive_a_change_of_device_and_name(healthy):
     case = broken(healthy.but(name="mine"), "raw-time")
     assert case.name == "mine"
     assert replace(system_of(case)) == system_of(case)
+
+
+def test_tokens_without_position_are_found_and_the_healthy_encoder_is_not():
+    """At 32 voxels: on 16 pixels the borders of the convolutions give a position away."""
+    fine = make_case(size=32, source="embedded", train=4, val=2, cache="")
+    for case, views in ((fine, set()), (broken(fine, "tokens-without-position"), {"frontal", "lateral"})):
+        room = ExamRoom(case, Evidence())
+        input_effects.function(room)
+        found = rules.catalogue()["M205"].check(room.evidence)
+        assert {view for view in ("frontal", "lateral") for finding in found if view in finding.message} == views
