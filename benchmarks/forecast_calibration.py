@@ -35,7 +35,7 @@ SIZE = 16
 EVERY = 5
 PEAK = 2e-3
 PLANNED, LONGER, STRETCHED = 100, 300, 200
-SEEDS = (0, 1, 2, 3, 4, 5)
+SEEDS = (0, 1, 2, 3)
 DEVELOPED_ON = (0, 1)  # the constants of the method were set with these in sight; the others test it
 
 
@@ -202,7 +202,7 @@ def wilson(held: int, asked: int, z: float = 1.96) -> tuple[float, float]:
     share = held / asked
     middle = (share + z**2 / (2 * asked)) / (1 + z**2 / asked)
     half = z / (1 + z**2 / asked) * math.sqrt(share * (1 - share) / asked + z**2 / (4 * asked**2))
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def curves_of(log: Log) -> Iterator[LearningCurve]:

@@ -126,8 +126,8 @@ class LearningCurve:
 class Tail:
     """The part of a curve that is fitted, with lower values better.
 
-    Figures that are positive and better when lower (losses, errors) are fitted as logarithms: their noise is in
-    proportion to them, and no forecast of them is negative. A PSNR is a logarithm already.
+    Figures that are positive and better when lower (losses, errors) come as logarithms: their noise is in proportion to
+    them more often than not. A PSNR is a logarithm already.
 
     Attributes:
         steps: Steps.

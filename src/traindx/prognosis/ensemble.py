@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,17 +37,14 @@ class Ensemble:
         curve: What was fitted.
         tail: Its smoothed tail.
         families: Posterior weight of each family of laws.
-        noise: Standard deviation of the points about the curve.
-        residuals: Residuals of the best law.
+        noise: Standard deviation of the points about the curve, in the figure's units.
     """
 
     curve: LearningCurve
     tail: Tail
     families: dict[Family, float]
     noise: float
-    residuals: Array
-    _pieces: tuple[tuple[Law, Array], ...]
-    _rated: bool
+    _pieces: tuple[tuple[_Trial, Array], ...]
     _scatter: Array
 
     @classmethod
@@ -69,74 +66,115 @@ class Ensemble:
                 expected=f"at least {FEWEST}",
                 do="validate more often, or let it run on",
             )
-        rated = bool(np.ptp(tail.share) > VARIES)
-        known = laws(float(tail.spent[-1]))
-        priors: list[_Annealing | None] = [_Annealing.of(tail, *guess) for guess in ANNEALING] if rated else [None]
-        known, guesses = known * len(priors), [prior for prior in priors for _ in known]
-        weights = _robust(tail, known, guesses)
-        fits = [_fitted(law, tail, weights, prior) for law, prior in zip(known, guesses, strict=True)]
-        best = min(range(len(known)), key=lambda index: fits[index].left + 1e-12 * index)
-        residuals = tail.values - fits[best].curve
-        effective = _effective(residuals)
-        floor = 1e-18 + 1e-9 * float(np.ptp(tail.values)) ** 2
-        scores = np.array(
-            [
-                np.log(law.prior)
-                - TEMPER * 0.5 * max(1.0, effective - fit.parameters) * np.log((fit.left + floor) / len(tail))
-                - TEMPER * 0.5 * fit.parameters * np.log(effective)
-                - 0.5 * fit.surprise**2
-                for law, fit in zip(known, fits, strict=True)
-            ]
+        # a loss is fitted as it is, too: a plateau is an exponential's in one of the two domains only
+        domains = [tail, replace(tail, values=tail.back(tail.values), logged=False)] if tail.logged else [tail]
+        trials = [trial for domain in domains for trial in _trials(domain)]
+        effective = max(
+            _effective(min(_of(trials, domain), key=lambda one: one.fit.left).residuals) for domain in domains
         )
+        scores = np.array([trial.score(effective) for trial in trials])
         posterior = np.exp(scores - scores.max())
         posterior /= posterior.sum()
         generator = np.random.default_rng(seed)
-        drawn = generator.multinomial(replicates, posterior)
         pieces = []
-        for law, prior, fit, count in zip(known, guesses, fits, drawn, strict=True):
+        for trial, count in zip(trials, generator.multinomial(replicates, posterior), strict=True):
             if count:
-                residual = _blocks(tail.values - fit.curve, fit.parameters, int(count), generator)
-                series = fit.curve[:, None] + residual
-                pieces.append((law, _solved(fit.columns, series, weights, prior, generator)))
-        free = max(1, len(tail) - fits[best].parameters)
+                residual = _blocks(trial.residuals, trial.fit.parameters, int(count), generator)
+                series = trial.fit.curve[:, None] + residual
+                pieces.append((trial, _solved(trial.fit.columns, series, trial.weights, trial.prior, generator)))
+        best = trials[int(scores.argmax())]
         return cls(
             curve=curve,
             tail=tail,
             families={
-                name: float(sum(p for p, law in zip(posterior, known, strict=True) if law.family == name))
+                name: float(sum(p for p, one in zip(posterior, trials, strict=True) if one.law.family == name))
                 for name in FAMILIES
             },
-            noise=float(np.sqrt(np.square(residuals).sum() / free)),
-            residuals=residuals,
+            noise=best.noise * (float(np.exp(best.fit.curve[-1])) if best.tail.logged else 1.0),
             _pieces=tuple(pieces),
-            _rated=rated,
             _scatter=generator.standard_normal(replicates),
         )
 
     def at(self, steps: Sequence[float]) -> Array:
         """Replicates of the curve without noise at some steps, shape ``(replicates, steps)``, lower values better."""
-        return self.tail.back(self._fitted_at(steps))
+        return self._drawn(steps, None)
 
     def observed(self, steps: Sequence[float], seed: int = 0) -> Array:
         """The same with the noise of one further point each."""
-        values = self._fitted_at(steps)
-        return self.tail.back(values + self.noise * np.random.default_rng(seed).standard_normal(values.shape))
+        return self._drawn(steps, np.random.default_rng(seed))
 
-    def _fitted_at(self, steps: Sequence[float]) -> Array:
-        now = self.tail.steps[-1]
-        asked = np.asarray([now, *steps], dtype=float)
-        spent, share = self.curve.schedule.spent(asked), self.curve.schedule.share(asked)
-        found = np.concatenate(
-            [(law.columns(spent, share if self._rated else None) @ some).T for law, some in self._pieces]
-        )
-        level, later = found[:, :1], found[:, 1:]
-        doublings = np.maximum(0.0, np.log2(np.maximum(spent[1:], 1e-9) / max(1e-9, spent[0])))
-        scatter = DISCREPANCY * np.sqrt(doublings)
-        if not self.curve.schedule.constant:
-            stretched = np.log2(np.maximum(1.0, asked[1:] / len(self.curve.schedule.rates)))
+    def _drawn(self, steps: Sequence[float], generator: np.random.Generator | None) -> Array:
+        schedule = self.curve.schedule
+        asked = np.asarray([self.tail.steps[-1], *steps], dtype=float)
+        spent, share = schedule.spent(asked), schedule.share(asked)
+        scatter = DISCREPANCY * np.sqrt(np.maximum(0.0, np.log2(np.maximum(spent[1:], 1e-9) / max(1e-9, spent[0]))))
+        if not schedule.constant:
+            stretched = np.log2(np.maximum(1.0, asked[1:] / len(schedule.rates)))
             scatter = np.hypot(scatter, STRETCHED * np.sqrt(stretched))
         drift = np.exp(scatter[None] * self._scatter[:, None])
-        return np.asarray(level - (level - later) * drift)
+        found, first = [], 0
+        for trial, some in self._pieces:
+            curves = (trial.law.columns(spent, share if trial.prior is not None else None) @ some).T
+            level, later = curves[:, :1], curves[:, 1:]
+            values = level - (level - later) * drift[first : first + len(curves)]
+            first += len(curves)
+            if generator is not None:
+                values = values + trial.noise * generator.standard_normal(values.shape)
+            if self.tail.logged and not trial.tail.logged:
+                values = np.maximum(values, 0.0)
+            found.append(trial.tail.back(values))
+        return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A law, with a guess of what the fall of the rate gives back, fitted to a tail.
+
+    Attributes:
+        law: The law.
+        prior: The guess; None where the rate did not vary.
+        tail: The points, as logarithms or as they are.
+        weights: Robust weights of the points.
+        fit: What came of it.
+    """
+
+    law: Law
+    prior: _Annealing | None
+    tail: Tail
+    weights: Array
+    fit: _Fit
+
+    @property
+    def residuals(self) -> Array:
+        return self.tail.values - self.fit.curve
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the points about the curve."""
+        return float(np.sqrt(np.square(self.residuals).sum() / max(1, len(self.tail) - self.fit.parameters)))
+
+    def score(self, effective: float) -> float:
+        """Logarithm of the posterior, up to a constant that all trials share; comparable between both domains."""
+        floor = 1e-18 + 1e-9 * float(np.ptp(self.tail.values)) ** 2
+        likelihood = (
+            -0.5 * max(1.0, effective - self.fit.parameters) * np.log((self.fit.left + floor) / self.weights.sum())
+        )
+        if self.tail.logged:  # the density of y is that of log y, over y
+            likelihood -= max(1.0, effective - self.fit.parameters) * float(self.tail.values.mean())
+        penalty = 0.5 * self.fit.parameters * np.log(effective) + 0.5 * self.fit.surprise**2 / TEMPER
+        return float(np.log(self.law.prior) + TEMPER * (likelihood - penalty))
+
+
+def _trials(tail: Tail) -> list[_Trial]:
+    rated = bool(np.ptp(tail.share) > VARIES)
+    priors: list[_Annealing | None] = [_Annealing.of(tail, *guess) for guess in ANNEALING] if rated else [None]
+    pairs = [(law, prior) for prior in priors for law in laws(float(tail.spent[-1]))]
+    weights = _robust(tail, [law for law, _ in pairs], [prior for _, prior in pairs])
+    return [_Trial(law, prior, tail, weights, _fitted(law, tail, weights, prior)) for law, prior in pairs]
+
+
+def _of(trials: Sequence[_Trial], tail: Tail) -> list[_Trial]:
+    return [trial for trial in trials if trial.tail is tail]
 
 
 @dataclass(frozen=True)
