@@ -157,6 +157,15 @@ def test_flat_at_a_trivial_level_is_stuck_although_it_began_lower():
     assert prognosis(curve, reference=20.1).state is State.STUCK
 
 
+def test_the_log_of_a_resumed_run_does_not_show_where_it_began():
+    """Near miss: flat from its first line on, which is half-way through the training."""
+    resumed = LearningCurve(
+        tuple(range(2500, 6000, 500)), (0.8837, 0.8834, 0.8827, 0.8824, 0.8824, 0.8823, 0.8815), True
+    )
+    assert prognosis(resumed, worth=0.005).state is State.CONVERGED
+    assert prognosis(resumed, worth=0.005, reference=0.88).state is State.STUCK
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_noise_alone_is_never_a_reason_to_train_longer(seed):
     curve = drawn(lambda s: 20 + 0 * s, noise=0.3, seed=seed, higher_is_better=True, name="psnr")

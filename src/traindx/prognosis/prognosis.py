@@ -12,6 +12,7 @@ from traindx.prognosis.ensemble import Ensemble
 from traindx.prognosis.forecast import FARTHEST, LEVEL, Forecast, Interval, checked, forecast_of
 
 AHEAD = 2.0  # times the steps seen, where no step is named: the smallest change of a plan that is worth a decision
+START = 0.25  # of the steps seen; a log that begins later (of a resumed run) does not show where the run began
 WORTH_OF_LOSS = 0.02  # of a loss: less is within what another seed changes
 WORTH = {"psnr": 0.15, "dice": 0.005, "iou": 0.005, "auc": 0.005, "auroc": 0.005, "acc": 0.005, "ssim": 0.003}
 
@@ -82,7 +83,8 @@ def prognosis(
     elif found.gain.high >= wanted:
         state = State.UNDECIDED
     else:
-        state = State.STUCK if learned < min(wanted, usual) else State.CONVERGED
+        begun = reference is not None or curve.steps[0] <= START * curve.last
+        state = State.STUCK if begun and learned < min(wanted, usual) else State.CONVERGED
     return Prognosis(state, found, wanted, learned, _stop(ensemble, wanted, level), _best(curve))
 
 
