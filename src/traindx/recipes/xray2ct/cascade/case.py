@@ -23,19 +23,19 @@ from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.radiograph import from_network, hu_from_mu, mu_from_hu
 
 
-def regression(size: int = 32, faults: Sequence[str] = (), seed: int = 0, **options: Any) -> dx.Case:
+def regression(size: int = 16, faults: Sequence[str] = (), seed: int = 0, **options: Any) -> dx.Case:
     """The second stage of the progressive regression; see :func:`make_case`."""
     return make_case("regression", size, faults, seed, **options)
 
 
-def diffusion(size: int = 32, faults: Sequence[str] = (), seed: int = 0, **options: Any) -> dx.Case:
+def diffusion(size: int = 16, faults: Sequence[str] = (), seed: int = 0, **options: Any) -> dx.Case:
     """The second stage of the diffusion cascade; see :func:`make_case`."""
     return make_case("diffusion", size, faults, seed, **options)
 
 
 def make_case(
     method: Method,
-    size: int = 32,
+    size: int = 16,
     faults: Sequence[str] = (),
     seed: int = 0,
     *,
