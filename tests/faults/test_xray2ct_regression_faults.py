@@ -16,6 +16,7 @@ from traindx.exams.gradients import gradients
 from traindx.exams.loss_operations import loss_operations
 from traindx.exams.loss_order import loss_order
 from traindx.exams.metric_probe import metric_probe
+from traindx.exams.own_run import own_run
 from traindx.exams.repeat_selection import repeat_selection
 from traindx.exams.shared_samples import shared_samples
 from traindx.exams.training_step import training_step
@@ -65,6 +66,8 @@ def exams_for(name: str):
     if not name:
         return dict.fromkeys((*LOSS, *STAGES, *BOOKS))
     rule = registry()[name].expected_rule
+    if rule == "T903":
+        return (own_run,)
     return LOSS if rule.startswith("L") or not rule else STAGES if rule.startswith("M") else BOOKS
 
 

@@ -42,6 +42,42 @@ class Fault:
     truth: str = ""
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """Makes the faults of one recipe that one document is about.
+
+    Attributes:
+        recipe: See :class:`Fault`.
+        postmortem: See there.
+    """
+
+    recipe: str
+    postmortem: str
+
+    def fault(
+        self,
+        name: str,
+        title: str,
+        apply: Callable[[Case], Case],
+        rule: str,
+        diagnosed: Diagnosed,
+        claim: str,
+        truth: str,
+    ) -> Fault:
+        """A fault, see :class:`Fault` for what is meant by each."""
+        return Fault(
+            name=name,
+            recipe=self.recipe,
+            postmortem=self.postmortem,
+            title=title,
+            apply=apply,
+            expected_rule=rule,
+            documented_diagnosis=diagnosed,
+            claim=claim,
+            truth=truth,
+        )
+
+
 def together(faults: Iterable[Fault]) -> Callable[[Case], Case]:
     """Apply several faults, one after the other."""
     ordered = tuple(faults)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from traindx.faults.base import Fault
+from traindx.faults.base import Chapter
 from traindx.faults.xray2ct.data import augmented_along_other_axes, mirrored_in_training, with_training_patients
 from traindx.recipes.xray2ct.cascade.case import changed, system_of
 from traindx.recipes.xray2ct.cascade.denoising import diffusion_loss
@@ -139,30 +139,10 @@ def _on_training_patients(data: Data) -> Data:
     return with_training_patients(data, len(data.val))
 
 
-def _fault(
-    name: str,
-    title: str,
-    apply: Callable[[Case], Case],
-    rule: str,
-    diagnosed: Literal["right", "wrong", "placebo", "harm"],
-    claim: str,
-    truth: str,
-) -> Fault:
-    return Fault(
-        name=name,
-        recipe=RECIPE,
-        postmortem=DOCUMENT,
-        title=title,
-        apply=apply,
-        expected_rule=rule,
-        documented_diagnosis=diagnosed,
-        claim=claim,
-        truth=truth,
-    )
-
+_CHAPTER = Chapter(RECIPE, DOCUMENT)
 
 FAULTS = (
-    _fault(
+    _CHAPTER.fault(
         "cascade-ddim-epsilon",
         "every stage recovers the noise by (sqrt(abar) x - x0) / sqrt(1 - abar), in use and in validation",
         partial(_sampled, True, network_time),
@@ -171,7 +151,7 @@ FAULTS = (
         "the primary root cause, +20 dB",
         "a real fault, inlined in every validation loop too, so that every reported figure was one of it",
     ),
-    _fault(
+    _CHAPTER.fault(
         "cascade-raw-time",
         "every stage is told t / T in training and t in sampling",
         partial(_sampled, False, raw_time),
@@ -180,7 +160,7 @@ FAULTS = (
         "time conditioning is random in use, +3 dB",
         "a real fault; what it is worth depends on the head",
     ),
-    _fault(
+    _CHAPTER.fault(
         "earlier-volume-always-none",
         "the second stage is trained without the volume of the first: the key it is read from is never in a batch",
         _without_earlier,
@@ -189,7 +169,7 @@ FAULTS = (
         "not mentioned: later stages refine the earlier ones",
         "the cascade is no cascade: a later stage learns from the mean volume, and is given another in use",
     ),
-    _fault(
+    _CHAPTER.fault(
         "selection-on-redrawn-loss",
         "the best checkpoint is chosen by a diffusion loss with noise and timesteps drawn anew",
         with_redrawn_selection,
@@ -198,7 +178,7 @@ FAULTS = (
         "not mentioned",
         "6 'new bests' in 40 evaluations of one unchanged model",
     ),
-    _fault(
+    _CHAPTER.fault(
         "average-never-read",
         "the settings ask for an average of the weights, and nothing reads them",
         with_unread_average,
@@ -207,7 +187,7 @@ FAULTS = (
         "not mentioned",
         "the last weights are validated and kept: there was never an average",
     ),
-    _fault(
+    _CHAPTER.fault(
         "augmented-along-other-axes",
         "augmentation mirrors images and volume along different axes, in validation too",
         partial(_of_data, augmented_along_other_axes),
@@ -216,7 +196,7 @@ FAULTS = (
         "not mentioned",
         "in half of the samples the radiographs are not those of the volume",
     ),
-    _fault(
+    _CHAPTER.fault(
         "radiographs-mirrored-in-training",
         "radiographs are mirrored in training and not in use",
         partial(_of_data, mirrored_in_training),
@@ -225,7 +205,7 @@ FAULTS = (
         "not mentioned",
         "the network learns the mirror image of the rays it is given in use",
     ),
-    _fault(
+    _CHAPTER.fault(
         "evaluated-on-training-patients",
         "validation reads the training patients",
         partial(_of_data, _on_training_patients),

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from traindx.case import Metric
-from traindx.faults.base import Fault
+from traindx.case_run import OwnRun
+from traindx.faults.base import Chapter
 from traindx.faults.xray2ct.data import with_training_patients
 from traindx.recipes.xray2ct.cascade.cascade import Cascade
 from traindx.recipes.xray2ct.cascade.case import changed, system_of, with_window
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from traindx.recipes.xray2ct.cascade.system import CascadeSystem
 
 RECIPE, DOCUMENT = "xray2ct_regression", "progressive-cascade"
+TWO_EPOCHS = 24  # optimiser steps: 48 volumes in batches of 4
 FINAL_RATE = 0.01  # of the peak: the document's cosine falls from 1e-4 to 1e-6
 
 
@@ -136,24 +138,15 @@ def with_narrow_window(case: Case) -> Case:
     return with_window(case, HounsfieldWindow(-200.0, 200.0))
 
 
-def _fault(
-    name: str, title: str, apply: Callable[[Case], Case], rule: str, diagnosed: Any, claim: str, truth: str
-) -> Fault:
-    return Fault(
-        name=name,
-        recipe=RECIPE,
-        postmortem=DOCUMENT,
-        title=title,
-        apply=apply,
-        expected_rule=rule,
-        documented_diagnosis=diagnosed,
-        claim=claim,
-        truth=truth,
-    )
+def with_two_epochs(case: Case) -> Case:
+    """The author's own training is that short, not only a trial."""
+    return case.but(steps=TWO_EPOCHS, own_run=OwnRun(TWO_EPOCHS))
 
+
+_CHAPTER = Chapter(RECIPE, DOCUMENT)
 
 FAULTS = (
-    _fault(
+    _CHAPTER.fault(
         "frozen-stage-moves",
         "the first stage is frozen by requires_grad alone; its batch normalisation follows the batches of the second",
         partial(_assembled, half_frozen),
@@ -162,7 +155,7 @@ FAULTS = (
         "not mentioned: the earlier stage counts as frozen",
         "its running statistics change at every step, so later stages learn from another stage than is used",
     ),
-    _fault(
+    _CHAPTER.fault(
         "earlier-stage-never-loaded",
         "0 tensors of the first stage's checkpoint fit by name, and it is frozen with random weights",
         partial(_assembled, never_loaded),
@@ -171,7 +164,7 @@ FAULTS = (
         "not mentioned; 20 epochs are too few",
         "the second stage refines noise; loading with strict=False said nothing",
     ),
-    _fault(
+    _CHAPTER.fault(
         "selection-key-zero",
         "the best checkpoint is chosen by val_psnr, which validation never returns, with a default of 0",
         with_missing_key,
@@ -180,7 +173,7 @@ FAULTS = (
         "not mentioned",
         "the first epoch stays the best for ever",
     ),
-    _fault(
+    _CHAPTER.fault(
         "accumulators-never-filled",
         "the figures of the validation are computed and never added up",
         with_empty_sums,
@@ -189,7 +182,7 @@ FAULTS = (
         "not mentioned",
         "val_psnr is 0 in every epoch, so that the first one stays the best",
     ),
-    _fault(
+    _CHAPTER.fault(
         "psnr-peak-two",
         "PSNR uses peak 2 on data in [0, 1]",
         with_peak_two,
@@ -198,7 +191,7 @@ FAULTS = (
         "27.63 dB, the first version to learn",
         "+6.02 dB by convention: fixed predictors gain the same between the two versions",
     ),
-    _fault(
+    _CHAPTER.fault(
         "psnr-joint-min-max",
         "PSNR is computed after prediction and target are stretched together to [0, 1]",
         with_joint_min_max,
@@ -207,7 +200,7 @@ FAULTS = (
         "not mentioned",
         "one corrupt voxel raises the figure from 10.9 to 31.7 dB",
     ),
-    _fault(
+    _CHAPTER.fault(
         "validated-on-training-patients",
         "one of the validation patients is a training patient",
         with_known_patient,
@@ -216,7 +209,7 @@ FAULTS = (
         "not mentioned",
         "a single validation patient was taken from the training set: the figure is that of memory",
     ),
-    _fault(
+    _CHAPTER.fault(
         "schedule-restored-at-its-end",
         "extended training sets a new learning rate, and the restored schedule puts its last one back",
         with_restored_schedule,
@@ -225,7 +218,7 @@ FAULTS = (
         "resume the second stage for 100 epochs; 20 were too few",
         "all steps but the first are taken at 1 % of the rate: the additional epochs hardly train",
     ),
-    _fault(
+    _CHAPTER.fault(
         "regression-window-soft-tissue",
         "the target of the regression is clipped to [-200, 200] HU",
         with_narrow_window,
@@ -234,7 +227,7 @@ FAULTS = (
         "more contrast in soft tissue",
         "lung and bone become constants that the radiographs still show",
     ),
-    _fault(
+    _CHAPTER.fault(
         "gradient-term-missing",
         "the loss lacks its edge term",
         without_gradient_term,
@@ -242,5 +235,15 @@ FAULTS = (
         "placebo",
         "the loss is blind to edges; the term sharpens vessels",
         "the absolute error and the structure term already send gradient to every spatial frequency",
+    ),
+    _CHAPTER.fault(
+        "two-epochs",
+        "the author trains for two epochs, while the validation still improves",
+        with_two_epochs,
+        "T903",
+        "right",
+        "20 epochs are too few, and that is the primary cause",
+        "two epochs are; after 20 (240 steps of this case) twice as many are forecast to give 0.2 to 4.3 dB, so "
+        "that nothing is claimed",
     ),
 )

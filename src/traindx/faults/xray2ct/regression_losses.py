@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from traindx.faults.base import Fault
+from traindx.faults.base import Chapter, Fault
 from traindx.recipes.xray2ct.cascade.case import changed
 from traindx.recipes.xray2ct.cascade.system import terms_of
 
@@ -84,6 +84,9 @@ def _with(name: str, extra: Extra, case: Case) -> Case:
     return changed(case, terms=partial(with_extra_term, name=name, extra=extra))
 
 
+_CHAPTER = Chapter(RECIPE, DOCUMENT)
+
+
 def _fault(
     name: str,
     title: str,
@@ -94,17 +97,7 @@ def _fault(
     truth: str,
     diagnosed: Literal["wrong", "harm"] = "wrong",
 ) -> Fault:
-    return Fault(
-        name=name,
-        recipe=RECIPE,
-        postmortem=DOCUMENT,
-        title=title,
-        apply=partial(_with, term, extra),
-        expected_rule=rule,
-        documented_diagnosis=diagnosed,
-        claim=claim,
-        truth=truth,
-    )
+    return _CHAPTER.fault(name, title, partial(_with, term, extra), rule, diagnosed, claim, truth)
 
 
 FAULTS = (

@@ -7,20 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 import traindx as dx
+from traindx.recipes.xray2ct.case_parts import observed, psnr_metric, target_of, volume_of_mu
 from traindx.recipes.xray2ct.data import DataOptions, prepare
 from traindx.recipes.xray2ct.geometry import VIEWS
 from traindx.recipes.xray2ct.hounsfield import EVALUATED_HU, HounsfieldWindow
-from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.model import Denoiser
 from traindx.recipes.xray2ct.objective import reference_render
-from traindx.recipes.xray2ct.radiograph import from_network, hu_from_mu
 from traindx.recipes.xray2ct.system import System
-
-NEGLIGIBLE_DB = 0.15
-"""Differences below this are of no importance: two trainings that differ in nothing but the seed differ by more."""
 
 
 def make_case(
@@ -70,8 +64,8 @@ def case_of(system: System) -> dx.Case:
         val=system.data.val_batches(),
         loss=partial(system.loss, system),
         predict=partial(system.sampler, system),
-        target=_target,
-        metrics={"psnr": _metric(window)},
+        target=target_of,
+        metrics={"psnr": psnr_metric(window)},
         conditions=VIEWS,
         optimizer=system.optimizer,
         steps=system.steps,
@@ -88,9 +82,9 @@ def case_of(system: System) -> dx.Case:
             render=partial(system.render, system),
             views=VIEWS,
             spacing_mm=geometry.spacing_mm,
-            from_mu=partial(_from_mu, window),
+            from_mu=partial(volume_of_mu, window),
             output="line_integral",
-            observed=_observed,
+            observed=observed,
             geometry="cone",
         ),
         treatments={
@@ -134,25 +128,3 @@ def _with_full_resolution(case: dx.Case) -> dx.Case:
     """The recipe's denoiser: its head keeps a path at full resolution."""
     kept = {key: value for key, value in system_of(case).network_options.items() if key == "encoder"}
     return changed(case, network=Denoiser, network_options=kept)
-
-
-def _metric(window: HounsfieldWindow) -> dx.Metric:
-    def psnr(prediction: Tensor, target: Tensor) -> Tensor:
-        return psnr_hu(window.decode(prediction), window.decode(target))
-
-    return dx.Metric(psnr, unit="dB", negligible=NEGLIGIBLE_DB, raw=psnr_hu)
-
-
-def _target(batch: dict[str, Any]) -> Tensor:
-    ct: Tensor = batch["ct"]
-    return ct
-
-
-def _observed(batch: dict[str, Any], view: str) -> Tensor:
-    return from_network(batch[view])
-
-
-def _from_mu(window: HounsfieldWindow, mu: Tensor) -> Tensor:
-    """Attenuation to network values without clipping, so that phantoms reach the renderer as they are."""
-    hu = hu_from_mu(mu)
-    return (hu - window.low) / (window.high - window.low) * 2 - 1

@@ -53,13 +53,7 @@ def main(argv: Sequence[str]) -> int:
         InputError: A file cannot be used.
     """
     options = parser().parse_args(list(argv))
-    given = [view for view in VIEWS if getattr(options, view) is not None]
-    if (options.ct is None) == (not given) or (given and len(given) < len(VIEWS)):
-        names = ["--ct"] * (options.ct is not None) + [f"--{view}" for view in given]
-        raise UsageError(
-            f"given are {', '.join(names) or 'no images'}",
-            expected="either --ct, or " + " and ".join(f"--{view}" for view in VIEWS),
-        )
+    check_given(options, VIEWS)
     checkpoint = contract.read(options.checkpoint)
     saved = checkpoint[CONTRACT_KEY]
     geometry, window = contract.geometry_from(saved), contract.window_from(saved)
@@ -77,13 +71,33 @@ def main(argv: Sequence[str]) -> int:
     torch.manual_seed(options.seed)
     drawn = [draw(process, network, batch, geometry.shape) for _ in range(options.samples)]
     hu = window.decode(torch.stack(drawn).mean(dim=0).clamp(-1, 1)).cpu()
-    options.out.mkdir(parents=True, exist_ok=True)
-    volume, picture = options.out / f"{name}_predicted.nii.gz", options.out / f"{name}_predicted.png"
+    store(options.out, name, hu, affine, truth)
+    return 0
+
+
+def check_given(options: argparse.Namespace, views: Sequence[str]) -> None:
+    """Refuse anything but a CT, or all the radiographs that a model needs.
+
+    Raises:
+        UsageError: Neither is given, or both, or other views.
+    """
+    given = [view for view in VIEWS if getattr(options, view) is not None]
+    if (options.ct is None) == (not given) or (given and set(given) != set(views)):
+        names = ["--ct"] * (options.ct is not None) + [f"--{view}" for view in given]
+        raise UsageError(
+            f"given are {', '.join(names) or 'no images'}",
+            expected="either --ct, or " + " and ".join(f"--{view}" for view in views),
+        )
+
+
+def store(out: Path, name: str, hu: Tensor, affine: NDArray[np.float64], truth: Tensor | None) -> None:
+    """Write a volume ``(1, 1, D, H, W)`` and its picture, beside the truth where there is one, and say so."""
+    out.mkdir(parents=True, exist_ok=True)
+    volume, picture = out / f"{name}_predicted.nii.gz", out / f"{name}_predicted.png"
     write_nifti(volume, hu[0, 0], affine)
     write_picture(picture, {"truth": truth[0, 0], "predicted": hu[0, 0]} if truth is not None else {"": hu[0, 0]})
     compared = f"; PSNR {float(psnr_hu(hu, truth)):.2f} dB against the CT" if truth is not None else ""
     print(f"wrote {volume} and {picture}{compared}")
-    return 0
 
 
 def truth_of(path: Path, geometry: ConeGeometry) -> tuple[Tensor, NDArray[np.float64]]:

@@ -15,12 +15,11 @@ from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method
 from traindx.recipes.xray2ct.cascade.denoising import draw
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage, Stage
 from traindx.recipes.xray2ct.cascade.system import CascadeSystem, plan_of
-from traindx.recipes.xray2ct.case import NEGLIGIBLE_DB
+from traindx.recipes.xray2ct.case_parts import observed, psnr_metric, target_of, volume_of_mu
 from traindx.recipes.xray2ct.data import DataOptions, prepare
 from traindx.recipes.xray2ct.geometry import VIEWS
 from traindx.recipes.xray2ct.hounsfield import EVALUATED_HU, HounsfieldWindow
-from traindx.recipes.xray2ct.metrics import psnr_hu
-from traindx.recipes.xray2ct.radiograph import from_network, hu_from_mu, mu_from_hu
+from traindx.recipes.xray2ct.radiograph import mu_from_hu
 
 
 def regression(size: int = 16, faults: Sequence[str] = (), seed: int = 0, **options: Any) -> dx.Case:
@@ -94,8 +93,8 @@ def case_of(system: CascadeSystem) -> dx.Case:
         val=system.data.val_batches(),
         loss=partial(system.terms, system),
         predict=partial(system.predict, system),
-        target=_target,
-        metrics={"psnr": _metric(window)},
+        target=target_of,
+        metrics={"psnr": psnr_metric(window)},
         conditions=system.plan.views,
         optimizer=system.optimizer,
         steps=system.steps,
@@ -106,9 +105,9 @@ def case_of(system: CascadeSystem) -> dx.Case:
             render=partial(_render, system),
             views=system.plan.views,
             spacing_mm=geometry.spacing_mm,
-            from_mu=partial(_from_mu, window),
+            from_mu=partial(volume_of_mu, window),
             output="line_integral",
-            observed=_observed,
+            observed=observed,
             geometry="cone",
         ),
         practice=dx.Practice(
@@ -181,25 +180,3 @@ def _render(system: CascadeSystem, volume: Tensor, view: str) -> Tensor:
     projector = Projector(system.data.geometry, (view,)).to(volume.device)
     image: Tensor = projector(mu_from_hu(system.window.decode(volume)), view)
     return image
-
-
-def _metric(window: HounsfieldWindow) -> dx.Metric:
-    def psnr(prediction: Tensor, target: Tensor) -> Tensor:
-        return psnr_hu(window.decode(prediction), window.decode(target))
-
-    return dx.Metric(psnr, unit="dB", negligible=NEGLIGIBLE_DB, raw=psnr_hu)
-
-
-def _target(batch: Mapping[str, Any]) -> Tensor:
-    ct: Tensor = batch["ct"]
-    return ct
-
-
-def _observed(batch: Mapping[str, Any], view: str) -> Tensor:
-    return from_network(batch[view])
-
-
-def _from_mu(window: HounsfieldWindow, mu: Tensor) -> Tensor:
-    """Attenuation to network values without clipping, so that phantoms reach the projector as they are."""
-    hu = hu_from_mu(mu)
-    return (hu - window.low) / (window.high - window.low) * 2 - 1

@@ -9,15 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from traindx.errors import UsageError
 from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade.cascade import Method
 from traindx.recipes.xray2ct.cascade.evaluate import reconstruct
 from traindx.recipes.xray2ct.cascade.ladder import at_size
 from traindx.recipes.xray2ct.cascade.train import RECIPE
 from traindx.recipes.xray2ct.geometry import VIEWS
-from traindx.recipes.xray2ct.metrics import psnr_hu
-from traindx.recipes.xray2ct.predict import centred_affine, radiograph_of, truth_of, write_nifti, write_picture
+from traindx.recipes.xray2ct.predict import centred_affine, check_given, radiograph_of, store, truth_of
 from traindx.recipes.xray2ct.radiograph import line_integral, mu_from_hu, to_network
 
 
@@ -62,13 +60,7 @@ def main(method: Method, argv: Sequence[str]) -> int:
     options = parser(method).parse_args(list(argv))
     checkpoint = contract.read(options.checkpoint, RECIPE[method])
     cascade, plan = contract.cascade_from(checkpoint, getattr(options, "sampling_steps", 4))
-    given = [view for view in VIEWS if getattr(options, view) is not None]
-    if (options.ct is None) == (not given) or (given and set(given) != set(plan.views)):
-        names = ["--ct"] * (options.ct is not None) + [f"--{view}" for view in given]
-        raise UsageError(
-            f"given are {', '.join(names) or 'no images'}",
-            expected="either --ct, or " + " and ".join(f"--{view}" for view in plan.views),
-        )
+    check_given(options, plan.views)
     cascade = cascade.to(options.device)
     truth: Tensor | None = None
     size = plan.sizes[-1]
@@ -86,10 +78,5 @@ def main(method: Method, argv: Sequence[str]) -> int:
     hu = torch.stack(drawn).mean(dim=0).cpu()
     if truth is not None and size != truth.shape[-1]:
         truth, affine = truth_of(options.ct, at_size(plan.geometry, size))
-    options.out.mkdir(parents=True, exist_ok=True)
-    volume, picture = options.out / f"{name}_predicted.nii.gz", options.out / f"{name}_predicted.png"
-    write_nifti(volume, hu[0, 0], affine)
-    write_picture(picture, {"truth": truth[0, 0], "predicted": hu[0, 0]} if truth is not None else {"": hu[0, 0]})
-    compared = f"; PSNR {float(psnr_hu(hu, truth)):.2f} dB against the CT" if truth is not None else ""
-    print(f"wrote {volume} and {picture}{compared}")
+    store(options.out, name, hu, affine, truth)
     return 0
