@@ -130,7 +130,7 @@ def system_of(case: dx.Case) -> CascadeSystem:
 def changed(case: dx.Case, **parts: Any) -> dx.Case:
     """The same case with some parts of its system exchanged."""
     made = case_of(replace(system_of(case), **parts))
-    return made.but(name=case.name, device=case.device, contexts=case.contexts)
+    return made.but(name=case.name, device=case.device, contexts=case.contexts, steps=case.steps, own_run=case.own_run)
 
 
 def with_window(case: dx.Case, window: HounsfieldWindow) -> dx.Case:
