@@ -159,5 +159,5 @@ def _record_clamps(room: ExamRoom, clamps: list[Clamped]) -> None:
         room.record(record)
         if not lost or record.gradient_lost == 0.0:
             path = "no gradient passes it" if not lost else "none of the gradient is stopped"
-            detail = f"[{first.low:g}, {first.high:g}]: {100 * outside:.2g} % of the values are beyond it and {path}"
+            detail = f"[{first.low:g}, {first.high:g}]: {100 * outside:.3g} % of the values are beyond it and {path}"
             room.record(Healthy(where=first.line, subject=f"{first.operation} at {first.line}", detail=detail))
