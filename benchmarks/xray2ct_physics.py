@@ -117,7 +117,7 @@ def main() -> None:
         command = (
             f"python benchmarks/xray2ct_physics.py --method {given.method} --size {given.size} --seeds {given.seeds}"
         )
-        command += f" --steps {given.steps} --weight {given.weight:g}"
+        command += f" --steps {given.steps} --weight {given.weight:g}{' --bf16' if given.bf16 else ''}"
         file = RESULTS / f"xray2ct-physics-{given.method}.md"
         file.write_text(f"`{command}`\n\n```\n{report}\n```\n", encoding="utf-8")
         print(f"written to {file}")
