@@ -14,22 +14,14 @@ from traindx.evidence.projection import ViewMatch
 from traindx.exams.base import ExamRoom, exam
 from traindx.exams.probing import undisturbed
 from traindx.frames import defined_at
+from traindx.orientation import TURNS, correlation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
 BATCHES = 2
 MARGIN = 0.01  # of correlation; the same image rendered twice correlates by 1, a mirrored chest by up to 0.98
 LEAST = 0.95  # another orientation must fit as its own projection does
-
-TURNS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mirrored left for right": lambda image: image.flip(-1),
-    "upside down": lambda image: image.flip(-2),
-    "turned by 180 degrees": lambda image: image.flip(-1, -2),
-    "transposed": lambda image: image.transpose(-1, -2),
-}
 
 
 @exam(
@@ -104,12 +96,3 @@ def _fit(image: Tensor, view: str, index: int, rendered: dict[str, Tensor]) -> t
     }
     how = max(others, key=lambda name: others[name])
     return own, others[how], how
-
-
-def correlation(one: Tensor, other: Tensor) -> float:
-    """Pearson correlation of two images; -1 where the shapes differ or one is constant."""
-    if one.shape != other.shape:
-        return -1.0
-    a, b = one.double() - one.double().mean(), other.double() - other.double().mean()
-    size = float(a.norm() * b.norm())
-    return float((a * b).sum()) / size if size > 0 else -1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from traindx.errors import InputError
+from traindx.orientation import TURNS, correlation
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 
 SUFFIXES = (".npy", ".png", ".dcm")
 
-_TURNS: dict[str, Callable[[Tensor], Tensor]] = {
-    "as it is": lambda image: image,
-    "mirrored left to right": lambda image: image.flip(-1),
-    "upside down": lambda image: image.flip(-2),
-    "turned by 180 degrees": lambda image: image.flip(-1, -2),
-    "transposed": lambda image: image.transpose(-1, -2),
-}
 _BETTER = 0.02  # of correlation: a nearly symmetric patient must not be called mirrored by noise
 _LEAST = 0.5  # below it the image shows something else, another patient or another view
 
@@ -99,15 +92,15 @@ def verify_views(given: dict[str, Tensor], rendered: dict[str, Tensor], ids: tup
     """
     for view, images in given.items():
         for index, name in enumerate(ids):
+            own = correlation(images[index], rendered[view][index])
             fits = {
-                f"{view} {how}": correlation(turn(images[index]), rendered[view][index]) for how, turn in _TURNS.items()
+                f"{view} {how}": correlation(turn(images[index]), rendered[view][index]) for how, turn in TURNS.items()
             }
             others = {
                 f"the {other} view": correlation(images[index], rendered[other][index])
                 for other in given
                 if other != view
             }
-            own = fits.pop(f"{view} as it is")
             best, value = max({**fits, **others}.items(), key=lambda item: item[1])
             if value > own + _BETTER:
                 raise InputError(
@@ -123,11 +116,3 @@ def verify_views(given: dict[str, Tensor], rendered: dict[str, Tensor], ids: tup
                     expected=f"at least {_LEAST:g}",
                     do="check that both are of one patient, and that dense tissue has high values",
                 )
-
-
-def correlation(one: Tensor, other: Tensor) -> float:
-    """Pearson correlation of two images of one shape; -1 where the shapes differ."""
-    if one.shape != other.shape:
-        return -1.0
-    a, b = one.double() - one.double().mean(), other.double() - other.double().mean()
-    return float((a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-12))
