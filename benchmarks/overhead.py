@@ -144,10 +144,10 @@ def begin_watching(every: int, folder: str) -> Any:
     """Put everything in place, as for a script; nothing of it was there before."""
     import torch
 
-    from traindx.observe.assembly import WithoutTorch, collectors_for
-    from traindx.observe.settings import Settings
-    from traindx.observe.sink import Sink
-    from traindx.observe.watch import Watch
+    from traindx.watch.runtime.assembly import WithoutTorch, collectors_for
+    from traindx.watch.runtime.settings import Settings
+    from traindx.watch.runtime.sink import Sink
+    from traindx.watch.runtime.watch import Watch
 
     watch = Watch(torch, Settings("overhead", every=every, steps=0, seconds=0.0, stop=False), Sink(Path(folder)))
     watch.collectors = collectors_for(watch, WithoutTorch())
@@ -170,7 +170,7 @@ def time_style(style: str, pairs: int, ways: Sequence[str]) -> dict[str, Any]:
     """Ratios of watched to bare time, a pair each."""
     import torch
 
-    from traindx.observe.place import count_as_users
+    from traindx.watch.runtime.call_sites import count_as_users
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)

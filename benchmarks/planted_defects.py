@@ -54,7 +54,7 @@ from planted_corpora import (
     without_rescale,
 )  # fmt: skip
 
-from traindx.dataset import verify
+from traindx.data import verify
 from traindx.finding import Finding, Severity
 
 

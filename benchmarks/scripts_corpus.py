@@ -63,7 +63,7 @@ def missing(entry: dict[str, Any]) -> str:
 
 def examine(slug: str, twin: str, entry: dict[str, Any]) -> Result:
     """Watch one twin."""
-    from traindx.observe.examining import examine_script
+    from traindx.host.examining import examine_script
 
     lacks = missing(entry)
     if lacks:

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 import traindx as dx
 from traindx import rules
+from traindx.checks import ExamRoom
+from traindx.checks.diffusion.sampler import sampler
 from traindx.evidence import Evidence
 from traindx.evidence.sampling import SamplerRun
-from traindx.exams import ExamRoom
-from traindx.exams.sampler import sampler
 
 SHAPE = (2, 1, 16, 16, 16)
 LINEAR = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from traindx import exams
+from traindx import checks as exams
 from traindx.diagnosis import Diagnosis, Outcome
 from traindx.errors import InputError, UsageError
 from traindx.evidence import Evidence

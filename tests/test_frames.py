@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-import traindx.exams.base
+import traindx.checks.base
 import traindx.faults
 import traindx.recipes
-from traindx import frames
+from traindx.core import frames
 from traindx.errors import CaseError
 
 
@@ -45,7 +45,7 @@ def test_the_innermost_user_frame_of_a_torch_call_is_the_users_line():
 def test_recipes_and_faults_are_user_code_and_the_machinery_is_not():
     assert frames.is_user_file(traindx.recipes.__file__)
     assert frames.is_user_file(traindx.faults.__file__)
-    assert not frames.is_user_file(traindx.exams.base.__file__)
+    assert not frames.is_user_file(traindx.checks.base.__file__)
     assert not frames.is_user_file(frames.__file__)
     assert not frames.is_user_file(torch.__file__)
     assert not frames.is_user_file(pytest.__file__)

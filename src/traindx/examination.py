@@ -15,14 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from traindx import exams, rules
+from traindx import checks as exams
+from traindx import rules
+from traindx.checks.base import ExamRoom
+from traindx.core.frames import raised_at
 from traindx.diagnosis import Diagnosis, Outcome, Provenance, TrialTable, ranked
 from traindx.durations import seconds as parse_seconds
 from traindx.errors import InputError, TraindxError
 from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
-from traindx.exams.base import ExamRoom
 from traindx.finding import Finding, Standing
-from traindx.frames import raised_at
 from traindx.preflight import check_it_runs
 from traindx.progress import Listener, Progress, silent
 
@@ -156,7 +157,7 @@ def _train_and_try(
 ) -> None:
     """Train the control, sit the exams that need it, judge, and run the trials that the findings propose."""
     from traindx import trials
-    from traindx.trials.randomness import seed_of
+    from traindx.core.randomness import seed_of
 
     case = room.case
     lacking = [part for part in ("loss", "target", "metrics") if not case.has(part)]

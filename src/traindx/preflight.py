@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from traindx.core.frames import defined_at, raised_at
 from traindx.errors import CaseError, TraindxError
-from traindx.frames import defined_at, raised_at
 
 if TYPE_CHECKING:
-    from traindx.exams.base import ExamRoom
+    from traindx.checks.base import ExamRoom
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ from traindx.cli.app import run
 from traindx.cli.compare import kind_of
 from traindx.cli.revisions import checked_out, git
 from traindx.errors import UsageError
-from traindx.observe import comparing
-from traindx.observe.comparing import ScriptComparison
 from traindx.trials.claims import Comparison, FixVerdict
+from traindx.trials.script import comparing
+from traindx.trials.script.comparing import ScriptComparison
 
 TRAIN = """\
 import sys

@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from traindx import rules
+from traindx.checks.base import ExamRoom
+from traindx.checks.data.condition_ranges import condition_ranges
+from traindx.checks.data.window import window
+from traindx.checks.diffusion.guidance import guidance, uncertainty
+from traindx.checks.diffusion.sampler import sampler
+from traindx.checks.loss.gradients import gradients
+from traindx.checks.loss.order import loss_order
+from traindx.checks.metrics.reference_predictions import metric_probe
+from traindx.checks.network.conditions import input_effects
+from traindx.checks.network.information_path import information_path
+from traindx.checks.training.bookkeeping import bookkeeping
+from traindx.checks.training.update_budget import update_budget
 from traindx.evidence import Evidence
-from traindx.exams.base import ExamRoom
-from traindx.exams.bookkeeping import bookkeeping
-from traindx.exams.condition_ranges import condition_ranges
-from traindx.exams.conditions import input_effects
-from traindx.exams.gradients import gradients
-from traindx.exams.guidance import guidance, uncertainty
-from traindx.exams.information_path import information_path
-from traindx.exams.loss_order import loss_order
-from traindx.exams.metric_probe import metric_probe
-from traindx.exams.sampler import sampler
-from traindx.exams.update_budget import update_budget
-from traindx.exams.window import window
 from traindx.faults import registry
 from traindx.finding import Standing
 from traindx.recipes.fusion.case import changed, make_case, system_of

@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from traindx import rules
+from traindx.checks.base import ExamRoom
+from traindx.checks.data.shared_samples import shared_samples
+from traindx.checks.diffusion.sampler import sampler
+from traindx.checks.diffusion.time_input import time_input
+from traindx.checks.loss.gradients import gradients
+from traindx.checks.metrics.repeat_selection import repeat_selection
+from traindx.checks.network.frozen_parts import frozen_parts
+from traindx.checks.projection.phantoms import projection
+from traindx.checks.projection.view_match import view_match
+from traindx.checks.training.bookkeeping import bookkeeping
 from traindx.diagnosis import ranked
 from traindx.evidence import Evidence
-from traindx.exams.base import ExamRoom
-from traindx.exams.bookkeeping import bookkeeping
-from traindx.exams.frozen_parts import frozen_parts
-from traindx.exams.gradients import gradients
-from traindx.exams.projection import projection
-from traindx.exams.repeat_selection import repeat_selection
-from traindx.exams.sampler import sampler
-from traindx.exams.shared_samples import shared_samples
-from traindx.exams.time_input import time_input
-from traindx.exams.view_match import view_match
 from traindx.faults import registry
 from traindx.faults.xray2ct.cascade import FAULTS
 from traindx.recipes.xray2ct.cascade.case import make_case

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from traindx import rules
+from traindx.checks.base import ExamRoom
+from traindx.checks.data.window import window
+from traindx.checks.network.conditions import input_effects
+from traindx.checks.projection.phantoms import projection
 from traindx.errors import InputError
 from traindx.evidence import Evidence
-from traindx.exams.base import ExamRoom
-from traindx.exams.conditions import input_effects
-from traindx.exams.projection import projection
-from traindx.exams.window import window
 from traindx.faults import registry
 from traindx.faults.base import catalogued
 from traindx.faults.xray2ct import FAULTS as ALL

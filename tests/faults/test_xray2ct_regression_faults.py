@@ -6,22 +6,22 @@ import pytest
 import torch
 
 from traindx import rules
+from traindx.checks.base import ExamRoom
+from traindx.checks.data.shared_samples import shared_samples
+from traindx.checks.data.window import window
+from traindx.checks.loss.gradients import gradients
+from traindx.checks.loss.operations import loss_operations
+from traindx.checks.loss.order import loss_order
+from traindx.checks.loss.spatially_invariant_terms import blind_terms
+from traindx.checks.metrics.reference_predictions import metric_probe
+from traindx.checks.metrics.repeat_selection import repeat_selection
+from traindx.checks.network.frozen_parts import frozen_parts
+from traindx.checks.projection.view_match import view_match
+from traindx.checks.training.bookkeeping import bookkeeping
+from traindx.checks.training.first_steps import first_steps
+from traindx.checks.training.full_run import own_run
+from traindx.checks.training.training_step import training_step
 from traindx.evidence import Evidence
-from traindx.exams.base import ExamRoom
-from traindx.exams.blind_terms import blind_terms
-from traindx.exams.bookkeeping import bookkeeping
-from traindx.exams.first_steps import first_steps
-from traindx.exams.frozen_parts import frozen_parts
-from traindx.exams.gradients import gradients
-from traindx.exams.loss_operations import loss_operations
-from traindx.exams.loss_order import loss_order
-from traindx.exams.metric_probe import metric_probe
-from traindx.exams.own_run import own_run
-from traindx.exams.repeat_selection import repeat_selection
-from traindx.exams.shared_samples import shared_samples
-from traindx.exams.training_step import training_step
-from traindx.exams.view_match import view_match
-from traindx.exams.window import window
 from traindx.faults import registry
 from traindx.faults.xray2ct import regression, regression_losses
 from traindx.recipes.xray2ct.cascade.case import make_case, system_of

@@ -143,7 +143,7 @@ def test_force_alone_and_apply_without_a_number(project, capsys):
 
 
 def examine(script: Path, out: Path) -> Diagnosis:
-    from traindx.observe.examining import examine_script
+    from traindx.host.examining import examine_script
 
     with Path(os.devnull).open("w") as nowhere:
         return examine_script(str(script), out=out, script_output=nowhere.fileno())

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
-from traindx.dataset import verify
+from traindx.data import verify
 from traindx.diagnosis import Diagnosis
 from traindx.finding import Finding
 

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from traindx import Case, DataPath, Regions, Upkeep, rules
+from traindx.checks.base import Exam, ExamRoom
 from traindx.evidence import Evidence
-from traindx.exams.base import Exam, ExamRoom
 
 CELLS = 8
 CONCEPTS = ("dot", "bar")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from traindx import rules
 from traindx.case import Case
+from traindx.checks import Exam, ExamRoom
 from traindx.evidence import Evidence
-from traindx.exams import Exam, ExamRoom
 from traindx.finding import Finding, Location, Standing
 
 

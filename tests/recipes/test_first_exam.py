@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from traindx.dataset import verify
+from traindx.data import verify
 from traindx.diagnosis import Diagnosis
 from traindx.errors import InputError
 from traindx.recipes.first_exam import FOLDER, first_exam

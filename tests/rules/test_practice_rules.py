@@ -13,13 +13,13 @@ from torch import nn
 
 import traindx as dx
 from traindx import rules
+from traindx.checks.base import Exam, ExamRoom
+from traindx.checks.data.condition_ranges import condition_ranges
+from traindx.checks.diffusion.guidance import guidance, uncertainty
+from traindx.checks.training.bookkeeping import bookkeeping
+from traindx.checks.training.update_budget import update_budget
 from traindx.evidence import Evidence
 from traindx.evidence.practice import ConditionRange
-from traindx.exams.base import Exam, ExamRoom
-from traindx.exams.bookkeeping import bookkeeping
-from traindx.exams.condition_ranges import condition_ranges
-from traindx.exams.guidance import guidance, uncertainty
-from traindx.exams.update_budget import update_budget
 from traindx.finding import Standing
 
 

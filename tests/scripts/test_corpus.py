@@ -31,7 +31,7 @@ def cases() -> list[object]:
 
 
 def examined(slug: str, twin: str, folder: Path) -> Diagnosis:
-    from traindx.observe.examining import examine_script
+    from traindx.host.examining import examine_script
 
     with Path(os.devnull).open("w") as nowhere:
         return examine_script(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traindx.trials.arms import Design
-from traindx.trials.company import sound_company
+from traindx.trials.context import sound_company
 from traindx.trials.jobs import ArmScore, JobResult
 from traindx.trials.planning import Costs, fit
 from traindx.trials.treatment import Treatment

@@ -10,9 +10,9 @@ import pytest
 from traindx.case import Metric
 from traindx.finding import Verdict
 from traindx.trials.arms import Design
+from traindx.trials.effects import explain, judge, margin, results
 from traindx.trials.jobs import ArmScore, JobResult
-from traindx.trials.judging import explain, judge, margin, results
-from traindx.trials.ledger import Ledger
+from traindx.trials.results import Ledger
 from traindx.trials.statistics import LEVEL, Direction, look_level
 from traindx.trials.treatment import Treatment
 

@@ -12,7 +12,7 @@ from traindx.finding import Effect, Standing, Verdict
 from traindx.trials import apply_results
 from traindx.trials.baselines import nearest, trivial_baselines
 from traindx.trials.scoring import score
-from traindx.trials.yardstick import Units, Yardstick, blurred, fixed_predictors, moved, score_fixed
+from traindx.trials.scoring_metric import Units, Yardstick, blurred, fixed_predictors, moved, score_fixed
 
 
 def effect(mean):

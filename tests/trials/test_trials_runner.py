@@ -20,7 +20,7 @@ from traindx.errors import CaseError
 from traindx.finding import Standing, Verdict
 from traindx.trials import apply_results, run_trials, score, train, train_control
 from traindx.trials.jobs import run_job
-from traindx.trials.journal import fingerprint
+from traindx.trials.resume_log import fingerprint
 
 SHRINK = ("drop-term", {"term": "shrink"})
 FROZEN = ("drop-term", {"term": "frozen"})

@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from trial_cases import diffusion, linear_batches, regression
 
+from traindx.core.randomness import Stream, seeded
 from traindx.errors import CaseError
 from traindx.trials.clock import Deadline, OutOfTime
-from traindx.trials.randomness import Stream, seeded
 from traindx.trials.scoring import score
 from traindx.trials.training import digest, train
 

@@ -15,8 +15,8 @@ from torch import nn
 from trial_cases import T, alphas_cumprod, diffusion, regression, treated
 
 import traindx as dx
+from traindx.core.parameterisation import convert, from_x0, to_epsilon, to_x0
 from traindx.finding import Proposal
-from traindx.trials.parameterisation import convert, from_x0, to_epsilon, to_x0
 from traindx.trials.scoring import score
 from traindx.trials.training import train
 from traindx.trials.treatment import TreatmentUnfitError, label, resolve, touched

@@ -16,9 +16,9 @@ from traindx.errors import UsageError
 
 if TYPE_CHECKING:
     from traindx.cli.revisions import Checkout
-    from traindx.observe.comparing import Version
     from traindx.progress import Progress
     from traindx.trials.claims import Comparison
+    from traindx.trials.script.comparing import Version
 
 EXAMPLES = (
     "traindx compare --before HEAD~1 --after . train.py -- --epochs 3",
@@ -157,8 +157,8 @@ def _versions(kind: str, before: str, after: str, rest: list[str], stack: ExitSt
     Raises:
         UsageError: There is no script, or it does not exist in one of them.
     """
-    from traindx.observe.comparing import Version
-    from traindx.observe.settings import Settings
+    from traindx.trials.script.comparing import Version
+    from traindx.watch.runtime.settings import Settings
 
     if kind == "scripts":
         settings = [Settings(target=text, arguments=tuple(rest)) for text in (before, after)]
@@ -185,8 +185,8 @@ def _versions(kind: str, before: str, after: str, rest: list[str], stack: ExitSt
 def _tree(text: str, script: str, arguments: list[str], stack: ExitStack) -> Version:
     """A version that lies in a folder: the working tree, another folder, or a revision that is checked out."""
     from traindx.cli.revisions import checked_out
-    from traindx.observe.comparing import Version
-    from traindx.observe.settings import Settings
+    from traindx.trials.script.comparing import Version
+    from traindx.watch.runtime.settings import Settings
 
     checkout: Checkout | None = None
     if Path(text).is_dir():
@@ -212,8 +212,8 @@ def _work(
     steps: int,
     window: float,
 ) -> tuple[Comparison, bool]:
-    from traindx.observe.comparing import ScriptComparison
-    from traindx.observe.yardsticks import wanted_metric
+    from traindx.trials.script.comparing import ScriptComparison
+    from traindx.trials.script.scoring_metric import wanted_metric
 
     if metric:
         wanted_metric(metric)

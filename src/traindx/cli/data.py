@@ -89,7 +89,7 @@ def data(
     seen: list[Diagnosis] = []
 
     def work(watch: Watch) -> Diagnosis:
-        from traindx.dataset import verify
+        from traindx.data import verify
 
         watch.begin(label, directory)
         diagnosis = verify(

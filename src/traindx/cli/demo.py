@@ -142,7 +142,7 @@ def _panels(case: Case, broken: Trained, treatment: Cure) -> tuple[NDArray[Any],
     import numpy as np
     import torch
 
-    from traindx.exams.base import to_device
+    from traindx.checks.base import to_device
 
     batch = to_device(case.first_batches(1, "val")[0], case.device)
     assert case.target is not None

@@ -60,7 +60,7 @@ def one_line(error: BaseException) -> str:
 
 def where(error: BaseException) -> str:
     """``file:line`` in the user's code, else of the innermost frame at all, else nothing."""
-    from traindx.frames import raised_at, shown_path
+    from traindx.core.frames import raised_at, shown_path
 
     if isinstance(error, SyntaxError) and error.filename:
         return f"{shown_path(error.filename)}:{error.lineno or 1}"

@@ -78,9 +78,9 @@ def read(log: Path, metric: str | None, schedule: Rate, planned: int | None, war
     """
     from dataclasses import replace
 
-    from traindx.observe.yardsticks import direction_of, wanted_metric
     from traindx.prognosis import Schedule
     from traindx.prognosis.reading import logged_schedule, read_curve
+    from traindx.trials.script.scoring_metric import direction_of, wanted_metric
 
     if schedule is not Rate.COSINE and (planned is not None or warm_up):
         raise UsageError("--planned and --warm-up describe a cosine", do="add --schedule cosine")

@@ -84,13 +84,13 @@ def examine_script(
         UsageError: The script, the module or a time does not exist.
     """
     from traindx.durations import seconds
-    from traindx.observe.examining import check_target
+    from traindx.host.examining import check_target
 
     check_target(target, is_module=is_module)
     window = seconds(options.until)
     budget = seconds(options.budget)
     if options.prove and options.metric:
-        from traindx.observe.yardsticks import wanted_metric
+        from traindx.trials.script.scoring_metric import wanted_metric
 
         wanted_metric(options.metric)
     if options.steps < 0:
@@ -99,8 +99,8 @@ def examine_script(
     directory = out or session.default_directory(label)
 
     def work(watch: Watch) -> Diagnosis:
-        from traindx.observe.examining import ProofOptions
-        from traindx.observe.examining import examine_script as observe
+        from traindx.host.examining import ProofOptions
+        from traindx.host.examining import examine_script as observe
 
         proof = None
         if options.prove:

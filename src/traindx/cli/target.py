@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from traindx.cli import catalogues, failure
+from traindx.core.frames import shown_path
 from traindx.errors import CaseError, InputError, TraindxError, UsageError
-from traindx.frames import shown_path
 
 if TYPE_CHECKING:
     from traindx.case import Case

@@ -1,7 +1,7 @@
 """What was measured in files on disk before any training: one record a subject and set, never one a file.
 
 Each record holds counts, spreads and a few examples; the facts of every single file stay in the store that
-:mod:`traindx.dataset` writes (``files.sqlite``). Examples are sorted by how far they are off, the worst first.
+:mod:`traindx.data` writes (``files.sqlite``). Examples are sorted by how far they are off, the worst first.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from traindx.checks.base import to_device
+from traindx.core.randomness import seeded
 from traindx.diagnosis import Baseline
-from traindx.exams.base import to_device
-from traindx.trials.randomness import seeded
+from traindx.trials.scoring_metric import Yardstick, training_truths, validation_batches
 from traindx.trials.training import own_generators
-from traindx.trials.yardstick import Yardstick, training_truths, validation_batches
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from pydantic import Field
 from traindx.case import Metric
 from traindx.diagnosis import Baseline
 from traindx.finding import Effect, Frozen
-from traindx.trials.judging import margin
+from traindx.trials.effects import margin
 from traindx.trials.scoring import Score
 from traindx.trials.statistics import Direction, Identity, direction, p_value, sign_report
 from traindx.trials.training import Trained, digest

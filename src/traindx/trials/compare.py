@@ -16,9 +16,9 @@ from traindx.trials.claims import Change, Comparison, FixVerdict, Pair, Run, cha
 from traindx.trials.clock import Deadline, OutOfTime
 from traindx.trials.jobs import spoken
 from traindx.trials.scoring import score
+from traindx.trials.scoring_metric import Yardstick, moved, score_fixed
 from traindx.trials.statistics import paired_effect
 from traindx.trials.training import train
-from traindx.trials.yardstick import Yardstick, moved, score_fixed
 
 if TYPE_CHECKING:
     from traindx.case import Case

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from traindx.core.randomness import preserved, seed_everything, seed_of
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.clock import Deadline
-from traindx.trials.journal import fingerprint
-from traindx.trials.randomness import preserved, seed_everything, seed_of
+from traindx.trials.resume_log import fingerprint
+from traindx.trials.scoring_metric import Units
 from traindx.trials.training import Trained, digest, train
-from traindx.trials.yardstick import Units
 
 if TYPE_CHECKING:
     from traindx.case import Case

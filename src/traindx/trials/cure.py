@@ -10,9 +10,9 @@ from traindx.finding import Finding, Verdict
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.clock import Deadline
 from traindx.trials.scoring import score
+from traindx.trials.scoring_metric import Yardstick
 from traindx.trials.training import Trained, train
 from traindx.trials.treatment import compose, labelled, resolve
-from traindx.trials.yardstick import Yardstick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

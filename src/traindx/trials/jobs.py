@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from traindx.core.frames import raised_at
 from traindx.errors import TraindxError
 from traindx.finding import Frozen, Proposal
-from traindx.frames import raised_at
 from traindx.trials.clock import Deadline, OutOfTime
 from traindx.trials.scoring import score
+from traindx.trials.scoring_metric import Units, Yardstick
 from traindx.trials.training import Trained, train
 from traindx.trials.treatment import Treatment, TreatmentUnfitError, compose, resolve
-from traindx.trials.yardstick import Units, Yardstick
 
 if TYPE_CHECKING:
     from traindx.case import Case

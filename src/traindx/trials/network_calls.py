@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.trials.randomness import preserved
+from traindx.core.randomness import preserved
 from traindx.trials.treatment import TreatmentUnfitError
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def probe(case: Case) -> tuple[nn.Module, Any, Tensor]:
     Raises:
         TreatmentUnfitError: The case has no target.
     """
-    from traindx.exams.base import to_device
+    from traindx.checks.base import to_device
 
     if case.target is None:
         raise TreatmentUnfitError(f"case {case.name!r} has no target", expected="target=batch -> Tensor")

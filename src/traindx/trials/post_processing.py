@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from traindx.core.parameterisation import coefficients, from_x0
+from traindx.core.randomness import preserved
 from traindx.trials.network_calls import needs_diffusion, read_call, standing_in
-from traindx.trials.parameterisation import coefficients, from_x0
-from traindx.trials.randomness import preserved
 from traindx.trials.treatment import TreatmentUnfitError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from traindx.case import Case
+from traindx.core.randomness import seeded
 from traindx.errors import InputError
-from traindx.trials.randomness import seeded
 
 
 @dataclass(frozen=True)

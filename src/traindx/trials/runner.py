@@ -19,19 +19,19 @@ from traindx.progress import Listener, Progress, silent
 from traindx.trials.arms import Company, Design
 from traindx.trials.baselines import trivial_baselines
 from traindx.trials.clock import Deadline, OutOfTime
-from traindx.trials.company import sound_company
+from traindx.trials.context import sound_company
 from traindx.trials.control import threads, trial_threads, worker_count
+from traindx.trials.effects import Judgement, judge, results
 from traindx.trials.executor import Executor, InProcess, Pool
 from traindx.trials.jobs import Job, JobResult, run_job, spoken
-from traindx.trials.journal import Journal, fingerprint
-from traindx.trials.judging import Judgement, judge, results
-from traindx.trials.ledger import Ledger
 from traindx.trials.planning import Costs, fit
 from traindx.trials.reference import CaseReference
+from traindx.trials.results import Ledger
+from traindx.trials.resume_log import Journal, fingerprint
+from traindx.trials.scoring_metric import Units
 from traindx.trials.shortlist import Shortlist
 from traindx.trials.statistics import LEVEL, look_level
 from traindx.trials.training import Trained, train
-from traindx.trials.yardstick import Units
 
 if TYPE_CHECKING:
     from traindx.case import Case

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from traindx.core.randomness import preserved, seed_everything, seed_of
 from traindx.errors import CaseError
 from traindx.trials.clock import Deadline
-from traindx.trials.randomness import preserved, seed_everything, seed_of
+from traindx.trials.scoring_metric import Yardstick, validation_batches
 from traindx.trials.training import attempt, digest
-from traindx.trials.yardstick import Yardstick, validation_batches
 
 if TYPE_CHECKING:
     from torch import nn

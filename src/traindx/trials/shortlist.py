@@ -10,8 +10,8 @@ from traindx.diagnosis import TreatmentResult
 from traindx.errors import CaseError
 from traindx.finding import Finding, Proposal
 from traindx.trials.jobs import canonical, spoken
+from traindx.trials.scoring_metric import Yardstick, moved, score_fixed
 from traindx.trials.treatment import Treatment, label, resolve
-from traindx.trials.yardstick import Yardstick, moved, score_fixed
 
 if TYPE_CHECKING:
     from traindx.case import Case

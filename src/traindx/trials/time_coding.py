@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.exams.time_convention import conventions
+from traindx.checks.diffusion.time_convention import conventions
+from traindx.core.randomness import preserved
 from traindx.trials.network_calls import Answered, listening, needs_diffusion, probe, read_call
-from traindx.trials.randomness import preserved
 from traindx.trials.treatment import TreatmentUnfitError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """One training of a case: deterministic, and paired step by step with every other arm of the trial.
 
 Weights, data order and the draws of every step come from random streams of their own (see
-:mod:`traindx.trials.randomness`), and the global random state is left as it was found.
+:mod:`traindx.core.randomness`), and the global random state is left as it was found.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from traindx.checks.base import to_device
+from traindx.core.frames import raised_at
+from traindx.core.randomness import RandomState, Stream, preserved, seed_everything, seed_of
 from traindx.errors import CaseError, TraindxError
-from traindx.exams.base import to_device
-from traindx.frames import raised_at
 from traindx.preflight import first_nonfinite
 from traindx.trials.clock import Deadline, OutOfTime
-from traindx.trials.randomness import RandomState, Stream, preserved, seed_everything, seed_of
 
 if TYPE_CHECKING:
     from torch import nn

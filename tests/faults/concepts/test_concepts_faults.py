@@ -44,10 +44,11 @@ def healthy():
 
 def quick(case, codes=CHECKED):
     """The exams that the rules of this document need, and their findings in order."""
-    from traindx import exams, rules
+    from traindx import checks as exams
+    from traindx import rules
+    from traindx.checks.base import ExamRoom
     from traindx.diagnosis import ranked
     from traindx.evidence import Evidence
-    from traindx.exams.base import ExamRoom
 
     evidence = Evidence(None)
     wanted = {"data-path", "box-regions", "class-weighting", "prototype-spread", "upkeep", "rate-probe"}

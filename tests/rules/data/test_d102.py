@@ -8,10 +8,10 @@ from torch import nn
 
 import traindx as dx
 from traindx import rules
+from traindx.checks.base import ExamRoom
+from traindx.checks.data.window import window
 from traindx.evidence import Evidence
 from traindx.evidence.normalisation import TissueWindow
-from traindx.exams.base import ExamRoom
-from traindx.exams.window import window
 
 TISSUES = {"lung": (-950.0, -500.0), "soft tissue": (-50.0, 200.0), "bone": (300.0, 1500.0)}
 

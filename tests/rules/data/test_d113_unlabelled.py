@@ -9,9 +9,9 @@ from torch import nn
 import traindx as dx
 from patients.sitting import findings, sit
 from traindx.case import Labels
+from traindx.checks.data.label_values import label_values
 from traindx.evidence import NotExamined
 from traindx.evidence.labels import BatchLabels, UnlabelledGradient
-from traindx.exams.label_values import label_values
 from traindx.finding import Standing
 
 

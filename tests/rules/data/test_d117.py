@@ -8,9 +8,9 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
+from traindx.checks.projection.phantoms import projection
+from traindx.checks.projection.view_match import view_match
 from traindx.evidence.projection import ViewMatch
-from traindx.exams.projection import projection
-from traindx.exams.view_match import view_match
 from traindx.finding import Standing
 
 AXES = {"frontal": 3, "lateral": 4}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from patients.region_case import findings, region_case, straight
-from traindx.exams.data_path import data_path
+from traindx.checks.data.data_path import data_path
 from traindx.finding import Standing
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from patients.folders import found, radiograph_folder, write_csv
-from traindx.dataset.audit.boxes import holds_a_centre
+from traindx.data.audit.boxes import holds_a_centre
 
 
 def boxed(root: Path, side: float, count: int = 400, **options: object) -> list[object]:

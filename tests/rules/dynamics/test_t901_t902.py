@@ -11,10 +11,10 @@ import traindx as dx
 from patients.denoisers import denoising_case
 from patients.sitting import findings, sit
 from patients.volumes import images
+from traindx.checks.training import overfit
+from traindx.checks.training.learned import learned
+from traindx.checks.training.overfit import one_frozen_batch
 from traindx.evidence.dynamics import FrozenFit
-from traindx.exams import overfit
-from traindx.exams.learned import learned
-from traindx.exams.overfit import one_frozen_batch
 from traindx.finding import Standing
 
 

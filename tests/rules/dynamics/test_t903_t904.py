@@ -11,13 +11,13 @@ from torch import nn
 import traindx as dx
 from patients.sitting import findings, sit
 from traindx import trials
+from traindx.checks.training.full_run import own_run, recorded_run
 from traindx.evidence import Evidence, NotExamined
 from traindx.evidence.evaluation import BaselineScore
 from traindx.evidence.forecast import RunForecast
 from traindx.evidence.observed import Ending, IterationsSeen, LossSeries, ScriptRun
-from traindx.exams.own_run import own_run, recorded_run
 from traindx.finding import Location, Severity, Standing
-from traindx.observe.forecasting import loss_forecast
+from traindx.host.forecasting import loss_forecast
 from traindx.trials.training import train
 from traindx.trials.treatment import TreatmentUnfitError, resolve, touched
 from traindx.trials.treatments.train_longer import rates_of

@@ -10,8 +10,8 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 import traindx as dx
 from patients.sitting import findings, sit
 from patients.volumes import images
+from traindx.checks.metrics.reference_predictions import metric_probe
 from traindx.evidence.evaluation import PeakProbe
-from traindx.exams.metric_probe import metric_probe
 from traindx.finding import Standing
 
 

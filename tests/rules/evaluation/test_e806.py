@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import traindx as dx
 from patients.sitting import findings, sit
 from patients.volumes import images
+from traindx.checks.data.shared_samples import shared_samples
 from traindx.evidence.evaluation import SharedSamples
-from traindx.exams.shared_samples import shared_samples
 from traindx.finding import Standing
 
 

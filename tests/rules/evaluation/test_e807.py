@@ -8,8 +8,8 @@ from torch import nn
 import traindx as dx
 from patients.sitting import findings, sit
 from patients.volumes import bodies, projections
+from traindx.checks.metrics.baselines import baselines, model_score
 from traindx.evidence.evaluation import BaselineScore
-from traindx.exams.baselines import baselines, model_score
 from traindx.finding import Standing
 
 

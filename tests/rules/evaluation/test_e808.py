@@ -9,8 +9,8 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
+from traindx.checks.metrics.repeat_validation import repeat_validation, trained_repeat_validation
 from traindx.evidence.deployment import RepeatedValidation
-from traindx.exams.repeat_validation import repeat_validation, trained_repeat_validation
 from traindx.finding import Standing
 
 

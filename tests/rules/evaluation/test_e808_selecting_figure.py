@@ -7,7 +7,7 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
-from traindx.exams.repeat_selection import repeat_selection
+from traindx.checks.metrics.repeat_selection import repeat_selection
 from traindx.finding import Standing
 
 

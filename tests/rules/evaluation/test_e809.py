@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from patients.region_case import findings, region_case
 from traindx import Upkeep
-from traindx.exams.upkeep import upkeep
+from traindx.checks.training.training_state import upkeep
 from traindx.finding import Standing
 
 

@@ -8,8 +8,8 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
+from traindx.checks.network.model_swap import model_swap
 from traindx.evidence.deployment import ModelSwap
-from traindx.exams.model_swap import model_swap
 from traindx.finding import Standing
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
-from traindx.exams.hardened_metric import hardened_metric
+from traindx.checks.metrics.hardened_metric import hardened_metric
 from traindx.finding import Standing
 
 

@@ -11,8 +11,8 @@ import traindx as dx
 from patients.denoisers import denoising_case
 from patients.sitting import findings, sit
 from patients.volumes import images
+from traindx.checks.loss.order import loss_order
 from traindx.evidence.loss import StandInLoss
-from traindx.exams.loss_order import loss_order
 from traindx.finding import Standing
 
 
@@ -163,9 +163,9 @@ def test_losses_that_cannot_be_judged_are_not():
 
 def test_the_network_is_given_back():
     case = denoising_case()
+    from traindx.checks import ExamRoom
+    from traindx.checks.probing import awake_model
     from traindx.evidence import Evidence
-    from traindx.exams import ExamRoom
-    from traindx.exams.probing import awake_model
 
     room = ExamRoom(case, Evidence())
     loss_order.function(room)

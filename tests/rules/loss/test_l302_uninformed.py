@@ -7,8 +7,8 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
-from traindx.exams.gradients import gradients
-from traindx.exams.loss_order import loss_order
+from traindx.checks.loss.gradients import gradients
+from traindx.checks.loss.order import loss_order
 from traindx.finding import Standing
 
 

@@ -9,7 +9,7 @@ from torch import nn
 import traindx as dx
 from patients.sitting import findings, sit
 from patients.volumes import images
-from traindx.exams.gradients import gradients
+from traindx.checks.loss.gradients import gradients
 from traindx.finding import Severity, Standing
 
 

@@ -9,8 +9,8 @@ from torch import nn
 import traindx as dx
 from patients.sitting import findings, sit
 from patients.volumes import images
+from traindx.checks.loss.spatially_invariant_terms import blind_terms
 from traindx.evidence.loss import TermBlindness
-from traindx.exams.blind_terms import blind_terms
 from traindx.finding import Standing
 
 

@@ -11,8 +11,8 @@ import traindx as dx
 from patients.denoisers import add_noise, denoise, denoising_case
 from patients.sitting import findings, line_at, sit
 from patients.volumes import images
+from traindx.checks.training.training_step import training_step
 from traindx.evidence import Healthy
-from traindx.exams.training_step import training_step
 from traindx.finding import Standing
 
 

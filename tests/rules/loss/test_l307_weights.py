@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from patients.region_case import concept_term, findings, region_case
+from traindx.checks.base import ExamRoom
+from traindx.checks.loss.regions import class_weighting
 from traindx.evidence import Evidence
 from traindx.evidence.regions import ClassWeighting
-from traindx.exams.base import ExamRoom
-from traindx.exams.regions import class_weighting
 
 
 def focal(maps, batch, alpha=0.25, gamma=2.0):

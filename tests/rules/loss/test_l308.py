@@ -9,9 +9,9 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
+from traindx.checks.loss.spatially_invariant_terms import blind_terms, low_passed
+from traindx.checks.network.outputs import outputs
 from traindx.evidence.loss import TermDetail
-from traindx.exams.blind_terms import blind_terms, low_passed
-from traindx.exams.outputs import outputs
 from traindx.finding import Standing
 
 

@@ -10,10 +10,10 @@ from torch import nn
 import traindx as dx
 from patients.sitting import findings, line_at, sit
 from patients.volumes import images
-from traindx.exams.gradients import gradients
-from traindx.exams.loss_operations import loss_operations
-from traindx.exams.loss_order import loss_order
-from traindx.exams.training_step import training_step
+from traindx.checks.loss.gradients import gradients
+from traindx.checks.loss.operations import loss_operations
+from traindx.checks.loss.order import loss_order
+from traindx.checks.training.training_step import training_step
 from traindx.finding import Standing
 
 

@@ -6,7 +6,7 @@ import torch
 
 from patients.region_case import area, findings, hinge, one_batch, region_case
 from traindx.case import replace
-from traindx.exams.regions import box_regions
+from traindx.checks.loss.regions import box_regions
 from traindx.finding import Standing
 
 

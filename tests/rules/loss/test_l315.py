@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from patients.region_case import box_term, findings, hinge, region_case
-from traindx.exams.regions import box_regions
+from traindx.checks.loss.regions import box_regions
 from traindx.finding import Standing
 
 

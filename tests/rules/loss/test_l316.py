@@ -9,8 +9,8 @@ from torch import nn
 import traindx as dx
 from patients.sitting import findings, line_at, sit
 from patients.volumes import images
+from traindx.checks.loss.operations import loss_operations
 from traindx.evidence.loss import FourierMask
-from traindx.exams.loss_operations import loss_operations
 from traindx.finding import Standing
 
 SIDE = 16

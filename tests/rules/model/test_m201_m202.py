@@ -13,8 +13,8 @@ import traindx as dx
 from patients.denoisers import denoising_case
 from patients.sitting import findings, line_at, sit
 from patients.volumes import bodies, images
+from traindx.checks.network.information_path import information_path
 from traindx.evidence.evaluation import BaselineScore
-from traindx.exams.information_path import information_path
 from traindx.finding import Standing
 
 

@@ -13,7 +13,7 @@ import traindx as dx
 from patients.denoisers import denoising_case, diffusion_loss
 from patients.sitting import findings, line_at, sit
 from patients.volumes import images
-from traindx.exams.training_step import training_step
+from traindx.checks.training.training_step import training_step
 from traindx.finding import Standing
 
 
@@ -213,7 +213,7 @@ def test_watching_changes_nothing():
     assert all(parameter.grad is None for parameter in model.parameters())
     torch.manual_seed(0)
     plain = diffusion_loss("v")(model, patient.first_batches(1)[0])
-    from traindx.exams.loss_watch import LossWatch
+    from traindx.checks.loss.recorded_loss import LossWatch
 
     torch.manual_seed(0)
     watch = LossWatch(patient.first_batches(1)[0], {})

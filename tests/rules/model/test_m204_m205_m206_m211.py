@@ -11,8 +11,8 @@ import traindx as dx
 from patients.denoisers import denoising_case
 from patients.sitting import findings, sit
 from patients.volumes import bodies, images
-from traindx.exams.conditions import input_effects, trained_input_effects
-from traindx.exams.probing import wake
+from traindx.checks.network.conditions import input_effects, trained_input_effects
+from traindx.checks.probing import wake
 from traindx.finding import Standing
 
 CODES = ("M204", "M205", "M206", "M211")

@@ -10,7 +10,7 @@ import traindx as dx
 from patients.denoisers import denoising_case
 from patients.sitting import findings, line_at, sit
 from patients.volumes import images
-from traindx.exams.gradients import gradients
+from traindx.checks.loss.gradients import gradients
 from traindx.finding import Standing
 
 
@@ -97,9 +97,9 @@ def test_a_teacher_that_copies_a_student_is_left_alone():
 
 
 def test_the_model_is_given_back_as_it_was():
+    from traindx.checks import ExamRoom
+    from traindx.checks.probing import awake_model
     from traindx.evidence import Evidence
-    from traindx.exams import ExamRoom
-    from traindx.exams.probing import awake_model
 
     room = ExamRoom(case("detached"), Evidence())
     model = awake_model(room)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import traindx as dx
+from traindx.checks.base import ExamRoom
+from traindx.checks.network.frozen_parts import frozen_parts
 from traindx.evidence import Evidence
-from traindx.exams.base import ExamRoom
-from traindx.exams.frozen_parts import frozen_parts
 from traindx.finding import Standing
 from traindx.rules.model.m209_frozen_part_still_moves import frozen_part_still_moves
 

@@ -13,7 +13,7 @@ import traindx as dx
 from patients.denoisers import ALPHAS_CUMPROD, STEPS, denoising_case
 from patients.sitting import findings, line_at, sit
 from patients.volumes import bodies
-from traindx.exams.information_path import information_path
+from traindx.checks.network.information_path import information_path
 from traindx.finding import Standing
 
 

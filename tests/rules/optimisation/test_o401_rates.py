@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from patients.region_case import findings, region_case
+from traindx.checks.base import ExamRoom
+from traindx.checks.training.learning_rates import rate_probe
 from traindx.evidence import Evidence
 from traindx.evidence.upkeep import RateProbe
-from traindx.exams.base import ExamRoom
-from traindx.exams.rate_probe import rate_probe
 from traindx.finding import Standing
 
 

@@ -8,9 +8,9 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
+from traindx.checks.training.first_steps import first_steps
 from traindx.evidence import NotExamined
 from traindx.evidence.optimisation import FirstSteps
-from traindx.exams.first_steps import first_steps
 from traindx.finding import Standing
 
 

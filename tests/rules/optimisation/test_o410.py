@@ -9,7 +9,7 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, sit
-from traindx.exams.deployed_weights import deployed_weights
+from traindx.checks.network.deployed_weights import deployed_weights
 from traindx.finding import Standing
 
 

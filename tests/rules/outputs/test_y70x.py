@@ -10,10 +10,10 @@ from torch import nn
 import traindx as dx
 from patients.sitting import findings, sit
 from patients.volumes import blurred, bodies
+from traindx.checks.network.outputs import outputs
+from traindx.core.spectra import bands_of, by_band, energy
 from traindx.evidence import Curve, Picture
 from traindx.evidence.outputs import OutputSpectrum, OutputStatistics
-from traindx.exams.outputs import outputs
-from traindx.exams.spectra import bands_of, by_band, energy
 from traindx.finding import Standing
 
 CODES = ("Y701", "Y702", "Y704", "Y705", "Y706", "Y707")

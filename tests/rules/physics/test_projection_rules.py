@@ -12,10 +12,10 @@ from torch import nn
 
 import traindx as dx
 from traindx import rules
+from traindx.checks.base import ExamRoom
+from traindx.checks.projection.phantoms import projection
 from traindx.evidence import Evidence
 from traindx.evidence.projection import PhantomResponse
-from traindx.exams.base import ExamRoom
-from traindx.exams.projection import projection
 
 SPACING = (3.0, 2.0, 2.5)
 AXES = {"frontal": 3, "lateral": 4}

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from patients.region_case import findings, region_case
 from traindx import PrototypeLearning
-from traindx.exams.upkeep import prototype_spread
+from traindx.checks.training.training_state import prototype_spread
 from traindx.finding import Standing
 
 K, M, D = 3, 4, 32

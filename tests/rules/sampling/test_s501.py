@@ -7,9 +7,9 @@ import torch
 
 from patients.samplers import cosine, ddim, diffusion_case, linear, trailing
 from patients.sitting import findings, line_at, sit
+from traindx.checks.diffusion.sampler import sampler
 from traindx.evidence import Evidence
 from traindx.evidence.sampling import SamplerRun
-from traindx.exams.sampler import sampler
 from traindx.finding import Severity, Standing
 
 TABLE = cosine()

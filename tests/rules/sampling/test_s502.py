@@ -10,9 +10,9 @@ import torch
 from patients.library_samplers import diffusers_case, monai_case
 from patients.samplers import SCHEDULES, cosine, ddim, diffusion_case, linear, trailing
 from patients.sitting import findings, line_at, sit
+from traindx.checks.diffusion.sampler import sampler
+from traindx.checks.diffusion.schedule import schedule
 from traindx.evidence.sampling import SamplerRun, SamplerTransitions
-from traindx.exams.sampler import sampler
-from traindx.exams.schedule import schedule
 from traindx.finding import Severity, Standing
 
 CODES = ("S501", "S502", "S504", "S505", "S506")

@@ -8,9 +8,9 @@ import torch
 from patients.library_samplers import diffusers_case
 from patients.samplers import SCHEDULES, cosine, ddim, diffusion_case, linear, scaled_linear, zero_terminal
 from patients.sitting import findings, sit
+from traindx.checks.diffusion.sampler import sampler
+from traindx.checks.diffusion.schedule import schedule
 from traindx.errors import CaseError
-from traindx.exams.sampler import sampler
-from traindx.exams.schedule import schedule
 from traindx.finding import Severity, Standing
 
 

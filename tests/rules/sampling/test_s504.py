@@ -7,10 +7,10 @@ import torch
 
 from patients.samplers import cosine, ddim, diffusion_case, expand, linear, zero_terminal
 from patients.sitting import findings, line_at, sit
+from traindx.checks.diffusion.prediction_type import prediction_type
+from traindx.checks.diffusion.sampler import sampler
 from traindx.evidence import NotExamined
 from traindx.evidence.sampling import PredictionCheck
-from traindx.exams.prediction_type import prediction_type
-from traindx.exams.sampler import sampler
 from traindx.finding import Severity, Standing
 
 KINDS = ("epsilon", "v", "sample")

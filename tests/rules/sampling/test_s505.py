@@ -7,9 +7,9 @@ import torch
 
 from patients.samplers import cosine, ddim, diffusion_case, expand, linear, trailing
 from patients.sitting import findings, line_at, sit
+from traindx.checks.diffusion.sampler import sampler
+from traindx.checks.diffusion.time_input import time_input
 from traindx.evidence.sampling import TimeArgument
-from traindx.exams.sampler import sampler
-from traindx.exams.time_input import time_input
 from traindx.finding import Standing
 
 CODES = ("S501", "S502", "S503", "S504", "S505")

@@ -9,8 +9,8 @@ import torch
 from patients.library_samplers import diffusers_case
 from patients.samplers import cosine, ddim, diffusion_case
 from patients.sitting import findings, line_at, sit
+from traindx.checks.diffusion.sampler import sampler
 from traindx.evidence.sampling import SamplerClamp
-from traindx.exams.sampler import sampler
 from traindx.finding import Standing
 
 CODES = ("S501", "S502", "S505", "S506")

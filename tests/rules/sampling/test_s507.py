@@ -7,8 +7,8 @@ import torch
 
 from patients.samplers import SCHEDULES, cosine, diffusion_case, linear
 from patients.sitting import findings, line_at, sit
+from traindx.checks.diffusion.training_input import training_input
 from traindx.evidence.sampling import TrainingInput
-from traindx.exams.training_input import training_input
 from traindx.finding import Standing
 
 

@@ -9,9 +9,9 @@ from torch import nn
 import traindx as dx
 from patients.samplers import cosine, ddim, diffusion_case, expand
 from patients.sitting import findings, sit
+from traindx.checks.diffusion.one_step import one_step
 from traindx.evidence import Curve, NotExamined
 from traindx.evidence.sampling import OneStep
-from traindx.exams.one_step import one_step
 from traindx.finding import Standing
 
 TABLE = cosine()

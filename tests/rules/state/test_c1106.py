@@ -13,7 +13,7 @@ import pytest
 from traindx.evidence import Evidence
 from traindx.evidence.observed import NetworkCalls, RankDifference
 from traindx.finding import Finding, Location, Severity, Standing
-from traindx.observe.ranks_compared import compare
+from traindx.host.ranks_compared import compare
 from traindx.rules.state.c1106_ddp_bypassed import ddp_bypassed
 
 LINE = Location(file="train.py", line=27)

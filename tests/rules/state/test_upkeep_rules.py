@@ -10,7 +10,7 @@ import torch
 
 from patients.region_case import findings, region_case
 from traindx import Upkeep
-from traindx.exams.upkeep import upkeep
+from traindx.checks.training.training_state import upkeep
 from traindx.finding import Standing
 
 

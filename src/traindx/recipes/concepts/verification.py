@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from traindx.dataset import verify
+from traindx.data import verify
 from traindx.diagnosis import Diagnosis
 from traindx.recipes.concepts.radiographs import Radiographs, Split, split_patients
 from traindx.recipes.concepts.settings import Settings

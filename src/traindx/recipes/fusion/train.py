@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         InputError: The data or the checkpoint cannot be used, or a figure is to be selected by that is not produced.
         KeyboardInterrupt: It was interrupted; the checkpoint of the last whole epoch is there.
     """
-    from traindx.dataset import verify
+    from traindx.data import verify
     from traindx.recipes.fusion.roi import PRESETS
     from traindx.recipes.fusion.scores import selected
     from traindx.recipes.fusion.studies import on_disk

@@ -157,7 +157,7 @@ def run(
 
 def _verified(data: Any, folder: Path) -> Diagnosis:
     """The data set as it lies in its folder, with the meaning of its labels where that was declared."""
-    from traindx.dataset import verify
+    from traindx.data import verify
 
     meaning = data.plan.labels
     values = (*meaning.background, *(value for group in meaning.classes.values() for value in group), *meaning.ignore)

@@ -168,7 +168,7 @@ def prepare(options: DataOptions) -> Data:
 
 
 def verified_options(options: DataOptions, out: Path) -> Diagnosis:
-    """Verify the volumes that a training is given, as they lie on disk; see :func:`traindx.dataset.verify`."""
+    """Verify the volumes that a training is given, as they lie on disk; see :func:`traindx.data.verify`."""
     if options.folder is not None and options.split is not None:
         return verified(options.source, out, Path(options.folder), Path(options.split))
     return verified(options.source, out)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from traindx.core.orientation import TURNS, correlation
 from traindx.errors import InputError
-from traindx.orientation import TURNS, correlation
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 
 SUFFIXES = (".npy", ".png", ".dcm")

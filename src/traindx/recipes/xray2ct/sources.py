@@ -82,7 +82,7 @@ def verified(source: Source, out: Path, volumes: Path | None = None, table: Path
     Raises:
         InputError: OpenKBP is asked for and not there.
     """
-    from traindx.dataset import verify
+    from traindx.data import verify
 
     if volumes is not None and table is not None:
         return verify(volumes, splits=table, out=out)

@@ -80,6 +80,7 @@ def skipped(head: Tensor, x: Tensor, a: Tensor, sigma: Tensor, error: float, pre
 def _apply(before: Case, share: float, tally: Tally, readers: list[TimeReader]) -> Case:
     import torch
 
+    from traindx.core.parameterisation import coefficients
     from traindx.trials.network_calls import (
         first_tensor,
         needs_diffusion,
@@ -88,7 +89,6 @@ def _apply(before: Case, share: float, tally: Tally, readers: list[TimeReader]) 
         while_sampling,
         with_first_tensor,
     )
-    from traindx.trials.parameterisation import coefficients
     from traindx.trials.time_coding import TimeReader
 
     diffusion = needs_diffusion(before, "full-resolution-skip")

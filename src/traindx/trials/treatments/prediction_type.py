@@ -50,6 +50,7 @@ def prediction_type(parameters: Mapping[str, Any], case: Case) -> Treatment:
 
 
 def _apply(before: Case, trained: str, assumed: str | None, tally: Tally) -> Case:
+    from traindx.core.parameterisation import coefficients, convert
     from traindx.trials.network_calls import (
         first_tensor,
         listening,
@@ -58,7 +59,6 @@ def _apply(before: Case, trained: str, assumed: str | None, tally: Tally) -> Cas
         read_call,
         with_first_tensor,
     )
-    from traindx.trials.parameterisation import coefficients, convert
     from traindx.trials.time_coding import TimeReader
 
     diffusion = needs_diffusion(before, "prediction-type")

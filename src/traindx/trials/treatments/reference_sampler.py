@@ -67,8 +67,8 @@ class Trajectory:
 
     def before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Give the network the exact x; the first call keeps the user's noise."""
+        from traindx.core.parameterisation import coefficients
         from traindx.trials.network_calls import read_call, replaced
-        from traindx.trials.parameterisation import coefficients
 
         x, time = read_call(self.diffusion, args, kwargs, self.shape)
         t = self.clock.decode(time, x.device)
@@ -92,8 +92,8 @@ class Trajectory:
         """Read x0 and the noise off the output."""
         import torch
 
+        from traindx.core.parameterisation import coefficients, to_epsilon, to_x0
         from traindx.trials.network_calls import first_tensor
-        from traindx.trials.parameterisation import coefficients, to_epsilon, to_x0
 
         assert self._x is not None
         out, kind = first_tensor(output).detach(), self.diffusion.prediction

@@ -34,7 +34,7 @@ def unclamp(parameters: Mapping[str, Any], case: Case) -> Treatment:
     tally = Tally()
 
     def patch() -> AbstractContextManager[Any]:
-        from traindx.frames import shown_path, user_place
+        from traindx.core.frames import shown_path, user_place
         from traindx.trials.clamping import ClampMode, straight_through
 
         wanted = os.path.realpath(file)

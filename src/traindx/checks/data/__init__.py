@@ -1,0 +1,1 @@
+"""Checks of the path of the data: markers, label values, windows, shared samples."""

@@ -1,0 +1,107 @@
+"""After training: x0 predicted in one step from a noised truth, against the whole sampling loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from traindx.checks.base import ExamRoom, exam
+from traindx.checks.diffusion.prediction_type import prediction_asked_for
+from traindx.checks.diffusion.sampler import sampler_study
+from traindx.checks.probing import batch_size, in_mode, rows_of, undisturbed
+from traindx.core.call_recorder import UnexaminedError, prediction_in
+from traindx.evidence import Curve, NotExamined
+from traindx.evidence.sampling import OneStep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TITLE = "one denoising step against the whole sampling loop"
+NOISE_LEVELS = (0.3, 0.6, 0.8, 0.9, 0.97, 0.995)
+"""sqrt(1-ᾱ) at which a truth is noised; the last is all but pure noise, where one step gives the conditional mean."""
+SAMPLES = 4
+
+
+@exam("one-step", TITLE, needs=("diffusion.sample", "diffusion.denoise", "target"), phase="after")
+def one_step(room: ExamRoom) -> None:
+    """Mean squared errors of both for a few validation samples."""
+    import torch
+
+    assert room.case.diffusion is not None
+    assert room.trained is not None
+    case, diffusion, model = room.case, room.case.diffusion, room.trained
+    batch = room.batch("val")
+    size = batch_size(case, batch)
+    if size > SAMPLES:
+        batch, size = rows_of(batch, slice(0, SAMPLES), size), SAMPLES
+    x0 = room.target(batch)
+    kind = prediction_asked_for(room) or diffusion.prediction
+    with in_mode(model, training=False), undisturbed(room.seed), torch.no_grad():
+        curve = [_one(room, batch, x0, level, kind) for level in NOISE_LEVELS]
+        sampled: Any = diffusion.sample(model, batch)
+    while isinstance(sampled, tuple | list) and sampled:
+        sampled = sampled[0]
+    if sampled.shape != x0.shape:
+        reason = f"the sampling loop returns shape {tuple(sampled.shape)} for targets of {tuple(x0.shape)}"
+        room.record(NotExamined(subject=TITLE, reason=reason))
+        return
+    low, high = case.data_range or (float(x0.min()), float(x0.max()))
+    average = torch.stack([room.target(item).double().mean(0) for item in room.batches(4)]).mean(0)
+    record = OneStep(
+        timesteps=tuple(step for step, _ in curve),
+        noise_levels=tuple(float((1 - diffusion.alphas_cumprod[step].double()).sqrt()) for step, _ in curve),
+        one_step_mse=tuple(error for _, error in curve),
+        sampled_mse=_mse(sampled, x0),
+        mean_mse=_mse(average.expand_as(x0), x0) if average.shape == x0.shape[1:] else float("nan"),
+        peak=high - low,
+        samples=size,
+        where=_where(room),
+    )
+    room.record(record)
+    room.record(
+        Curve(
+            name="one-step-against-sampled",
+            caption="Error of x0 predicted in one step from a noised truth, and of the sampled image",
+            x=record.noise_levels,
+            series={
+                "one step": record.one_step_mse,
+                "sampled": (record.sampled_mse,) * len(curve),
+                "mean image": (record.mean_mse,) * len(curve),
+            },
+            x_label="noise level sqrt(1 - alpha bar)",
+            y_label="mean squared error",
+            log_y=True,
+        )
+    )
+
+
+def _one(room: ExamRoom, batch: Any, x0: Tensor, level: float, kind: str) -> tuple[int, float]:
+    """Timestep nearest to a noise level, and the error of the x0 predicted from there."""
+    import torch
+
+    assert room.case.diffusion is not None
+    assert room.trained is not None
+    diffusion = room.case.diffusion
+    alphas = diffusion.alphas_cumprod.detach().double().to(x0.device)
+    step = int(((1 - alphas).clamp_min(0).sqrt() - level).abs().argmin())
+    a, s = alphas[step].sqrt().to(x0), (1 - alphas[step]).clamp_min(0).sqrt().to(x0)
+    x_t = a * x0 + s * torch.randn_like(x0)
+    timestep = torch.full((len(x0),), step, dtype=torch.long, device=x0.device)
+    output = prediction_in(diffusion.denoise(room.trained, x_t, timestep, batch), tuple(x0.shape))
+    if kind == "epsilon":
+        predicted = (x_t - s * output) / a.clamp_min(1e-3)
+    elif kind == "v":
+        predicted = a * x_t - s * output
+    else:
+        predicted = output
+    return step, _mse(predicted, x0)
+
+
+def _mse(one: Tensor, two: Tensor) -> float:
+    return float((one.double() - two.double()).square().mean())
+
+
+def _where(room: ExamRoom) -> Any:
+    try:
+        return sampler_study(room).heard.where
+    except UnexaminedError:
+        return None

@@ -1,0 +1,1 @@
+"""Checks of the loss: order of predictions, gradients, clamps, terms that cannot see what they should."""

@@ -1,0 +1,111 @@
+"""Can the network learn one frozen sample by heart? Two learning rates, the same noise and time at every step."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from traindx.checks.base import ExamRoom, exam
+from traindx.checks.probing import batch_size, in_mode, modest_batch, rows_of, undisturbed
+from traindx.evidence import Curve, NotExamined
+from traindx.evidence.dynamics import FrozenFit
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+RATES = (1e-3, 1e-2)  # Adam's default, and ten times that
+SECONDS = 1.5  # for each rate, on whatever machine this is
+SECONDS_AFTER = 8.0
+MOST_STEPS = 80
+FEWEST = 20  # steps below which nothing shows
+
+
+@exam("one-frozen-batch", "can the network learn one frozen batch by heart", needs=("loss",))
+def one_frozen_batch(room: ExamRoom) -> None:
+    """Train a fresh model on one batch whose every draw is frozen, at two learning rates."""
+    _learn_by_heart(room, SECONDS)
+
+
+@exam("one-frozen-batch-longer", "the same, where the steps are slow", needs=("loss",), phase="after")
+def one_frozen_batch_longer(room: ExamRoom) -> None:
+    """Take more time for it where too few steps could be made before training."""
+    if not room.evidence.of(FrozenFit):
+        _learn_by_heart(room, SECONDS_AFTER)
+
+
+def _learn_by_heart(room: ExamRoom, seconds: float) -> None:
+    batch = modest_batch(room)
+    size = batch_size(room.case, batch)
+    one = rows_of(batch, slice(0, 1), size)
+    if room.case.diffusion is not None and not _normalises_batches(room.fresh_model()):
+        batch = one
+    fits: list[FrozenFit] = []
+    for rate in RATES:
+        fit = _fit(room, batch, rate, seconds)
+        if fit is None:
+            reason = f"{FEWEST} steps take longer than {seconds:g} s on this machine"
+            room.record(NotExamined(subject="whether one frozen batch can be learned by heart", reason=reason))
+            return
+        fits.append(fit)
+    for fit in fits:
+        room.record(fit)
+    steps = min(len(fit.losses) for fit in fits)
+    if steps >= 2:
+        room.record(
+            Curve(
+                name="one-frozen-batch",
+                caption="Loss of one frozen batch, the same noise and time at every step, learned from scratch",
+                x=tuple(float(step) for step in range(steps)),
+                series={f"Adam, {fit.learning_rate:g}": fit.losses[:steps] for fit in fits},
+                y_label="loss",
+                log_y=min(min(fit.losses[:steps]) for fit in fits) > 0,
+            )
+        )
+
+
+def _normalises_batches(model: nn.Module) -> bool:
+    return any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
+def _fit(room: ExamRoom, batch: Any, rate: float, seconds: float) -> FrozenFit | None:
+    """A fit, or None as soon as it is clear that too few steps would fit in the time."""
+    model = room.fresh_model()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=rate)
+    losses: list[float] = []
+    norms: list[float] = []
+    started = time.monotonic()
+    with in_mode(model, training=True):
+        while len(losses) < MOST_STEPS and (len(losses) < FEWEST or time.monotonic() - started < seconds):
+            if len(losses) == 2 and (time.monotonic() - started) / 2 * FEWEST > 1.5 * seconds:
+                return None
+            optimizer.zero_grad(set_to_none=True)
+            with undisturbed(room.seed), torch.enable_grad():
+                total = sum(room.case.loss_terms(model, batch).values(), torch.zeros((), device=room.case.device))
+            losses.append(float(total.detach()))
+            if not total.requires_grad or not torch.isfinite(total):
+                break
+            torch.autograd.backward(total)
+            norms.append(_norm(parameters))
+            optimizer.step()
+    third = max(1, len(losses) // 3)
+    tail = losses[-third:]
+    middle = abs(sum(tail) / len(tail)) or 1.0
+    return FrozenFit(
+        learning_rate=rate,
+        losses=tuple(losses),
+        first=losses[0],
+        best=min(losses),
+        last=sum(tail[-3:]) / len(tail[-3:]),
+        slope=(tail[-1] - tail[0]) / middle / max(1, len(tail) - 1),
+        gradient_first=norms[0] if norms else float("nan"),
+        gradient_last=norms[-1] if norms else float("nan"),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _norm(parameters: list[nn.Parameter]) -> float:
+    gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return float(torch.stack([gradient.detach().norm() for gradient in gradients]).norm()) if gradients else 0.0

@@ -1,0 +1,1 @@
+"""What everything stands on: diffusion algebra, recorded calls, random streams, frames. Nothing above is imported."""

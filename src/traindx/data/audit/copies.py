@@ -1,0 +1,294 @@
+"""Images that occur twice, and what the splits share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traindx.data import perceptual
+from traindx.data.audit.context import AuditRoom, Collector, batched, grouped, item_name
+from traindx.data.names import case_key, is_placeholder
+from traindx.data.pixels import THUMB
+from traindx.data.read_dicom import FOLDER_SERIES
+from traindx.evidence.dataset import Copies, SplitOverlap
+
+RECORDED = 0.9
+"""Correlation of detail from which a proposed pair is recorded; rules decide from which one it is a copy."""
+
+LARGEST = 60_000
+"""Cases up to which every pair is compared: about ten seconds on one core."""
+
+_MOST_PAIRS = 4_000_000
+_PART = 2048
+
+
+@dataclass(slots=True)
+class Pair:
+    """Two cases that look alike."""
+
+    first: int
+    second: int
+    mirror: int
+    correlation: float
+
+
+@dataclass
+class Cases:
+    """Every case (volume, image or series) once, with its thumbnail.
+
+    Attributes:
+        numbers: Its row in the store.
+        names: Its file, and item inside it.
+        keys: Its case key, patient, split and the hash of its pixels (of its middle slice, for a series).
+        thumbs: Shape (n, 32, 32).
+    """
+
+    numbers: list[int]
+    names: list[str]
+    keys: list[tuple[str, str, str, bytes]]
+    thumbs: NDArray[np.uint8]
+
+
+def audit(room: AuditRoom) -> None:
+    """Write :class:`Copies` and, where splits are known, :class:`SplitOverlap` for every kind of identity."""
+    _identical(room)
+    sizes = {
+        split: int(count)
+        for split, count in room.store.rows(
+            "SELECT split, COUNT(*) FROM items WHERE split <> '' AND role = 'image' GROUP BY split ORDER BY split"
+        )
+    }
+    if len(sizes) > 1:
+        _identities(room, sizes)
+    _near(room, sizes if len(sizes) > 1 else {})
+
+
+def _identical(room: AuditRoom) -> None:
+    real = "role = 'image' AND vmax > vmin"
+    found = Collector()
+    copies = contrary = 0
+    query = (
+        f"SELECT digest, path, item, key, name FROM items WHERE {real} AND digest IN "
+        f"(SELECT digest FROM items WHERE {real} GROUP BY digest HAVING COUNT(*) > 1) ORDER BY digest, path, item"
+    )
+    for _, rows in grouped(room.store.rows(query)):
+        names = [item_name(*row[1:5]) for row in rows]
+        copies += len(rows) - 1
+        differ = _labels_differ(room, {row[4] for row in rows})
+        contrary += differ
+        said = ", ".join(names[1:4]) + (", ..." if len(names) > 4 else "")
+        found.add(names[0], f"the same pixels as {said}" + (", with another label" if differ else ""))
+    room.evidence.add(
+        Copies(
+            identity="pixels",
+            images=room.store.count(f"SELECT COUNT(*) FROM items WHERE {real}"),
+            groups=found.count,
+            copies=copies,
+            different_labels=contrary,
+            examples=found.examples,
+        )
+    )
+
+
+def _labels_differ(room: AuditRoom, names: set[str]) -> bool:
+    """True if the label tables say different things of images that are one and the same."""
+    if len(names) < 2:
+        return False
+    query = "SELECT name, value FROM labels WHERE id = ? AND value <> 0 ORDER BY name"
+    said = [tuple(room.store.rows(query, name)) for name in sorted(names)]
+    known = [labels for labels in said if labels]
+    return len(set(known)) > 1
+
+
+def _identities(room: AuditRoom, sizes: dict[str, int]) -> None:
+    """Patients, studies, series, rows of split tables and identical pixels in two splits."""
+    for identity, column in (("patient", "patient"), ("study", "study"), ("series", "series"), ("pixels", "digest")):
+        known = f"role = 'image' AND split <> '' AND {column} <> '' AND vmax > vmin"
+        if identity == "series":
+            known += f" AND {column} NOT LIKE '{FOLDER_SERIES}%'"
+        members = room.store.count(f"SELECT COUNT(DISTINCT {column}) FROM items WHERE {known}")
+        if not members:
+            if identity == "patient":
+                room.skip(
+                    "patients in two splits", "no patient identifiers are known (DICOM, a patient column, sub-01)"
+                )
+            continue
+        shared = f"SELECT {column} FROM items WHERE {known} GROUP BY {column} HAVING COUNT(DISTINCT split) > 1"
+        found = Collector()
+        images = 0
+        query = (
+            f"SELECT {column}, split, COUNT(*), MIN(path), MIN(item), MIN(key) FROM items WHERE {known} "
+            f"AND {column} IN ({shared}) GROUP BY {column}, split ORDER BY {column}, split"
+        )
+        for value, rows in grouped(room.store.rows(query)):
+            if identity == "patient" and is_placeholder(str(value)):
+                continue
+            images += sum(row[2] for row in rows)
+            where = ", ".join(f"{row[2]} in {row[1]}" for row in rows)
+            name = item_name(*rows[0][3:6])
+            label = "" if identity == "pixels" else f"{identity} {value}: "
+            found.add(name, label + where)
+        studies = room.store.count(f"SELECT COUNT(DISTINCT study) FROM items WHERE {known} AND study <> ''")
+        usable = not (identity == "patient" and members == 1 and studies > 1)
+        if not usable:
+            room.skip("patients in two splits", f"all {studies} studies carry one and the same patient identifier")
+        room.evidence.add(
+            SplitOverlap(
+                identity=identity,
+                splits=sizes,
+                members=members,
+                shared=found.count,
+                images=images,
+                usable=usable,
+                examples=found.examples,
+            )
+        )
+    _rows(room, sizes)
+
+
+def _rows(room: AuditRoom, sizes: dict[str, int]) -> None:
+    """Cases that one split table puts into two splits."""
+    found = Collector()
+    query = (
+        "SELECT id, GROUP_CONCAT(DISTINCT split) FROM splits WHERE source <> 'images' "
+        "GROUP BY source, id HAVING COUNT(DISTINCT split) > 1 ORDER BY id"
+    )
+    for name, splits in room.store.rows(query):
+        found.add(str(name), f"in {str(splits).replace(',', ' and ')}")
+    members = room.store.count("SELECT COUNT(DISTINCT id) FROM splits WHERE source <> 'images'")
+    if members:
+        room.evidence.add(
+            SplitOverlap(identity="case", splits=sizes, members=members, shared=found.count, examples=found.examples)
+        )
+
+
+def _near(room: AuditRoom, sizes: dict[str, int]) -> None:
+    total = room.store.count(
+        "SELECT COUNT(*) FROM (SELECT DISTINCT CASE kind WHEN 'dicom' THEN series ELSE id END FROM items "
+        "WHERE role = 'image' AND vmax > vmin)"
+    )
+    if total < 2:
+        return
+    if total > LARGEST:
+        room.skip("near-duplicates", f"{total} cases are more than the {LARGEST} that are compared pair by pair")
+        return
+    everything = cases(room)
+    pairs = _find(room, everything)
+    inside, across = Collector(worst_first=True), Collector(worst_first=True)
+    for pair in pairs:
+        one, two = everything.keys[pair.first], everything.keys[pair.second]
+        how = perceptual.MIRRORS[pair.mirror]
+        detail = f"like {everything.names[pair.second]}, correlation {pair.correlation:.3f}" + (
+            f", {how}" if how else ""
+        )
+        if one[2] and two[2] and one[2] != two[2]:
+            across.add(everything.names[pair.first], f"{detail}; in {one[2]} and {two[2]}", pair.correlation)
+        else:
+            inside.add(everything.names[pair.first], detail, pair.correlation)
+    room.notes["near"] = [(everything.numbers[pair.first], everything.numbers[pair.second]) for pair in pairs[:8]]
+    room.evidence.add(
+        Copies(
+            identity="near-duplicate",
+            images=total,
+            groups=inside.count,
+            copies=inside.count,
+            examples=inside.examples,
+        )
+    )
+    if sizes:
+        room.evidence.add(
+            SplitOverlap(
+                identity="near-duplicate",
+                splits=sizes,
+                members=total,
+                shared=across.count,
+                images=2 * across.count,
+                examples=across.examples,
+            )
+        )
+
+
+def cases(room: AuditRoom) -> Cases:
+    """Every case once: a volume shows its middle slice, a DICOM series likewise."""
+    names: list[str] = []
+    keys: list[tuple[str, str, str, bytes]] = []
+    thumbs: list[NDArray[np.uint8]] = []
+    numbers: list[int] = []
+    for number, name, key, thumb in _each(room):
+        numbers.append(number)
+        names.append(name)
+        keys.append(key)
+        thumbs.append(thumb)
+    stacked = np.stack(thumbs) if thumbs else np.zeros((0, THUMB, THUMB), np.uint8)
+    return Cases(numbers, names, keys, stacked)
+
+
+def _each(room: AuditRoom) -> Iterator[tuple[int, str, tuple[str, str, str, bytes], NDArray[np.uint8]]]:
+    columns = "id, path, item, key, name, case_key, patient, split, thumb, digest"
+    real = "role = 'image' AND vmax > vmin"
+    query = f"SELECT {columns} FROM items WHERE {real} AND kind <> 'dicom' ORDER BY path, item, key"
+    for rows in batched(room.store.rows(query), 1024):
+        for number, path, item, key, name, case, patient, split, thumb, digest in rows:
+            yield number, item_name(path, item, key, name), (case, patient, split, digest), _thumb(thumb)
+    query = f"SELECT series, {columns} FROM items WHERE {real} AND kind = 'dicom' ORDER BY series, position, path"
+    for _, rows in grouped(room.store.rows(query)):
+        _, number, path, item, key, _, case, patient, split, thumb, digest = rows[len(rows) // 2]
+        yield number, item_name(path, item, key), (case, patient, split, digest), _thumb(thumb)
+
+
+def _thumb(data: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8).reshape(THUMB, THUMB)
+
+
+def _find(room: AuditRoom, everything: Cases) -> list[Pair]:
+    """Pairs of different cases and patients whose detail correlates, the most alike first."""
+    thumbs = everything.thumbs
+    codes = perceptual.hashes(thumbs)
+    found: dict[tuple[int, int], Pair] = {}
+    looked = 0
+    for mirror in range(len(perceptual.MIRRORS)):
+        turned = perceptual.mirrored(thumbs, mirror)
+        query = codes if mirror == 0 else perceptual.hashes(turned)
+        for pairs in perceptual.proposals(codes, query, symmetric=mirror == 0):
+            looked += len(pairs)
+            for part in (pairs[start : start + _PART] for start in range(0, len(pairs), _PART)):
+                for first, second, value in _alike(turned, thumbs, part):
+                    known = found.get((first, second))
+                    if _compared(everything.keys[first], everything.keys[second]) and (
+                        known is None or known.correlation < value
+                    ):
+                        found[first, second] = Pair(first, second, mirror, value)
+            if looked > _MOST_PAIRS:
+                room.skip("near-duplicates", f"the images are too much alike: {looked} pairs were compared, not all")
+                return _ordered(found)
+    return _ordered(found)
+
+
+def _ordered(found: dict[tuple[int, int], Pair]) -> list[Pair]:
+    return sorted(found.values(), key=lambda pair: (-pair.correlation, pair.first, pair.second))
+
+
+def _alike(
+    turned: NDArray[np.uint8], thumbs: NDArray[np.uint8], pairs: NDArray[np.int64]
+) -> Iterator[tuple[int, int, float]]:
+    """Proposed pairs whose correlation of detail is worth recording."""
+    if not len(pairs):
+        return
+    products = np.einsum("nd,nd->n", perceptual.details(turned[pairs[:, 0]]), perceptual.details(thumbs[pairs[:, 1]]))
+    for number in np.flatnonzero(products >= RECORDED):
+        yield int(pairs[number, 0]), int(pairs[number, 1]), float(products[number])
+
+
+def _compared(one: tuple[str, str, str, bytes], two: tuple[str, str, str, bytes]) -> bool:
+    """Likeness means something unless it is explained: identical pixels, or one patient or case within one split."""
+    if one[3] and one[3] == two[3]:
+        return False
+    if one[2] != two[2]:
+        return True
+    # One file may call a patient what another one calls its case.
+    first = {one[0], case_key([], one[1])} - {""}
+    second = {two[0], case_key([], two[1])} - {""}
+    return not first & second

@@ -1,0 +1,103 @@
+"""The facts of all files in one SQLite file: constant memory, and the user can ask it questions afterwards.
+
+Tables: ``files`` (one row a file, with what became of it), ``items`` (one row an image or mask, columns of
+:class:`traindx.data.facts.Facts`), ``labels``, ``boxes``, ``splits`` and ``patients`` (rows of the user's tables).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from traindx.data.facts import COLUMNS, Facts, Report
+
+_TYPES = {"int": "INTEGER", "float": "REAL", "str": "TEXT", "bytes": "BLOB"}
+_BATCH = 2048
+
+
+class Store:
+    """Facts on disk.
+
+    Args:
+        path: The file to write, replaced if it is there; None takes a temporary one that is removed on close.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._temporary = None
+        if path is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="traindx-")
+            path = Path(self._temporary.name) / "files.sqlite"
+        path.unlink(missing_ok=True)
+        self.path = path
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        types = {name: _TYPES[str(kind)] for name, kind in Facts.__annotations__.items() if name != "histogram"}
+        types["set_name"] = "TEXT"
+        columns = ", ".join(f"{name} {types[name]}" for name in COLUMNS)
+        for statement in (
+            "PRAGMA journal_mode = OFF",
+            "PRAGMA synchronous = OFF",
+            "PRAGMA cache_size = -16000",  # 16 MB, whatever the number of files
+            "PRAGMA temp_store = FILE",
+            f"CREATE TABLE items (id INTEGER PRIMARY KEY, {columns})",
+            "CREATE TABLE files (path TEXT, status TEXT, kind TEXT, size INTEGER, reason TEXT)",
+            "CREATE TABLE labels (source TEXT, id TEXT, name TEXT, value REAL)",
+            "CREATE TABLE boxes (source TEXT, line INTEGER, id TEXT, name TEXT, x0 REAL, y0 REAL, x1 REAL, y1 REAL)",
+            "CREATE TABLE splits (source TEXT, id TEXT, split TEXT)",
+            "CREATE TABLE patients (source TEXT, id TEXT, patient TEXT)",
+            "BEGIN",
+        ):
+            self._connection.execute(statement)
+        self._insert = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+
+    def add(self, reports: Iterable[Report]) -> None:
+        """Keep what came of some files."""
+        came = list(reports)
+        read = (row for report in came if report.status == "read" for row in report.rows)
+        self._connection.executemany(self._insert, read)
+        files = ((report.path, report.status, report.kind, report.size, report.reason) for report in came)
+        self._connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", files)
+
+    def fill(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Append rows to one of the tables of the user's tables, as they come."""
+        batch: list[tuple[Any, ...]] = []
+        for values in rows:
+            batch.append(values)
+            if len(batch) >= _BATCH:
+                self._connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", batch)
+                batch = []
+        if batch:
+            self._connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(batch[0]))})", batch)
+
+    def index(self) -> None:
+        """Indices for the audits, made once everything is in."""
+        for column in ("name", "case_key", "series", "digest", "set_name"):
+            self._connection.execute(f"CREATE INDEX IF NOT EXISTS items_{column} ON items ({column})")
+        for table in ("labels", "boxes", "splits", "patients"):
+            self._connection.execute(f"CREATE INDEX IF NOT EXISTS {table}_id ON {table} (id)")
+
+    def run(self, statement: str, *values: Any) -> None:
+        """Execute a statement that returns nothing."""
+        self._connection.execute(statement, values)
+
+    def rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query, streamed."""
+        return iter(self._connection.execute(query, values))
+
+    def one(self, query: str, *values: Any) -> tuple[Any, ...]:
+        """The first row of a query; a row of None where there is none."""
+        found: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
+        return found if found is not None else (None,)
+
+    def count(self, query: str, *values: Any) -> int:
+        """The first value of a query as an integer."""
+        return int(self.one(query, *values)[0] or 0)
+
+    def close(self) -> None:
+        """Write everything and close; a temporary store is removed."""
+        self._connection.execute("COMMIT")
+        self._connection.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()

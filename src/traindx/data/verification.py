@@ -1,0 +1,326 @@
+"""Verification of a data folder before any training: read everything once, audit, judge, draw."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from traindx.core.frames import raised_at
+from traindx.data import audit, join, pictures, pool, walk
+from traindx.data.audit.context import AuditRoom
+from traindx.data.options import Options, task_called
+from traindx.data.store import Store
+from traindx.data.tables import Table, relative, understand
+from traindx.diagnosis import Diagnosis, Outcome, Provenance, ranked
+from traindx.errors import InputError, TraindxError, UsageError
+from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
+from traindx.evidence.dataset import FileCensus
+from traindx.finding import Finding, Standing
+from traindx.progress import Listener, Progress, silent
+from traindx.rules.base import Rule
+
+STORE = "files.sqlite"
+
+_WHY_NOT = {
+    "LabelColumn": "no table of labels was given (--labels) or found in the folder",
+    "BoxTable": "no table of boxes was given (--boxes) or found in the folder",
+    "BoxesOnMap": "no table of boxes was given (--boxes) or found in the folder",
+    "LabelBoxAgreement": "no table of labels and table of boxes share the name of a class",
+    "SplitOverlap": "no splits are known (--splits, a split column, folders train/val/test), or there is one only",
+    "Copies": "there is no image",
+    "PairGeometry": "no mask could be compared with its image",
+    "PairCensus": "there are no masks beside images, and no tables",
+    "GeometrySpread": "no set has two members whose spacing is known",
+    "SeriesGeometry": "there is no DICOM series of three slices or more with positions",
+    "HounsfieldFacts": "no image is known to be CT, by its header or by name",
+    "MaskValues": "there are no masks",
+    "BitDepth": "there are no PNG, JPEG or TIFF images",
+    "DisplayWindow": "no header declares a window, and no image has 8 bits",
+    "HiddenFormat": "every file has the suffix of its format",
+    "UnreadableFiles": "there is no file of a kind that is read",
+    "NonFiniteVoxels": "there is no image",
+    "IntensitySpread": "there is no image that is not constant",
+    "ImageSet": "there is no image",
+    "Polarity": "there is no image",
+}
+
+
+def verify(
+    path: str | Path,
+    *,
+    labels: str | Path | Iterable[str | Path] = (),
+    boxes: str | Path | Iterable[str | Path] = (),
+    splits: str | Path | Iterable[str | Path] = (),
+    task: str | None = None,
+    map_size: int | None = None,
+    label_values: Iterable[float] = (),
+    ignore_value: float | None = None,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    select: Iterable[str] | None = None,
+    ignore: Iterable[str] | None = None,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
+    progress: Listener | None = None,
+    command: str = "",
+) -> Diagnosis:
+    """Verify the data of a training: images, masks, label tables, boxes and splits.
+
+    Args:
+        path: Folder (or one file) of DICOM, NIfTI, NPZ/NPY, PNG/JPEG/TIFF and CSV. Tables found in it are used for
+            what they plainly hold.
+        labels: Label tables (CSV with a column of image names and one or more columns of labels).
+        boxes: Box tables (columns x0, y0, x1, y1 or the like; pixels, or relative to the image).
+        splits: Split tables (columns of image, patient or series names, and of splits).
+        task: What the data is for, for example ``"segmentation"`` (:data:`traindx.data.options.TASKS`).
+        map_size: Cells along each side of the map that the network draws boxes on; 14 where it is not given.
+        label_values: Values that masks may hold.
+        ignore_value: The value that means "not labelled".
+        out: Directory for ``diagnosis.json``, ``evidence.jsonl``, ``pictures/`` and ``files.sqlite`` (the facts of
+            every file); None keeps the records in memory and nothing on disk.
+        workers: Processes that read files; as many as there are cores (at most 8) by default, 0 for this process alone.
+        select: Rule codes or prefixes to apply.
+        ignore: Rule codes or prefixes to leave out.
+        thresholds: ``{code: {threshold: value}}`` overrides.
+        progress: Called with :class:`~traindx.progress.Progress` while files are read.
+        command: The command line, for provenance.
+
+    Returns:
+        The diagnosis. A folder without one readable image gives the outcome *not enough seen*.
+
+    Raises:
+        UsageError: The path does not exist, or there is no such task.
+        InputError: A table that was given cannot be used.
+    """
+    started, when = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    root = os.fspath(path)
+    if not os.path.exists(root):
+        raise UsageError(f"{root} does not exist", expected="a folder with images, or one file")
+    options = Options(
+        labels=_paths(labels),
+        boxes=_paths(boxes),
+        splits=_paths(splits),
+        task=task_called(task),
+        map_size=map_size,
+        label_values=tuple(float(value) for value in label_values),
+        ignore_value=ignore_value,
+    )
+    chosen = _rules(select, ignore)
+    given = _given_tables(options, root)
+    directory = Path(out) if out is not None else None
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "evidence.jsonl").unlink(missing_ok=True)
+        for old in (directory / "pictures").glob("*.npy"):  # of an earlier run
+            old.unlink()
+    store = Store(directory / STORE if directory is not None else None)
+    evidence = Evidence(directory)
+    try:
+        room = AuditRoom(store, evidence, options, given, root)
+        _read(room, cores() if workers is None else workers, progress or silent)
+        errors = _examine(room, progress or silent)
+        if directory is not None:
+            pictures.draw(room)
+        findings, healthy, unapplied = _judge(evidence, chosen, thresholds, errors)
+        diagnosis = _diagnosis(root, evidence, findings, healthy, unapplied, errors)
+        made = _provenance(command, when, time.monotonic() - started)
+        diagnosis = diagnosis.model_copy(update={"provenance": made})
+        if directory is not None:
+            (directory / "diagnosis.json").write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
+        return diagnosis
+    finally:
+        evidence.close()
+        store.close()
+
+
+def cores() -> int:
+    """Processes by default: the cores this process may use, at most 8 (beyond, the disk is the limit)."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, usable)
+
+
+def _paths(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    return (Path(given),) if isinstance(given, str | Path) else tuple(Path(item) for item in given)
+
+
+def _rules(select: Iterable[str] | None, ignore: Iterable[str] | None) -> list[Rule]:
+    from traindx.evidence import dataset
+    from traindx.examination import selected_rules
+
+    return [
+        item
+        for item in selected_rules(select, ignore)
+        if item.needs and all(kind.__module__ == dataset.__name__ for kind in item.needs)
+    ]
+
+
+def _given_tables(options: Options, root: str) -> tuple[Table, ...]:
+    tables: dict[Path, Table] = {}
+    for declared, paths in (("labels", options.labels), ("boxes", options.boxes), ("splits", options.splits)):
+        for path in paths:
+            if not path.is_file():
+                raise InputError(f"{path} does not exist", expected=f"a CSV table of {declared}")
+            name = relative(path, root)
+            known = next((table for table in tables.values() if table.name == name), None)
+            if known is not None and declared == "splits":
+                understand(path, name, declared)  # it must have a split column; the table itself is there already
+                continue
+            tables[path] = understand(path, name, declared)
+    return tuple(tables.values())
+
+
+def _read(room: AuditRoom, workers: int, listen: Listener) -> None:
+    """Every file once, in workers; facts into the store, tables found on the way understood."""
+    begun = time.monotonic()
+    files, size = walk.total(room.root)
+    workers = 0 if files < 8 else min(workers, files)  # a handful of files is read before a process is up
+    histograms: dict[str, Any] = {}
+    done = weight = 0
+    found: list[str] = []
+    for reports, counted in pool.inspect_all(room.root, walk.chunks(room.root), workers):
+        room.store.add(reports)
+        found += [report.path for report in reports if report.status == "table"]
+        for key, counts in counted.items():
+            histograms[key] = counts if key not in histograms else histograms[key] + counts
+        done += len(reports)
+        weight += sum(report.size for report in reports)
+        elapsed = time.monotonic() - begun
+        share = max(weight / max(size, 1), 1e-9)
+        left = elapsed * (1 - share) / share if elapsed > 0.5 else None
+        listen(Progress("reading", f"{done} of {files} files", done, files, left))
+    room.notes["histograms"] = histograms
+    room.notes["seconds"] = time.monotonic() - begun
+    room.store.index()
+    _tables(room, found)
+
+
+def _tables(room: AuditRoom, found: list[str]) -> None:
+    """Tables that lie in the folder, unless they were given by name."""
+    given = {os.path.realpath(table.path) for table in room.tables}
+    extra: list[Table] = []
+    for name in sorted(found):
+        path = Path(room.root) if name == "." else Path(room.root, name)
+        if os.path.realpath(path) in given:
+            continue
+        try:
+            extra.append(understand(path, name))
+        except InputError as error:
+            room.skip(f"table {name}", error.found)
+    room.tables = (*room.tables, *extra)
+    room.declared_labels = _declared_labels(room.root)
+    join.fill(room.store, room.tables)
+    room.store.index()
+    join.resolve(room.store)
+
+
+def _declared_labels(root: str) -> tuple[float, ...]:
+    """Label values of a ``dataset.json`` of the Medical Segmentation Decathlon or of nnU-Net."""
+    try:
+        with open(os.path.join(root, "dataset.json"), encoding="utf-8") as stream:
+            labels = json.load(stream).get("labels", {})
+    except (OSError, ValueError, AttributeError):
+        return ()
+    values: set[float] = set()
+    for pair in labels.items() if isinstance(labels, dict) else ():
+        for side in pair:  # the Decathlon writes {"0": "background"}, nnU-Net {"background": 0}
+            for entry in side if isinstance(side, list) else [side]:
+                try:
+                    values.add(float(entry))
+                except (TypeError, ValueError):
+                    continue
+    return tuple(sorted(values))
+
+
+def _examine(room: AuditRoom, listen: Listener) -> list[str]:
+    """Run the audits; one that fails is listed and never stops the others."""
+    errors: list[str] = []
+    steps = audit.catalogue()
+    for number, (title, step) in enumerate(steps):
+        listen(Progress("auditing", title, number, len(steps)))
+        try:
+            step(room)
+        except TraindxError:
+            raise
+        except Exception as error:
+            place = raised_at(error)
+            reason = f"the audit stopped: {type(error).__name__}: {error}" + (f" at {place}" if place else "")
+            errors.append(f"{title}: {reason}")
+            room.skip(title, reason)
+    listen(Progress("auditing", "done", len(steps), len(steps)))
+    return errors
+
+
+def _judge(
+    evidence: Evidence,
+    chosen: list[Rule],
+    thresholds: Mapping[str, Mapping[str, float]] | None,
+    errors: list[str],
+) -> tuple[list[Finding], list[Healthy], list[NotExamined]]:
+    findings: list[Finding] = []
+    healthy: list[Healthy] = []
+    unapplied: list[NotExamined] = []
+    for item in chosen:
+        if not item.applies(evidence):
+            reason = "; ".join(_WHY_NOT.get(kind.__name__, f"no {kind.__name__}") for kind in item.needs)
+            unapplied.append(NotExamined(subject=f"{item.code} {item.name}", reason=reason))
+            continue
+        try:
+            found = item.check(evidence, (thresholds or {}).get(item.code))
+        except TraindxError:
+            raise
+        except Exception as error:
+            errors.append(f"rule {item.code} failed: {type(error).__name__}: {error} at {raised_at(error)}")
+            continue
+        findings += found
+        if not found:
+            healthy.append(Healthy(subject=f"{item.code} {item.name}"))
+    return findings, healthy, unapplied
+
+
+def _diagnosis(
+    root: str,
+    evidence: Evidence,
+    findings: list[Finding],
+    healthy: list[Healthy],
+    unapplied: list[NotExamined],
+    errors: list[str],
+) -> Diagnosis:
+    census = evidence.last(FileCensus)
+    seen = census is not None and census.images + census.masks > 0
+    if any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings):
+        outcome = Outcome.GUILTY
+    else:
+        outcome = Outcome.HEALTHY if seen else Outcome.NOT_ENOUGH_SEEN
+    known: dict[str, NotExamined] = {}
+    for record in (*evidence.of(NotExamined), *unapplied):
+        known.setdefault(f"{record.subject} {record.reason}", record)
+    return Diagnosis(
+        case=os.path.basename(os.path.abspath(root)),
+        outcome=outcome,
+        findings=ranked(findings),
+        healthy=(*evidence.of(Healthy), *healthy),
+        not_examined=tuple(known.values()),
+        pictures=tuple(evidence.of(Picture)),
+        curves=tuple(evidence.of(Curve)),
+        errors=tuple(errors),
+        extras={"census": census.model_dump(mode="json", exclude={"where", "step"})} if census is not None else {},
+    )
+
+
+def _provenance(command: str, when: str, seconds: float) -> Provenance:
+    from traindx import __version__
+
+    return Provenance(
+        traindx=__version__,
+        python=platform.python_version(),
+        platform=f"{sys.platform} {platform.machine()}",
+        command=command,
+        started=when,
+        seconds=round(seconds, 2),
+    )

@@ -1,0 +1,160 @@
+"""Examine a script: run it under observation, judge what was seen, and prove it by paired runs where that is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from traindx.diagnosis import Diagnosis
+from traindx.errors import UsageError
+from traindx.evidence import Evidence
+from traindx.evidence.observed import Ending
+from traindx.host.diagnose import diagnose
+from traindx.host.runner import Patience, run_script
+from traindx.progress import Listener, silent
+from traindx.rules import Rule
+from traindx.trials.script.prove import Length, Proof, prove
+from traindx.watch.runtime.settings import Settings
+from traindx.watch.runtime.sink import NAME, compact
+
+
+@dataclass(frozen=True)
+class ProofOptions:
+    """How findings are to be proved.
+
+    Attributes:
+        budget: Seconds for all paired runs together.
+        seeds: Numbers of the pairs.
+        metric: Name of the figure that judges, with ``:higher`` or ``:lower`` where its name does not tell; empty to
+            recognise it.
+        steps: Optimiser iterations of a run, 0 for as many as are watched.
+        seconds: Seconds of the first run, 0 for as many as are watched.
+    """
+
+    budget: float = 180.0
+    seeds: tuple[int, ...] = (0, 1, 2)
+    metric: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+
+
+def examine_script(
+    target: str,
+    arguments: Sequence[str] = (),
+    *,
+    is_module: bool = False,
+    out: Path | str,
+    steps: int = 300,
+    seconds: float = 120.0,
+    stop: bool = True,
+    every: int = 0,
+    chosen: Sequence[Rule] | None = None,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
+    script_output: int | None = None,
+    patience: Patience | None = None,
+    progress: Listener = silent,
+    command: str = "",
+    proof: ProofOptions | None = None,
+) -> Diagnosis:
+    """Run somebody's script unchanged, under observation, and say what is wrong with its training.
+
+    Args:
+        target: Path of the script, or a module's name with ``is_module``.
+        arguments: Its arguments.
+        is_module: Run it as ``python -m`` does.
+        out: Evidence directory.
+        steps: Optimiser iterations to watch, 0 for no limit.
+        seconds: Seconds to watch after the first iteration, 0 for no limit.
+        stop: End the script after that; otherwise it runs on unwatched.
+        every: Watch one iteration in so many; 0 for dense first, then geometric.
+        chosen: Rules to apply, all by default.
+        thresholds: Overrides by code.
+        script_output: File descriptor for the script's stdout.
+        patience: How long to wait before ending it by force.
+        progress: Told about once a second.
+        command: The command line, for provenance.
+        proof: Prove what is found by paired runs.
+
+    Returns:
+        The diagnosis, whatever the script did.
+
+    Raises:
+        UsageError: There is no such script or module.
+        KeyboardInterrupt: After the diagnosis of what was seen was written.
+    """
+    check_target(target, is_module=is_module)
+    directory = Path(out).resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / NAME).unlink(missing_ok=True)
+    settings = Settings(
+        target=target,
+        is_module=is_module,
+        arguments=tuple(arguments),
+        out=str(directory),
+        steps=steps,
+        seconds=seconds,
+        stop=stop,
+        every=every,
+        user_roots=user_roots(target) if is_module else (),
+    )
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    run = run_script(settings, patience=patience, output=script_output, progress=progress)
+    compact(directory)
+    diagnosis = diagnose(directory, run, chosen=chosen, thresholds=thresholds, command=command, started=started)
+    if run.ending is Ending.INTERRUPTED:
+        raise KeyboardInterrupt
+    if proof is None:
+        return diagnosis
+    length = Length(proof.steps or steps, proof.seconds or seconds)
+    trials = Proof(
+        settings,
+        diagnosis.findings,
+        Evidence.load(directory),
+        directory,
+        proof.budget,
+        seeds=proof.seeds,
+        metric=proof.metric,
+        length=length,
+        listen=progress,
+    )
+    return prove(diagnosis, trials)
+
+
+def check_target(target: str, *, is_module: bool) -> None:
+    """Refuse what cannot be run, before anything is started.
+
+    Raises:
+        UsageError: There is no such script or module.
+    """
+    if not is_module:
+        if not Path(target).is_file():
+            raise UsageError(f"{target} does not exist", expected="a Python script, or -m MODULE")
+        return
+    try:
+        found = find_spec_in_cwd(target)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{target!r} cannot be found: {error}", expected="a module as for `python -m`") from error
+    if not found:
+        raise UsageError(f"there is no module {target!r}", expected="a module as for `python -m`")
+
+
+def find_spec_in_cwd(name: str) -> bool:
+    """True if ``python -m name`` in the working directory would find something; nothing of it is imported."""
+    top = name.split(".", maxsplit=1)[0]
+    here = Path.cwd() / Path(*name.split("."))
+    if here.with_suffix(".py").is_file() or (here / "__main__.py").is_file():
+        return True
+    return find_spec(top) is not None
+
+
+def user_roots(module: str) -> tuple[str, ...]:
+    """The folder of a module's package: its files count as the user's, installed or not."""
+    top = module.split(".", maxsplit=1)[0]
+    spec = None if (Path.cwd() / top).exists() else find_spec(top)
+    if spec is None or not spec.submodule_search_locations:
+        return ()
+    return tuple(os.path.realpath(place) for place in spec.submodule_search_locations)

@@ -1,0 +1,318 @@
+"""From the arms to one verdict a treatment, with a sentence where it would surprise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from traindx.case import Metric
+from traindx.diagnosis import TreatmentResult
+from traindx.finding import Effect, Verdict
+from traindx.trials.arms import Contrast, Design
+from traindx.trials.results import Ledger
+from traindx.trials.statistics import (
+    LEVEL,
+    Direction,
+    Identity,
+    direction,
+    holm,
+    p_value,
+    paired_effect,
+    sign_report,
+    verdict_of,
+)
+
+# Where the author names no negligible difference, a thousandth of the figure is taken to be of no importance.
+SHARE_OF_NO_IMPORTANCE = 1e-3
+COMPANIES = ("alone", "given rest")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of one treatment.
+
+    Attributes:
+        label: Its name.
+        effects: Effect by company (``alone``, ``given rest``); None where there is no pair.
+        directions: What each company says.
+        identity: What was bit-identical in every company that was compared.
+        verdict: What follows.
+        exhausted: The metric has its best value with and without it, so that nothing could show.
+    """
+
+    label: str
+    effects: Mapping[str, Effect | None]
+    directions: Mapping[str, Direction]
+    identity: Identity
+    verdict: Verdict
+    exhausted: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """True if more seeds would not change the verdict."""
+        return self.verdict is not Verdict.INCONCLUSIVE and Direction.OPEN not in self.directions.values()
+
+    @property
+    def gain(self) -> float:
+        """The larger of the two mean effects, for ranking."""
+        return max((effect.mean for effect in self.effects.values() if effect is not None), default=-math.inf)
+
+
+def margin(metric: Metric, figures: Sequence[float]) -> float:
+    """The difference that is of no importance."""
+    if metric.negligible > 0:
+        return metric.negligible
+    finite = [abs(value) for value in figures if math.isfinite(value)]
+    return SHARE_OF_NO_IMPORTANCE * median(finite) if finite else 0.0
+
+
+def judge(
+    design: Design, ledger: Ledger, seeds: Sequence[int], name: str, metric: Metric, level: float = LEVEL
+) -> dict[str, Judgement]:
+    """Judge every treatment; p-values are adjusted over all treatments of the trial (Holm), for each company.
+
+    Args:
+        design: Arms and comparisons.
+        ledger: What the arms gave.
+        seeds: Seeds that were begun.
+        name: Name of the metric.
+        metric: The metric.
+        level: Level of significance; a look before the last one uses less.
+    """
+    asked: dict[tuple[str, str], Contrast] = {}
+    for label in design.treatments:
+        for company, one in zip(COMPANIES, (design.alone(label), design.given_rest(label)), strict=True):
+            if one is not None:
+                asked[label, company] = one
+    effects: dict[Contrast, Effect | None] = {}
+    for one in asked.values():
+        pairs = ledger.pairs(one, seeds, name)
+        effects[one] = paired_effect([t for t, _ in pairs], [u for _, u in pairs], metric.higher_is_better)
+    # Only "given the rest" can convict, so its tests are a family of their own; "alone" is the other one. Where
+    # predictions are bit-identical there is nothing to test.
+    p_of: dict[tuple[str, str], float] = dict.fromkeys(asked, 1.0)
+    for company in COMPANIES:
+        family = {label: one for (label, other), one in asked.items() if other == company}
+        tests = {label: one for label, one in family.items() if not ledger.identity(one, seeds).predictions}
+        for label, p in holm({label: p_value(effects[one]) for label, one in tests.items()}).items():
+            p_of[label, company] = p
+    figures = [scored.values.get(name, math.nan) for scored in ledger.scores.values()]
+    negligible = margin(metric, figures)
+
+    found = {}
+    for label in design.treatments:
+        directions: dict[str, Direction] = {}
+        for company in COMPANIES:
+            one = asked.get((label, company))
+            directions[company] = (
+                Direction.OPEN
+                if one is None
+                else _direction(one, effects[one], p_of[label, company], negligible, ledger, seeds, level)
+            )
+        compared = [asked[label, company] for company in COMPANIES if (label, company) in asked]
+        identities = [ledger.identity(one, seeds) for one in compared]
+        identity = Identity(
+            weights=bool(identities) and all(one.weights for one in identities),
+            predictions=len(compared) == len(COMPANIES) and all(one.predictions for one in identities),
+        )
+        verdict = verdict_of(directions["alone"], directions["given rest"])
+        if verdict is Verdict.INNOCENT and ledger.acted(label) is False:
+            verdict = Verdict.INCONCLUSIVE
+        exhausted = (
+            verdict is Verdict.INNOCENT
+            and not identity.predictions
+            and all(_exhausted(metric, ledger.pairs(one, seeds, name)) for one in compared)
+        )
+        if exhausted:
+            verdict = Verdict.INCONCLUSIVE
+        shown = {
+            company: effects.get(asked[label, company]) if (label, company) in asked else None for company in COMPANIES
+        }
+        found[label] = Judgement(label, shown, directions, identity, verdict, exhausted)
+    return found
+
+
+def _exhausted(metric: Metric, pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether both arms of a comparison have the best value that the metric can have."""
+    if metric.best is None or not pairs:
+        return False
+    room = SHARE_OF_NO_IMPORTANCE * abs(metric.best)
+    return all(abs(value - metric.best) <= room for pair in pairs for value in pair)
+
+
+def _direction(
+    one: Contrast,
+    effect: Effect | None,
+    p: float,
+    negligible: float,
+    ledger: Ledger,
+    seeds: Sequence[int],
+    level: float,
+) -> Direction:
+    tried, treated, untreated = ledger.diverging(one, seeds)
+    if tried >= 2 and treated != untreated and {treated, untreated} == {0, tried}:
+        return Direction.BETTER if untreated else Direction.WORSE
+    if effect is not None and not all(math.isfinite(value) for value in (effect.mean,)):
+        return Direction.OPEN
+    return direction(effect, p, negligible, ledger.identity(one, seeds), level)
+
+
+def results(
+    design: Design,
+    ledger: Ledger,
+    judged: Mapping[str, Judgement],
+    seeds: Sequence[int],
+    unit: str,
+    *,
+    labels: Mapping[str, str],
+    codes: Mapping[str, Sequence[str]],
+    moved: Mapping[str, str],
+) -> tuple[TreatmentResult, ...]:
+    """Rows of the trial table, best first.
+
+    Args:
+        design: Arms and comparisons.
+        ledger: What the arms gave.
+        judged: Judgement by treatment.
+        seeds: Seeds that were begun.
+        unit: Unit of the metric.
+        labels: Name of a treatment in tables.
+        codes: Codes of the findings that proposed a treatment.
+        moved: Treatments that move the yardstick, and by how much; nothing is concluded of these.
+    """
+    rows = []
+    order = [Verdict.PROVEN, Verdict.CONTRIBUTORY, Verdict.HARMFUL, Verdict.INCONCLUSIVE, Verdict.INNOCENT]
+    for key in sorted(judged, key=lambda key: (order.index(judged[key].verdict), -judged[key].gain, key)):
+        one = judged[key]
+        note = explain(one, judged, design, ledger, seeds, unit, labels)
+        verdict = one.verdict
+        if key in moved:
+            verdict = Verdict.INCONCLUSIVE
+            note = moved[key]
+        rows.append(
+            TreatmentResult(
+                treatment=labels[key],
+                title=design.treatments[key].title,
+                codes=tuple(codes.get(key, ())),
+                alone=one.effects["alone"],
+                given_rest=one.effects["given rest"],
+                verdict=verdict,
+                bit_identical=one.identity.weights and one.identity.predictions,
+                note=note,
+            )
+        )
+    return tuple(rows)
+
+
+def explain(
+    one: Judgement,
+    judged: Mapping[str, Judgement],
+    design: Design,
+    ledger: Ledger,
+    seeds: Sequence[int],
+    unit: str,
+    labels: Mapping[str, str],
+) -> str:
+    """One sentence on what would surprise: a broken arm, masking, a treatment that never acted; empty otherwise."""
+    label = one.label
+    fact = _fact(one, design, ledger, seeds)
+    if fact:
+        return fact
+    alone, rest = one.effects["alone"], one.effects["given rest"]
+    if alone is None or rest is None or design.alone(label) == design.given_rest(label):
+        return _undecided(one, alone or rest)
+    figures = f"alone {_signed(alone.mean, unit)}, given the rest {_signed(rest.mean, unit)}"
+    said = (one.directions["alone"], one.directions["given rest"])
+    masking = _masking(said, alone.mean, _culprit(label, judged, design, labels))
+    if masking:
+        # the means are told where the interval of one of them is still open as well, but then the sentence says so
+        open_in = [name for name, what in zip(("alone", "given the rest"), said, strict=True) if what is Direction.OPEN]
+        doubt = f" (not settled {' and '.join(open_in)})" if open_in else ""
+        return f"{figures}: {masking}{doubt}"
+    if one.verdict is Verdict.INCONCLUSIVE and min(alone.n, rest.n) < 2:
+        return f"{figures}, on one seed only, so nothing is concluded"
+    if one.verdict is Verdict.INCONCLUSIVE:
+        counts = f"{sign_report(alone)} alone, {sign_report(rest)} given the rest"
+        return f"{figures}, and the intervals are too wide to say ({counts})"
+    return ""
+
+
+def _fact(one: Judgement, design: Design, ledger: Ledger, seeds: Sequence[int]) -> str:
+    """What decides the matter before any figure: a broken arm, divergence, nothing done, nothing changed."""
+    broken = _broken(design, ledger, one.label)
+    if broken:
+        return f"broke: {broken}"
+    diverging = _divergence(design, ledger, seeds, one.label)
+    if diverging:
+        return diverging
+    if ledger.acted(one.label) is False:
+        return "not tried: it never acted, so the place it changes was not reached in training or prediction"
+    if one.exhausted:
+        return "the metric has its best value with and without it: nothing could show, so nothing is concluded"
+    return "bit-identical weights and predictions with and without it" if one.identity.predictions else ""
+
+
+def _masking(said: tuple[Direction, Direction], alone: float, culprit: str) -> str:
+    """Why a treatment does one thing by itself and another in company; empty where it does not."""
+    nothing, better, worse, still_open = Direction.NOTHING, Direction.BETTER, Direction.WORSE, Direction.OPEN
+    sentences = {
+        (worse, better): f"its benefit is hidden until {culprit} is in place",
+        (nothing, better): f"without effect until {culprit} is in place",
+        (worse, nothing): f"what it mends hid the fault that {culprit} cures, so by itself it makes things worse",
+        (worse, still_open): f"what it mends hid the fault that {culprit} cures, so by itself it makes things worse",
+        (better, nothing): f"it makes up for what {culprit} cures, and adds nothing once that is in place",
+        (better, still_open): f"it helps by itself; whether it adds anything to {culprit} is open",
+        (better, worse): f"it makes things worse once {culprit} is in place",
+        (nothing, worse): f"it makes things worse once {culprit} is in place",
+    }
+    if said == (still_open, better) and alone < 0:
+        return sentences[worse, better]
+    return sentences.get(said, "")
+
+
+def _undecided(one: Judgement, effect: Effect | None) -> str:
+    if one.verdict is not Verdict.INCONCLUSIVE:
+        return ""
+    if effect is None:
+        return "not tried: the budget ended first"
+    if effect.n < 2:
+        return "one seed only, so nothing is concluded"
+    return f"the interval is too wide to say ({sign_report(effect)})"
+
+
+def _culprit(label: str, judged: Mapping[str, Judgement], design: Design, labels: Mapping[str, str]) -> str:
+    """The treatment among the rest that is worth most: the likeliest reason why the two companies differ."""
+    rest = [other for other in design.rest(label) if judged[other].verdict is Verdict.PROVEN]
+    if not rest:
+        rest = [other for other in design.rest(label) if judged[other].gain > 0]
+    return labels[max(rest, key=lambda other: judged[other].gain)] if rest else "the rest"
+
+
+def _broken(design: Design, ledger: Ledger, label: str) -> str:
+    for one in (design.alone(label), design.given_rest(label)):
+        why = ledger.failed(one.treated) if one is not None and not ledger.failed(one.without) else ""
+        if why:
+            return why
+    return ""
+
+
+def _divergence(design: Design, ledger: Ledger, seeds: Sequence[int], label: str) -> str:
+    for company, one in zip(COMPANIES, (design.alone(label), design.given_rest(label)), strict=True):
+        if one is None:
+            continue
+        tried, treated, untreated = ledger.diverging(one, seeds)
+        if tried and treated != untreated:
+            arm = one.without if untreated > treated else one.treated
+            first = next(ledger.diverged[seed, arm] for seed in seeds if (seed, arm) in ledger.diverged)
+            with_or_without = "without" if untreated > treated else "with"
+            where = "" if company == "alone" else ", the rest in place"
+            return (
+                f"{with_or_without} it training diverges on {max(treated, untreated)} of {tried} seeds{where}: {first}"
+            )
+    return ""
+
+
+def _signed(value: float, unit: str) -> str:
+    return f"{value:+.3g}{' ' + unit if unit else ''}".replace("-", "−")

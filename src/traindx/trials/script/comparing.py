@@ -1,0 +1,358 @@
+"""Judge a claimed fix of a script: two versions of it, paired runs, one word.
+
+The version before runs first and says how long a run takes and which of its figures judges; the version after must
+report the same figure. A pair that agrees bit by bit (losses, gradients, weights, buffers, outputs, figures) makes the
+fix a placebo without any statistics. In a last short run of each version its network says fixed things in validation:
+if these are scored differently before and after, the two versions do not share a metric.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from traindx.case import Metric
+from traindx.durations import spoken as spoken_duration
+from traindx.finding import Effect
+from traindx.progress import Listener, Progress, silent
+from traindx.trials.claims import Change, Comparison, FixVerdict, Pair, Run, judge_claim, told
+from traindx.trials.scoring import Score
+from traindx.trials.script.pairing import ArmResult, run_arm, same_run
+from traindx.trials.script.scoring_metric import Chosen, choose, read_at, value_of
+from traindx.trials.statistics import paired_effect
+from traindx.watch.interventions.treatments.reference import KINDS
+from traindx.watch.runtime.settings import Settings
+
+SHARE = 5.0  # the first run may take a fifth of the budget: two pairs, and something for the yardstick
+SAME = 1e-9  # relative difference below which two printed figures are the same
+
+
+@dataclass(frozen=True)
+class Version:
+    """One of the two versions.
+
+    Attributes:
+        name: As the user named it.
+        settings: Script, arguments, and the folder in which it runs.
+        foreign: ``(imported files) -> notes`` about code that is not this version's, where that can happen.
+    """
+
+    name: str
+    settings: Settings
+    foreign: Callable[[Sequence[str]], str] = lambda files: ""
+
+
+@dataclass
+class ScriptComparison:
+    """Runs and judges the pairs.
+
+    Attributes:
+        before: The version without the fix.
+        after: The version with it.
+        directory: Where the runs are kept.
+        budget: Seconds.
+        seeds: Numbers of the pairs.
+        metric: Figure that judges, as for ``--metric``; empty to recognise it.
+        steps: Optimiser iterations of a run, 0 for no limit.
+        seconds: Seconds of the first run after its first iteration, 0 for no limit.
+        listen: Told about progress.
+    """
+
+    before: Version
+    after: Version
+    directory: Path
+    budget: float
+    seeds: tuple[int, ...] = (0, 1, 2)
+    metric: str = ""
+    steps: int = 300
+    seconds: float = 120.0
+    listen: Listener = silent
+    pairs: list[tuple[int, ArmResult, ArmResult]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    moved: dict[str, float] = field(default_factory=dict)
+    chosen: Chosen | None = None
+    complete: bool = True
+
+    def __post_init__(self) -> None:
+        self.begun = time.monotonic()
+        self._first: ArmResult | None = None
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget that are left."""
+        return self.budget - (time.monotonic() - self.begun)
+
+    def run(self) -> Comparison:
+        """Run what fits into the budget.
+
+        Raises:
+            KeyboardInterrupt: Pairs that were finished are in :meth:`result`.
+        """
+        for number, seed in enumerate(self.seeds):
+            spent = (time.monotonic() - self.begun) / max(1, number)
+            if number and spent * 1.1 > self.left:
+                self._short(f"{number} of {len(self.seeds)} seeds fit into the budget of")
+                break
+            if not self._pair(number, seed):
+                break
+            _, before, after = self.pairs[-1]
+            if before.broke or after.broke or (not number and identical(before, after)):
+                break
+            if number == 1 and self._same_numbers():
+                break
+        self._yardstick()
+        return self.result()
+
+    def _pair(self, number: int, seed: int) -> bool:
+        first = self._first
+        length = self.steps if first is None else first.iterations if first.stopped else 0
+        seconds = 0.0
+        if first is None:
+            seconds = min(self.budget / SHARE, self.seconds or math.inf)
+        before = self._arm(self.before, "before", seed, length, seconds)
+        if before.unfinished:
+            self._short("a run did not fit into the budget of")
+            return False
+        if first is None:
+            self._first = before
+            if not before.broke:
+                choice = choose(before, self.metric)
+                self.chosen = choice.chosen
+                if choice.why_not:
+                    self.notes.append(choice.why_not)
+            length = before.iterations if before.stopped else 0
+        if before.broke:
+            length = self.steps
+        after = self._arm(self.after, "after", seed, length, self.budget / SHARE if before.broke else 0.0)
+        if after.unfinished and not before.broke:
+            self._short("the version after did not finish within the budget of")
+            return False
+        if self.chosen is None and before.broke:
+            self.chosen = choose(after, self.metric).chosen
+        self.pairs.append((seed, before, after))
+        return True
+
+    def _short(self, why: str) -> None:
+        self.complete = False
+        self.notes.append(f"{why} {spoken_duration(self.budget)}")
+
+    def _same_numbers(self) -> bool:
+        first, second = self.pairs[0][1], self.pairs[1][1]
+        if not same_run(first, second):
+            return False
+        self.notes.append(
+            "another seed gives bit-identical weights, so the script draws all its random numbers from generators of "
+            "its own: there is one pair and nothing to tell chance by"
+        )
+        del self.pairs[1:]
+        return True
+
+    def _arm(
+        self, version: Version, side: str, seed: int, steps: int, seconds: float, reference: str = ""
+    ) -> ArmResult:
+        what = f"seed {seed}: {version.name}" + (f", fixed outputs ({reference})" if reference else "")
+        done = 2 * len(self.pairs) + (side == "after")
+        step = Progress("compare", what, done, 2 * len(self.seeds), max(0.0, self.left))
+        self.listen(step)
+        result = run_arm(
+            version.settings,
+            directory=self.directory / f"{side}-{seed}{'-' + reference if reference else ''}",
+            pair=seed,
+            treatments=[{"treatment": "reference-prediction", "kind": reference}] if reference else (),
+            iterations=steps,
+            seconds=seconds,
+            limit=max(5.0, self.left),
+            progress=lambda _: self.listen(step),
+        )
+        note = version.foreign(result.imported)
+        if note and note not in self.notes:
+            self.notes.append(note)
+        return result
+
+    # -- does the metric mean the same? --------------------------------------------------------------------------
+
+    def _yardstick(self) -> None:
+        """Fixed outputs under both versions, up to their first validation."""
+        chosen = self.chosen
+        ran = [pair for pair in self.pairs if not pair[1].broke and not pair[2].broke]
+        if chosen is None or not ran or chosen.source == "captured":
+            return
+        if all(identical(before, after) for _, before, after in ran):
+            return
+        seed, before, after = ran[0]
+        if not before.outputs or not after.outputs:
+            self._unknown("its networks are not called without gradients")
+            return
+        steps = max(1, read_at(before, chosen)[0] + 1)
+        for kind in KINDS:
+            if self.left < 1.2 * min(before.seconds, after.seconds):
+                self._unknown(f"no time was left for fixed outputs ({kind})")
+                return
+            one = self._arm(self.before, "before", seed, steps, 0.0, kind)
+            other = self._arm(self.after, "after", seed, steps, 0.0, kind)
+            if one.broke or other.broke or one.unfinished or other.unfinished:
+                self._unknown(f"it does not run on fixed outputs: {one.broke or other.broke or 'no time was left'}")
+                return
+            values = [first_value(item, chosen) for item in (one, other)]
+            if not all(math.isfinite(value) for value in values):
+                self._unknown(f"{chosen.name} of fixed outputs is not a number")
+                return
+            if abs(values[1] - values[0]) > SAME * max(map(abs, values)):
+                self.moved[kind] = values[1] - values[0]
+        if not self.moved:
+            self.notes.append(f"{chosen.name} means the same in both: fixed outputs ({', '.join(KINDS)}) score alike")
+
+    def _unknown(self, why: str) -> None:
+        self.notes.append(f"whether the metric changed its meaning was not examined: {why}")
+
+    # -- the judgement -------------------------------------------------------------------------------------------
+
+    def result(self) -> Comparison:
+        """The judgement of what is known now."""
+        name = self.chosen.name if self.chosen is not None else "none"
+        higher = self.chosen.higher_is_better if self.chosen is not None else True
+        metric = Metric(function=lambda prediction, target: math.nan, higher_is_better=higher)
+        runs = [Pair(seed, self._run(before, name), self._run(after, name)) for seed, before, after in self.pairs]
+        scored = [pair for pair in runs if not pair.before.broke and not pair.after.broke]
+        values = [pair.before.score.values[name] for pair in scored]
+        treated = [pair.after.score.values[name] for pair in scored]
+        effect = paired_effect(treated, values, higher) if self.chosen is not None else None
+        verdict, sentence = self._verdict(runs, effect, name, metric)
+        return Comparison(
+            verdict=verdict,
+            sentence=sentence,
+            metric=name,
+            higher_is_better=higher,
+            seeds=tuple(pair.seed for pair in runs),
+            before=tuple(values),
+            after=tuple(treated),
+            after_own=tuple(treated),
+            effect=effect,
+            changes=changes(self.pairs, self.chosen),
+            yardstick_moved=self.moved,
+            seconds=round(time.monotonic() - self.begun, 2),
+            complete=self.complete,
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+
+    def _run(self, arm: ArmResult, name: str) -> Run:
+        broke = arm.broke
+        if not broke and arm.losses and not math.isfinite(arm.losses[-1]):
+            broke = f"training diverges: {arm.not_finite}"
+        if not broke and self.chosen is not None and not read_at(arm, self.chosen):
+            broke = f"it did not report {name}"
+        value = value_of(arm, self.chosen) if self.chosen is not None and not broke else math.nan
+        return Run(score=Score({name: value}, arm.outputs), broke=broke)
+
+    def _verdict(
+        self, runs: Sequence[Pair], effect: Effect | None, name: str, metric: Metric
+    ) -> tuple[FixVerdict, str]:
+        """One word and why: what is bit-identical first, then what does not run, then what can be compared at all."""
+        alike = self._alike(runs, name)
+        if alike:
+            return FixVerdict.PLACEBO, alike
+        mended = next((pair for pair in runs if pair.before.broke and not pair.after.broke), None)
+        if mended is not None:
+            value = mended.after.score.values[name]
+            now = f"; now {name} is {value:.4g}" if math.isfinite(value) else ""
+            return FixVerdict.HELPS, f"it did not run before ({mended.before.broke}){now}"
+        if any(pair.after.broke for pair in runs):
+            return judge_claim(runs, effect, name, metric, (), {})
+        if self.chosen is None:
+            return FixVerdict.INCONCLUSIVE, "the runs differ, and there is no figure to judge them by"
+        if self.moved:
+            return FixVerdict.INCONCLUSIVE, (
+                f"{name} is not the same figure in both: outputs that no model made are scored differently after the "
+                f"change ({told(self.moved, '')}), so its values cannot be compared"
+            )
+        return judge_claim(runs, effect, name, metric, (), {})
+
+    def _alike(self, runs: Sequence[Pair], name: str) -> str:
+        """What is bit-identical in all pairs, where that settles the matter; empty otherwise."""
+        if not runs or any(pair.before.broke or pair.after.broke for pair in runs):
+            return ""
+        if all(identical(before, after) for _, before, after in self.pairs):
+            what = "losses, gradients, weights, buffers, outputs and every reported figure are bit-identical"
+            return f"{what} with and without it"
+        if not all(same_model(before, after) for _, before, after in self.pairs):
+            return ""
+        what = "weights, buffers and outputs of the networks are bit-identical with and without it"
+        if all(repr(pair.before.score.values) == repr(pair.after.score.values) for pair in runs):
+            return f"{what}, and so is {name}; only what is printed of the loss differs"
+        if self.moved:
+            return (
+                f"{what}; what {name} reports differs only because it means something else: outputs that no model made "
+                f"move by {told(self.moved, '')}"
+            )
+        return ""
+
+
+def first_value(arm: ArmResult, chosen: Chosen) -> float:
+    """The first reading of a figure; NaN where there is none."""
+    for one in arm.figures:
+        if one.name == chosen.name and one.source == chosen.source and one.values:
+            return one.values[0]
+    return math.nan
+
+
+def _reported(arm: ArmResult) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Every figure that both versions can be expected to report alike: not times, nor what depends on them."""
+    timing = {"s", "sec", "secs", "seconds", "time", "eta", "elapsed", "min", "ms", "it"}
+    return sorted(
+        (one.name, one.source, tuple(map(repr, one.values)))
+        for one in arm.figures
+        if not timing & set(one.name.lower().replace("_", " ").replace("/", " ").split()) and "second" not in one.name
+    )
+
+
+def identical(before: ArmResult, after: ArmResult) -> bool:
+    """True if two runs agree bit by bit in everything that was recorded."""
+    if before.broke or after.broke or not before.weights:
+        return False
+    parts = ("losses", "first_gradient", "weights", "buffers", "outputs", "iterations")
+    same = all(repr(getattr(before, part)) == repr(getattr(after, part)) for part in parts)
+    return same and _judging(before) == _judging(after)
+
+
+def same_model(before: ArmResult, after: ArmResult) -> bool:
+    """True if two runs end with the same networks, which said the same on the way."""
+    parts = ("weights", "buffers", "outputs", "iterations")
+    return bool(before.weights) and all(getattr(before, part) == getattr(after, part) for part in parts)
+
+
+def _judging(arm: ArmResult) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Figures by which anything could be judged."""
+    from traindx.trials.script.scoring_metric import direction_of
+
+    return [item for item in _reported(arm) if direction_of(item[0]) is not None]
+
+
+def changes(pairs: Sequence[tuple[int, ArmResult, ArmResult]], chosen: Chosen | None) -> tuple[Change, ...]:
+    """What was bit-identical in all pairs and what was not."""
+    ran = [(before, after) for _, before, after in pairs if before.weights and after.weights]
+    if not ran:
+        return ()
+
+    def figures(values: Sequence[tuple[float, float]], digits: int) -> str:
+        return ", ".join(f"{a:.{digits}g} → {b:.{digits}g}" for a, b in values)
+
+    def same(part: str) -> bool:
+        return all(getattr(a, part) == getattr(b, part) for a, b in ran)
+
+    first = [(a.losses[0], b.losses[0]) for a, b in ran if a.losses and b.losses]
+    found = [
+        Change(what="first loss", identical=all(repr(a) == repr(b) for a, b in first), detail=figures(first, 6)),
+        Change(what="first gradients", identical=same("first_gradient")),
+        Change(what="losses", identical=all(repr(a.losses) == repr(b.losses) for a, b in ran)),
+        Change(what="weights", identical=same("weights")),
+        Change(what="buffers", identical=same("buffers")),
+        Change(what="predictions", identical=same("outputs")),
+    ]
+    if chosen is not None:
+        metric = [(value_of(a, chosen), value_of(b, chosen)) for a, b in ran]
+        detail = figures(metric, 4)
+        found.append(Change(what="metric", identical=all(repr(a) == repr(b) for a, b in metric), detail=detail))
+    return tuple(found)

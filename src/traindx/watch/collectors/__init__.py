@@ -1,0 +1,1 @@
+"""What is watched, one subject a file: each collector writes records and judges nothing."""

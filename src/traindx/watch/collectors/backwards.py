@@ -1,0 +1,223 @@
+"""Backward passes: from which line, of what value, and who wants to look at the graph before it is freed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.evidence.observed import LossSeries
+from traindx.watch.runtime.call_sites import Site, here
+from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.stats import thin
+from traindx.watch.runtime.watch import Collector, Watch
+
+MOST_POINTS = 512
+
+
+@dataclass
+class Backward:
+    """One call of ``backward``.
+
+    Attributes:
+        root: The tensor it was called on.
+        site: The user's line.
+        value: The loss, where reading it costs no synchronisation (or the iteration is watched); None otherwise.
+        scale: Factor of a gradient scaler that the root was multiplied by.
+    """
+
+    root: Any
+    site: Site
+    value: float | None
+    scale: float = 1.0
+
+
+@dataclass
+class _Series:
+    site: Site
+    iterations: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    pending: list[tuple[int, Any]] = field(default_factory=list)
+    first_nonfinite: int = -1
+    calls: int = 0
+    scaled: bool = False
+
+
+class Backwards(Collector):
+    """Wraps ``torch.autograd.backward`` (which ``Tensor.backward`` calls) and ``torch.autograd.grad``.
+
+    Attributes:
+        unsafe: Why the graph may not be walked backwards a second time in this iteration, or "".
+        scale_of: Set by the scaler collector: factor that a scaled loss was multiplied by.
+    """
+
+    subject = "backward passes"
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(watch)
+        self.unsafe = ""
+        self.scale_of: Callable[[Any], float] = lambda root: 1.0
+        self.last_site: Site | None = None
+        self.in_iteration = 0
+        self._before: list[tuple[Collector, Callable[[Backward], None]]] = []
+        self._after: list[tuple[Collector, Callable[[Backward], None]]] = []
+        self._series: dict[Site, _Series] = {}
+        self._checkpointed = -1
+
+    def on_backward(
+        self,
+        collector: Collector,
+        before: Callable[[Backward], None] | None = None,
+        after: Callable[[Backward], None] | None = None,
+    ) -> None:
+        """Call ``before`` and ``after`` around every backward pass."""
+        if before is not None:
+            self._before.append((collector, before))
+        if after is not None:
+            self._after.append((collector, after))
+
+    def install(self) -> None:
+        """Patch."""
+        torch, watch = self.watch.torch, self.watch
+
+        def make_backward(original: Any) -> Any:
+            def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+                if watch.in_backward or not watch.here_and_now:
+                    original(tensors, *args, **kwargs)
+                    return
+                call = self._begins(tensors)
+                watch.in_backward = True
+                try:
+                    original(tensors, *args, **kwargs)
+                finally:
+                    watch.in_backward = False
+                self._ended(call)
+
+            return backward
+
+        def make_grad(original: Any) -> Any:
+            def grad(*args: Any, **kwargs: Any) -> Any:
+                if watch.in_backward or not watch.here_and_now:
+                    return original(*args, **kwargs)
+                watch.in_backward = True
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    watch.in_backward = False
+
+            return grad
+
+        def make_checkpoint(original: Any) -> Any:
+            def checkpoint(*args: Any, **kwargs: Any) -> Any:
+                self._checkpointed = watch.iteration
+                return original(*args, **kwargs)
+
+            return checkpoint
+
+        def make_register(original: Any) -> Any:
+            def register(owner: Any, *args: Any, **kwargs: Any) -> Any:
+                if watch.here_and_now:
+                    self.unsafe = "the script registered a hook on a gradient, which would run more often"
+                return original(owner, *args, **kwargs)
+
+            return register
+
+        watch.patches.wrap(torch.autograd, "backward", make_backward)
+        watch.patches.wrap(torch.autograd, "grad", make_grad)
+        watch.patches.wrap(torch.utils.checkpoint, "checkpoint", make_checkpoint)
+        watch.patches.wrap(torch.Tensor, "register_hook", make_register)
+        for name in ("register_full_backward_hook", "register_full_backward_pre_hook", "register_backward_hook"):
+            watch.patches.wrap(torch.nn.Module, name, make_register)
+
+    def _begins(self, tensors: Any) -> Backward | None:
+        watch = self.watch
+        root = tensors if isinstance(tensors, watch.torch.Tensor) else next(iter(tensors), None)
+        site = here()
+        if root is None or site is None:
+            return None
+        call = Backward(root, site, None)
+        with watch.ours(self):
+            self.last_site = site
+            call.scale = self.scale_of(root)
+            series = self._series.setdefault(site, _Series(site))
+            series.calls += 1
+            series.scaled = series.scaled or call.scale != 1.0
+            if root.numel() == 1:
+                call.value = self._note(series, root, call.scale)
+        for collector, before in self._before:
+            with watch.ours(collector):
+                before(call)
+        return call
+
+    def _note(self, series: _Series, root: Any, scale: float) -> float | None:
+        """Remember the loss; on a device it is read later, with others, so that nothing waits for it."""
+        watch = self.watch
+        if root.device.type == "cpu":
+            value = float(root.detach()) / scale
+            self._add(series, watch.iteration, value)
+            return value
+        series.pending.append((watch.iteration, root.detach() / scale))
+        if watch.closeness is not Closeness.OFF or len(series.pending) >= 256:
+            self._read(series)
+            return series.values[-1] if series.values else None
+        return None
+
+    def _read(self, series: _Series) -> None:
+        if series.pending:
+            iterations, tensors = zip(*series.pending, strict=True)
+            series.pending = []
+            values = self.watch.torch.stack([tensor.float().reshape(()) for tensor in tensors]).tolist()
+            for iteration, value in zip(iterations, values, strict=True):
+                self._add(series, iteration, value)
+
+    def _add(self, series: _Series, iteration: int, value: float) -> None:
+        if not math.isfinite(value) and series.first_nonfinite < 0:
+            series.first_nonfinite = iteration
+        series.iterations.append(iteration)
+        series.values.append(value)
+        if len(series.values) > 4 * MOST_POINTS:
+            series.iterations = thin(series.iterations, 2 * MOST_POINTS)
+            series.values = thin(series.values, 2 * MOST_POINTS)
+
+    def _ended(self, call: Backward | None) -> None:
+        watch = self.watch
+        watch.start()
+        self.in_iteration += 1
+        if call is not None:
+            for collector, after in self._after:
+                with watch.ours(collector):
+                    after(call)
+        watch.backward_done()
+
+    def begin(self) -> None:
+        """A new iteration."""
+        self.in_iteration = 0
+
+    @property
+    def why_not_again(self) -> str:
+        """Why the present graph must not be walked a second time, or "" if it may be."""
+        if self._checkpointed == self.watch.iteration:
+            return "gradient checkpointing computes the forward pass again in every backward pass"
+        return self.unsafe
+
+    def first_nonfinite(self) -> int:
+        """First iteration with a loss that was not finite, or -1."""
+        found = [series.first_nonfinite for series in self._series.values() if series.first_nonfinite >= 0]
+        return min(found, default=-1)
+
+    def records(self) -> Iterable[Record]:
+        """One series a line."""
+        for series in self._series.values():
+            self._read(series)
+            if series.values:
+                yield LossSeries(
+                    where=series.site.location(),
+                    iterations=tuple(thin(series.iterations, MOST_POINTS)),
+                    values=tuple(thin(series.values, MOST_POINTS)),
+                    first_nonfinite=series.first_nonfinite,
+                    calls=series.calls,
+                    scaled=series.scaled,
+                    step=series.iterations[-1],
+                )

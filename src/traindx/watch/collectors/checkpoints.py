@@ -1,0 +1,281 @@
+"""Checkpoints: what was read, what of it arrived in a network, and what was left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.evidence.observed_state import CheckpointRead, WeightsLoaded
+from traindx.watch.collectors.backwards import Backward, Backwards
+from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.collectors.parameters import Parameters
+from traindx.watch.runtime.call_sites import Site, here
+from traindx.watch.runtime.stats import probe
+from traindx.watch.runtime.watch import Collector, Watch
+
+WEIGHTS = ("weight", "bias", "running_mean", "running_var", "gamma", "beta", "pos_embed", "cls_token")
+COUNTERS = ("epoch", "step", "global_step", "iteration", "iter", "start_epoch")
+
+
+@dataclass
+class _File:
+    """A file that was read, by small samples of its tensors."""
+
+    name: str
+    site: Site | None
+    parts: tuple[str, ...]
+    prints: dict[tuple[Any, ...], str]
+    optimizer_state: bool
+    scheduler_state: bool
+    saved_lr: float
+    epoch: int
+    at_step: int
+    optimizer_restored: bool = False
+    scheduler_restored: bool = False
+    resumed_lr: float = -1.0
+    arrived: int = -1
+
+
+@dataclass
+class _Load:
+    fields: dict[str, Any]
+    network: Any = None
+    prints: set[tuple[Any, ...]] = field(default_factory=set)
+
+
+class Checkpoints(Collector):
+    """Wraps ``torch.load`` and the ``load_state_dict`` of modules, optimisers and schedules."""
+
+    subject = "checkpoints"
+
+    def __init__(
+        self, watch: Watch, networks: Networks, optimisers: Optimisers, parameters: Parameters, backwards: Backwards
+    ) -> None:
+        super().__init__(watch)
+        self.networks = networks
+        self.optimisers = optimisers
+        self.parameters = parameters
+        self.backwards = backwards
+        self.saves = 0
+        self._files: list[_File] = []
+        self._loads: list[_Load] = []
+        self._depth = 0
+
+    def install(self) -> None:
+        """Patch."""
+        torch, watch = self.watch.torch, self.watch
+        watch.patches.wrap(torch, "load", self._make_load)
+        watch.patches.wrap(torch, "save", self._make_save)
+        watch.patches.wrap(torch.nn.Module, "load_state_dict", self._make_module_load)
+        watch.patches.wrap(torch.optim.Optimizer, "load_state_dict", self._make_restore("optimizer_restored"))
+        self.backwards.on_backward(self, before=self._before_backward)
+        self.optimisers.on_step.append(self._step)
+        scheduler = torch.optim.lr_scheduler.LRScheduler
+        watch.patches.wrap(scheduler, "load_state_dict", self._make_restore("scheduler_restored"))
+
+    @property
+    def used(self) -> bool:
+        """The script reads or writes checkpoints."""
+        return bool(self._files or self.saves)
+
+    def _make_save(self, original: Any) -> Any:
+        def save(*args: Any, **kwargs: Any) -> Any:
+            self.saves += 1
+            return original(*args, **kwargs)
+
+        return save
+
+    def _make_load(self, original: Any) -> Any:
+        watch = self.watch
+
+        def load(f: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(f, *args, **kwargs)
+            if watch.here_and_now:
+                with watch.ours(self):
+                    self._read(f, result)
+            return result
+
+        return load
+
+    def _read(self, f: Any, content: Any) -> None:
+        torch = self.watch.torch
+        name = os.path.basename(str(f)) if isinstance(f, str | os.PathLike) else "a stream"
+        prints: dict[tuple[Any, ...], str] = {}
+        optimizer_state = scheduler_state = False
+        saved_lr, epoch = -1.0, -1
+        top = content if isinstance(content, dict) else {}
+        for key, value in top.items():
+            if isinstance(value, dict) and "param_groups" in value and "state" in value:
+                optimizer_state = True
+                groups = value["param_groups"]
+                saved_lr = float(groups[0].get("lr", -1.0)) if groups else -1.0
+            elif isinstance(value, dict) and "last_epoch" in value and ("_last_lr" in value or "base_lrs" in value):
+                scheduler_state = True
+            elif isinstance(value, int) and str(key).lower() in COUNTERS:
+                epoch = value
+        networks = {k: v for k, v in top.items() if not (isinstance(v, dict) and "param_groups" in v)}
+        for path, tensor in state_tensors(networks, torch):
+            if tensor.is_floating_point() and tensor.numel() > 1:
+                prints[fingerprint(tensor)] = path
+        if sum(path.endswith(WEIGHTS) for path in prints.values()) < len(prints) / 2:
+            prints = {}  # data, not weights
+        if prints or optimizer_state:
+            parts = tuple(str(key) for key in list(top)[:16])
+            self._files.append(
+                _File(name, here(), parts, prints, optimizer_state, scheduler_state, saved_lr, epoch, self.watch.steps)
+            )
+
+    def _make_module_load(self, original: Any) -> Any:
+        watch = self.watch
+
+        def load_state_dict(module: Any, state_dict: Any, strict: bool = True, *args: Any, **kwargs: Any) -> Any:
+            if self._depth or not watch.here_and_now:
+                return original(module, state_dict, strict, *args, **kwargs)
+            before: dict[str, Any] = {}
+            with watch.ours(self):
+                before = {name: probe(value) for name, value in tensors_of(module)}
+            self._depth += 1
+            try:
+                result = original(module, state_dict, strict, *args, **kwargs)
+            finally:
+                self._depth -= 1
+            with watch.ours(self):
+                self._loaded(module, state_dict, strict, before)
+            return result
+
+        return load_state_dict
+
+    def _loaded(self, module: Any, state_dict: Any, strict: bool, before: dict[str, Any]) -> None:
+        torch = self.watch.torch
+        own = dict(tensors_of(module))
+        offered = {k: v for k, v in state_dict.items() if isinstance(v, torch.Tensor)}
+        matched = [k for k, v in offered.items() if k in own and v.shape == own[k].shape]
+        missing = [k for k in own if k not in offered]
+        unexpected = [k for k in offered if k not in own]
+        changed = sum(
+            1 for name, value in own.items() if name in before and not torch.equal(before[name], probe(value))
+        )
+        floats = {fingerprint(v) for v in offered.values() if v.is_floating_point() and v.numel() > 1}
+        source = max(self._files, key=lambda file: len(floats & file.prints.keys()), default=None)
+        if source is not None and not floats & source.prints.keys() and (floats or not source.prints):
+            source = None
+        names = set(matched)
+        for name, parameter in module.named_parameters():
+            if name in names:
+                self.parameters.loaded[parameter] = True
+        self._loads.append(
+            _Load(
+                {
+                    "network": type(module).__name__,
+                    "where": here(),
+                    "tensors": len(own),
+                    "offered": len(offered),
+                    "matched": len(matched),
+                    "missing": len(missing),
+                    "unexpected": len(unexpected),
+                    "changed": changed,
+                    "strict": bool(strict),
+                    "examples_missing": tuple(missing[:4]),
+                    "examples_unexpected": tuple(unexpected[:4]),
+                    "file": source.name if source is not None else "",
+                    "in_file": len(source.prints) if source is not None else 0,
+                },
+                self.watch.torch.utils.weak.WeakIdRef(module),
+            )
+        )
+
+    def _make_restore(self, which: str) -> Any:
+        def make(original: Any) -> Any:
+            def load_state_dict(*args: Any, **kwargs: Any) -> Any:
+                for file in self._files:
+                    setattr(file, which, True)
+                return original(*args, **kwargs)
+
+            return load_state_dict
+
+        return make
+
+    def _before_backward(self, call: Backward) -> None:
+        """Right before the training goes on after a file was read: how much of it is in the networks?"""
+        if all(file.arrived >= 0 for file in self._files):
+            return
+        present = self._present()
+        for file in self._files:
+            if file.arrived < 0:
+                file.arrived = len(present & file.prints.keys())
+
+    def _step(self, rate: float) -> None:
+        """The first step after a file was read: its learning rate."""
+        for file in self._files:
+            if file.resumed_lr < 0:
+                file.resumed_lr = rate
+
+    def _present(self) -> set[tuple[Any, ...]]:
+        """Fingerprints of all tensors of all living modules."""
+        found = set()
+        for module in list(self.networks.made):
+            for _, parameter in module.named_parameters(recurse=False):
+                if parameter.numel() > 1 and parameter.is_floating_point():
+                    found.add(fingerprint(parameter))
+            for _, buffer in module.named_buffers(recurse=False):
+                if buffer is not None and buffer.numel() > 1 and buffer.is_floating_point():
+                    found.add(fingerprint(buffer))
+        return found
+
+    def records(self) -> Iterable[Record]:
+        """Loads and files."""
+        for load in self._loads:
+            module = load.network()
+            trained = module is not None and any(child in self.networks.called for child in module.modules())
+            where = load.fields["where"]
+            fields = {**load.fields, "where": where.location() if where is not None else None, "trained": trained}
+            yield WeightsLoaded(**fields, step=self.watch.iteration)
+        for file in self._files:
+            yield CheckpointRead(
+                file=file.name,
+                where=file.site.location() if file.site is not None else None,
+                parts=file.parts,
+                tensors=len(file.prints),
+                arrived=max(0, file.arrived),
+                optimizer_state=file.optimizer_state,
+                optimizer_restored=file.optimizer_restored,
+                scheduler_state=file.scheduler_state,
+                scheduler_restored=file.scheduler_restored,
+                saved_lr=file.saved_lr,
+                resumed_lr=file.resumed_lr,
+                epoch=file.epoch,
+                step=file.at_step,
+            )
+
+
+def tensors_of(module: Any) -> Iterator[tuple[str, Any]]:
+    """Everything that ``state_dict`` holds, without making one (which may have hooks)."""
+    yield from module.named_parameters()
+    persistent = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, child in module.named_modules()
+        for name in child._buffers
+        if name not in child._non_persistent_buffers_set
+    }
+    yield from ((name, buffer) for name, buffer in module.named_buffers() if name in persistent)
+
+
+def state_tensors(content: Any, torch: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Tensors in nested mappings and modules, by path."""
+    if isinstance(content, torch.Tensor):
+        yield prefix, content
+    elif isinstance(content, torch.nn.Module):
+        yield from tensors_of(content)
+    elif isinstance(content, dict) and depth < 4:
+        for key, value in content.items():
+            yield from state_tensors(value, torch, f"{prefix}.{key}" if prefix else str(key), depth + 1)
+
+
+def fingerprint(tensor: Any) -> tuple[Any, ...]:
+    """Shape and a few values: equal for equal tensors, different for others for all that matters."""
+    values = probe(tensor, 24)
+    return (tuple(tensor.shape), tuple(values.tolist()))

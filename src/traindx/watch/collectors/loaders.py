@@ -1,0 +1,219 @@
+"""Data loaders: who reads what, how often, and whether the batches are finite."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from traindx.core.frames import defined_at
+from traindx.evidence.base import Record
+from traindx.evidence.observed_state import LoaderSeen
+from traindx.finding import Location
+from traindx.watch.collectors.backwards import Backward, Backwards
+from traindx.watch.runtime.call_sites import Site, maker
+from traindx.watch.runtime.schedule import Bursts
+from traindx.watch.runtime.stats import sample
+from traindx.watch.runtime.watch import Collector, Watch
+
+
+@dataclass
+class Loader:
+    """One data loader."""
+
+    made: Site | None
+    dataset: str
+    item: Location | None
+    batches: int
+    batch_size: int
+    shuffled: bool
+    drops_last: bool
+    workers: int
+    passes: int = 0
+    read: int = 0
+    nonfinite: int = 0
+    nonfinite_key: str = ""
+    looked_at: int = 0
+    trains: bool = False
+    iterations: int = 0
+
+
+class Loaders(Collector):
+    """Wraps construction of ``DataLoader`` and ``__next__`` of its iterators.
+
+    Attributes:
+        last: The loader that was read last.
+        on_batch: Called with every batch that is looked at and its loader.
+        on_pass_end: Called with a loader whose pass has ended.
+    """
+
+    subject = "data loaders"
+
+    def __init__(self, watch: Watch, backwards: Backwards) -> None:
+        super().__init__(watch)
+        self.backwards = backwards
+        self.last: Loader | None = None
+        self.on_batch: list[Callable[[Loader, Any], None]] = []
+        self.on_pass_end: list[Callable[[Loader], None]] = []
+        self.on_read: list[Callable[[Loader], None]] = []
+        self.order: list[Loader] = []
+        self.bursts = Bursts(dense=3, ratio=1.6)
+        self._known: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._iterators: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+
+    def install(self) -> None:
+        """Patch."""
+        watch = self.watch
+        module = import_module("torch.utils.data.dataloader")
+
+        def make_init(original: Any) -> Any:
+            def init(loader: Any, *args: Any, **kwargs: Any) -> None:
+                original(loader, *args, **kwargs)
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        self._describe(loader)
+
+            return init
+
+        def make_iterator(original: Any) -> Any:
+            def init(iterator: Any, loader: Any, *args: Any, **kwargs: Any) -> None:
+                original(iterator, loader, *args, **kwargs)
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        self._iterators[iterator] = self._describe(loader)
+                        self._iterators[iterator].passes += 1
+
+            return init
+
+        def make_reset(original: Any) -> Any:
+            def reset(iterator: Any, loader: Any, *args: Any, **kwargs: Any) -> Any:
+                known = self._iterators.get(iterator)
+                if known is not None and not args and kwargs.get("first_iter") is not True:
+                    known.passes += 1
+                return original(iterator, loader, *args, **kwargs)
+
+            return reset
+
+        def make_next(original: Any) -> Any:
+            def next_(iterator: Any) -> Any:
+                try:
+                    batch = original(iterator)
+                except StopIteration:
+                    if watch.here_and_now:
+                        with watch.ours(self):
+                            self._ended(self._iterators.get(iterator))
+                    raise
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        self._read(self._iterators.get(iterator), batch)
+                return batch
+
+            return next_
+
+        watch.patches.wrap(module.DataLoader, "__init__", make_init)
+        watch.patches.wrap(module._BaseDataLoaderIter, "__init__", make_iterator)
+        watch.patches.wrap(module._BaseDataLoaderIter, "_reset", make_reset)
+        watch.patches.wrap(module._BaseDataLoaderIter, "__next__", make_next)
+        self.backwards.on_backward(self, before=self._backward)
+
+    def _describe(self, loader: Any) -> Loader:
+        known: Loader | None = self._known.get(loader)
+        if known is not None:
+            return known
+        dataset = loader.dataset
+        while type(dataset).__module__.startswith("torch.utils.data") and hasattr(dataset, "dataset"):
+            dataset = dataset.dataset
+        sampler = type(getattr(loader, "sampler", None)).__name__
+        try:
+            batches = len(loader)
+        except TypeError:
+            batches = -1
+        item = getattr(type(dataset), "__getitem__", None) or getattr(type(dataset), "__iter__", None)
+        known = Loader(
+            made=maker(loader),
+            dataset=type(dataset).__name__,
+            item=defined_at(item) if inspect.isfunction(item) else None,
+            batches=batches,
+            batch_size=int(loader.batch_size or 0),
+            shuffled="Random" in sampler or "Distributed" in sampler,
+            drops_last=bool(loader.drop_last),
+            workers=int(loader.num_workers),
+        )
+        self._known[loader] = known
+        self.order.append(known)
+        return known
+
+    def _read(self, loader: Loader | None, batch: Any) -> None:
+        if loader is None:
+            return
+        loader.read += 1
+        self.last = loader
+        for tell in self.on_read:
+            tell(loader)
+        if not self.bursts.wanted(id(loader)):
+            return
+        loader.looked_at += 1
+        for key, tensor in tensors_in(batch, self.watch.torch):
+            if tensor.is_floating_point() and tensor.numel() and not bool(sample(tensor, 65536).isfinite().all()):
+                loader.nonfinite += 1
+                loader.nonfinite_key = key
+                break
+        for look in self.on_batch:
+            look(loader, batch)
+
+    def _ended(self, loader: Loader | None) -> None:
+        if loader is None:
+            return
+        for tell in self.on_pass_end:
+            tell(loader)
+
+    def _backward(self, call: Backward) -> None:
+        if self.last is not None:
+            self.last.trains = True
+
+    def training(self) -> Loader | None:
+        """The loader that feeds the training, if there is one."""
+        return next((loader for loader in self.order if loader.trains), None)
+
+    def passes(self) -> tuple[int, int]:
+        """Passes over the training data begun, and iterations a pass (0 where unknown)."""
+        loader = self.training()
+        if loader is None:
+            return 0, 0
+        accumulation = max(1, round(self.watch.backwards / max(1, self.watch.steps)))
+        return loader.passes, max(0, loader.batches // accumulation) if loader.batches > 0 else 0
+
+    def records(self) -> Iterable[Record]:
+        """One record a loader."""
+        for loader in self.order:
+            yield LoaderSeen(
+                where=loader.made.location() if loader.made is not None else None,
+                dataset=loader.dataset,
+                item=loader.item,
+                batches=loader.batches,
+                batch_size=loader.batch_size,
+                shuffled=loader.shuffled,
+                drops_last=loader.drops_last,
+                workers=loader.workers,
+                passes=loader.passes,
+                read=loader.read,
+                nonfinite=loader.nonfinite,
+                nonfinite_key=loader.nonfinite_key,
+                looked_at=loader.looked_at,
+                trains=loader.trains,
+                step=self.watch.iteration,
+            )
+
+
+def tensors_in(batch: Any, torch: Any, prefix: str = "batch", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """All tensors of a nested batch with the path to each."""
+    if isinstance(batch, torch.Tensor):
+        yield prefix, batch
+    elif depth < 4 and isinstance(batch, dict):
+        for key, value in batch.items():
+            yield from tensors_in(value, torch, f"{prefix}[{key!r}]", depth + 1)
+    elif depth < 4 and isinstance(batch, list | tuple):
+        for index, value in enumerate(batch[:32]):
+            yield from tensors_in(value, torch, f"{prefix}[{index}]", depth + 1)

@@ -1,0 +1,435 @@
+"""The terms of a loss, recovered from the arithmetic of scalars, and what each does to the parameters.
+
+Nothing is declared by the script. While an iteration is watched, the line of every scalar that requires a gradient is
+remembered under the sequence number of its autograd node (a number keeps no graph alive). At ``backward`` the graph is
+followed from the loss through ``+ - * /`` by constants down to the nodes where something else begins: the terms. Their
+gradients are taken one by one with ``autograd.grad``, which touches no ``.grad`` and consumes no random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.evidence.observed_loss import LossTermSeen
+from traindx.watch.collectors.backwards import Backward, Backwards
+from traindx.watch.collectors.torch_calls import TorchCalls
+from traindx.watch.runtime.call_sites import Site, stack
+from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.source_text import assigned_name, function_name
+from traindx.watch.runtime.watch import Collector, Watch
+
+PASS_THROUGH = (
+    "ToCopyBackward0",
+    "CloneBackward0",
+    "AliasBackward0",
+    "ViewBackward0",
+    "UnsafeViewBackward0",
+    "ReshapeAliasBackward0",
+    "SqueezeBackward",
+    "UnsqueezeBackward0",
+    "PermuteBackward0",
+)
+MOST_TERMS = 12
+WHOLE_GRADIENTS = 2_000_000  # elements; larger gradients are compared on a strided sample
+
+
+@dataclass
+class Note:
+    """A scalar that was computed in the watched iteration."""
+
+    sites: tuple[Site, ...]
+    function: str
+    value: Any
+
+
+@dataclass
+class Leaf:
+    """A term of the present loss: an edge of the graph, its factor, and the lines of its last weight and sum."""
+
+    node: Any
+    number: int
+    factor: float
+    join: Site | None
+    added: Site | None = None
+
+    @property
+    def sequence(self) -> int:
+        """Sequence number of the node."""
+        return int(self.node._sequence_nr())
+
+
+@dataclass
+class Term:
+    """What is known of a term over all watched iterations."""
+
+    origin: Site | None
+    join: Site | None
+    backward: Site
+    function: str
+    name: str
+    weights: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    meets_data: bool = False
+    sums: bool = False
+    iterations: list[int] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    cosines: list[float] = field(default_factory=list)
+
+
+class LossTerms(Collector):
+    """Recovers terms and takes gradients apart.
+
+    Attributes:
+        taking_apart: True while gradients of single terms are computed (hooks on tensors must not count them).
+        notes: Scalars of the watched iteration by sequence number.
+        data: Sequence numbers of nodes outside the networks at which a gradient-carrying tensor met data.
+        region: Sequence numbers of all nodes outside the networks.
+        depth_of: How many networks are being called; set by the assembly.
+        parameters_of: Parameters that a backward pass from a line is for; set by the assembly.
+        on_constants: Told, at every backward pass, which sums on the way to the terms had a constant operand.
+    """
+
+    subject = "loss terms"
+
+    def __init__(self, watch: Watch, calls: TorchCalls, backwards: Backwards) -> None:
+        super().__init__(watch)
+        self.calls = calls
+        self.backwards = backwards
+        self.taking_apart = False
+        self.notes: dict[int, Note] = {}
+        self.data: set[int] = set()
+        self.region: set[int] = set()
+        self.depth_of: Callable[[], int] = lambda: 0
+        self.parameters_of: Callable[[Site], list[Any]] = lambda site: []
+        self.on_constants: list[Callable[[list[int]], None]] = []
+        self._terms: dict[tuple[Any, ...], Term] = {}
+        self._loss_functions: set[Any] = set()
+        self._plain: tuple[Any, ...] = ()
+        self._total = ""  # the variable that holds the present loss
+
+    def install(self) -> None:
+        """Subscribe."""
+        torch = self.watch.torch
+        self._plain = (torch.Tensor, torch.nn.Parameter)
+        functional = torch.nn.functional
+        self._loss_functions = {
+            getattr(functional, name)
+            for name in dir(functional)
+            if name.endswith(("_loss", "cross_entropy", "_logits"))
+        }
+        self.calls.on_scalars(self, self._scalar)
+        self.calls.on_every(self, self._any)
+        self.backwards.on_backward(self, self._look)
+
+    def begin(self) -> None:
+        """Forget the scalars of the last watched iteration."""
+        self.notes.clear()
+        self.data.clear()
+        self.region.clear()
+
+    # -- while the loss is computed ------------------------------------------------------------------------------
+
+    def _scalar(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        if out.grad_fn is None:
+            return
+        name = getattr(func, "__name__", "")
+        self.notes[out.grad_fn._sequence_nr()] = Note(stack(3, 4), name, out.detach())
+
+    def _any(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Outside the networks: does a tensor that carries a gradient meet one that does not (a target)?"""
+        if not out.requires_grad or (self.depth_of() and func not in self._loss_functions):
+            return
+        node = out.grad_fn
+        if node is None:
+            return
+        number = node._sequence_nr()
+        self.region.add(number)
+        if func in self._loss_functions:
+            self.data.add(number)
+            return
+        for value in args:
+            if type(value) is self._plain[0] and not value.requires_grad and value.numel() > 1:
+                self.data.add(number)
+                return
+
+    # -- at backward ---------------------------------------------------------------------------------------------
+
+    def _look(self, call: Backward) -> None:
+        if self.watch.closeness is Closeness.OFF or not self.notes or call.root.grad_fn is None:
+            return
+        walk = Walk(self.notes)
+        walk.down(Leaf(call.root.grad_fn, 0, 1.0 / call.scale, None))
+        leaves = walk.leaves
+        for tell in self.on_constants:
+            tell(walk.constants)
+        groups: dict[tuple[Any, ...], list[Leaf]] = {}
+        for leaf in leaves:
+            groups.setdefault(self._key(leaf, call.site), []).append(leaf)
+        if len(groups) > MOST_TERMS:
+            return
+        root = self.notes.get(call.root.grad_fn._sequence_nr())
+        self._total = assigned_name(root.sites[0]) if root is not None and root.sites else ""
+        for key, members in groups.items():
+            self._remember(key, members, call.site)
+        apart = self.watch.closeness is Closeness.FULL and self.watch.iteration > 0 and len(groups) > 1
+        if apart and call.value is not None and math.isfinite(call.value):
+            reason = self.backwards.why_not_again
+            if reason:
+                self.watch.not_examined("gradients of single loss terms", reason, call.site)
+            else:
+                self._take_apart(groups, call)
+
+    def _key(self, leaf: Leaf, backward: Site) -> tuple[Any, ...]:
+        note = self.notes.get(leaf.sequence)
+        site = note.sites[0] if note is not None and note.sites else None
+        return (backward, site, leaf.join, leaf.node.name())
+
+    def _remember(self, key: tuple[Any, ...], members: list[Leaf], backward: Site) -> None:
+        leaf = members[0]
+        note = self.notes.get(leaf.sequence)
+        term = self._terms.get(key)
+        if term is None:
+            origin = note.sites[0] if note is not None and note.sites else None
+            function = note.function if note is not None else leaf.node.name().removesuffix("Backward0")
+            name = term_name(note, leaf, backward, self._total) or function
+            term = self._terms[key] = Term(origin, leaf.join, backward, function, name)
+        term.weights.append(sum(member.factor for member in members) / len(members))
+        term.values.append(float(note.value) if note is not None else math.nan)
+        term.meets_data = term.meets_data or any(self._meets_data(member.node) for member in members)
+        term.sums = term.sums or sums_up(leaf.node)
+
+    def _meets_data(self, node: Any) -> bool:
+        """Does the part of the graph outside the networks, from this node down, compare with data?"""
+        waiting: list[Any] = [node]
+        seen: set[int] = set()
+        while waiting and len(seen) < 400:
+            current = waiting.pop()
+            number = current._sequence_nr()
+            if number in self.data:
+                return True
+            if number in seen or number not in self.region:
+                continue
+            seen.add(number)
+            waiting.extend(child for child, _ in current.next_functions if child is not None)
+        return False
+
+    def _take_apart(self, groups: dict[tuple[Any, ...], list[Leaf]], call: Backward) -> None:
+        torch = self.watch.torch
+        parameters = self.parameters_of(call.site)
+        if not parameters:
+            return
+        total = sum(parameter.numel() for parameter in parameters)
+        stride = max(1, math.ceil(total * len(groups) / WHOLE_GRADIENTS)) | 1 if total > WHOLE_GRADIENTS // 4 else 1
+        vectors, norms = [], []
+        self.taking_apart = True
+        self.watch.in_backward = True
+        try:
+            for members in groups.values():
+                edges = tuple(torch.autograd.graph.GradientEdge(leaf.node, leaf.number) for leaf in members)
+                seeds = tuple(seed_of(torch, leaf) for leaf in members)
+                grads = torch.autograd.grad(edges, parameters, seeds, retain_graph=True, allow_unused=True)
+                norms.append(math.sqrt(sum(float(g.float().norm()) ** 2 for g in grads if g is not None)))
+                flat = [
+                    (torch.zeros_like(p) if g is None else g).reshape(-1)[::stride].float()
+                    for g, p in zip(grads, parameters, strict=True)
+                ]
+                vectors.append(torch.cat(flat))
+        finally:
+            self.taking_apart = False
+            self.watch.in_backward = False
+        whole = sum(norms)
+        everything = torch.stack(vectors).sum(dim=0)
+        for key, vector, size in zip(groups, vectors, norms, strict=True):
+            rest = everything - vector
+            term = self._terms[key]
+            scale = float(vector.norm() * rest.norm())
+            term.iterations.append(self.watch.iteration)
+            term.norms.append(size)
+            term.shares.append(size / whole if whole > 0 else 0.0)
+            term.cosines.append(float(vector @ rest) / scale if scale > 0 else 0.0)
+
+    def records(self) -> Iterable[Record]:
+        """One record a term."""
+        for term in self._terms.values():
+            yield LossTermSeen(
+                name=term.name,
+                where=self.watch.shown(term.join or term.origin),
+                backward=term.backward.location(),
+                origin=term.origin.location() if term.origin is not None else None,
+                function=term.function,
+                weight=term.weights[-1],
+                first_weight=term.weights[0],
+                values=tuple(term.values[-64:]),
+                meets_data=term.meets_data,
+                sums=term.sums,
+                gradient_iterations=tuple(term.iterations),
+                gradient_norms=tuple(term.norms),
+                gradient_shares=tuple(term.shares),
+                cosines=tuple(term.cosines),
+                step=self.watch.iteration,
+            )
+
+
+@dataclass
+class Walk:
+    """The way from a loss down to its terms, through scalar arithmetic.
+
+    Attributes:
+        notes: Scalars of this iteration, for their lines.
+        leaves: The terms found.
+        constants: Sequence numbers of sums with a constant operand.
+    """
+
+    notes: dict[int, Note]
+    leaves: list[Leaf] = field(default_factory=list)
+    constants: list[int] = field(default_factory=list)
+
+    def down(self, leaf: Leaf, depth: int = 0) -> None:
+        """Follow a node to the terms below it, or take it as a term."""
+        if depth > 64 or len(self.leaves) > 256 or not is_small(leaf.node):
+            self.leaves.append(leaf)
+            return
+        steps = self._steps(leaf)
+        if steps is None:
+            self.leaves.append(leaf)
+            return
+        for step in steps:
+            self.down(step, depth + 1)
+
+    def _line(self, node: Any) -> Site | None:
+        note = self.notes.get(node._sequence_nr())
+        return note.sites[0] if note is not None and note.sites else None
+
+    def _steps(self, leaf: Leaf) -> list[Leaf] | None:  # noqa: PLR0911  (one return a kind of node)
+        """The operands of a sum, product or mean, with their factors; None where something else begins."""
+        node, name = leaf.node, leaf.node.name()
+        children = [child for child in node.next_functions if child[0] is not None]
+        line = self._line(node)
+
+        def weighted(child: tuple[Any, int], times: float, join: Site | None) -> Leaf:
+            return Leaf(child[0], child[1], leaf.factor * times, join, leaf.added)
+
+        if name in ("AddBackward0", "SubBackward0") and same_shape(node, children):
+            alpha = float(node._saved_alpha) * (1.0 if name == "AddBackward0" else -1.0)
+            alone = len(children) == 1
+            if alone:
+                self.constants.append(int(node._sequence_nr()))
+            return [
+                Leaf(
+                    child[0],
+                    child[1],
+                    leaf.factor * (alpha if index else 1.0),
+                    leaf.join if alone else line,
+                    leaf.added if alone else line,
+                )
+                for index, child in enumerate(node.next_functions)
+                if child[0] is not None
+            ]
+        if len(children) != 1:
+            return None
+        if name == "RsubBackward1":
+            self.constants.append(int(node._sequence_nr()))
+            return [weighted(children[0], -float(node._saved_alpha), leaf.join)]
+        if name == "NegBackward0":
+            return [weighted(children[0], -1.0, leaf.join)]
+        if name in ("MulBackward0", "DivBackward0"):
+            times = constant_factor(node)
+            return None if times is None else [weighted(children[0], times, line or leaf.join)]
+        if name.startswith(PASS_THROUGH):
+            return [weighted(children[0], 1.0, leaf.join)]
+        return self._reduction(leaf, children[0], line)
+
+    def _reduction(self, leaf: Leaf, child: tuple[Any, int], line: Site | None) -> list[Leaf] | None:
+        """A sum or mean of stacked scalars, or of sums of one number a sample."""
+        name, below = leaf.node.name(), child[0]
+        if not name.startswith(("SumBackward", "MeanBackward")):
+            return None
+        times = leaf.factor / max(1, elements(below)) if name.startswith("Mean") else leaf.factor
+        parts = [part for part in below.next_functions if part[0] is not None]
+        if below.name() in ("StackBackward0", "CatBackward0") and all(elements(part) <= 1 for part, _ in parts):
+            return [Leaf(part, number, times, line, line) for part, number in parts]
+        if below.name() in ("AddBackward0", "SubBackward0") and is_small(below) and len(parts) == 2:
+            return [Leaf(below, child[1], times, line, line)]
+        return None
+
+
+def constant_factor(node: Any) -> float | None:
+    """The constant that a product or quotient with one differentiable operand multiplies by, if it is one number."""
+    first = node.next_functions[0][0] is not None
+    if node.name() == "DivBackward0" and not first:
+        return None
+    saved = node._saved_other if first else node._saved_self
+    if saved is None or saved.numel() != 1:
+        return None
+    value = float(saved)
+    if node.name() == "DivBackward0":
+        return 1.0 / value if value else None
+    return value
+
+
+def shape_of(node: Any, number: int = 0) -> tuple[int, ...] | None:
+    """Shape of a node's output."""
+    metadata = getattr(node, "_input_metadata", None)
+    return tuple(metadata[number].shape) if metadata else None
+
+
+def elements(node: Any) -> int:
+    """Number of elements of a node's first output; a large number where it is unknown."""
+    shape = shape_of(node)
+    return math.prod(shape) if shape is not None else 1 << 30
+
+
+def is_small(node: Any) -> bool:
+    """A scalar, or one number a sample."""
+    shape = shape_of(node)
+    return shape is not None and ((len(shape) <= 1 and math.prod(shape) <= 4096) or math.prod(shape) == 1)
+
+
+def same_shape(node: Any, children: list[tuple[Any, int]]) -> bool:
+    """No broadcasting between the operands of a sum."""
+    return all(elements(child) == elements(node) for child, _ in children)
+
+
+def seed_of(torch: Any, leaf: Leaf) -> Any:
+    """The gradient that arrives at a term: its factor, spread over a vector where it is one."""
+    metadata = leaf.node._input_metadata[leaf.number]
+    return torch.full(tuple(metadata.shape), leaf.factor, dtype=metadata.dtype, device=metadata.device)
+
+
+def sums_up(node: Any) -> bool:
+    """True if a term adds up many elements without dividing by their number."""
+    name = node.name()
+    if name.startswith("SumBackward"):
+        below = node.next_functions[0][0]
+        return below is not None and elements(below) > 1
+    return getattr(node, "_saved_reduction", None) == 2  # at::Reduction::Sum
+
+
+def term_name(note: Note | None, leaf: Leaf, backward: Site, total: str) -> str:
+    """What the user calls a term: the variable it is assigned to, else the function that computes it."""
+    if leaf.join is not None and leaf.join != leaf.added:  # weighted on a line of its own: ``kl = 0.1 * ...``
+        name = assigned_name(leaf.join)
+        if name:
+            return name
+    if note is None or not note.sites:
+        return ""
+    outer = leaf.join or backward
+    for site in note.sites:
+        if enclosing(site) == enclosing(outer):
+            name = assigned_name(site)
+            return "" if site.line == outer.line and name == total else name
+        name = function_name(site)
+        if name:
+            return name
+    return ""
+
+
+def enclosing(site: Site) -> str:
+    """The function that a site is in; a comprehension, generator or lambda counts as part of it."""
+    return re.sub(r"(\.<locals>\.<\w+>)+$", "", site.symbol)

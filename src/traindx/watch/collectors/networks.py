@@ -1,0 +1,358 @@
+"""Modules: where they were made, which of them are networks, from which lines and in which mode they are called.
+
+A *network* is an outermost module call with parameters. Its calls are told apart by line: training, validation,
+sampling loop or helper, without any help from the script.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.evidence.observed import ModeSwitch, NetworkCalls
+from traindx.finding import Location
+from traindx.watch.runtime.call_sites import Site, here, maker, users
+from traindx.watch.runtime.watch import Collector, Watch
+
+NOISY = ("Dropout", "BatchNorm", "SyncBatchNorm", "AlphaDropout")
+
+
+@dataclass
+class Call:
+    """One call of an outermost network, as it is handed to the subscribers when it has ended."""
+
+    network: Any
+    site: Site
+    place: CallPlace
+    grad: bool
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    output: Any = None
+
+
+@dataclass
+class CallPlace:
+    """All calls of one network class from one line with or without gradients."""
+
+    network: str
+    made: Site | None
+    site: Site
+    grad: bool
+    calls: int = 0
+    iterations: set[int] = field(default_factory=set)
+    training: int = 0
+    noisy: tuple[str, ...] = ()
+    quiet: int = 0
+    dropout_only: bool = False
+    first: int = -1
+    last: int = -1
+    loader: Any = None
+    time_changes: bool = False
+    left_training: int = -1
+    longest_burst: int = 0
+    burst: int = 0
+    burst_iteration: int = -1
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells places apart."""
+        return (self.network, self.site, self.grad)
+
+
+class Networks(Collector):
+    """Module construction, module calls and mode switches.
+
+    Attributes:
+        depth: Modules with parameters that are being called right now.
+        stack: All modules that are being called right now, outermost first.
+        made: Line that constructed each module.
+        called: Modules called with gradients enabled, with the order in which they were first called.
+        roots: Outermost modules that were called, with the line.
+        places: Call places by key.
+        current_loader: The loader that was read last; set by the loader collector.
+    """
+
+    subject = "modules"
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(watch)
+        weak = watch.torch.utils.weak  # by identity: some modules (metrics) redefine ``==``
+        self.made: Any = weak.WeakIdKeyDictionary()
+        self.stack: list[Any] = []
+        self.depth = 0
+        self.places: dict[tuple[object, ...], CallPlace] = {}
+        self.called: Any = weak.WeakIdKeyDictionary()
+        self.roots: Any = weak.WeakIdKeyDictionary()
+        self.order = 0
+        self.current_loader: Any = None
+        self._has_parameters: Any = weak.WeakIdKeyDictionary()
+        self._subscribers: list[tuple[Collector, Callable[[Call], None]]] = []
+        self._each: list[tuple[Collector, Callable[[Any, Any, Any], None]]] = []
+        self._switches: dict[tuple[str, str, Site], list[int]] = {}
+        self._switch_order: list[tuple[str, str, Site]] = []
+        self._handles: list[Any] = []
+        self._open: Call | None = None
+        self._inside_train = False
+
+    def on_call(self, collector: Collector, after: Callable[[Call], None]) -> None:
+        """Call ``after(call)`` when a call of an outermost network has ended."""
+        self._subscribers.append((collector, after))
+
+    def on_module(self, collector: Collector, after: Callable[[Any, Any, Any], None]) -> None:
+        """Call ``after(module, args, output)`` after every module inside a network."""
+        self._each.append((collector, after))
+
+    # -- installation --------------------------------------------------------------------------------------------
+
+    def install(self) -> None:
+        """Patch construction and mode switches; calls are seen by hooks that come and go with the watch."""
+        torch, watch = self.watch.torch, self.watch
+        module_type = torch.nn.Module
+
+        def make_init(original: Any) -> Any:
+            def init(module: Any, *args: Any, **kwargs: Any) -> None:
+                original(module, *args, **kwargs)
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        site = maker(module)
+                        if site is not None:
+                            self.made[module] = site
+
+            return init
+
+        def make_train(original: Any) -> Any:
+            def train(module: Any, mode: bool = True) -> Any:
+                if self._inside_train or not watch.here_and_now:
+                    return original(module, mode)
+                self._inside_train = True
+                try:
+                    return original(module, mode)
+                finally:
+                    self._inside_train = False
+                    self._switched(module, bool(mode))
+
+            return train
+
+        watch.patches.wrap(module_type, "__init__", make_init)
+        watch.patches.wrap(module_type, "train", make_train)
+        watch.attach_hooks.append(self._attach)
+        watch.detach_hooks.append(self._detach)
+
+    def _attach(self) -> None:
+        hooks = self.watch.torch.nn.modules.module
+        self._handles = [
+            hooks.register_module_forward_pre_hook(self.entered),
+            hooks.register_module_forward_hook(self.left, with_kwargs=True, always_call=True),
+        ]
+
+    def _detach(self) -> None:
+        hooks = self.watch.torch.nn.modules.module
+        for handle in self._handles:
+            handle.remove()
+            for left_over in ("_global_forward_hooks_always_called", "_global_forward_hooks_with_kwargs"):
+                getattr(hooks, left_over, {}).pop(handle.id, None)  # torch 2.13 forgets them, and calls stay slow
+        self._handles = []
+        if not self.watch.quiet_depth:
+            self.stack.clear()
+            self.depth = 0
+            self._open = None
+
+    def begin(self) -> None:
+        """An exception may have left modules on the stack."""
+        self.stack.clear()
+        self.depth = 0
+        self._open = None
+
+    # -- modes ---------------------------------------------------------------------------------------------------
+
+    def _switched(self, module: Any, mode: bool) -> None:
+        if not self.has_parameters(module):
+            return
+        site = here()
+        network = type(module).__name__
+        if site is not None:
+            key = (network, "train" if mode else "eval", site)
+            seen = self._switches.setdefault(key, [0, -1, self.watch.iteration])
+            seen[0] += 1
+            seen[1] = self.watch.iteration
+            if key in self._switch_order:
+                self._switch_order.remove(key)
+            self._switch_order.append(key)
+        if not mode and self.watch.iteration:
+            self.watch.begin_burst(("eval", site))
+        elif mode:
+            self.watch.end_burst()
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    def has_parameters(self, module: Any) -> bool:
+        """True if a module or any of its children has a parameter (remembered: parameters are rarely added later)."""
+        if self._has_parameters.get(module):
+            return True
+        known = next(module.parameters(), None) is not None
+        if known:
+            self._has_parameters[module] = known
+        return known
+
+    def entered(self, module: Any, args: tuple[Any, ...]) -> None:
+        """A module is being called (a global forward pre-hook)."""
+        watch = self.watch
+        if watch.in_backward or not watch.here_and_now:
+            return
+        self.stack.append(module)
+        if self.has_parameters(module):
+            self.depth += 1
+            if self.depth == 1:
+                self._root_begins(module)
+
+    def _root_begins(self, module: Any) -> None:
+        site = here() or Site("", 0, "")
+        grad = bool(self.watch.torch.is_grad_enabled())
+        name = type(module).__name__
+        key = (name, site, grad)
+        place = self.places.get(key)
+        if place is None:
+            place = self.places[key] = CallPlace(name, self.made.get(module), site, grad)
+        self._open = Call(module, site, place, grad)
+        self.roots[module] = site
+
+    def left(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """A module's call has ended, also by an exception (a global forward hook)."""
+        watch = self.watch
+        if watch.in_backward or not watch.here_and_now or not any(entered is module for entered in self.stack):
+            return
+        while self.stack:
+            top = self.stack.pop()
+            if self._has_parameters.get(top):
+                self.depth -= 1
+            if top is module:
+                break
+        with watch.ours(self):
+            if watch.grad_enabled and module not in self.called:
+                self.called[module] = self.order
+                self.order += 1
+            for collector, after in self._each:
+                with watch.ours(collector):
+                    after(module, args, output)
+            call = self._open
+            if call is not None and self.depth == 0 and call.network is module:
+                self._open = None
+                call.args, call.kwargs, call.output = args, kwargs, output
+                self._root_ends(call)
+        if not self.depth:
+            watch.spend_burst()
+
+    def _root_ends(self, call: Call) -> None:
+        place, iteration = call.place, self.watch.iteration
+        place.calls += 1
+        place.iterations.add(iteration)
+        place.first = iteration if place.first < 0 else place.first
+        place.last = iteration
+        if call.network.training:
+            place.training += 1
+        elif place.training and place.left_training < 0:
+            place.left_training = iteration
+        place.loader = self.current_loader
+        place.burst = place.burst + 1 if place.burst_iteration == iteration else 1
+        place.burst_iteration = iteration
+        place.longest_burst = max(place.longest_burst, place.burst)
+        self._look_at_modes(call)
+        for _, after in self._subscribers:
+            after(call)
+
+    def _look_at_modes(self, call: Call) -> None:
+        """Which dropout and batch-norm layers are in which mode; only at the first calls, since it walks the tree."""
+        place = call.place
+        if place.calls > 4 and place.calls & (place.calls - 1):
+            return
+        noisy, quiet, dropout = [], 0, True
+        for name, module in call.network.named_modules():
+            kind = type(module).__name__
+            if kind.startswith(NOISY) and not _does_nothing(module):
+                if module.training:
+                    noisy.append(f"{name} ({kind})")
+                    dropout = dropout and "Dropout" in kind
+                else:
+                    quiet += 1
+        if noisy or not place.noisy:
+            place.noisy, place.quiet, place.dropout_only = tuple(noisy[:8]), quiet, bool(noisy) and dropout
+
+    # -- what follows --------------------------------------------------------------------------------------------
+
+    def phase(self, place: CallPlace) -> str:
+        """Training, validation, sampling or auxiliary; see :class:`~traindx.evidence.observed.NetworkCalls`."""
+        if place.grad:
+            return "training"
+        if place.time_changes and place.longest_burst >= 3:
+            return "sampling"
+        trained = {i for other in self.places.values() if other.grad for i in other.iterations}
+        often = len(place.iterations & trained) if trained else 0
+        if len(trained) >= 4 and often >= 0.6 * len(trained):
+            return "auxiliary"
+        return "validation"
+
+    def library_maker(self) -> Site | None:
+        """Where the library module that is running right now was made; None inside a module of the user's own."""
+        if not self.stack:
+            return None
+        top = self.stack[-1]
+        return None if is_users_module(type(top).__module__) else self.made.get(top)
+
+    def records(self) -> Iterable[Record]:
+        """Call places and mode switches."""
+        for place in self.places.values():
+            yield NetworkCalls(
+                network=place.network,
+                where=place.site.location() if place.site.file else None,
+                made=place_of(place.made),
+                phase=self.phase(place),
+                calls=place.calls,
+                iterations=len(place.iterations),
+                in_training_mode=place.training,
+                left_training_mode=place.left_training,
+                noisy=place.noisy,
+                quiet=place.quiet,
+                with_dropout_only=place.dropout_only,
+                first_iteration=place.first,
+                last_iteration=place.last,
+                loader=place_of(place.loader.made) if place.loader is not None else None,
+                other_data=place.loader is not None and not place.loader.trains,
+                step=place.last,
+            )
+        for key in self._switch_order:
+            network, mode, site = key
+            times, last, first = self._switches[key]
+            yield ModeSwitch(
+                network=network,
+                mode=mode,
+                where=site.location(),
+                times=times,
+                last_iteration=last,
+                iterations_before=first,
+                iterations_after=max(0, self.watch.iteration - last),
+                step=last,
+            )
+
+
+def place_of(site: Site | None) -> Location | None:
+    """A site as a location."""
+    return site.location() if site is not None and site.file else None
+
+
+@cache
+def is_users_module(name: str) -> bool:
+    """True if a module is user code."""
+    filename = getattr(sys.modules.get(name), "__file__", None)
+    return bool(filename) and users(str(filename))
+
+
+def _does_nothing(module: Any) -> bool:
+    """Dropout of probability zero; normalisation without running statistics behaves the same in both modes."""
+    probability = getattr(module, "p", None)
+    if probability is not None:
+        return float(probability) == 0.0
+    return not getattr(module, "track_running_stats", True)

@@ -1,0 +1,446 @@
+"""Optimisers: steps, gradients and updates per group and parameter, and whether gradients are ever zeroed."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from statistics import median
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.evidence.observed_optim import GradientSeries, OptimizerSeen, ParameterGroupSeen
+from traindx.watch.collectors.backwards import Backward, Backwards
+from traindx.watch.runtime.call_sites import Site, here, maker
+from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.stats import probe, sample
+from traindx.watch.runtime.watch import Collector, Watch
+
+SMALL = 1e-3  # root mean square below which a tensor began at zero and any step is large for it
+ADAPTIVE = ("adam", "lion", "rmsprop", "adagrad", "adadelta", "lamb", "adafactor", "rprop", "sophia", "prodigy", "muon")
+
+
+@dataclass
+class Group:
+    """One parameter group over the watched iterations."""
+
+    largest_lr: float = 0.0
+    lr: float = 0.0
+    norms: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    unchanged: list[float] = field(default_factory=list)
+    name: str = ""
+    parameters: int = 0
+    elements: int = 0
+    moved: float = 0.0
+
+
+@dataclass
+class Tracked:
+    """One optimiser."""
+
+    name: str
+    made: Site | None
+    reference: Callable[[], Any]
+    steps: int = 0
+    stepped: Site | None = None
+    backward: Site | None = None
+    first_lrs: tuple[float, ...] = ()
+    lrs: tuple[float, ...] = ()
+    parameters: int = 0
+    groups: dict[int, Group] = field(default_factory=dict)
+    iterations: list[int] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    nonfinite: int = 0
+    zeroed: int = 0
+    never_zeroed: int = 0
+    cleared: bool = True
+    backwards: deque[int] = field(default_factory=lambda: deque(maxlen=64))
+    counts: Counter[int] = field(default_factory=Counter)
+    since_step: int = 0
+    leftover: int = 0
+    lost: int = 0
+    leaked: int = 0
+    before: dict[int, Any] = field(default_factory=dict)
+    held: list[tuple[Callable[[], Any], Callable[[], Any]]] = field(default_factory=list)
+    follows: set[Site] = field(default_factory=set)
+
+
+class Optimisers(Collector):
+    """Global step hooks, ``zero_grad``, and what backward passes mean to each optimiser.
+
+    Attributes:
+        tracked: What is known of each optimiser that is alive.
+        order: The same in order of construction, the dead ones too.
+        scale: Present factor of an optimiser's gradients by its scaler; set by the scaler collector.
+        on_step: Told the first group's learning rate right before every step.
+        names: Name of a parameter; set by the parameter collector.
+        first_probe: A sample of each parameter at its optimiser's first step.
+        gradients: Root mean square of each parameter's gradient at the watched iterations.
+    """
+
+    subject = "optimisers"
+
+    def __init__(self, watch: Watch, backwards: Backwards) -> None:
+        super().__init__(watch)
+        self.backwards = backwards
+        self.tracked: weakref.WeakKeyDictionary[Any, Tracked] = weakref.WeakKeyDictionary()
+        self.order: list[Tracked] = []
+        self.scale: Callable[[Any], float] = lambda optimizer: 1.0
+        self.names: Callable[[Any], str] = lambda parameter: ""
+        weak = watch.torch.utils.weak  # by identity: tensors compare element by element
+        self.first_probe: Any = weak.WeakIdKeyDictionary()
+        self.gradients: Any = weak.WeakIdKeyDictionary()
+        self.on_step: list[Callable[[float], None]] = []
+        self._stepping = False
+        self._in_closure = False
+        self._attach_again = False
+
+    def install(self) -> None:
+        """Patch construction and zeroing; register the global step hooks."""
+        torch, watch = self.watch.torch, self.watch
+        base = torch.optim.Optimizer
+
+        def make_init(original: Any) -> Any:
+            def init(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+                original(optimizer, *args, **kwargs)
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        self._track(optimizer, maker(optimizer))
+                    watch.start()
+
+            return init
+
+        def make_zero(original: Any) -> Any:
+            def zero_grad(owner: Any, *args: Any, **kwargs: Any) -> None:
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        self._zeroed(owner)
+                original(owner, *args, **kwargs)
+
+            return zero_grad
+
+        watch.patches.wrap(base, "__init__", make_init)
+        watch.patches.wrap(base, "zero_grad", make_zero)
+        watch.patches.wrap(torch.nn.Module, "zero_grad", make_zero)
+        hooks = import_module("torch.optim.optimizer")
+        watch.patches.keep(hooks.register_optimizer_step_pre_hook(self._before_step))
+        watch.patches.keep(hooks.register_optimizer_step_post_hook(self._after_step))
+        self.backwards.on_backward(self, before=self._before_backward, after=self._after_backward)
+
+    def _track(self, optimizer: Any, made: Site | None) -> Tracked:
+        known = self.tracked.get(optimizer)
+        if known is None:
+            known = Tracked(type(optimizer).__name__, made, weakref.ref(optimizer))
+            self.tracked[optimizer] = known
+            self.order.append(known)
+        return known
+
+    # -- gradients between steps ---------------------------------------------------------------------------------
+
+    def _before_backward(self, call: Backward) -> None:
+        """Did anybody clear the gradients of the last step? Seen on one parameter a group, by any means."""
+        for tracked in self.order:
+            if tracked.cleared or not tracked.held:
+                continue
+            for parameter_ref, old in tracked.held:
+                parameter = parameter_ref()
+                grad = None if parameter is None else parameter.grad
+                if grad is None or old() is not grad or self._is_zero(grad):
+                    tracked.cleared = True
+                    break
+
+    def _is_zero(self, grad: Any) -> bool:
+        if grad.device.type != "cpu" and self.watch.closeness is Closeness.OFF:
+            return True  # would have to wait for the device: taken as cleared, which accuses nobody
+        return not bool(sample(grad, 64).any())
+
+    def _after_backward(self, call: Backward) -> None:
+        for tracked in self.order:
+            tracked.since_step += 1
+
+    def _zeroed(self, owner: Any) -> None:
+        """``optimizer.zero_grad()`` or ``model.zero_grad()``."""
+        known = self.tracked.get(owner)
+        if known is not None:
+            self._cleared(known)
+        elif isinstance(owner, self.watch.torch.nn.Module):
+            mine = {id(parameter) for parameter in owner.parameters()}
+            for tracked in self.order:
+                optimizer = tracked.reference()
+                if optimizer is not None and any(id(p) in mine for g in optimizer.param_groups for p in g["params"]):
+                    self._cleared(tracked)
+
+    def _cleared(self, tracked: Tracked) -> None:
+        tracked.lost += tracked.leftover
+        tracked.leftover = 0
+        tracked.cleared = True
+
+    def pass_ended(self) -> None:
+        """A pass over the training data ended; gradients that no step has used yet are left over."""
+        for tracked in self.order:
+            if tracked.steps and tracked.since_step:
+                tracked.leftover = tracked.since_step
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Measure now, or, where a closure computes loss and gradients inside the step, right after the closure."""
+        watch = self.watch
+        if not watch.here_and_now:
+            return None
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if not callable(closure):
+            self._ready(optimizer)
+            return None
+
+        def watched_closure() -> Any:
+            self._in_closure = True
+            try:
+                return closure()
+            finally:
+                self._in_closure = False
+                if watch.here_and_now and not self._stepping:
+                    self._ready(optimizer)
+
+        if len(args) > 1:
+            return (args[0], watched_closure, *args[2:]), kwargs
+        return args, {**kwargs, "closure": watched_closure}
+
+    def _ready(self, optimizer: Any) -> None:
+        """Gradients are complete and the update comes next."""
+        watch = self.watch
+        with watch.ours(self):
+            tracked = self._track(optimizer, None)
+            tracked.stepped = here() or tracked.stepped
+            tracked.lrs = tuple(float(group["lr"]) for group in optimizer.param_groups)
+            for tell in self.on_step:
+                tell(tracked.lrs[0])
+            if self.backwards.last_site is not None:
+                tracked.backward = self.backwards.last_site
+                tracked.follows.add(self.backwards.last_site)
+            if not tracked.steps:
+                tracked.first_lrs = tracked.lrs
+                tracked.parameters = sum(len(group["params"]) for group in optimizer.param_groups)
+                self._probe(optimizer)
+            if watch.closeness is not Closeness.OFF:
+                self._measure_gradients(optimizer, tracked)
+            self._count(tracked)
+        self._stepping = True
+        self._attach_again = watch.attached
+        watch.detach()
+        watch.quiet_depth += 1
+
+    def _count(self, tracked: Tracked) -> None:
+        count = tracked.since_step
+        tracked.backwards.append(count)
+        tracked.counts[count] += 1
+        if tracked.leftover:
+            tracked.leaked += count > tracked.leftover  # equal: a step for the remainder itself, as it should be
+            tracked.leftover = 0
+        if tracked.steps:
+            if tracked.cleared:
+                tracked.zeroed += 1
+            elif tracked.held:
+                tracked.never_zeroed += 1
+        tracked.since_step = 0
+
+    def _probe(self, optimizer: Any) -> None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter not in self.first_probe:
+                    self.first_probe[parameter] = probe(parameter)
+
+    def _measure_gradients(self, optimizer: Any, tracked: Tracked) -> None:
+        torch = self.watch.torch
+        factor = 1.0 / self.scale(optimizer)
+        square = 0.0
+        few = sum(len(group["params"]) for group in optimizer.param_groups) <= 40
+        updates = few or self.watch.closeness is Closeness.FULL
+        tracked.before.clear()
+        for index, group in enumerate(optimizer.param_groups):
+            entry = tracked.groups.setdefault(index, Group())
+            entry.lr = float(group["lr"])
+            entry.largest_lr = max(entry.largest_lr, entry.lr)
+            present = [p for p in group["params"] if p.grad is not None and not p.grad.is_sparse]
+            norms = torch._foreach_norm([p.grad for p in present]) if present else []
+            values = torch.stack([n.float() for n in norms]).tolist() if present else []
+            for parameter, value in zip(present, values, strict=True):
+                self.gradients.setdefault(parameter, []).append(value * factor / max(1, parameter.numel()) ** 0.5)
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    self.gradients.setdefault(parameter, []).append(0.0)
+                elif updates and (parameter.dim() > 1 or parameter.numel() >= 16):
+                    tracked.before[id(parameter)] = (probe(parameter, 1024), sample(parameter.grad, 1024) != 0)
+            total = sum(value**2 for value in values) * factor**2
+            entry.norms.append(total**0.5)
+            square += total
+        bad = not square < float("inf")
+        tracked.iterations.append(self.watch.iteration)
+        tracked.norms.append(square**0.5 if not bad else float("nan"))
+        tracked.nonfinite += bad
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        watch = self.watch
+        if not self._stepping:
+            return
+        self._stepping = False
+        watch.quiet_depth = max(0, watch.quiet_depth - 1)
+        if self._attach_again:
+            watch.attach()
+        if not watch.here_and_now:
+            return
+        with watch.ours(self):
+            tracked = self._track(optimizer, None)
+            tracked.steps += 1
+            if tracked.before:
+                self._measure_updates(optimizer, tracked)
+            self._hold(optimizer, tracked)
+        watch.optimizer_stepped(optimizer)
+
+    def skipped(self, optimizer: Any) -> None:
+        """A gradient scaler left a step out."""
+        with self.watch.ours(self):
+            tracked = self._track(optimizer, None)
+            self._count(tracked)
+            self._hold(optimizer, tracked)
+        self.watch.optimizer_stepped(optimizer, skipped=True)
+
+    def _measure_updates(self, optimizer: Any, tracked: Tracked) -> None:
+        for index, group in enumerate(optimizer.param_groups):
+            entry = tracked.groups[index]
+            ratios, unchanged, counted = [], 0, 0
+            for parameter in group["params"]:
+                saved = tracked.before.get(id(parameter))
+                if saved is None or not bool(saved[1].any()):
+                    continue
+                old, moving = saved
+                new = probe(parameter, 1024)
+                size = float(old.norm())
+                if size > SMALL * old.numel() ** 0.5:
+                    ratios.append(float((new - old).norm()) / size)
+                unchanged += int(((new == old) & moving & (old != 0)).sum())
+                counted += int((moving & (old != 0)).sum())
+            if ratios:
+                entry.ratios.append(median(ratios))
+            if counted:
+                entry.unchanged.append(unchanged / counted)
+        tracked.before.clear()
+
+    def _hold(self, optimizer: Any, tracked: Tracked) -> None:
+        """Weak references to the gradients of this step, to see whether they are still there at the next."""
+        reference = self.watch.torch.utils.weak.TensorWeakRef
+        tracked.held = []
+        tracked.cleared = False
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    tracked.held.append((reference(parameter), reference(parameter.grad)))
+                    break
+        if not tracked.held:
+            tracked.cleared = True
+
+    # -- for others ----------------------------------------------------------------------------------------------
+
+    def parameters_after(self, backward: Site) -> list[Any]:
+        """Trainable parameters of the optimisers that step after a backward pass from this line."""
+        chosen: list[Any] = []
+        for tracked in self.order:
+            optimizer = tracked.reference()
+            if optimizer is not None and backward in tracked.follows:
+                chosen.extend(p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
+        unique = {id(parameter): parameter for parameter in chosen}
+        return [parameter for parameter in unique.values() if parameter.is_leaf]
+
+    def end(self) -> None:
+        """Optimisers may be gone when the last summary is written (a function returned): keep what is known."""
+        if self.watch.closeness is Closeness.FULL:
+            for tracked in self.order:
+                self._describe_groups(tracked)
+
+    def _describe_groups(self, tracked: Tracked) -> None:
+        optimizer = tracked.reference()
+        for index, group in enumerate(optimizer.param_groups if optimizer is not None else ()):
+            entry, parameters = tracked.groups.get(index), group["params"]
+            if entry is not None:
+                entry.name = common_prefix([self.names(parameter) for parameter in parameters])
+                entry.parameters = len(parameters)
+                entry.elements = sum(parameter.numel() for parameter in parameters)
+                entry.moved = median([self.moved(p) for p in parameters if p.dim() > 1] or [0.0])
+
+    def records(self) -> Iterable[Record]:
+        """Optimisers, their groups and their gradients."""
+        for tracked in self.order:
+            self._describe_groups(tracked)
+            made = tracked.made.location() if tracked.made is not None else None
+            accumulation = tracked.counts.most_common(1)[0][0] if tracked.counts else 1
+            yield OptimizerSeen(
+                optimizer=tracked.name,
+                where=made,
+                steps=tracked.steps,
+                stepped=self.watch.shown(tracked.stepped) if tracked.stepped else None,
+                backward=self.watch.shown(tracked.backward) if tracked.backward else None,
+                lrs=tracked.lrs,
+                first_lrs=tracked.first_lrs,
+                parameters=tracked.parameters,
+                adaptive=is_adaptive(tracked.name),
+                never_zeroed=tracked.never_zeroed,
+                zeroed=tracked.zeroed,
+                backwards_per_step=tuple(tracked.backwards),
+                leaked=tracked.leaked,
+                lost=tracked.lost,
+                accumulation=accumulation,
+                step=self.watch.iteration,
+            )
+            for index, entry in tracked.groups.items():
+                yield ParameterGroupSeen(
+                    optimizer=tracked.name,
+                    where=made,
+                    group=index,
+                    name=entry.name,
+                    lr=entry.lr,
+                    largest_lr=entry.largest_lr,
+                    parameters=entry.parameters,
+                    elements=entry.elements,
+                    gradient_norms=tuple(entry.norms),
+                    update_ratios=tuple(entry.ratios),
+                    unchanged=median(entry.unchanged) if entry.unchanged else 0.0,
+                    moved=entry.moved,
+                    step=self.watch.iteration,
+                )
+            if tracked.iterations:
+                yield GradientSeries(
+                    where=self.watch.shown(tracked.stepped) if tracked.stepped else None,
+                    iterations=tuple(tracked.iterations),
+                    norms=tuple(tracked.norms),
+                    nonfinite=tracked.nonfinite,
+                    step=tracked.iterations[-1],
+                )
+
+    def moved(self, parameter: Any) -> float:
+        """Relative distance of a parameter from where it was at its optimiser's first step, on a sample."""
+        first = self.first_probe.get(parameter)
+        if first is None:
+            return 0.0
+        size = float(first.norm())
+        return float((probe(parameter) - first).norm()) / size if size > 0 else 0.0
+
+
+def is_adaptive(name: str) -> bool:
+    """True for optimisers that divide by the gradient's size."""
+    return any(word in name.lower() for word in ADAPTIVE)
+
+
+def common_prefix(names: list[str]) -> str:
+    """The longest dotted prefix that all names share."""
+    parts = [name.split(".") for name in names if name]
+    if not parts:
+        return ""
+    shared = []
+    for pieces in zip(*parts, strict=False):
+        if len(set(pieces)) > 1:
+            break
+        shared.append(pieces[0])
+    return ".".join(shared)

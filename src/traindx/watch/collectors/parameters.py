@@ -1,0 +1,122 @@
+"""Parameters of the networks that were trained: named, owned, optimised, moved or dead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from statistics import median
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.evidence.observed_optim import ParameterSeen
+from traindx.watch.collectors.networks import Networks, place_of
+from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.watch import Collector, Watch
+
+MOST_RECORDS = 400
+
+
+class Parameters(Collector):
+    """Walks the networks when a summary is written; costs nothing in between.
+
+    Attributes:
+        loaded: Identities of parameters whose values came from a file; filled by the checkpoint collector.
+    """
+
+    subject = "parameters"
+
+    def __init__(self, watch: Watch, networks: Networks, optimisers: Optimisers) -> None:
+        super().__init__(watch)
+        self.networks = networks
+        self.optimisers = optimisers
+        self.loaded: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._names: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._elsewhere: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._rows_before: list[ParameterSeen] = []
+
+    def install(self) -> None:
+        """Give the optimisers names for their parameters."""
+        self.optimisers.names = lambda parameter: str(self._names.get(parameter, ""))
+
+    def outermost(self) -> list[tuple[Any, bool]]:
+        """Networks that were called in training, and modules called inside them that they do not own.
+
+        Returns:
+            Modules that no other living module owns, with True if the script called them (or what they own) itself.
+        """
+        alive = [module for module in self.networks.made if self.networks.has_parameters(module)]
+        owned = {id(child) for module in alive for child in module.children()}
+        called = self.networks.called
+        roots = self.networks.roots
+        found = []
+        for module in alive:
+            if id(module) in owned:
+                continue
+            inside = list(module.modules())
+            if any(child in called for child in inside):
+                found.append((module, any(child in roots for child in inside)))
+        return found
+
+    def end(self) -> None:
+        """Networks may be gone when the last summary is written (a function returned): keep what is known."""
+        if self.watch.closeness is Closeness.FULL:
+            self._rows_before = list(self._rows()) or self._rows_before
+
+    def records(self) -> Iterable[Record]:
+        """One record a parameter, those that matter first if there are very many."""
+        rows = self._rows_before = list(self._rows()) or self._rows_before
+        if len(rows) > MOST_RECORDS:
+            odd = [row for row in rows if not row.in_optimizer or not row.gradient_seen or row.gradient_missing]
+            rest = [row for row in rows if row.in_optimizer and row.gradient_seen and not row.gradient_missing]
+            keep = max(1, MOST_RECORDS - len(odd[: MOST_RECORDS // 2]))
+            rows = odd[: MOST_RECORDS // 2] + rest[:: max(1, len(rest) // keep)]
+        yield from rows
+
+    def _rows(self) -> Iterator[ParameterSeen]:
+        stepped = [tracked for tracked in self.optimisers.order if tracked.steps]
+        held = set()
+        for tracked in stepped:
+            optimizer = tracked.reference()
+            if optimizer is not None:
+                held |= {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        seen: set[int] = set()
+        for network, registered in self.outermost():
+            title = type(network).__name__
+            for module_name, module in network.named_modules():
+                for own_name, parameter in module.named_parameters(recurse=False):
+                    if id(parameter) in seen:
+                        continue
+                    seen.add(id(parameter))
+                    name = ".".join(part for part in (title, module_name, own_name) if part)
+                    self._names[parameter] = name
+                    yield self._row(name, title, network, module, parameter, id(parameter) in held, registered)
+
+    def _row(
+        self, name: str, title: str, network: Any, module: Any, parameter: Any, held: bool, registered: bool
+    ) -> ParameterSeen:
+        history = self.optimisers.gradients.get(parameter) or []
+        present = [value for value in history if value > 0]
+        made = self.networks.made.get(module) or self.networks.made.get(network)
+        if not held:  # no optimiser's step looks at its gradient, so it is looked at here
+            if parameter.grad is not None and bool(parameter.grad.any()):
+                self._elsewhere[parameter] = float(parameter.grad.float().norm()) / max(1, parameter.numel()) ** 0.5
+            present = history = [self._elsewhere[parameter]] if parameter in self._elsewhere else []
+        return ParameterSeen(
+            name=name,
+            network=title,
+            module=type(module).__name__,
+            network_made=place_of(self.networks.made.get(network)),
+            where=place_of(made),
+            shape=tuple(parameter.shape),
+            trainable=bool(parameter.requires_grad),
+            in_optimizer=held,
+            called=module in self.networks.called,
+            registered=registered,
+            gradient_seen=len(present),
+            gradient_missing=len(history) - len(present),
+            gradient_rms=median(present) if present else 0.0,
+            moved=self.optimisers.moved(parameter),
+            loaded=parameter in self.loaded,
+            depth=int(self.networks.called.get(module, -1)),
+            step=self.watch.iteration,
+        )

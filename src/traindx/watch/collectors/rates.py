@@ -1,0 +1,185 @@
+"""Learning-rate schedules: when they step, for how many steps they were made, and what becomes of the rate."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.evidence.observed_optim import SchedulerSeen
+from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.runtime.call_sites import Site, here, maker
+from traindx.watch.runtime.stats import thin
+from traindx.watch.runtime.watch import Collector, Watch
+
+
+@dataclass
+class _Schedule:
+    name: str
+    made: Site | None
+    horizon: int
+    warmup: int
+    base: float
+    begun: int
+    stepped: Site | None = None
+    calls: int = 0
+    before_optimizer: int = 0
+    rates: list[float] = field(default_factory=list)
+    lowest: float = float("inf")
+    highest: float = 0.0
+    at_iterations: set[int] = field(default_factory=set)
+    optimizer_steps: int = 0
+    inside_another: bool = False  # a part of SequentialLR or ChainedScheduler, which steps it
+
+
+class Rates(Collector):
+    """Wraps ``step`` of every schedule class of torch.
+
+    Attributes:
+        passes: Passes over training data begun and iterations in each; set by the loader collector.
+    """
+
+    subject = "learning-rate schedules"
+
+    def __init__(self, watch: Watch, optimisers: Optimisers) -> None:
+        super().__init__(watch)
+        self.optimisers = optimisers
+        self.passes: Any = lambda: (0, 0)
+        self._known: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._order: list[_Schedule] = []
+        self._depth = 0
+
+    def install(self) -> None:
+        """Patch construction and stepping."""
+        module = import_module("torch.optim.lr_scheduler")
+        base = module.LRScheduler
+        for kind in vars(module).values():
+            if inspect.isclass(kind) and issubclass(kind, base) and "step" in vars(kind):
+                self.watch.patches.wrap(kind, "step", self._make_step)
+        for kind in vars(module).values():
+            if inspect.isclass(kind) and issubclass(kind, base) and "__init__" in vars(kind):
+                self.watch.patches.wrap(kind, "__init__", self._make_init)
+
+    def _make_init(self, original: Any) -> Any:
+        watch = self.watch
+
+        def init(scheduler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            self._depth += 1
+            base = 0.0
+            try:
+                if isinstance(optimizer, watch.torch.optim.Optimizer):
+                    base = float(optimizer.param_groups[0]["lr"])
+                original(scheduler, optimizer, *args, **kwargs)
+            finally:
+                self._depth -= 1
+            if self._depth == 0 and watch.here_and_now:
+                with watch.ours(self):
+                    for part in getattr(scheduler, "_schedulers", ()):
+                        if part in self._known:
+                            self._known[part].inside_another = True
+                            base = max(base, self._known[part].base)  # the parts have changed the rate already
+                    entry = _Schedule(
+                        type(scheduler).__name__,
+                        maker(scheduler),
+                        *horizon_of(scheduler),
+                        base=base,
+                        begun=watch.iteration,
+                    )
+                    self._known[scheduler] = entry
+                    self._order.append(entry)
+                    self._note(entry, scheduler)
+
+        return init
+
+    def _make_step(self, original: Any) -> Any:
+        watch = self.watch
+
+        def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._depth or not watch.here_and_now:
+                return original(scheduler, *args, **kwargs)
+            self._depth += 1
+            try:
+                result = original(scheduler, *args, **kwargs)
+            finally:
+                self._depth -= 1
+            with watch.ours(self):
+                self._stepped(scheduler)
+            return result
+
+        return step
+
+    def _stepped(self, scheduler: Any) -> None:
+        entry = self._known.get(scheduler)
+        if entry is None:
+            return
+        entry.calls += 1
+        entry.stepped = here() or entry.stepped
+        tracked = self.optimisers.tracked.get(getattr(scheduler, "optimizer", None))
+        steps = tracked.steps if tracked is not None else 0
+        entry.optimizer_steps = steps
+        entry.before_optimizer += steps == 0
+        entry.at_iterations.add(self.watch.iteration)
+        self._note(entry, scheduler)
+
+    def _note(self, entry: _Schedule, scheduler: Any) -> None:
+        optimizer = getattr(scheduler, "optimizer", None)
+        if optimizer is None:
+            return
+        rate = float(optimizer.param_groups[0]["lr"])
+        entry.rates.append(rate)
+        entry.lowest, entry.highest = min(entry.lowest, rate), max(entry.highest, rate)
+        if len(entry.rates) > 2048:
+            entry.rates = thin(entry.rates, 512)
+
+    def records(self) -> Iterable[Record]:
+        """One record a schedule."""
+        epochs, per_epoch = self.passes()
+        for entry in self._order:
+            if entry.inside_another:
+                continue
+            passed = max(1, self.watch.iteration - entry.begun)
+            yield SchedulerSeen(
+                scheduler=entry.name,
+                where=self.watch.shown(entry.stepped, entry.made),
+                made=entry.made.location() if entry.made is not None else None,
+                calls=entry.calls,
+                before_optimizer=entry.before_optimizer,
+                optimizer_steps=entry.optimizer_steps,
+                per_iteration=entry.calls >= 4 and len(entry.at_iterations) >= 0.5 * passed,
+                horizon=entry.horizon,
+                warmup=entry.warmup,
+                lrs=tuple(thin(entry.rates, 256)),
+                lowest=entry.lowest if entry.rates else 0.0,
+                highest=entry.highest,
+                last=entry.rates[-1] if entry.rates else 0.0,
+                epochs=epochs,
+                iterations_per_epoch=per_epoch,
+                base=entry.base,
+                step=self.watch.iteration,
+            )
+
+
+def horizon_of(scheduler: Any) -> tuple[int, int]:
+    """Number of steps that a schedule was made for, and how many of them are warm-up; zeros where it has no end."""
+    name = type(scheduler).__name__
+    if name == "OneCycleLR":
+        phases = getattr(scheduler, "_schedule_phases", None)
+        rising = int(phases[0]["end_step"]) + 1 if phases else 0
+        return int(scheduler.total_steps), rising
+    if name == "CosineAnnealingLR":
+        return int(scheduler.T_max), 0
+    if name in ("LinearLR", "PolynomialLR", "ConstantLR"):
+        total = int(getattr(scheduler, "total_iters", 0))
+        rises = name == "LinearLR" and scheduler.end_factor > scheduler.start_factor
+        return (0, total) if rises else (total, 0)
+    if name == "MultiStepLR":
+        return max(scheduler.milestones, default=0), 0
+    if name == "SequentialLR":
+        parts = scheduler._schedulers
+        last, _ = horizon_of(parts[-1])
+        start = int(scheduler._milestones[-1]) if scheduler._milestones else 0
+        return (start + last if last else 0), horizon_of(parts[0])[1]
+    return 0, 0

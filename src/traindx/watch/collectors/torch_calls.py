@@ -1,0 +1,149 @@
+"""Every torch call of a watched iteration, through one ``TorchFunctionMode``.
+
+The mode sits at the bottom of the mode stack (above a default-device context, which insists on the very bottom), so
+that it may come and go while the script is inside modes of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from traindx.watch.runtime.call_sites import Site, here
+from traindx.watch.runtime.watch import Collector, Watch
+
+After = Callable[[Any], None]
+Before = Callable[[str, tuple[Any, ...], dict[str, Any]], "After | None"]
+EveryCall = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
+
+
+class TorchCalls(Collector):
+    """The mode and its subscribers.
+
+    Attributes:
+        network_depth: Set by the module hooks: how many networks with parameters are being called right now.
+    """
+
+    subject = "torch calls"
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(watch)
+        self._special: dict[Any, tuple[str, list[tuple[Collector, Before]]]] = {}
+        self._scalar: list[tuple[Collector, EveryCall]] = []
+        self._every: list[tuple[Collector, EveryCall]] = []
+        self._errors: list[tuple[Collector, Callable[[Any, BaseException], None]]] = []
+        self._mode: Any = None
+
+    def on(self, collector: Collector, functions: dict[Any, str], before: Before) -> None:
+        """Call ``before(name, args, kwargs)`` before any of these functions; what it returns is given the result."""
+        for function, name in functions.items():
+            if function is not None:
+                self._special.setdefault(function, (name, []))[1].append((collector, before))
+
+    def on_scalars(self, collector: Collector, after: EveryCall) -> None:
+        """Call ``after`` when a call gave a scalar tensor that requires a gradient."""
+        self._scalar.append((collector, after))
+
+    def on_every(self, collector: Collector, after: EveryCall) -> None:
+        """Call ``after`` when a call gave a tensor (keep it cheap)."""
+        self._every.append((collector, after))
+
+    def on_error(self, collector: Collector, after: Callable[[Any, BaseException], None]) -> None:
+        """Call ``after(function, error)`` when a call raised."""
+        self._errors.append((collector, after))
+
+    def install(self) -> None:
+        """Define the mode; the watch attaches it."""
+        torch, watch = self.watch.torch, self.watch
+        special, scalar, every, errors = self._special, self._scalar, self._every, self._errors
+        tensor_type = torch.Tensor
+        plain = (tensor_type, torch.nn.Parameter)
+
+        class Seeing(torch.overrides.TorchFunctionMode):  # type: ignore[misc, name-defined, unused-ignore]
+            def __torch_function__(
+                self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+            ) -> Any:
+                kwargs = kwargs or {}
+                if watch.busy or watch.in_backward or watch.over:
+                    return func(*args, **kwargs)
+                entry = special.get(func)
+                after: list[tuple[Collector, After]] | None = None
+                if entry is not None and watch.here_and_now:
+                    after = _before(watch, entry, args, kwargs)
+                try:
+                    out = func(*args, **kwargs)
+                except Exception as error:
+                    for collector, tell in errors:
+                        with watch.ours(collector):
+                            tell(func, error)
+                    raise
+                if after is not None:
+                    for collector, do in after:
+                        with watch.ours(collector):
+                            do(out)
+                if type(out) in plain:
+                    if not out.ndim and out.requires_grad and watch.here_and_now:
+                        for collector, tell_scalar in scalar:
+                            with watch.ours(collector):
+                                tell_scalar(func, args, kwargs, out)
+                    for _, tell_every in every:
+                        tell_every(func, args, kwargs, out)
+                return out
+
+        self._mode = Seeing()
+        watch.attach_hooks.append(self._insert)
+        watch.detach_hooks.append(self._remove)
+
+    def _insert(self) -> None:
+        C, overrides = self.watch.torch._C, self.watch.torch.overrides
+        above = [overrides._pop_mode() for _ in range(C._len_torch_function_stack())]
+        kind = type(above[-1]).__name__ if above else ""
+        if kind == "DeviceContext":
+            overrides._push_mode(above.pop())
+        overrides._push_mode(self._mode)
+        for mode in reversed(above):
+            overrides._push_mode(mode)
+
+    def _remove(self) -> None:
+        C, overrides = self.watch.torch._C, self.watch.torch.overrides
+        stack = [overrides._pop_mode() for _ in range(C._len_torch_function_stack())]
+        for mode in reversed(stack):
+            if mode is not self._mode:
+                overrides._push_mode(mode)
+
+
+def _before(
+    watch: Watch, entry: tuple[str, list[tuple[Collector, Before]]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[tuple[Collector, After]]:
+    name, subscribers = entry
+    afters: list[tuple[Collector, After]] = []
+    for collector, before in subscribers:
+        with watch.ours(collector):
+            after = before(name, args, kwargs)
+            if after is not None:
+                afters.append((collector, after))
+    return afters
+
+
+def argument(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str, default: Any = None) -> Any:
+    """An argument by position or name."""
+    if len(args) > index:
+        return args[index]
+    return kwargs.get(name, default)
+
+
+def call_site() -> Site | None:
+    """The user's line of the torch call that is being handled."""
+    return here(3)
+
+
+def named_functions(torch: Any, names: tuple[str, ...]) -> dict[Any, str]:
+    """The functions of these names in ``torch``, ``torch.nn.functional`` and ``Tensor`` (in-place ones too)."""
+    found: dict[Any, str] = {}
+    for name in names:
+        for owner in (torch, torch.nn.functional, torch.Tensor, torch._C._nn, torch.special):
+            for variant in (name, f"{name}_", f"__{name}__"):
+                function = getattr(owner, variant, None)
+                if callable(function):
+                    found[function] = name
+    return found

@@ -1,0 +1,48 @@
+"""What an arm does before torch is there: seeds, listening to what is printed, a journal of what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traindx.watch.interventions.files import Journal
+from traindx.watch.interventions.loggers import Loggers
+from traindx.watch.interventions.printed import Printed
+from traindx.watch.interventions.readings import Readings
+from traindx.watch.interventions.seeding import Seeding
+
+if TYPE_CHECKING:
+    from traindx.watch.interventions.run import Arm
+    from traindx.watch.runtime.after_import import AfterImport
+    from traindx.watch.runtime.settings import Settings
+
+
+class Preparation:
+    """Begins an arm in the script's process."""
+
+    def __init__(self, settings: Settings, imports: AfterImport) -> None:
+        self.settings = settings
+        self.readings = Readings()
+        self.journal = Journal(Path(settings.out))
+        self.journal.install()
+        self.seeding = Seeding(settings.seed, settings.extras.get("seeds"))
+        self.seeding.python()
+        imports.when("numpy", self.seeding.numpy)
+        self._arm: Arm | None = None
+        printed = Printed(self.readings, self._evaluating)
+        printed.install()
+        imports.when("tqdm.std", printed.install_tqdm)
+        Loggers(self.readings, self._evaluating).install(imports)
+
+    def _evaluating(self) -> bool:
+        return self._arm is not None and self._arm.evaluating
+
+    def with_torch(self, torch: Any) -> Arm:
+        """Begin the arm itself."""
+        from traindx.watch.interventions.run import Arm
+
+        self.seeding.torch(torch)
+        self.journal.with_torch(torch)
+        self._arm = Arm(torch, self.settings, self.seeding, self.readings)
+        self._arm.install()
+        return self._arm

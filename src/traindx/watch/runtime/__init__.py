@@ -1,0 +1,1 @@
+"""The script's process: bootstrap, patches, call sites, schedule and the sink that evidence goes to."""

@@ -1,0 +1,154 @@
+"""Which collectors there are and how they know each other: the only module of the watching that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from traindx.evidence.base import Record
+from traindx.watch.collectors.backwards import Backwards
+from traindx.watch.collectors.checkpoints import Checkpoints
+from traindx.watch.collectors.clamps import Clamps
+from traindx.watch.collectors.compiled import Compiled
+from traindx.watch.collectors.configs import Configs
+from traindx.watch.collectors.exceptions import Exceptions, Silence
+from traindx.watch.collectors.inputs import Inputs
+from traindx.watch.collectors.loaders import Loaders
+from traindx.watch.collectors.loss_calls import LossCalls
+from traindx.watch.collectors.loss_terms import LossTerms
+from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.no_grad_regions import Pauses
+from traindx.watch.collectors.nonfinite import NonFinite
+from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.collectors.parameters import Parameters
+from traindx.watch.collectors.provenance import Provenance
+from traindx.watch.collectors.ranks import Launchers, Witness, is_worker, rank_here
+from traindx.watch.collectors.rates import Rates
+from traindx.watch.collectors.scaling import Scaling
+from traindx.watch.collectors.seeds import SeedCalls, Seeds
+from traindx.watch.collectors.torch_calls import TorchCalls
+from traindx.watch.interventions.preparation import Preparation
+from traindx.watch.runtime.sink import Sink
+from traindx.watch.runtime.watch import Collector, Watch
+
+if TYPE_CHECKING:
+    from traindx.watch.interventions.run import Arm
+    from traindx.watch.runtime.bootstrap import Bootstrap
+
+
+class WithoutTorch:
+    """What is watched from the script's first line on, torch or not."""
+
+    def __init__(self) -> None:
+        self.configs = Configs()
+        self.seeds = SeedCalls()
+        self.silence = Silence()
+        self.arm: Preparation | None = None  # of an arm of a paired run, in which nothing is watched
+
+    def records(self) -> Iterable[Record]:
+        """Everything these have to say."""
+        yield from self.configs.records()
+        yield from self.silence.records()
+
+
+class _Early(Collector):
+    """Hands the records of :class:`WithoutTorch` to the watch."""
+
+    subject = "configuration files"
+
+    def __init__(self, watch: Watch, early: WithoutTorch) -> None:
+        super().__init__(watch)
+        self.early = early
+
+    def records(self) -> Iterable[Record]:
+        """As they are."""
+        yield from self.early.records()
+
+
+def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
+    """Patch what exists already and wait for what does not."""
+    early = WithoutTorch()
+    if not bootstrap.settings.watch:
+        early.arm = Preparation(bootstrap.settings, bootstrap.imports)
+    else:
+        early.silence.install()
+        early.seeds.install_python()
+        for name, install in (
+            ("numpy", early.seeds.install_numpy),
+            ("json", early.configs.install_json),
+            ("yaml", early.configs.install_yaml),
+            ("tomllib", early.configs.install_toml),
+        ):
+            bootstrap.imports.when(name, install)
+    return early
+
+
+def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> Watch | Arm | None:
+    """Start the watching, or the arm of a paired run; torch was just imported."""
+    settings = bootstrap.settings
+    if early.arm is not None:
+        return early.arm.with_torch(torch)
+    if is_worker(settings) and rank_here() > 0:
+        Witness(torch, settings).install()
+        return None
+    sink = Sink(Path(settings.out), settings.max_evidence_mb)
+    watch = Watch(torch, settings, sink)
+    early.seeds.install_torch(torch)
+    early.configs.install_torch(torch)
+    watch.collectors = collectors_for(watch, early)
+    for collector in list(watch.collectors):
+        with watch.ours(collector):
+            collector.install()
+    with watch.ours():
+        Witness(torch, settings, watch).install()
+        if not is_worker(settings):
+            Launchers(watch).install(bootstrap.imports)
+    return watch
+
+
+def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
+    """All collectors, in the order in which they are told of things."""
+    calls = TorchCalls(watch)
+    networks = Networks(watch)
+    backwards = Backwards(watch)
+    optimisers = Optimisers(watch, backwards)
+    parameters = Parameters(watch, networks, optimisers)
+    terms = LossTerms(watch, calls, backwards)
+    terms.depth_of = lambda: networks.depth
+    terms.parameters_of = optimisers.parameters_after
+    provenance = Provenance(watch, calls, networks)
+    losses = LossCalls(watch, calls, networks, provenance)
+    terms.on_constants.append(losses.confirmed)
+    clamps = Clamps(watch, calls, networks, provenance, losses, terms)
+    loaders = Loaders(watch, backwards)
+    loaders.on_read.append(lambda loader: setattr(networks, "current_loader", loader))
+    loaders.on_pass_end.append(lambda loader: optimisers.pass_ended() if loader.trains else None)
+    rates = Rates(watch, optimisers)
+    rates.passes = loaders.passes
+    checkpoints = Checkpoints(watch, networks, optimisers, parameters, backwards)
+    seeds = Seeds(watch, early.seeds)
+    seeds.checkpoints_used = lambda: checkpoints.used
+    return [
+        calls,
+        networks,
+        Compiled(watch, networks),
+        backwards,
+        NonFinite(watch, calls, networks, backwards),
+        parameters,
+        optimisers,
+        terms,
+        provenance,
+        losses,
+        clamps,
+        Exceptions(watch, calls),
+        Scaling(watch, backwards, optimisers),
+        rates,
+        loaders,
+        Inputs(watch, networks),
+        checkpoints,
+        seeds,
+        Pauses(watch),
+        _Early(watch, early),
+    ]

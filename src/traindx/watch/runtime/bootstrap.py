@@ -1,0 +1,198 @@
+"""The script's process: ``python -m traindx.watch.runtime.bootstrap SETTINGS.json``.
+
+Prepares the watching without importing anything heavy, then runs the script as ``python SCRIPT`` or ``python -m
+MODULE`` would: same ``sys.argv``, ``sys.path[0]``, ``__main__`` (in which spawned workers find their functions) and
+exit code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import ctypes
+import faulthandler
+import os
+import runpy
+import signal
+import sys
+import traceback
+from dataclasses import replace
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from traindx.watch.runtime.after_import import AfterImport
+from traindx.watch.runtime.call_sites import count_as_users
+from traindx.watch.runtime.settings import BLIND_FILE, CRASH_FILE, STACK_FILE, STOPPED, Settings
+
+if TYPE_CHECKING:
+    from traindx.watch.interventions.run import Arm
+    from traindx.watch.runtime.watch import Watch
+
+_KEPT: list[ModuleType] = []  # our own namespace, which would be cleared with the last reference to it
+
+
+class Bootstrap:
+    """Starts the watching when torch arrives and ends it whatever the script does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.out = Path(settings.out)
+        self.watch: Watch | Arm | None = None
+        self.pid = os.getpid()
+        self.imports = AfterImport()
+
+    def prepare(self) -> None:
+        """Patch what can be patched before torch is there, and wait for torch."""
+        try:
+            from traindx.watch.runtime.assembly import before_torch, with_torch
+
+            early = before_torch(self)
+            for root in self.settings.user_roots:
+                count_as_users(root)
+        except Exception as error:
+            self.blind(error)
+            return
+
+        def torch_arrived(module: ModuleType) -> None:
+            try:
+                self.watch = with_torch(self, module, early)
+            except Exception as error:
+                self.blind(error)
+
+        self.imports.when("torch", torch_arrived)
+        os.register_at_fork(after_in_child=self.forked)
+        atexit.register(self.finish)
+
+    def blind(self, error: Exception) -> None:
+        """Our own failure must not be the script's: it runs on, and the report says that nothing was seen."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+        (self.out / BLIND_FILE).write_text(text, encoding="utf-8")
+
+    def forked(self) -> None:
+        """A forked child (a data loader's worker) is not watched."""
+        if self.watch is not None:
+            self.watch.over = True
+
+    def finish(self) -> None:
+        """Write what is left. Called at the end, at exit, and before the process is ended from outside."""
+        if os.getpid() == self.pid and self.watch is not None:
+            self.watch.finish()
+
+
+def main() -> None:
+    """Run a script under observation."""
+    settings_path = Path(sys.argv[1])
+    settings = Settings.load(settings_path)
+    if sys.argv[2:]:  # a launcher's, with what it puts in for each worker
+        settings = replace(settings, arguments=tuple(sys.argv[2:]))
+    die_with_parent()
+    out = Path(settings.out)
+    stack_file = (out / STACK_FILE).open("w", encoding="utf-8")
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, file=stack_file, all_threads=False, chain=False)
+    bootstrap = Bootstrap(settings)
+    bootstrap.prepare()
+    code = execute(bootstrap, settings)
+    bootstrap.finish()
+    leave(code)
+
+
+def execute(bootstrap: Bootstrap, settings: Settings) -> int:
+    """Run the target to its end and say with which exit code it ends."""
+    from traindx.watch.runtime.watch import WindowEnded
+
+    try:
+        if settings.is_module:
+            sys.argv = [settings.target, *settings.arguments]
+            sys.path[0] = os.getcwd()
+            runpy.run_module(settings.target, run_name="__main__", alter_sys=True)
+        else:
+            run_path(settings.target, settings.arguments)
+    except WindowEnded:
+        return 0 if settings.extras.get("worker") else STOPPED  # its launcher would take anything else for a failure
+    except SystemExit as exit_request:
+        return exit_code(exit_request)
+    except BaseException as error:
+        bootstrap.finish()
+        report_crash(bootstrap.out, error)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def run_path(target: str, arguments: tuple[str, ...]) -> None:
+    """What ``python SCRIPT ARGS`` does."""
+    path = os.path.abspath(target)
+    sys.argv = [target, *arguments]
+    sys.path[0] = os.path.dirname(os.path.realpath(path))
+    module = ModuleType("__main__")
+    module.__dict__.update(
+        __file__=path, __builtins__=builtins, __loader__=SourceFileLoader("__main__", path), __spec__=None
+    )
+    code = compiled(path)
+    _KEPT.append(sys.modules["__main__"])
+    sys.modules["__main__"] = module
+    exec(code, module.__dict__)
+
+
+def compiled(path: str) -> CodeType:
+    """The script as a code object; its file name is absolute, so that a later ``os.chdir`` does not hide its lines."""
+    with open(path, "rb") as file:
+        source = file.read()
+    return compile(source, path, "exec", dont_inherit=True)
+
+
+def exit_code(request: SystemExit) -> int:
+    """What the interpreter would exit with."""
+    if request.code is None:
+        return 0
+    if isinstance(request.code, int):
+        return request.code
+    print(request.code, file=sys.stderr)
+    return 1
+
+
+def report_crash(out: Path, error: BaseException) -> None:
+    """Print the traceback as python would, without our frames, and write where it happened for the parent."""
+    import json
+
+    from traindx.core.frames import raised_at
+
+    ours = os.path.dirname(os.path.abspath(__file__))
+    entries = error.__traceback__
+    while entries is not None and (
+        entries.tb_frame.f_code.co_filename.startswith(ours) or "runpy" in entries.tb_frame.f_code.co_filename
+    ):
+        entries = entries.tb_next
+    traceback.print_exception(type(error), error, entries)
+    place = raised_at(error.with_traceback(entries) if entries is not None else error)
+    if place is None and isinstance(error, SyntaxError) and error.filename:
+        fields: dict[str, Any] = {"file": error.filename, "line": error.lineno or 0, "symbol": ""}
+    else:
+        fields = place.model_dump() if place is not None else {}
+    text = f"{type(error).__name__}: {error}".strip()
+    if (out / CRASH_FILE).exists():  # a worker's own exception says more than its launcher's
+        return
+    (out / CRASH_FILE).write_text(json.dumps({"message": text[:2000], "where": fields}), encoding="utf-8")
+
+
+def die_with_parent() -> None:
+    """On Linux: be told to end if the parent is killed, so that nothing runs on unseen."""
+    if sys.platform != "linux":
+        return
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    except (OSError, AttributeError):
+        return
+
+
+def leave(code: int) -> None:
+    """Exit as the interpreter would: threads joined, ``atexit`` run."""
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

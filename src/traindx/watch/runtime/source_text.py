@@ -1,0 +1,58 @@
+"""Names for things, read from the user's source: the variable a line assigns, the function a line is in."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from functools import lru_cache
+
+from traindx.watch.runtime.call_sites import Site
+
+
+@lru_cache(maxsize=64)
+def parsed(filename: str) -> ast.Module | None:
+    """The syntax tree of a file, or None where it cannot be read."""
+    text = "".join(linecache.getlines(filename))
+    try:
+        return ast.parse(text) if text else None
+    except (SyntaxError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=2048)
+def statement_at(filename: str, line: int) -> ast.stmt | None:
+    """The innermost statement that covers a line."""
+    tree = parsed(filename)
+    best: ast.stmt | None = None
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            smaller = best is None or (node.end_lineno or 0) - node.lineno <= (best.end_lineno or 0) - best.lineno
+            best = node if smaller else best
+    return best
+
+
+def assigned_name(site: Site) -> str:
+    """The name that the statement at a line assigns to, or "" (``a``, ``self.a``, the key of ``losses["a"]``)."""
+    statement = statement_at(site.file, site.line)
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target: ast.expr = statement.targets[0]
+    elif isinstance(statement, ast.AnnAssign | ast.AugAssign):
+        target = statement.target
+    else:
+        return ""
+    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+        return str(target.slice.value)
+    return ast.unparse(target) if isinstance(target, ast.Name | ast.Attribute) else ""
+
+
+def function_name(site: Site) -> str:
+    """The function or class that a site is in, as a short name: ``DiceLoss.forward`` is ``DiceLoss``."""
+    parts = [part for part in site.symbol.split(".") if not part.startswith("<")]
+    if parts and parts[-1] in ("forward", "__call__"):
+        parts.pop()
+    return parts[-1] if parts else ""
+
+
+def line_text(site: Site) -> str:
+    """The stripped source line."""
+    return linecache.getline(site.file, site.line).strip()

@@ -1,0 +1,350 @@
+"""The watch: knows the iteration, decides when to look, and keeps its own failures to itself.
+
+Collectors (one a subject) install their hooks once and are told when an iteration begins and ends. Between watched
+iterations the function mode and the module hooks are physically removed, so that an unwatched iteration pays for
+nothing but the optimiser's step hook.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from traindx.evidence.base import NotExamined, Record
+from traindx.evidence.observed import IterationsSeen
+from traindx.finding import Location
+from traindx.watch.runtime.call_sites import Site, here
+from traindx.watch.runtime.patching import Patches
+from traindx.watch.runtime.schedule import Bursts, Closeness, Schedule
+from traindx.watch.runtime.settings import HEARTBEAT_FILE, WINDOW_FILE, Settings
+from traindx.watch.runtime.sink import Sink
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_FAILURES = 3
+BURST_CALLS = 48
+
+
+class WindowEnded(BaseException):
+    """Raised in the script's thread, right after an optimiser step, to end it with all its ``finally`` blocks."""
+
+
+class Collector:
+    """One subject that is watched. Subclasses override what they need; anything they raise is caught by the watch."""
+
+    subject = "something"
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.failures = 0
+
+    def install(self) -> None:
+        """Patch torch; called once, right after it was imported."""
+
+    def begin(self) -> None:
+        """An iteration begins that is watched."""
+
+    def end(self) -> None:
+        """An iteration that was watched ended."""
+
+    def records(self) -> Iterable[Record]:
+        """Summaries over everything seen so far."""
+        return ()
+
+
+class Watch:
+    """State shared by all collectors.
+
+    Attributes:
+        torch: The torch module of the script.
+        iteration: Optimiser iterations completed.
+        closeness: How closely the present iteration is watched.
+        busy: Our own code runs; nothing it does may be recorded.
+        grad_enabled: Whether gradients were enabled in the script when our own code began to run.
+        in_backward: A backward pass runs (checkpointed segments are computed again in it).
+        quiet_depth: Above zero while compiled code or an optimiser runs.
+        stepped_at: Lines that were executing when an optimiser stepped. Where such a line is also the place of other
+            things, it drives the loop from outside (``trainer.fit()``) and is useless as a place.
+    """
+
+    def __init__(self, torch_module: Any, settings: Settings, sink: Sink) -> None:
+        self.torch: Any = torch_module
+        self.settings = settings
+        self.sink = sink
+        self.patches = Patches()
+        self.schedule = Schedule(settings.every)
+        self.bursts = Bursts()
+        self.collectors: list[Collector] = []
+        self.iteration = 0
+        self.closeness = Closeness.OFF
+        self.watched = 0
+        self.busy = False
+        self.in_backward = False
+        self.grad_enabled = True
+        self.quiet_depth = 0
+        self.over = False
+        self.burst_left = 0
+        self.burst_depth = 0
+        self.pid = os.getpid()
+        self.thread = threading.get_ident()
+        self.started = 0.0
+        self.last = 0.0
+        self.backwards = 0
+        self.steps = 0
+        self.stepped_at: set[tuple[str, int]] = set()
+        self.attach_hooks: list[Callable[[], Any]] = []
+        self.detach_hooks: list[Callable[[], Any]] = []
+        self.attached = False
+        self.hold: Callable[[int], bool] = lambda iteration: False  # other ranks must be told first
+        self._clock: weakref.ref[Any] | None = None
+        self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._missed_ticks = 0
+        self._begun = False
+        self._beat = 0.0
+        self._said: set[str] = set()
+
+    # -- failures ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def ours(self, collector: Collector | None = None) -> Iterator[None]:
+        """Our own code: unseen by ourselves, without gradients, and unable to fail the script."""
+        if self.busy:
+            yield
+            return
+        grad = self.torch._C._set_grad_enabled
+        before = self.grad_enabled = self.torch.is_grad_enabled()
+        self.busy = True
+        grad(False)
+        try:
+            yield
+        except WindowEnded:
+            raise
+        except Exception as error:
+            self._failed(collector, error)
+        finally:
+            grad(before)
+            self.busy = False
+
+    def _failed(self, collector: Collector | None, error: Exception) -> None:
+        """Write down that something could not be watched, and drop a collector that keeps failing."""
+        subject = collector.subject if collector is not None else "the run"
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"
+        self.not_examined(f"watching of {subject}", f"{type(error).__name__}: {error} ({place})")
+        if collector is not None:
+            collector.failures += 1
+            if collector.failures >= MAX_FAILURES and collector in self.collectors:
+                self.collectors.remove(collector)
+
+    def not_examined(self, subject: str, reason: str, where: Site | None = None) -> None:
+        """Say once that something is not looked at, and why."""
+        if subject in self._said:
+            return
+        self._said.add(subject)
+        place = where.location() if where is not None else None
+        self.sink.event(NotExamined(subject=subject, reason=reason, where=place, step=self.iteration))
+
+    def shown(self, site: Site | None, made: Site | None = None) -> Location | None:
+        """The place to show: the line itself, or where the library object was made if the line only drives the loop."""
+        if site is not None and site.file and not ((site.file, site.line) in self.stepped_at and made is not None):
+            return site.location()
+        return made.location() if made is not None and made.file else None
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    @property
+    def here_and_now(self) -> bool:
+        """False in forked children, in other threads, in our own code and where nothing should be looked at."""
+        return not self.busy and not self.over and os.getpid() == self.pid and threading.get_ident() == self.thread
+
+    @property
+    def looking(self) -> bool:
+        """True while this iteration or burst is watched."""
+        return self.attached and self.quiet_depth == 0
+
+    def attach(self) -> None:
+        """Put function mode and module hooks in place."""
+        if self.attached or self.quiet_depth or self.over:
+            return
+        self.attached = True
+        for hook in self.attach_hooks:
+            hook()
+
+    def detach(self) -> None:
+        """Take them away again."""
+        if not self.attached:
+            return
+        self.attached = False
+        for hook in self.detach_hooks:
+            hook()
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Nothing of ours is in place inside (compiled code, tracing, optimiser internals)."""
+        was = self.attached
+        self.quiet_depth += 1
+        self.detach()
+        try:
+            yield
+        finally:
+            self.quiet_depth -= 1
+            if was and not self.over and os.getpid() == self.pid:
+                self.attach()
+
+    def begin_burst(self, place: object) -> None:
+        """Something that is not a training step begins (validation, sampling); look at it if it is its turn."""
+        if self.over or self.quiet_depth or not self.here_and_now:
+            return
+        if self.attached:
+            self.burst_depth += bool(self.burst_left)
+        elif not self.settings.every and self.bursts.wanted(place):
+            self.burst_left = BURST_CALLS
+            self.burst_depth = 1
+            self.attach()
+
+    def end_burst(self) -> None:
+        """It ended; of several that are nested (``no_grad`` around ``eval`` and ``train``) the outermost counts."""
+        self.burst_depth -= 1
+        if self.burst_depth > 0:
+            return
+        if self.burst_left and self.closeness is Closeness.OFF:
+            self.detach()
+        self.burst_left = 0
+
+    def spend_burst(self) -> None:
+        """One network call of a burst was looked at."""
+        if self.burst_left:
+            self.burst_left -= 1
+            if not self.burst_left and self.closeness is Closeness.OFF:
+                self.detach()
+
+    # -- iterations ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin with iteration 0: when an optimiser is made, or at the first backward pass without one."""
+        if self._begun or self.over:
+            return
+        self._begun = True
+        self.closeness = self.schedule.closeness(0)
+        if self.closeness is not Closeness.OFF:
+            self.watched = 1
+            self.attach()
+            self._tell("begin")
+
+    def optimizer_stepped(self, optimizer: torch.optim.Optimizer, *, skipped: bool = False) -> None:
+        """An optimiser took a step, or its gradient scaler skipped it: perhaps an iteration ended.
+
+        Raises:
+            WindowEnded: The window is full and the script is to be ended.
+        """
+        if self.over or os.getpid() != self.pid:
+            return
+        self._optimizers.add(optimizer)
+        self.steps += 0 if skipped else 1
+        site = here(2)
+        if site is not None:
+            self.stepped_at.add((site.file, site.line))
+        clock = self._clock() if self._clock is not None else None
+        if clock is None or self._missed_ticks > 20:
+            self._clock, clock = weakref.ref(optimizer), optimizer
+        if clock is optimizer:
+            self._missed_ticks = 0
+            self._tick()
+        else:
+            self._missed_ticks += 1
+
+    def backward_done(self) -> None:
+        """A backward pass ended; without any optimiser it marks the iterations."""
+        self.backwards += 1
+        if self._clock is None and self.backwards >= 8:
+            self._tick()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if not self.started:
+            self.started = now
+        if now - self._beat > 1.0:
+            self._beat = now
+            (self.sink.directory / HEARTBEAT_FILE).write_text(str(self.started), encoding="utf-8")
+        self.last = now
+        if self.closeness is not Closeness.OFF:
+            self._tell("end")
+        self.iteration += 1
+        self.burst_left = self.burst_depth = 0
+        if self.iteration in (2, 16, 64, 256) or self.iteration % 1024 == 0:
+            self.write_snapshot()
+        if self._window_is_full(now) and not self.hold(self.iteration):
+            self._end_window()
+            return
+        before, self.closeness = self.closeness, self.schedule.closeness(self.iteration)
+        if self.closeness is not Closeness.OFF:
+            self.watched += 1
+            self.attach()
+            self._tell("begin")
+        elif before is not Closeness.OFF or self.attached:
+            self.detach()
+
+    def _window_is_full(self, now: float) -> bool:
+        settings = self.settings
+        if settings.steps and self.iteration >= settings.steps:
+            return True
+        return bool(settings.seconds) and now - self.started >= settings.seconds
+
+    def _end_window(self) -> None:
+        self.finish()
+        (self.sink.directory / WINDOW_FILE).write_text(str(self.iteration), encoding="utf-8")
+        if self.settings.stop and threading.current_thread() is threading.main_thread():
+            raise WindowEnded
+
+    def _tell(self, what: str) -> None:
+        for collector in list(self.collectors):
+            with self.ours(collector):
+                getattr(collector, what)()
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def write_snapshot(self) -> None:
+        """Write the summaries of all collectors."""
+        records: list[Record] = [self._summary()]
+        for collector in list(self.collectors):
+            with self.ours(collector):
+                records.extend(collector.records())
+        with self.ours():
+            self.sink.snapshot(records)
+
+    def _summary(self) -> IterationsSeen:
+        driven = "optimiser" if self._clock is not None else "backward" if self.iteration else "nothing"
+        return IterationsSeen(
+            iterations=self.iteration,
+            watched=min(self.watched, max(self.iteration, 1)),
+            seconds=max(0.0, self.last - self.started),
+            driven_by=driven,
+            optimizers=len(self._optimizers),
+            backwards=self.backwards,
+            step=self.iteration,
+        )
+
+    def silence(self) -> None:
+        """The training happens in other processes, which write the evidence: say nothing more here."""
+        self.detach()
+        self.over = True
+        self.patches.undo()
+        self.sink.close()
+
+    def finish(self) -> None:
+        """The watching ends: everything is taken away and the last snapshot is written. Safe to call twice."""
+        if self.over or os.getpid() != self.pid:
+            return
+        if self.closeness is not Closeness.OFF:
+            self._tell("end")
+        self.detach()
+        self.write_snapshot()
+        self.over = True
+        self.patches.undo()

@@ -1,0 +1,128 @@
+"""Arms of scripts that run in a fork of a process with torch in it, and scripts whose lines are edited by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from traindx.evidence.observed import ScriptRun
+from traindx.host import examining, runner
+from traindx.trials.script import pairing
+from traindx.trials.script.pairing import ArmResult, run_arm
+from traindx.watch.runtime.settings import RUN_FILES, SETTINGS_FILE, Settings
+
+
+@dataclass
+class Finished:
+    """What the runner's verdict needs of a process that ended."""
+
+    out: Path
+    child: Any
+    started: float
+    signals: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Ended:
+    returncode: int
+    pid: int = 0
+
+
+class Zygote:
+    def __init__(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("zygote.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline().strip() == "ready"
+
+    def run_script(self, settings: Settings, **_: Any) -> ScriptRun:
+        out = Path(settings.out)
+        for name in RUN_FILES:
+            (out / name).unlink(missing_ok=True)
+        settings.save(out / SETTINGS_FILE)
+        started = time.monotonic()
+        fields = {"settings": str(out / SETTINGS_FILE), "log": str(out / "output.txt"), "folder": os.getcwd()}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(fields) + "\n")
+        self.process.stdin.flush()
+        code = int(self.process.stdout.readline())
+        ended: Any = Finished(out, Ended(code), started)
+        return runner._verdict(ended, settings, interrupted=False, hung=False, orphans=0)
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    made = Zygote()
+    yield made
+    assert made.process.stdin is not None
+    made.process.stdin.close()
+    made.process.kill()  # it has nothing to say and much to take down
+    made.process.wait(60)
+
+
+@pytest.fixture
+def forked(zygote: Zygote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Arms run in forks; the working directory is a fresh one."""
+    monkeypatch.setattr(pairing, "run_script", zygote.run_script)
+    monkeypatch.setattr(examining, "run_script", zygote.run_script)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+RunArm = Callable[..., ArmResult]
+
+
+@pytest.fixture
+def arm(forked: Path) -> RunArm:
+    """``arm(source, *treatments)``: run a script once; fails the test if it does not run."""
+    count = 0
+
+    def run(source: str, *treatments: dict[str, Any], pair: int = 0, name: str = "train.py", **kw: Any) -> ArmResult:
+        nonlocal count
+        count += 1
+        (forked / name).write_text(source, encoding="utf-8")
+        may_break = kw.pop("may_break", False)
+        result = run_arm(
+            Settings(target=name), directory=forked / "arms" / str(count), pair=pair, treatments=treatments, **kw
+        )
+        log = (forked / "arms" / str(count) / "output.txt").read_text(encoding="utf-8")
+        assert may_break or not result.broke, f"{result.broke}\n{log}"
+        return result
+
+    return run
+
+
+def line_of(source: str, text: str) -> int:
+    """Number of the one line that holds a text."""
+    found = [number for number, line in enumerate(source.splitlines(), start=1) if text in line]
+    assert len(found) == 1, f"{text!r} is in lines {found}"
+    return found[0]
+
+
+def values_of(result: ArmResult, name: str) -> tuple[float, ...]:
+    """Readings of a figure."""
+    return next(one.values for one in result.figures if one.name == name)
+
+
+def edited(source: str, *changes: Sequence[str]) -> str:
+    """A source edited by hand: pairs of old and new text, each old one present exactly once."""
+    for old, new in changes:
+        assert source.count(old) == 1, f"{old!r} is there {source.count(old)} times"
+        source = source.replace(old, new)
+    return source
