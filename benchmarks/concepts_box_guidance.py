@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from traindx.recipes.concepts.boxes import Boxes
-from traindx.recipes.concepts.data import EvalBatches, Shelf
+from traindx.recipes.concepts.data import Dataset, EvalBatches
 from traindx.recipes.concepts.loss import pooled
 from traindx.recipes.concepts.metrics import (
     Interval,
@@ -71,7 +71,7 @@ def train(settings: Settings, data: Radiographs, kept: Path | None) -> tuple[Sco
     split = run.data.split
     unseen = data.only((*split.val, *split.test))
     architecture = settings.architecture
-    shelf = Shelf(unseen, size=architecture.size, map_size=architecture.map_size)
+    shelf = Dataset(unseen, size=architecture.size, map_size=architecture.map_size)
     run.module.eval()
     with torch.no_grad():
         maps = torch.cat([run.module.network.maps(batch["image"]) for batch in EvalBatches(shelf)])

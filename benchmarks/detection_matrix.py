@@ -1,7 +1,7 @@
 """Which faults of a recipe are found, by which rule first, what each is worth, and how silent a healthy case is.
 
-    python benchmarks/detection_matrix.py xray2ct                     exams only, seconds a fault
-    python benchmarks/detection_matrix.py xray2ct --budget 3m         with trials: every fault is proven or acquitted
+    python benchmarks/detection_matrix.py xray2ct                     checks only, seconds a fault
+    python benchmarks/detection_matrix.py xray2ct --budget 3m         with trials: every fault is proven or ruled out
 
 Writes ``benchmarks/results/detection-<recipe>[-trials].md``; the figures in documentation come from there.
 """

@@ -1,8 +1,8 @@
-"""What each cure of the fusion's post-mortem is worth, on real patients: one arm after the other, paired seeds.
+"""What each fix of the fusion's post-mortem is worth, on real patients: one arm after the other, paired seeds.
 
     python benchmarks/fusion_ladder.py --seeds 3 --steps 250
 
-as was -> full-resolution skip -> true DDIM -> spatial conditioning; besides, the two documented cures: the scale of CT
+as was -> full-resolution skip -> true DDIM -> spatial conditioning; besides, the two documented fixes: the scale of CT
 and the clamp. Every arm is the healthy recipe with faults of the catalogue applied from outside, scored on one fixed
 display range. Arms are stored as they end, and an interrupted run goes on. Needs ``TRAINDX_DATA``. Writes
 ``benchmarks/results/fusion-ladder.md``.
@@ -35,7 +35,7 @@ RESULTS = Path(__file__).parent / "results"
 
 ARMS: Mapping[str, tuple[str, ...]] = {
     "as was": ("scale-mismatch", "pooled-condition-half-resolution", "strided-sampler"),
-    "as was + CT scale (documented cure)": ("pooled-condition-half-resolution", "strided-sampler"),
+    "as was + CT scale (documented fix)": ("pooled-condition-half-resolution", "strided-sampler"),
     "+ full-resolution skip": ("scale-mismatch", "pooled-condition", "strided-sampler"),
     "+ true DDIM": ("scale-mismatch", "pooled-condition"),
     "+ spatial conditioning": ("scale-mismatch",),
@@ -142,7 +142,7 @@ def table(done: Mapping[str, Any], steps: int) -> str:
     text += "\n\nWorth of each step, paired by seed:\n\n| step | " + " | ".join(FIGURES) + " |\n"
     text += "|---" * (len(FIGURES) + 1) + "|\n" + "\n".join(pairs) + "\n"
     if "clamp" in done:
-        verdict = "bit-identical: innocent" if done["clamp"]["identical"] else "NOT identical"
+        verdict = "bit-identical: without effect" if done["clamp"]["identical"] else "NOT identical"
         text += f"\nThe clamp: weights after {done['clamp']['steps']} steps with and without it are {verdict}"
         effect = done.get("clamp effect")
         text += f"; it changes brain SSIM of the recipe's samples by {effect:+.4f}.\n" if effect is not None else ".\n"

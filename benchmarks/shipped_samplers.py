@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import traindx as dx
 from traindx import rules
-from traindx.checks import ExamRoom
+from traindx.checks import CheckContext
 from traindx.checks.diffusion.sampler import sampler
 from traindx.evidence import Evidence
 from traindx.evidence.sampling import SamplerRun
@@ -31,7 +31,7 @@ LINEAR = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
 
 
 class Denoiser(nn.Module):
-    """Stands for any network; the exam answers in its place."""
+    """Stands for any network; the check answers in its place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def samplers(steps: int) -> Iterator[tuple[str, str, Tensor, Callable[[nn.Module
 def examine(
     kind: str, table: Tensor, sample: Callable[[nn.Module, Any], Tensor]
 ) -> tuple[SamplerRun, list[dx.Finding]]:
-    """Sit the sampler's exam and apply the rules on the loop."""
+    """Sit the sampler's check and apply the rules on the loop."""
     batch = {"image": torch.zeros(SHAPE).uniform_(-1, 1)}
     case = dx.Case(
         model=Denoiser,
@@ -104,7 +104,7 @@ def examine(
         ),
     )
     evidence = Evidence()
-    sampler.function(ExamRoom(case, evidence))
+    sampler.function(CheckContext(case, evidence))
     catalogue = rules.catalogue()
     found = [finding for code in ("S501", "S502") for finding in catalogue[code].check(evidence)]
     return evidence.of(SamplerRun)[0], found

@@ -27,7 +27,7 @@ def test_measured_effect_comes_before_standing_and_severity():
 
 
 def test_refuted_comes_last_whatever_it_claims():
-    refuted = finding("L306", Standing.REFUTED, Severity.CRITICAL, worth=9.0, verdict=Verdict.INNOCENT)
+    refuted = finding("L306", Standing.REFUTED, Severity.CRITICAL, worth=9.0, verdict=Verdict.NO_EFFECT)
     assert codes(refuted, finding("Y701", Standing.SUSPECTED, Severity.NOTE)) == ["Y701", "L306"]
 
 
@@ -47,10 +47,10 @@ def test_a_symptom_ranks_behind_a_cause_of_the_same_standing():
 @pytest.mark.parametrize(
     ("standings", "outcome", "code"),
     [
-        ([], Outcome.HEALTHY, 0),
-        ([Standing.SUSPECTED, Standing.REFUTED], Outcome.HEALTHY, 0),
-        ([Standing.DEMONSTRATED], Outcome.GUILTY, 1),
-        ([Standing.PROVEN, Standing.SUSPECTED], Outcome.GUILTY, 1),
+        ([], Outcome.NOTHING_FOUND, 0),
+        ([Standing.SUSPECTED, Standing.REFUTED], Outcome.NOTHING_FOUND, 0),
+        ([Standing.DEMONSTRATED], Outcome.FAULT_FOUND, 1),
+        ([Standing.PROVEN, Standing.SUSPECTED], Outcome.FAULT_FOUND, 1),
         ([], Outcome.NOT_ENOUGH_SEEN, 3),
     ],
 )
@@ -62,6 +62,6 @@ def test_exit_codes(standings, outcome, code):
 def test_json_round_trip_keeps_infinite_effects():
     worth = Worth(metric="m", alone=Effect(mean=1.0, low=float("-inf"), high=float("inf"), n=2))
     before = Diagnosis(
-        case="c", outcome=Outcome.GUILTY, findings=(finding("S501").model_copy(update={"worth": worth}),)
+        case="c", outcome=Outcome.FAULT_FOUND, findings=(finding("S501").model_copy(update={"worth": worth}),)
     )
     assert Diagnosis.model_validate_json(before.model_dump_json()) == before

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from traindx.errors import InputError
-from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture, Record
+from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture, Record
 from traindx.finding import Location
 
 
 def test_round_trip_through_disk(tmp_path):
     written = Evidence(tmp_path)
-    written.add(Healthy(subject="schedule", detail="1e-8", where=Location(file="a.py", line=3, symbol="f"), step=4))
+    written.add(InOrder(subject="schedule", detail="1e-8", where=Location(file="a.py", line=3, symbol="f"), step=4))
     written.add(Curve(name="c", caption="k", x=(0.0, 1.0), series={"loss": (2.0, math.inf)}))
     picture = np.arange(12, dtype=np.float32).reshape(3, 4)
     written.add_picture(Picture(name="slice 1/2", caption="k"), picture)
@@ -30,19 +30,19 @@ def test_round_trip_through_disk(tmp_path):
 
 def test_every_record_is_on_disk_as_soon_as_it_is_added(tmp_path):
     evidence = Evidence(tmp_path)
-    evidence.add(Healthy(subject="one"))
+    evidence.add(InOrder(subject="one"))
     assert len((tmp_path / "evidence.jsonl").read_text().splitlines()) == 1  # before close(): a crash loses nothing
 
 
 def test_a_line_cut_short_by_a_crash_is_dropped_but_a_broken_line_in_the_middle_is_refused(tmp_path):
     evidence = Evidence(tmp_path)
     for subject in ("one", "two"):
-        evidence.add(Healthy(subject=subject))
+        evidence.add(InOrder(subject=subject))
     evidence.close()
     log = tmp_path / "evidence.jsonl"
     whole = log.read_text()
     log.write_text(whole + whole.splitlines()[0][:17])
-    assert [record.subject for record in Evidence.load(tmp_path).of(Healthy)] == ["one", "two"]
+    assert [record.subject for record in Evidence.load(tmp_path).of(InOrder)] == ["one", "two"]
     log.write_text(whole.splitlines()[0][:17] + "\n" + whole)
     with pytest.raises(InputError, match="line 1 of"):
         Evidence.load(tmp_path)
@@ -54,25 +54,25 @@ def test_missing_log_says_what_was_expected(tmp_path):
 
 
 def test_records_are_frozen_and_refuse_unknown_fields():
-    record = Healthy(subject="x")
+    record = InOrder(subject="x")
     with pytest.raises(ValidationError):
         record.subject = "y"
     with pytest.raises(ValidationError):
-        Healthy(subject="x", colour="red")
+        InOrder(subject="x", colour="red")
 
 
 def test_a_second_record_type_of_the_same_name_is_refused():
-    with pytest.raises(TypeError, match="named Healthy"):
-        type("Healthy", (Record,), {"__module__": "elsewhere"})
+    with pytest.raises(TypeError, match="named InOrder"):
+        type("InOrder", (Record,), {"__module__": "elsewhere"})
 
 
 def test_of_and_last_keep_order():
     evidence = Evidence()
     for number in range(3):
-        evidence.add(Healthy(subject=str(number)))
+        evidence.add(InOrder(subject=str(number)))
     evidence.add(NotExamined(subject="n", reason="r"))
-    assert [record.subject for record in evidence.of(Healthy)] == ["0", "1", "2"]
-    assert evidence.last(Healthy).subject == "2"
+    assert [record.subject for record in evidence.of(InOrder)] == ["0", "1", "2"]
+    assert evidence.last(InOrder).subject == "2"
     assert evidence.last(Curve) is None
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from traindx import checks as exams
+from traindx import checks
 from traindx.diagnosis import Diagnosis, Outcome
 from traindx.errors import InputError, UsageError
 from traindx.evidence import Evidence
@@ -94,24 +94,24 @@ def test_a_loader_that_can_be_read_once_only_is_named():
 
 
 def test_an_exam_that_raises_is_not_examined_and_the_rest_goes_on(tmp_path, monkeypatch):
-    @exams.exam("explodes", "an exam that explodes", needs=())
-    def explodes(room):
+    @checks.check("explodes", "a check that explodes", needs=())
+    def explodes(ctx):
         raise ZeroDivisionError("on purpose")
 
-    rest = exams.catalogue()
-    monkeypatch.setattr(exams, "catalogue", lambda: (explodes, *rest))
+    rest = checks.catalogue()
+    monkeypatch.setattr(checks, "catalogue", lambda: (explodes, *rest))
     diagnosis = dx.examine(regression(), budget="0s", out=tmp_path)
-    (entry,) = [item for item in diagnosis.not_examined if item.subject == "an exam that explodes"]
+    (entry,) = [item for item in diagnosis.not_examined if item.subject == "a check that explodes"]
     assert "ZeroDivisionError: on purpose" in entry.reason
-    assert diagnosis.outcome is Outcome.HEALTHY
+    assert diagnosis.outcome is Outcome.NOTHING_FOUND
 
 
 def test_an_interrupt_keeps_what_was_gathered(tmp_path, monkeypatch):
-    @exams.exam("interrupted", "an exam that is interrupted", needs=())
-    def interrupted(room):
+    @checks.check("interrupted", "a check that is interrupted", needs=())
+    def interrupted(ctx):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exams, "catalogue", lambda: (interrupted,))
+    monkeypatch.setattr(checks, "catalogue", lambda: (interrupted,))
     with pytest.raises(KeyboardInterrupt):
         dx.examine(regression(), budget="0s", out=tmp_path)
     assert json.loads((tmp_path / "diagnosis.json").read_text())["case"] == "case"

@@ -32,18 +32,18 @@ def imports(path: Path) -> set[str]:
 
 def test_rules_never_import_what_runs_models() -> None:
     heavy = ("torch", "monai", "diffusers", "lightning", "nanodrr", "torchmetrics")
-    guilty = {
+    fault_found = {
         str(path.relative_to(PACKAGE)): sorted(name for name in imports(path) if name.split(".")[0] in heavy)
         for path in (PACKAGE / "rules").rglob("*.py")
     }
-    assert {path: names for path, names in guilty.items() if names} == {}
+    assert {path: names for path, names in fault_found.items() if names} == {}
 
 
 def test_no_module_imports_torchvision() -> None:
-    guilty = [
+    fault_found = [
         path.relative_to(ROOT).as_posix()
         for folder in ("src", "tests", "benchmarks", "scripts")
         for path in (ROOT / folder).rglob("*.py")
         if any(name.split(".")[0] == "torchvision" for name in imports(path))
     ]
-    assert guilty == []
+    assert fault_found == []

@@ -8,16 +8,16 @@ import pytest
 
 from traindx import rules
 from traindx.errors import InputError
-from traindx.evidence import Evidence, Healthy, NotExamined
+from traindx.evidence import Evidence, InOrder, NotExamined
 from traindx.finding import Severity, Standing
 from traindx.rules.base import SECTIONS, Found, Registry, Threshold, rule
 
 
 def make(code="T999", name="too-long", **kwargs):
-    @rule(code, name, Severity.MINOR, needs=(Healthy,), most=Threshold(3, "an example"), **kwargs)
+    @rule(code, name, Severity.MINOR, needs=(InOrder,), most=Threshold(3, "an example"), **kwargs)
     def check(evidence, limits):
         """A page."""
-        for record in evidence.of(Healthy):
+        for record in evidence.of(InOrder):
             if len(record.subject) > limits.most:
                 yield Found(message=record.subject, numbers={"length": len(record.subject)})
 
@@ -26,7 +26,7 @@ def make(code="T999", name="too-long", **kwargs):
 
 def test_thresholds_can_be_overridden_and_unknown_ones_are_refused():
     evidence = Evidence()
-    evidence.add(Healthy(subject="12345"))
+    evidence.add(InOrder(subject="12345"))
     item = make()
     (finding,) = item.check(evidence)
     assert (finding.code, finding.severity, finding.standing) == ("T999", Severity.MINOR, Standing.SUSPECTED)

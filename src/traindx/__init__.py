@@ -20,10 +20,10 @@ _WHERE = {
     "DataPath": "traindx.case_parts",
     "PrototypeLearning": "traindx.case_parts",
     "Regions": "traindx.case_parts",
-    "Upkeep": "traindx.case_parts",
-    "Guidance": "traindx.case_practice",
-    "Practice": "traindx.case_practice",
-    "OwnRun": "traindx.case_run",
+    "TrainingState": "traindx.case_parts",
+    "Guidance": "traindx.case_deployment",
+    "Deployment": "traindx.case_deployment",
+    "FullRun": "traindx.case_full_run",
     "Diagnosis": "traindx.diagnosis",
     "Finding": "traindx.finding",
     "Location": "traindx.finding",
@@ -37,22 +37,22 @@ _WHERE = {
 __all__ = [
     "Case",
     "DataPath",
+    "Deployment",
     "Diagnosis",
     "Diffusion",
     "Finding",
+    "FullRun",
     "Guidance",
     "Labels",
     "Location",
     "Metric",
     "Normaliser",
-    "OwnRun",
-    "Practice",
     "Projection",
     "PrototypeLearning",
     "Regions",
     "Severity",
     "Standing",
-    "Upkeep",
+    "TrainingState",
     "Verdict",
     "__version__",
     "compare",
@@ -61,9 +61,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from traindx.case import Case, Diffusion, Labels, Metric, Normaliser, Projection
-    from traindx.case_parts import DataPath, PrototypeLearning, Regions, Upkeep
-    from traindx.case_practice import Guidance, Practice
-    from traindx.case_run import OwnRun
+    from traindx.case_deployment import Deployment, Guidance
+    from traindx.case_full_run import FullRun
+    from traindx.case_parts import DataPath, PrototypeLearning, Regions, TrainingState
     from traindx.diagnosis import Diagnosis
     from traindx.examination import examine
     from traindx.finding import Finding, Location, Severity, Standing, Verdict

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from traindx.case_parts import DataPath, PrototypeLearning, Regions, Upkeep
-from traindx.case_practice import Guidance, Practice
-from traindx.case_run import OwnRun
+from traindx.case_deployment import Deployment, Guidance
+from traindx.case_full_run import FullRun
+from traindx.case_parts import DataPath, PrototypeLearning, Regions, TrainingState
 from traindx.errors import CaseError
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class Metric:
         function: ``(prediction, target) -> scalar``; both tensors are of shape ``(B, ...)``.
         unit: Its unit, shown beside every figure.
         higher_is_better: Direction.
-        negligible: A difference smaller than this is of no importance (used to acquit, in units of the metric).
+        negligible: A difference smaller than this is of no importance (used to rule out, in units of the metric).
         raw: The same figure for ``(decoded prediction, raw target)`` in the normaliser's raw units. With it a treatment
-            that changes the normalisation is scored by a yardstick that does not move; see :meth:`Case.score`.
+            that changes the normalisation is scored by a scoring metric that does not move; see :meth:`Case.score`.
         best: The best value that it can have, for example 1 for Dice. Where it is reached with and without a treatment,
-            nothing could show, and nobody is acquitted.
+            nothing could show, and nobody is ruled out.
     """
 
     function: Callable[[Tensor, Tensor], Any]
@@ -91,7 +91,7 @@ class Diffusion:
         denoise: ``(model, x_t, t, batch) -> output``, the network called exactly as in training; ``t`` is the
             integer timestep of shape ``(B,)`` and any scaling of time happens inside.
         sample: ``(model, batch) -> x0``, the sampling loop used in deployment, unchanged. It must call
-            ``network(model)`` as a module, because the exams listen to and stand in for that call.
+            ``network(model)`` as a module, because the checks listen to and stand in for that call.
         network: ``model -> module`` that is called with ``(x_t, time, ...)``; the model itself by default.
         read_call: ``(args, kwargs) -> (x_t, time)``: which arguments of that call are the noisy image and the time;
             by default the first tensor of the target's shape and the first remaining tensor or number.
@@ -179,10 +179,10 @@ class Case:
         regions: Boxes that maps of the network should light up in.
         data_path: What happens to an image between the file and the network.
         prototypes: How prototypes are learnt.
-        upkeep: Splits, best checkpoints, monitors and loaded weights.
+        training_state: Splits, best checkpoints, monitors and loaded weights.
         guidance: How the sampler is steered.
-        practice: Uncertainty, selection, settings and pictures.
-        own_run: The author's own whole training, of which a trial may be a small part.
+        deployment: Uncertainty, selection, settings and pictures.
+        full_run: The author's own whole training, of which a trial may be a small part.
         treatments: ``{name: (case, **parameters) -> case}``: what the author offers to have changed in a trial, for
             things that no generic treatment can reach, for example ``{"window": rewindow}``.
         name: Shown in the report.
@@ -209,10 +209,10 @@ class Case:
     regions: Regions | None = None
     data_path: DataPath | None = None
     prototypes: PrototypeLearning | None = None
-    upkeep: Upkeep | None = None
+    training_state: TrainingState | None = None
     guidance: Guidance | None = None
-    practice: Practice | None = None
-    own_run: OwnRun | None = None
+    deployment: Deployment | None = None
+    full_run: FullRun | None = None
     treatments: Mapping[str, Callable[..., Case]] = field(default_factory=dict)
     name: str = "case"
     device: str = "cpu"

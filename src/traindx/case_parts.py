@@ -55,7 +55,7 @@ class PrototypeLearning:
 
     Attributes:
         fit: ``seed -> (before, after)``: unit prototypes ``(K, M, D)`` before and after learning, on the case's own
-            data with the case's own loss, short enough for an exam.
+            data with the case's own loss, short enough for a check.
         used: ``seed -> (K, M)``: after the same learning, of how many patches of its concept each prototype is the
             nearest.
         monitored: The figure that the case's own monitor reports for prototypes ``(K, M, D)``.
@@ -69,7 +69,7 @@ class PrototypeLearning:
 
 
 @dataclass(frozen=True)
-class Upkeep:
+class TrainingState:
     """What a training does besides training; each is examined by feeding it something with a known right answer.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from traindx.evidence.base import Curve, Healthy, NotExamined, Picture
+from traindx.evidence.base import Curve, InOrder, NotExamined, Picture
 from traindx.finding import Effect, Finding, Frozen, Standing, Verdict
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -20,12 +20,17 @@ SCHEMA_VERSION: Literal["1.0"] = "1.0"
 class Outcome(StrEnum):
     """The verdict on the whole case."""
 
-    GUILTY = "guilty"
-    HEALTHY = "healthy"
+    FAULT_FOUND = "fault found"
+    NOTHING_FOUND = "nothing found"
     NOT_ENOUGH_SEEN = "not enough seen"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome | None:
+        """Words of version 0.1 in diagnoses that users keep."""
+        return {"guilty": cls.FAULT_FOUND, "healthy": cls.NOTHING_FOUND}.get(str(value))
 
-class Arm(Frozen):
+
+class Variant(Frozen):
     """One arm of the trials: which treatments were in place and what the metric was, a value a seed.
 
     Attributes:
@@ -86,7 +91,7 @@ class TrialTable(Frozen):
         baselines: Trivial baselines under the same metric.
         seconds: Wall time spent on trials.
         complete: False if the budget ended first.
-        notes: What a reader must know (yardstick moved, arms dropped for lack of time).
+        notes: What a reader must know (the scoring metric changed its meaning, arms dropped for lack of time).
     """
 
     metric: str
@@ -94,7 +99,7 @@ class TrialTable(Frozen):
     higher_is_better: bool = True
     seeds: tuple[int, ...] = ()
     steps: int = 0
-    arms: tuple[Arm, ...] = ()
+    arms: tuple[Variant, ...] = ()
     results: tuple[TreatmentResult, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     seconds: float = 0.0
@@ -121,16 +126,16 @@ class Diagnosis(Frozen):
     Attributes:
         schema_version: Version of this data model.
         case: Name of the case or script.
-        outcome: Guilty, healthy or not enough seen.
+        outcome: Fault found, nothing found or not enough seen.
         findings: Ranked by measured effect, then standing, then severity. Refuted ones come last.
         trials: The counterfactual runs, or None where none were run.
         healthy: What was looked at and found in order.
         not_examined: What was not looked at, and why.
         pictures: Pictures in the evidence directory.
         curves: Curves for plots.
-        errors: Failures of exams, rules or the case itself, with file and line.
+        errors: Failures of checks, rules or the case itself, with file and line.
         provenance: Versions, command, time, seed.
-        extras: Free-form additions of a command, for example the cure of the demo.
+        extras: Free-form additions of a command, for example the fix of the demo.
     """
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
@@ -138,7 +143,7 @@ class Diagnosis(Frozen):
     outcome: Outcome
     findings: tuple[Finding, ...] = ()
     trials: TrialTable | None = None
-    healthy: tuple[Healthy, ...] = ()
+    healthy: tuple[InOrder, ...] = ()
     not_examined: tuple[NotExamined, ...] = ()
     pictures: tuple[Picture, ...] = ()
     curves: tuple[Curve, ...] = ()

@@ -35,7 +35,7 @@ def seconds(duration: str | float) -> float:
     return value
 
 
-def spoken(duration: float) -> str:
+def format_duration(duration: float) -> str:
     """A duration for people: ``8.2 s``, ``3 min 05 s``, ``1 h 12 min``.
 
     >>> spoken(8.24), spoken(185), spoken(4320)

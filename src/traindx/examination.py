@@ -1,6 +1,6 @@
-"""The examination: puts exams, rules, trials and the diagnosis in order. The only module that knows them all.
+"""The examination: puts checks, rules, trials and the diagnosis in order. The only module that knows them all.
 
-Order: does the case run at all → exams before training → train the control → exams after training → rules → trials →
+Order: does the case run at all → checks before training → train the control → checks after training → rules → trials →
 ranking → diagnosis. A failure of any step is written into the diagnosis and never loses what was gathered before.
 """
 
@@ -15,14 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from traindx import checks as exams
-from traindx import rules
-from traindx.checks.base import ExamRoom
+from traindx import checks, rules
+from traindx.checks.base import CheckContext
 from traindx.core.frames import raised_at
 from traindx.diagnosis import Diagnosis, Outcome, Provenance, TrialTable, ranked
 from traindx.durations import seconds as parse_seconds
 from traindx.errors import InputError, TraindxError
-from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
+from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.finding import Finding, Standing
 from traindx.preflight import check_it_runs
 from traindx.progress import Listener, Progress, silent
@@ -45,26 +44,26 @@ class _Session:
     findings: list[Finding] = field(default_factory=list)
     trials: TrialTable | None = None
     errors: list[str] = field(default_factory=list)
-    silent_rules: list[Healthy] = field(default_factory=list)
+    in_order: list[InOrder] = field(default_factory=list)
     unapplied_rules: list[NotExamined] = field(default_factory=list)
     fatal: bool = False
 
     def diagnosis(self) -> Diagnosis:
         """The diagnosis of what is known now."""
-        guilty = any(finding.standing.rank > Standing.SUSPECTED.rank for finding in self.findings)
-        seen = bool(self.silent_rules or self.findings)
-        if guilty:
-            outcome = Outcome.GUILTY
+        fault_found = any(finding.standing.rank > Standing.SUSPECTED.rank for finding in self.findings)
+        seen = bool(self.in_order or self.findings)
+        if fault_found:
+            outcome = Outcome.FAULT_FOUND
         elif self.fatal or not seen:
             outcome = Outcome.NOT_ENOUGH_SEEN
         else:
-            outcome = Outcome.HEALTHY
+            outcome = Outcome.NOTHING_FOUND
         return Diagnosis(
             case=self.case_name,
             outcome=outcome,
             findings=ranked(self.findings),
             trials=self.trials,
-            healthy=(*self.evidence.of(Healthy), *self.silent_rules),
+            healthy=(*self.evidence.of(InOrder), *self.in_order),
             not_examined=_once((*self.evidence.of(NotExamined), *self.unapplied_rules)),
             pictures=tuple(self.evidence.of(Picture)),
             curves=tuple(self.evidence.of(Curve)),
@@ -102,7 +101,7 @@ def examine(
         thresholds: ``{code: {threshold: value}}`` overrides.
         progress: Called with a :class:`~traindx.progress.Progress` while working.
         command: The command line, for provenance.
-        seed: Seed of everything random in the exams.
+        seed: Seed of everything random in the checks.
         workers: Processes for trials; as many as there are cores by default.
 
     Returns:
@@ -122,11 +121,11 @@ def examine(
     session = _Session(case.name, Evidence(directory), command, seed)
     try:
         with case.open():
-            room = ExamRoom(case, session.evidence, seed=seed)
-            check_it_runs(room)
-            _sit(room, "before", session, listen)
+            ctx = CheckContext(case, session.evidence, seed=seed)
+            check_it_runs(ctx)
+            _sit(ctx, "before", session, listen)
             if limit > 0:
-                _train_and_try(room, session, chosen, limit, seeds, reference, directory, thresholds, listen, workers)
+                _train_and_try(ctx, session, chosen, limit, seeds, reference, directory, thresholds, listen, workers)
             else:
                 session.evidence.add(NotExamined(subject="trials", reason="the budget is zero, so nothing was trained"))
             if session.trials is None:
@@ -144,7 +143,7 @@ def examine(
 
 
 def _train_and_try(
-    room: ExamRoom,
+    ctx: CheckContext,
     session: _Session,
     chosen: Sequence[rules.Rule],
     limit: float,
@@ -155,11 +154,11 @@ def _train_and_try(
     listen: Listener,
     workers: int | None,
 ) -> None:
-    """Train the control, sit the exams that need it, judge, and run the trials that the findings propose."""
+    """Train the control, run the checks that need it, judge, and run the trials that the findings propose."""
     from traindx import trials
     from traindx.core.randomness import seed_of
 
-    case = room.case
+    case = ctx.case
     lacking = [part for part in ("loss", "target", "metrics") if not case.has(part)]
     if lacking:
         reason = f"the case has no {', '.join(lacking)}, so no run can be judged"
@@ -175,8 +174,8 @@ def _train_and_try(
         reference=reference,
         workers=workers,
     )
-    room.trained = control.model
-    room.initial_seed = seed_of("weights", control.seed)
+    ctx.trained = control.model
+    ctx.initial_seed = seed_of("weights", control.seed)
     session.evidence.add(
         Curve(
             name="control-loss",
@@ -188,7 +187,7 @@ def _train_and_try(
             log_y=min(control.losses, default=0.0) > 0,
         )
     )
-    _sit(room, "after", session, listen)
+    _sit(ctx, "after", session, listen)
     _judge(session, chosen, thresholds)
     session.trials = trials.run_trials(
         case,
@@ -204,21 +203,21 @@ def _train_and_try(
     session.findings = trials.apply_results(session.findings, session.trials)
 
 
-def _sit(room: ExamRoom, phase: str, session: _Session, listen: Listener) -> None:
-    """Run all exams of a phase. One that raises is listed as not examined, with the user's file and line."""
-    catalogue = [item for item in exams.catalogue() if item.phase == phase]
+def _sit(ctx: CheckContext, phase: str, session: _Session, listen: Listener) -> None:
+    """Run all checks of a phase. One that raises is listed as not examined, with the user's file and line."""
+    catalogue = [item for item in checks.catalogue() if item.phase == phase]
     for number, item in enumerate(catalogue):
         listen(Progress("exams", item.title, number, len(catalogue)))
-        missing = item.missing(room.case)
+        missing = item.missing(ctx.case)
         if missing:
             reason = f"the case does not describe {', '.join(missing)}"
             session.evidence.add(NotExamined(subject=item.title, reason=reason))
             continue
         try:
-            item.function(room)
+            item.function(ctx)
         except Exception as error:
             place = raised_at(error)
-            reason = f"the exam stopped: {type(error).__name__}: {error}" + (f" at {place}" if place else "")
+            reason = f"the check stopped: {type(error).__name__}: {error}" + (f" at {place}" if place else "")
             session.evidence.add(NotExamined(subject=item.title, reason=reason, where=place))
             session.errors.append(f"{item.name}: {reason}")
     listen(Progress("exams", "done", len(catalogue), len(catalogue)))
@@ -229,7 +228,7 @@ def _judge(
 ) -> None:
     """Apply the rules to all evidence. A rule that crashes is reported as such and never stops the examination."""
     session.findings.clear()
-    session.silent_rules.clear()
+    session.in_order.clear()
     session.unapplied_rules.clear()
     for item in chosen:
         if not item.applies(session.evidence):
@@ -247,7 +246,7 @@ def _judge(
             continue
         session.findings.extend(found)
         if not found:
-            session.silent_rules.append(Healthy(subject=f"{item.code} {item.name}"))
+            session.in_order.append(InOrder(subject=f"{item.code} {item.name}"))
 
 
 def selected_rules(select: Iterable[str] | None, ignore: Iterable[str] | None) -> list[rules.Rule]:

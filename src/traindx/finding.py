@@ -50,17 +50,22 @@ class Standing(StrEnum):
 class Verdict(StrEnum):
     """What a trial says of one treatment.
 
-    ``proven``: moves the metric given that all else is cured, by more than the noise; ``contributory``: moves it in
-    one company of faults and not in the other; ``innocent``: bit-identical weights and outputs, or an interval that
-    lies within the margin of no importance; ``harmful``: the treatment makes the metric worse in every company;
+    ``proven``: moves the metric given that all else is fixed, by more than the noise; ``contributory``: moves it in
+    one context and not in the other; ``no effect``: bit-identical weights and outputs, or an interval that
+    lies within the margin of no importance; ``harmful``: the treatment makes the metric worse in every context;
     ``inconclusive``: none of these could be shown within the budget.
     """
 
     PROVEN = "proven"
     CONTRIBUTORY = "contributory"
-    INNOCENT = "innocent"
+    NO_EFFECT = "no effect"
     HARMFUL = "harmful"
     INCONCLUSIVE = "inconclusive"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Verdict | None:
+        """The word of version 0.1 in diagnoses that users keep."""
+        return cls.NO_EFFECT if value == "innocent" else None
 
 
 class Location(Frozen):

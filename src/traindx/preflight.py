@@ -13,12 +13,12 @@ from traindx.core.frames import defined_at, raised_at
 from traindx.errors import CaseError, TraindxError
 
 if TYPE_CHECKING:
-    from traindx.checks.base import ExamRoom
+    from traindx.checks.base import CheckContext
 
 T = TypeVar("T")
 
 
-def check_it_runs(room: ExamRoom) -> None:
+def check_it_runs(ctx: CheckContext) -> None:
     """Make sure that the case can be used at all: a model, a batch, a finite loss.
 
     Raises:
@@ -26,16 +26,16 @@ def check_it_runs(room: ExamRoom) -> None:
     """
     import torch
 
-    case = room.case
-    batch = _attempt("reading the first training batch", lambda: room.batch("train"))
+    case = ctx.case
+    batch = _attempt("reading the first training batch", lambda: ctx.batch("train"))
     _attempt("reading the training batches a second time", lambda: case.first_batches(1, "train"))
     if case.val is not None:
-        _attempt("reading the first validation batch", lambda: room.batch("val"))
-    model = _attempt("building the model", room.fresh_model)
+        _attempt("reading the first validation batch", lambda: ctx.batch("val"))
+    model = _attempt("building the model", ctx.fresh_model)
     if case.loss is None:
         return
     with torch.random.fork_rng():
-        torch.manual_seed(room.seed)
+        torch.manual_seed(ctx.seed)
         with first_nonfinite(model) as culprit:
             terms = _attempt("computing the loss of the first batch", lambda: case.loss_terms(model, batch))
     for name, value in terms.items():
@@ -90,6 +90,6 @@ def _attempt(doing: str, action: Callable[[], T]) -> T:
         raise CaseError(
             f"{doing} raised {type(error).__name__}: {error}",
             expected="it runs",
-            do="run that part of the case by itself and mend it first",
+            do="run that part of the case by itself and fix it first",
             where=str(raised_at(error) or ""),
         ) from error

@@ -11,7 +11,7 @@ class Progress:
     """One step of progress.
 
     Attributes:
-        stage: ``exams``, ``training``, ``trials`` or a command's own.
+        stage: ``checks``, ``training``, ``trials`` or a command's own.
         message: What is being done now, in a few words.
         done: Units done so far in this stage.
         total: Units in all, or 0 where it is not known.

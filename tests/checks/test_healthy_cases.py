@@ -1,12 +1,12 @@
-"""Silence: on healthy cases of many kinds no finding is above `suspected`, before training and after."""
+"""WarningFilters: on healthy cases of many kinds no finding is above `suspected`, before training and after."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from patients.sitting import above_suspected, findings, sit
-from patients.zoo import HEALTHY
+from patients.sitting import above_suspected, findings, run_check
+from patients.zoo import NOTHING_FOUND
 from traindx import rules
 from traindx.checks.loss.gradients import gradients
 from traindx.checks.loss.order import loss_order
@@ -31,10 +31,10 @@ def _few_steps(monkeypatch):
     monkeypatch.setattr(overfit, "MOST_STEPS", 20)
 
 
-@pytest.mark.parametrize("name", HEALTHY)
+@pytest.mark.parametrize("name", NOTHING_FOUND)
 def test_before_training(name):
-    case = HEALTHY[name]()
-    found = findings(sit(case, *(exam for exam in BEFORE if not exam.missing(case))))
+    case = NOTHING_FOUND[name]()
+    found = findings(run_check(case, *(check for check in BEFORE if not check.missing(case))))
     assert above_suspected(found) == []
     assert [finding.code for finding in found if finding.code != "T902"] == []  # 20 steps are few
 
@@ -42,7 +42,7 @@ def test_before_training(name):
 @pytest.mark.parametrize("name", ["translation", "regression", "noise removal", "hybrid x0", "findings classifier"])
 def test_after_a_short_training(name):
     steps = 80
-    case = HEALTHY[name]().but(steps=steps)
+    case = NOTHING_FOUND[name]().but(steps=steps)
     torch.manual_seed(0)
     model = case.model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -53,22 +53,22 @@ def test_after_a_short_training(name):
             sum(case.loss_terms(model, batch).values()).backward()
             optimizer.step()
             done += 1
-    exams = [exam for exam in (baselines, *AFTER) if not exam.missing(case)]
-    found = findings(sit(case, *exams, trained=model))
+    checks = [check for check in (baselines, *AFTER) if not check.missing(case)]
+    found = findings(run_check(case, *checks, trained=model))
     assert above_suspected(found) == []
     assert len(found) <= 1, [finding.message for finding in found]
 
 
 def test_every_record_can_be_read_back(tmp_path):
-    """What the exams write survives the disk."""
-    from traindx.checks import ExamRoom
+    """What the checks write survives the disk."""
+    from traindx.checks import CheckContext
     from traindx.evidence import Evidence
 
     evidence = Evidence(tmp_path)
-    case = HEALTHY["hybrid v"]()
-    room = ExamRoom(case, evidence, trained=case.model())
-    for exam in (*BEFORE, *AFTER):
-        exam.function(room)
+    case = NOTHING_FOUND["hybrid v"]()
+    ctx = CheckContext(case, evidence, trained=case.model())
+    for check in (*BEFORE, *AFTER):
+        check.function(ctx)
     evidence.close()
     again = list(Evidence.load(tmp_path))
     assert [record.kind for record in again] == [record.kind for record in evidence]

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from traindx.checks.diffusion.time_convention import affine, conventions, readings
-from traindx.core.call_recorder import (
+from traindx.checks.diffusion.call_recorder import (
     Layout,
     OutputForm,
     UnexaminedError,
@@ -19,6 +18,7 @@ from traindx.core.call_recorder import (
     stand_in,
     survey,
 )
+from traindx.core.time_convention import affine, conventions, readings
 
 SHAPE = (2, 1, 6, 6)
 
@@ -95,8 +95,8 @@ def test_the_cases_own_reader_wins():
 @pytest.mark.parametrize("raising", [False, True])
 def test_standing_in_leaves_nothing_behind(raising):
     module = nn.Linear(2, 2)
-    heard = []
-    handle = module.register_forward_hook(lambda *_: heard.append("hook"))
+    recorded = []
+    handle = module.register_forward_hook(lambda *_: recorded.append("hook"))
     before = dict(vars(module))
     try:
         with stand_in(module, lambda x: x + 1):
@@ -105,7 +105,7 @@ def test_standing_in_leaves_nothing_behind(raising):
                 raise RuntimeError
     except RuntimeError:
         pass
-    assert heard == ["hook"]
+    assert recorded == ["hook"]
     assert vars(module) == before
     assert "forward" not in vars(module)
     handle.remove()

@@ -51,7 +51,7 @@ def test_noise_and_clean_ends_do_not_divide_by_zero(kind):
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_no_known_mistake_is_the_right_step(kind):
-    """A mistake that equals the exact step anywhere in the middle of a schedule would acquit the guilty."""
+    """A mistake that equals the exact step anywhere in the middle of a schedule would rule out the at fault."""
     a, b = np.float64(0.3**0.5), np.float64(0.6**0.5)
     s, tau = (1 - a**2) ** 0.5, (1 - b**2) ** 0.5
     right = np.array(exact_step(kind, a, s, b, tau), dtype=float)

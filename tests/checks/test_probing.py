@@ -1,4 +1,4 @@
-"""What exams share: the room stays quiet, zero-initialised parts are woken and nothing else, batches are cut right."""
+"""What checks share: the room stays quiet, zero-initialised parts are woken and nothing else, batches are cut right."""
 
 from __future__ import annotations
 
@@ -12,19 +12,10 @@ from torch import nn
 
 from patients.denoisers import denoising_case
 from patients.zoo import SmallUNet
-from traindx.checks import ExamRoom
-from traindx.checks.probing import (
-    awake_model,
-    in_mode,
-    modest_batch,
-    network_probe,
-    part_of,
-    rows_of,
-    tensors_in,
-    undisturbed,
-    wake,
-    with_part,
-)
+from traindx.checks import CheckContext
+from traindx.checks.probing import awake_model, modest_batch, network_probe
+from traindx.core.batches import part_of, rows_of, tensors_in, with_part
+from traindx.core.undisturbed import in_mode, reinit_zero_initialized, undisturbed
 from traindx.evidence import Evidence
 
 
@@ -65,7 +56,7 @@ def test_every_module_gets_its_own_mode_back():
 def test_what_starts_at_zero_is_woken_and_nothing_else():
     model = SmallUNet()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert wake(model) == 1
+    assert reinit_zero_initialized(model) == 1
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
     assert changed == ["out.weight"]
     assert 0.05 < float(model.out.weight.detach().std()) < 0.5  # 16 numbers of standard deviation 1/4
@@ -87,7 +78,7 @@ class Quiet(nn.Module):
 
 def test_gates_gains_norms_and_tiny_layers_are_woken_and_biases_and_embeddings_are_not():
     model = Quiet()
-    wake(model)
+    reinit_zero_initialized(model)
     assert float(model.rezero.detach().abs().min()) > 0.1
     assert float(model.scale.detach().min()) > 0.1
     assert torch.all(model.norm.weight == 1)
@@ -98,12 +89,12 @@ def test_gates_gains_norms_and_tiny_layers_are_woken_and_biases_and_embeddings_a
 
 
 def test_the_awake_model_is_made_once_from_the_rooms_seed_and_the_fresh_one_is_as_built():
-    room = ExamRoom(denoising_case(), Evidence())
-    assert awake_model(room) is awake_model(room)
-    assert torch.all(room.fresh_model().out.weight == 0)
+    ctx = CheckContext(denoising_case(), Evidence())
+    assert awake_model(ctx) is awake_model(ctx)
+    assert torch.all(ctx.fresh_model().out.weight == 0)
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    awake_model(ExamRoom(denoising_case(), Evidence()))
+    awake_model(CheckContext(denoising_case(), Evidence()))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -127,14 +118,14 @@ def test_batches_of_any_form_are_cut():
 
 def test_a_modest_batch_has_two_samples_of_what_is_large_and_all_of_what_is_small():
     big = denoising_case(size=32, count=8, batch_size=6)
-    assert len(modest_batch(ExamRoom(big, Evidence()))["ct"]) == 2
+    assert len(modest_batch(CheckContext(big, Evidence()))["ct"]) == 2
     small = denoising_case(size=8, count=8, batch_size=6)
-    assert len(modest_batch(ExamRoom(small, Evidence()))["ct"]) == 6
+    assert len(modest_batch(CheckContext(small, Evidence()))["ct"]) == 6
 
 
 def test_the_probe_calls_the_denoiser_at_a_middle_time():
     case = denoising_case()
-    probe = network_probe(ExamRoom(case, Evidence()))
+    probe = network_probe(CheckContext(case, Evidence()))
     alpha = case.diffusion.alphas_cumprod[probe.t]
     assert float((alpha - 0.5).abs()) < 0.02
     assert torch.allclose(probe.x_t, alpha.sqrt() * probe.batch["ct"] + (1 - alpha).sqrt() * probe.noise)

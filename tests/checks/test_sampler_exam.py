@@ -1,4 +1,4 @@
-"""The sampler's exam measures what a loop does, whatever the loop looks like, and leaves everything as it found it."""
+"""The sampler's check measures what a loop does, whatever the loop looks like, and leaves everything as it found it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import nn
 
 from patients.library_samplers import diffusers_case
 from patients.samplers import SCHEDULES, TinyDenoiser, cosine, ddim, diffusion_case, linear, split, trailing
-from patients.sitting import findings, line_at, sit
-from traindx.checks import ExamRoom
+from patients.sitting import findings, line_at, run_check
+from traindx.checks import CheckContext
 from traindx.checks.diffusion.prediction_type import prediction_type
 from traindx.checks.diffusion.sampler import sampler
 from traindx.checks.diffusion.schedule import schedule
@@ -29,12 +29,12 @@ CODES = ("S501", "S502", "S503", "S504", "S505", "S506", "S507")
 
 
 def run_of(case):
-    (run,) = sit(case, sampler).of(SamplerRun)
+    (run,) = run_check(case, sampler).of(SamplerRun)
     return run
 
 
 def silent(case):
-    evidence = sit(case, *EXAMS)
+    evidence = run_check(case, *EXAMS)
     assert not evidence.of(NotExamined), [item.reason for item in evidence.of(NotExamined)]
     assert evidence.of(SamplerRun)
     assert findings(evidence, *CODES) == []
@@ -42,7 +42,7 @@ def silent(case):
 
 
 def gaussian_through(table, timesteps, m, s, end=1.0):
-    """Mean and sd of exact DDIM started from N(0, 1), by the affine recursion, written independently of the exam."""
+    """Mean and sd of exact DDIM started from N(0, 1), by the affine recursion, written independently of the check."""
     gain, shift = 1.0, 0.0
     for index, t in enumerate(timesteps):
         alpha = float(table[t])
@@ -237,7 +237,7 @@ def test_returning_the_last_noisy_x_instead_of_x0_is_seen():
     def stops_early(model, batch):
         return ddim(cosine(), "v", timesteps=[999, 799, 599, 399], end=float(cosine()[199]))(model, batch)
 
-    evidence = sit(diffusion_case(sample=stops_early), *EXAMS)
+    evidence = run_check(diffusion_case(sample=stops_early), *EXAMS)
     (finding,) = findings(evidence, *CODES)
     assert finding.code == "S502"
     assert "noise is left" in finding.message
@@ -293,7 +293,7 @@ def test_noise_that_torch_did_not_draw_is_estimated():
     assert not run.noise_seen
     assert 1e-3 < run.statistical_error < 0.05
     halved = ancestral(cosine(), trailing(1000, 15), noise=lambda x: 0.3 * numpy_noise(x))
-    assert findings(sit(diffusion_case(sample=halved, size=16), sampler), "S501", "S502")
+    assert findings(run_check(diffusion_case(sample=halved, size=16), sampler), "S501", "S502")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_schedulers_of_diffusers_are_left_alone(name, options, kind):
     ],
 )
 def test_solvers_with_stages_are_not_examined_rather_than_accused(name, says):
-    evidence = sit(diffusers_case(name, steps=10, timestep_spacing="leading"), *EXAMS)
+    evidence = run_check(diffusers_case(name, steps=10, timestep_spacing="leading"), *EXAMS)
     assert findings(evidence, *CODES) == []
     assert any(says in item.reason for item in evidence.of(NotExamined))
     assert all(item.where and item.where.file.endswith("library_samplers.py") for item in evidence.of(NotExamined))
@@ -378,7 +378,7 @@ def blurs(model, batch):
     ],
 )
 def test_what_cannot_be_examined_is_listed_with_the_users_line(loop, says):
-    evidence = sit(diffusion_case(sample=loop), *EXAMS)
+    evidence = run_check(diffusion_case(sample=loop), *EXAMS)
     reasons = [item for item in evidence.of(NotExamined) if says in item.reason]
     assert reasons, [item.reason for item in evidence.of(NotExamined)]
     assert findings(evidence, *CODES) == []
@@ -423,7 +423,7 @@ def test_half_precision_is_judged_by_its_own_rounding(dtype):
     case = diffusion_case(
         sample=lambda model, batch: wrong(model, {name: value.to(dtype) for name, value in batch.items()})
     )
-    assert [finding.code for finding in findings(sit(case, *EXAMS), *CODES)] == ["S501"]
+    assert [finding.code for finding in findings(run_check(case, *EXAMS), *CODES)] == ["S501"]
 
 
 class Autoencoder(nn.Module):
@@ -458,7 +458,7 @@ def test_latents_are_examined_where_the_case_says_how_to_read_the_call(wrong):
         diffusion__network=lambda model: model.denoiser,
         diffusion__read_call=lambda args, kwargs: args,
     )
-    evidence = sit(case, sampler, time_input)
+    evidence = run_check(case, sampler, time_input)
     assert evidence.last(SamplerRun).post_processed
     assert [finding.code for finding in findings(evidence, *CODES)] == (["S501"] if wrong else [])
 
@@ -481,9 +481,9 @@ def test_a_counter_that_is_changed_in_place():
 def test_evidence_is_read_back_from_disk_as_it_was_written(tmp_path):
     case = diffusion_case(sample=ddim(cosine(), "v", eps=lambda kind, x, out, x0, a, s: (a * x - x0) / s))
     written = Evidence(tmp_path)
-    room = ExamRoom(case, written)
-    for exam in EXAMS:
-        exam.function(room)
+    ctx = CheckContext(case, written)
+    for check in EXAMS:
+        check.function(ctx)
     written.close()
     read = Evidence.load(tmp_path)
     assert len(read) == len(written)
@@ -492,8 +492,8 @@ def test_evidence_is_read_back_from_disk_as_it_was_written(tmp_path):
 
 def test_the_exam_leaves_model_hooks_modes_and_random_state_as_they_were():
     case = diffusion_case()
-    room = ExamRoom(case, sit(case))
-    model = awake_model(room)
+    ctx = CheckContext(case, run_check(case))
+    model = awake_model(ctx)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     attributes = dict(vars(model))
     modes = [module.training for module in model.modules()]
@@ -502,8 +502,8 @@ def test_the_exam_leaves_model_hooks_modes_and_random_state_as_they_were():
     expected = torch.rand(2), np.random.rand(2)
     torch.manual_seed(3)
     np.random.seed(3)
-    for exam in EXAMS:
-        exam.function(room)
+    for check in EXAMS:
+        check.function(ctx)
     assert torch.equal(torch.rand(2), expected[0])
     assert np.array_equal(np.random.rand(2), expected[1])
     assert dict(vars(model)) == attributes
@@ -517,12 +517,12 @@ def test_all_exams_of_sampling_together_are_quick():
 
     case = diffusion_case(sample=ddim(cosine(), "v", steps=25), size=32)
     started = time.process_time()
-    sit(case, *EXAMS)
+    run_check(case, *EXAMS)
     assert time.process_time() - started < 4
 
 
 def test_transitions_are_recorded_for_every_step():
-    (steps,) = sit(diffusion_case(), sampler).of(SamplerTransitions)
+    (steps,) = run_check(diffusion_case(), sampler).of(SamplerTransitions)
     assert len(steps.p) == len(steps.timesteps) == 10
     assert np.allclose(np.square(steps.p), steps.alpha_bar_next, atol=1e-6)
     assert np.allclose(np.square(steps.p) + np.square(steps.q), 1, atol=1e-6)

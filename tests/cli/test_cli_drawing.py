@@ -53,7 +53,7 @@ def test_nothing_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 def test_something_on_a_terminal() -> None:
     code = (
         "from traindx.cli.drawing import listening\nfrom traindx.progress import Progress\n"
-        "with listening() as listener:\n    listener(Progress('exams', 'the sampler', 1, 4))\n"
+        "with listening() as listener:\n    listener(Progress('checks', 'the sampler', 1, 4))\n"
     )
     master, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}

@@ -19,7 +19,7 @@ from traindx import __version__, examination
 from traindx.cli.app import run
 from traindx.diagnosis import Diagnosis, Outcome
 from traindx.errors import CaseError, InputError
-from traindx.evidence import Evidence, Healthy, Picture
+from traindx.evidence import Evidence, InOrder, Picture
 from traindx.finding import Finding, Severity, Standing
 
 CASE = "import traindx as dx\ncase = dx.Case(model=lambda: None, train=[1], name='mine')\n"
@@ -32,7 +32,7 @@ def finding(standing: Standing) -> Finding:
 
 def outcome(kind: str) -> Diagnosis:
     found = {"healthy": (), "suspected": (finding(Standing.SUSPECTED),), "guilty": (finding(Standing.DEMONSTRATED),)}
-    verdict = {"guilty": Outcome.GUILTY, "nothing": Outcome.NOT_ENOUGH_SEEN}.get(kind, Outcome.HEALTHY)
+    verdict = {"guilty": Outcome.FAULT_FOUND, "nothing": Outcome.NOT_ENOUGH_SEEN}.get(kind, Outcome.NOTHING_FOUND)
     return Diagnosis(case="mine", outcome=verdict, findings=found.get(kind, ()))
 
 
@@ -194,7 +194,7 @@ def half_way(error: BaseException) -> Callable[..., Diagnosis]:
 
     def examine(*, out: Path, **_: Any) -> Diagnosis:
         evidence = Evidence(out)
-        evidence.add(Healthy(subject="schedule", detail="decreasing"))
+        evidence.add(InOrder(subject="schedule", detail="decreasing"))
         evidence.add_picture(Picture(name="p", caption="what was seen so far"), np.eye(4))
         raise error
 
@@ -251,7 +251,7 @@ def test_what_an_examination_wrote_on_its_way_out_is_preferred(here: Path, stub:
     stub(interrupted)
     assert run(["examine", TARGET, "--out", "kept"]) == 130
     kept = Diagnosis.model_validate_json((here / "kept" / "diagnosis.json").read_text(encoding="utf-8"))
-    assert kept.outcome is Outcome.GUILTY
+    assert kept.outcome is Outcome.FAULT_FOUND
     assert [item.code for item in kept.findings] == ["S501"]
 
 

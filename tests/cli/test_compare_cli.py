@@ -114,7 +114,7 @@ def test_a_revision_does_not_include_what_is_not_committed(repository: Path, see
     [
         (FixVerdict.CURES, 0),
         (FixVerdict.HELPS, 0),
-        (FixVerdict.PLACEBO, 1),
+        (FixVerdict.NO_EFFECT, 1),
         (FixVerdict.HARMS, 1),
         (FixVerdict.BREAKS, 1),
         (FixVerdict.INCONCLUSIVE, 3),

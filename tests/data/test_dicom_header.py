@@ -47,7 +47,7 @@ def rich(path: Path, syntax: str, *, undefined: bool) -> Path:
     middle.ConceptCodeSequence = Sequence([inner, inner])
     dataset.AnatomicRegionSequence = Sequence([middle, middle])
     dataset.ReferencedSeriesSequence = Sequence([middle])
-    block = dataset.private_block(0x0009, "maker", create=True)
+    block = dataset.private_block(0x0009, "constructor_site", create=True)
     block.add_new(0x01, "OB", b"\x00\x01\x02\x03")
     block.add_new(0x02, "LO", "text")
     if undefined:

@@ -37,7 +37,7 @@ def test_healthy_folders_of_every_kind(tmp_path: Path) -> None:
     for name, options in (("a", tables(tmp_path / "a")), ("b", {"label_values": (0, 1)}), ("c", {})):
         diagnosis = examined(tmp_path / name, **options)
         assert diagnosis.findings == (), name
-        assert diagnosis.outcome is Outcome.HEALTHY
+        assert diagnosis.outcome is Outcome.NOTHING_FOUND
         assert diagnosis.exit_code == 0
         assert len(diagnosis.healthy) >= 8
 
@@ -135,15 +135,15 @@ def test_rules_can_be_chosen_and_their_thresholds_set(tmp_path: Path) -> None:
 
 def test_progress_tells_files_and_ends_complete(tmp_path: Path) -> None:
     radiograph_folder(tmp_path, 10)
-    heard: list[Progress] = []
-    examined(tmp_path, progress=heard.append)
-    reading = [step for step in heard if step.stage == "reading"]
+    recorded: list[Progress] = []
+    examined(tmp_path, progress=recorded.append)
+    reading = [step for step in recorded if step.stage == "reading"]
     assert reading[-1].done == reading[-1].total == 13
-    assert [step.stage for step in heard][-1] == "auditing"
+    assert [step.stage for step in recorded][-1] == "auditing"
 
 
 def test_an_audit_that_fails_is_listed_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(room: object) -> None:
+    def fails(ctx: object) -> None:
         raise RuntimeError("disk on fire")
 
     steps = audit.catalogue()

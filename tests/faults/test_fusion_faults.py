@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from traindx import rules
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.data.condition_ranges import condition_ranges
 from traindx.checks.data.window import window
 from traindx.checks.diffusion.guidance import guidance, uncertainty
@@ -59,10 +59,10 @@ def broken(case, name):
     return registry()[name].apply(case)
 
 
-def findings(case, exam):
+def findings(case, check):
     evidence = Evidence()
     with case.open():
-        exam.function(ExamRoom(case, evidence))
+        check.function(CheckContext(case, evidence))
     return [one for rule in rules.catalogue().values() for one in rule.check(evidence)]
 
 
@@ -101,9 +101,11 @@ def test_found_by_its_rule_and_silent_where_it_must_be(healthy, name):
     assert not any(one.location and "faults/fusion" not in str(one.location) for one in told if one.code[0] in "ML")
 
 
-@pytest.mark.parametrize("exam", sorted(set(EXAMS.values()), key=lambda exam: exam.name), ids=lambda exam: exam.name)
-def test_the_healthy_case_is_silent(healthy, exam):
-    assert findings(healthy, exam) == []
+@pytest.mark.parametrize(
+    "exam", sorted(set(EXAMS.values()), key=lambda check: check.name), ids=lambda check: check.name
+)
+def test_the_healthy_case_is_silent(healthy, check):
+    assert findings(healthy, check) == []
 
 
 def test_the_clamp_changes_no_bit_of_the_weights(healthy):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from traindx import rules
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.data.shared_samples import shared_samples
 from traindx.checks.diffusion.sampler import sampler
 from traindx.checks.diffusion.time_input import time_input
@@ -44,14 +44,14 @@ def exams_for(name: str):
 @pytest.mark.parametrize("name", ["", *NAMES])
 def test_faults_are_found_by_their_rules_first(healthy, name):
     case = registry()[name].apply(healthy) if name else healthy
-    room = ExamRoom(case, Evidence())
+    ctx = CheckContext(case, Evidence())
     for sits in exams_for(name):
-        sits.function(room)
+        sits.function(ctx)
     found = ranked([
         finding
         for rule in rules.catalogue().values()
-        if rule.applies(room.evidence)
-        for finding in rule.check(room.evidence)
+        if rule.applies(ctx.evidence)
+        for finding in rule.check(ctx.evidence)
     ])  # fmt: skip
     expected = registry()[name].expected_rule if name else ""
     assert [finding.code for finding in found[:1]] == ([expected] if expected else [])

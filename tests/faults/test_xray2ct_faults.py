@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from traindx import rules
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.data.window import window
 from traindx.checks.network.conditions import input_effects
 from traindx.checks.projection.phantoms import projection
@@ -112,18 +112,18 @@ def test_true_noise_is_recovered_by_the_healthy_loop_only(healthy):
 
 @pytest.mark.parametrize("names", [("raw-time",), ("raw-time", "ddim-epsilon"), ("ddim-epsilon", "raw-time")])
 def test_raw_time_reaches_the_network_whatever_loop_samples(healthy, names):
-    heard: list[float] = []
+    recorded: list[float] = []
     case = healthy
     for name in names:
         case = broken(case, name)
     model = case.model()
-    model.register_forward_pre_hook(lambda _, args: heard.append(float(args[1].max())))
+    model.register_forward_pre_hook(lambda _, args: recorded.append(float(args[1].max())))
     batch = case.first_batches(1, "val")[0]
     case.loss_terms(model, batch)
-    assert max(heard) <= 1
-    heard.clear()
+    assert max(recorded) <= 1
+    recorded.clear()
     case.prediction(model, batch)
-    assert heard[0] == 999
+    assert recorded[0] == 999
 
 
 def test_the_bottlenecked_head_passes_no_noise(healthy):
@@ -210,14 +210,14 @@ def test_the_documents_renderers_are_no_line_integrals(healthy, name, low, high)
 @pytest.mark.parametrize("name", ["", *(fault.name for fault in FAULTS if fault.expected_rule[:1] in ("P", "D"))])
 def test_physics_and_window_faults_are_found_by_their_rules(healthy, name):
     case = broken(healthy, name) if name else changed(healthy, physics_weight=0.1)
-    room = ExamRoom(case, Evidence())
-    projection.function(room)
-    window.function(room)
+    ctx = CheckContext(case, Evidence())
+    projection.function(ctx)
+    window.function(ctx)
     found = [
         finding
         for rule in rules.catalogue().values()
-        if rule.family in "PD" and rule.applies(room.evidence)
-        for finding in rule.check(room.evidence)
+        if rule.family in "PD" and rule.applies(ctx.evidence)
+        for finding in rule.check(ctx.evidence)
     ]
     expected = registry()[name].expected_rule if name else ""
     assert {finding.code for finding in found} == ({expected} if expected else set())
@@ -228,9 +228,9 @@ def test_physics_and_window_faults_are_found_by_their_rules(healthy, name):
 
 @pytest.mark.parametrize("name", [fault.name for fault in FAULTS if fault.documented_diagnosis == "placebo"])
 def test_placebos_move_no_physics_and_no_window_rule(healthy, name):
-    room = ExamRoom(broken(healthy, name), Evidence())
-    window.function(room)
-    assert not [f for rule in rules.catalogue().values() if rule.family == "D" for f in rule.check(room.evidence)]
+    ctx = CheckContext(broken(healthy, name), Evidence())
+    window.function(ctx)
+    assert not [f for rule in rules.catalogue().values() if rule.family == "D" for f in rule.check(ctx.evidence)]
 
 
 def test_faults_survive_a_change_of_device_and_name(healthy):
@@ -243,7 +243,7 @@ def test_tokens_without_position_are_found_and_the_healthy_encoder_is_not():
     """At 32 voxels: on 16 pixels the borders of the convolutions give a position away."""
     fine = make_case(size=32, source="embedded", train=4, val=2, cache="")
     for case, views in ((fine, set()), (broken(fine, "tokens-without-position"), {"frontal", "lateral"})):
-        room = ExamRoom(case, Evidence())
-        input_effects.function(room)
-        found = rules.catalogue()["M205"].check(room.evidence)
+        ctx = CheckContext(case, Evidence())
+        input_effects.function(ctx)
+        found = rules.catalogue()["M205"].check(ctx.evidence)
         assert {view for view in ("frontal", "lateral") for finding in found if view in finding.message} == views

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from traindx import rules
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.data.shared_samples import shared_samples
 from traindx.checks.data.window import window
 from traindx.checks.loss.gradients import gradients
@@ -19,7 +19,7 @@ from traindx.checks.network.frozen_parts import frozen_parts
 from traindx.checks.projection.view_match import view_match
 from traindx.checks.training.bookkeeping import bookkeeping
 from traindx.checks.training.first_steps import first_steps
-from traindx.checks.training.full_run import own_run
+from traindx.checks.training.full_run import full_run
 from traindx.checks.training.training_step import training_step
 from traindx.evidence import Evidence
 from traindx.faults import registry
@@ -67,20 +67,20 @@ def exams_for(name: str):
         return dict.fromkeys((*LOSS, *STAGES, *BOOKS))
     rule = registry()[name].expected_rule
     if rule == "T903":
-        return (own_run,)
+        return (full_run,)
     return LOSS if rule.startswith("L") or not rule else STAGES if rule.startswith("M") else BOOKS
 
 
 @pytest.mark.parametrize("name", ["", *NAMES])
 def test_faults_are_found_by_their_rules_and_nothing_else_is(healthy, name):
-    room = ExamRoom(broken(healthy, name), Evidence())
+    ctx = CheckContext(broken(healthy, name), Evidence())
     for sits in exams_for(name):
-        sits.function(room)
+        sits.function(ctx)
     found = {
         finding.code
         for rule in rules.catalogue().values()
-        if rule.applies(room.evidence)
-        for finding in rule.check(room.evidence)
+        if rule.applies(ctx.evidence)
+        for finding in rule.check(ctx.evidence)
     }
     expected = registry()[name].expected_rule if name else ""
     assert found - ALSO.get(name, set()) == ({expected} if expected else set())

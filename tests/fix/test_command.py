@@ -43,7 +43,7 @@ def project(tmp_path, monkeypatch):
             location=Location(file="train.py", line=2), remedy="Normalise each channel alike.",
         ),
     )  # fmt: skip
-    report = Diagnosis(case="train.py", outcome=Outcome.GUILTY, findings=findings,
+    report = Diagnosis(case="train.py", outcome=Outcome.FAULT_FOUND, findings=findings,
                        extras={SOURCES: {"train.py": fingerprint(script)}})  # fmt: skip
     out = tmp_path / "traindx-out" / "train"
     out.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Every kind of patch against the source as a person would have mended it by hand, byte by byte."""
+"""Every kind of patch against the source as a person would have fixed it by hand, byte by byte."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from traindx import Case, DataPath, Regions, Upkeep, rules
-from traindx.checks.base import Exam, ExamRoom
+from traindx import Case, DataPath, Regions, TrainingState, rules
+from traindx.checks.base import Check, CheckContext
 from traindx.evidence import Evidence
 
 CELLS = 8
@@ -88,7 +88,9 @@ def raw_images(levels: int = 256):
     return torch.randint(0, levels, (4, 1, 64, 64), generator=generator).float()
 
 
-def region_case(term=box_term, concept=concept_term, path=straight, raw=None, upkeep=None, lr=1e-2, steps=200) -> Case:
+def region_case(
+    term=box_term, concept=concept_term, path=straight, raw=None, training_state=None, lr=1e-2, steps=200
+) -> Case:
     batches = [one_batch(seed) for seed in range(4)]
 
     def loss(model, batch):
@@ -108,12 +110,12 @@ def region_case(term=box_term, concept=concept_term, path=straight, raw=None, up
             boxes=lambda batch: batch["boxes"], drawn=lambda batch: batch["drawn"], loss=term, concepts=CONCEPTS
         ),
         data_path=DataPath(apply=path, raw=raw_images() if raw is None else raw),
-        upkeep=upkeep or Upkeep(),
+        training_state=training_state or TrainingState(),
     )
 
 
-def findings(case: Case, exam: Exam, code: str):
-    """Findings of one rule from the evidence of one exam of a case."""
+def findings(case: Case, check: Check, code: str):
+    """Findings of one rule from the evidence of one check of a case."""
     evidence = Evidence(None)
-    exam.function(ExamRoom(case, evidence))
+    check.function(CheckContext(case, evidence))
     return rules.catalogue()[code].check(evidence)

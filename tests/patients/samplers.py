@@ -44,7 +44,7 @@ SCHEDULES = {
 
 
 class TinyDenoiser(nn.Module):
-    """Takes a noisy image, a time and a condition; what it returns does not matter to the exams of sampling."""
+    """Takes a noisy image, a time and a condition; what it returns does not matter to the checks of sampling."""
 
     def __init__(self, dimensions: int = 3) -> None:
         super().__init__()

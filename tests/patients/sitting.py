@@ -1,4 +1,4 @@
-"""Sit one exam on a case and apply one rule, as an examination does."""
+"""Sit one check on a case and apply one rule, as an examination does."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 from traindx import rules
 from traindx.case import Case
-from traindx.checks import Exam, ExamRoom
+from traindx.checks import Check, CheckContext
 from traindx.evidence import Evidence
 from traindx.finding import Finding, Location, Standing
 
 
-def sit(case: Case, *exams: Exam, trained=None, seed: int = 0) -> Evidence:
-    """The evidence of some exams on a case."""
+def run_check(case: Case, *checks: Check, trained=None, seed: int = 0) -> Evidence:
+    """The evidence of some checks on a case."""
     evidence = Evidence()
-    room = ExamRoom(case, evidence, seed=seed, trained=trained)
+    ctx = CheckContext(case, evidence, seed=seed, trained=trained)
     with case.open():
-        for exam in exams:
-            assert not exam.missing(case), exam.missing(case)
-            exam.function(room)
+        for check in checks:
+            assert not check.missing(case), check.missing(case)
+            check.function(ctx)
     return evidence
 
 
@@ -29,7 +29,7 @@ def findings(evidence: Evidence, *codes: str) -> list[Finding]:
 
 
 def above_suspected(found: list[Finding]) -> list[Finding]:
-    """Those that would make an examination call the case guilty."""
+    """Those that would make an examination call the case at fault."""
     return [finding for finding in found if finding.standing.rank > Standing.SUSPECTED.rank]
 
 

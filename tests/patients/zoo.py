@@ -1,4 +1,4 @@
-"""Healthy cases of many kinds, small: whatever is found in one of them above `suspected` is a false alarm."""
+"""InOrder cases of many kinds, small: whatever is found in one of them above `suspected` is a false alarm."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def monai_diffusion() -> dx.Case:
     return image_diffusion(build, "epsilon", lambda model, x, t: model(x, t), "MONAI diffusion")
 
 
-HEALTHY: dict[str, Callable[[], dx.Case]] = {
+NOTHING_FOUND: dict[str, Callable[[], dx.Case]] = {
     "hybrid v": lambda: denoising_case(prediction="v"),
     "hybrid epsilon": lambda: denoising_case(prediction="epsilon"),
     "hybrid x0": lambda: denoising_case(prediction="sample"),

@@ -119,10 +119,10 @@ def test_a_cosine_that_ends_hides_what_is_left_and_the_schedule_shows_it():
         truth = float(annealed(np.array([600.0]), longer, given_back=given_back)[0])
         assert truth in forecast(curve, 600).value
         assert prognosis(curve).state is State.UNDER_TRAINED
-        blind = LearningCurve(tuple(steps), tuple(values), True, "psnr", "dB")
-        assert prognosis(blind).state is not State.UNDER_TRAINED
+        spatially_invariant = LearningCurve(tuple(steps), tuple(values), True, "psnr", "dB")
+        assert prognosis(spatially_invariant).state is not State.UNDER_TRAINED
         if not given_back:
-            assert forecast(blind, 600).value.high < truth
+            assert forecast(spatially_invariant, 600).value.high < truth
 
 
 def test_what_a_schedule_spends():

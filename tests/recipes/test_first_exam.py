@@ -1,4 +1,4 @@
-"""The first exam of a recipe: it is kept beside the run, said, and refuses demonstrated faults only when asked to."""
+"""The first check of a recipe: it is kept beside the run, said, and refuses demonstrated faults only when asked to."""
 
 from __future__ import annotations
 

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traindx.diagnosis import (
-    Arm,
     Baseline,
     Diagnosis,
     Outcome,
     Provenance,
     TreatmentResult,
     TrialTable,
+    Variant,
     ranked,
 )
-from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
+from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.finding import Effect, Finding, Location, Proposal, Severity, Standing, Verdict, Worth
 
 MODEL = '''\
@@ -206,7 +206,7 @@ def diagnosis_of(pictures: tuple[Picture, ...]) -> Diagnosis:
         severity=Severity.MAJOR,
         standing=Standing.REFUTED,
         numbers={"share_on_bounds": 0.0},
-        worth=Worth(metric="psnr", unit="dB", verdict=Verdict.INNOCENT, bit_identical=True),
+        worth=Worth(metric="psnr", unit="dB", verdict=Verdict.NO_EFFECT, bit_identical=True),
     )
     trials = TrialTable(
         metric="psnr",
@@ -214,17 +214,17 @@ def diagnosis_of(pictures: tuple[Picture, ...]) -> Diagnosis:
         seeds=(0, 1, 2),
         steps=150,
         arms=(
-            Arm(name="none", values=(7.1, 8.4, 5.8)),
-            Arm(name="only full-resolution-skip", treatments=("full-resolution-skip",), values=(23.2, 23.8, 23.7)),
-            Arm(name="only reference-sampler", treatments=("reference-sampler",), values=(2.1, 6.7, 1.4)),
-            Arm(name="only time-as-in-training", treatments=("time-as-in-training",), values=(8.7, 9.0, 8.3)),
-            Arm(name="only learning-rate", treatments=("learning-rate",), values=(7.2, 8.3), settled=True),
-            Arm(
+            Variant(name="none", values=(7.1, 8.4, 5.8)),
+            Variant(name="only full-resolution-skip", treatments=("full-resolution-skip",), values=(23.2, 23.8, 23.7)),
+            Variant(name="only reference-sampler", treatments=("reference-sampler",), values=(2.1, 6.7, 1.4)),
+            Variant(name="only time-as-in-training", treatments=("time-as-in-training",), values=(8.7, 9.0, 8.3)),
+            Variant(name="only learning-rate", treatments=("learning-rate",), values=(7.2, 8.3), settled=True),
+            Variant(
                 name="all but full-resolution-skip",
                 treatments=("reference-sampler", "time-as-in-training", "learning-rate"),
                 values=(10.7, 10.8, 9.8),
             ),
-            Arm(
+            Variant(
                 name="all",
                 treatments=("full-resolution-skip", "time-as-in-training", "reference-sampler", "learning-rate"),
                 values=(23.9, 23.8, 23.9),
@@ -261,31 +261,31 @@ def diagnosis_of(pictures: tuple[Picture, ...]) -> Diagnosis:
                 title="learning rate × 0.5",
                 codes=(),
                 alone=effect(0.1, -0.1, half=0.4),
-                verdict=Verdict.INNOCENT,
+                verdict=Verdict.NO_EFFECT,
             ),
             TreatmentResult(
                 treatment="unclamp",
                 title="no clamp of x0 at model.py:24",
                 codes=("L306",),
-                verdict=Verdict.INNOCENT,
+                verdict=Verdict.NO_EFFECT,
                 bit_identical=True,
             ),
         ),
         baselines=(Baseline(name="mean volume", value=25.0), Baseline(name="zeros", value=11.2)),
         seconds=161.0,
         complete=False,
-        notes=("The yardstick stayed: fixed predictors score the same in every arm, in HU.",),
+        notes=("The scoring metric stayed: fixed predictors score the same in every arm, in HU.",),
     )
     return Diagnosis(
         case="xray2ct as its post-mortem describes it",
-        outcome=Outcome.GUILTY,
+        outcome=Outcome.FAULT_FOUND,
         findings=ranked([clamp, blurred, time, epsilon, head]),
         trials=trials,
         healthy=(
-            Healthy(subject="schedule", detail="ᾱ is the product of α to 3e-7 and falls strictly"),
-            Healthy(subject="conditions", detail="shuffling the radiographs changes the output by 41 %"),
-            Healthy(subject="L303 term-without-gradient"),
-            Healthy(subject="M204 input-ignored"),
+            InOrder(subject="schedule", detail="ᾱ is the product of α to 3e-7 and falls strictly"),
+            InOrder(subject="conditions", detail="shuffling the radiographs changes the output by 41 %"),
+            InOrder(subject="L303 term-without-gradient"),
+            InOrder(subject="M204 input-ignored"),
         ),
         not_examined=(
             NotExamined(subject="projection", reason="the case has no `projection`"),
@@ -328,7 +328,7 @@ def diagnosis_of(pictures: tuple[Picture, ...]) -> Diagnosis:
         extras={
             "sections": [
                 {
-                    "title": "The cure",
+                    "title": "The fix",
                     "text": "All proven treatments in place, trained again from the same seed.",
                     "table": {"head": ["", "psnr"], "rows": [["before", "7.1 dB"], ["after", "23.9 dB"]]},
                     "curves": ["norm"],

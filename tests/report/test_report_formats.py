@@ -31,7 +31,7 @@ def some(standing: Standing, severity: Severity, location: Location | None = Non
 
 
 def log_of(*findings: Finding, **more: Any) -> dict[str, Any]:
-    return sarif.log(Diagnosis(case="c", outcome=Outcome.GUILTY, findings=findings, **more))
+    return sarif.log(Diagnosis(case="c", outcome=Outcome.FAULT_FOUND, findings=findings, **more))
 
 
 def test_json_reads_back_as_the_same_diagnosis(sample: Diagnosis, directory: Path) -> None:
@@ -49,7 +49,7 @@ def test_json_keeps_what_is_not_a_number(tmp_path: Path) -> None:
     worth = Worth(metric="psnr", alone=effect, verdict=Verdict.INCONCLUSIVE)
     finding = some(Standing.DEMONSTRATED, Severity.MAJOR).model_copy(update={"worth": worth})
     path = tmp_path / "d.json"
-    path.write_text(diagnosis_json.render(Diagnosis(case="c", outcome=Outcome.GUILTY, findings=(finding,))))
+    path.write_text(diagnosis_json.render(Diagnosis(case="c", outcome=Outcome.FAULT_FOUND, findings=(finding,))))
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     read = diagnosis_json.load(path).findings[0].worth
     assert read is not None
@@ -58,7 +58,7 @@ def test_json_keeps_what_is_not_a_number(tmp_path: Path) -> None:
     assert read.alone.high == float("inf")
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"case": "c"}', '{"case": "c", "outcome": "guilty", "new_field": 1}'])
+@pytest.mark.parametrize("text", ["", "{", '{"case": "c"}', '{"case": "c", "outcome": "at fault", "new_field": 1}'])
 def test_what_is_no_diagnosis_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "diagnosis.json"
     path.write_text(text)
@@ -123,7 +123,7 @@ def test_sarif_of_a_worth_without_interval_is_json() -> None:
     finding = some(Standing.DEMONSTRATED, Severity.MAJOR).model_copy(
         update={"worth": worth, "numbers": {"a": float("inf"), "b": float("nan"), "c": 3}}
     )
-    text = sarif.render(Diagnosis(case="c", outcome=Outcome.GUILTY, findings=(finding,)))
+    text = sarif.render(Diagnosis(case="c", outcome=Outcome.FAULT_FOUND, findings=(finding,)))
     properties = json.loads(text, parse_constant=pytest.fail)["runs"][0]["results"][0]["properties"]
     assert properties["worth"]["alone"]["low"] == "NaN"
     assert properties["numbers"] == {"a": "infinite", "b": "not a number", "c": 3}
@@ -142,7 +142,7 @@ def test_markdown_shows_pictures_that_exist_and_the_guilty_line(sample: Diagnosi
     assert len(shown) == 3
     assert all((directory / name).read_bytes().startswith(b"\x89PNG") for name in shown)
     assert re.search(rf"^>\s+{sample_diagnosis.GUILTY_LINE}  .*interpolate", text, re.MULTILINE)
-    assert "Innocent, and how we know" in text
+    assert "No effect, and how we know" in text
     assert text.count("hides the head's static") == 1
     assert "bit-identical" in text
 
@@ -189,9 +189,9 @@ def test_terminal_fits_its_width_and_says_everything(sample: Diagnosis) -> None:
 def test_terminal_takes_square_brackets_for_what_they_are() -> None:
     finding = some(Standing.DEMONSTRATED, Severity.MAJOR).model_copy(update={"message": "loss[term] is [bold]x[/bold]"})
     out = io.StringIO()
-    terminal.render(Diagnosis(case="[red]c", outcome=Outcome.GUILTY, findings=(finding,)), file=out)
+    terminal.render(Diagnosis(case="[red]c", outcome=Outcome.FAULT_FOUND, findings=(finding,)), file=out)
     assert "loss[term] is [bold]x[/bold]" in out.getvalue()
-    assert "[red]c: guilty" in out.getvalue()
+    assert "[red]c: at fault" in out.getvalue()
 
 
 def test_markdown_text_cannot_become_html(sample: Diagnosis) -> None:

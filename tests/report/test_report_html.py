@@ -12,7 +12,7 @@ import sample_diagnosis
 
 from traindx import report
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable
-from traindx.evidence import Healthy, Picture
+from traindx.evidence import InOrder, Picture
 from traindx.finding import Finding, Severity, Standing, Verdict
 from traindx.report import html
 from traindx.report.pictures import arrays_of
@@ -101,7 +101,7 @@ def test_verdict_line_picture_proof_and_remedy_come_in_that_order(page: Page) ->
         "return (a * x_t - x0) / s",
         "What else was found",
         "Sampler does not invert",
-        "Innocent, and how we know",
+        "No effect, and how we know",
         "In order",
         "Not examined",
         "traindx examine recipe:xray2ct",
@@ -113,7 +113,7 @@ def test_verdict_line_picture_proof_and_remedy_come_in_that_order(page: Page) ->
 
 def test_only_the_guilty_line_is_marked(sample: Diagnosis, directory: Path) -> None:
     text = html.render(sample.model_copy(update={"findings": sample.findings[:1]}), root=directory)
-    marked = re.findall(r'<span class="guilty"[^>]*><span class="n">(\d+)</span>', text)
+    marked = re.findall(r'<span class="at fault"[^>]*><span class="n">(\d+)</span>', text)
     assert marked == [str(sample_diagnosis.GUILTY_LINE)]
 
 
@@ -123,7 +123,7 @@ def test_everything_in_the_diagnosis_is_on_the_page(page: Page, sample: Diagnosi
     expected += [item.subject.split(" `")[0] for item in (*sample.healthy, *sample.not_examined)]
     expected += [arm.name for arm in sample.trials.arms] + [item.name for item in sample.trials.baselines]
     expected += [result.treatment for result in sample.trials.results]
-    expected += [curve.caption for curve in sample.curves] + ["The cure"]
+    expected += [curve.caption for curve in sample.curves] + ["The fix"]
     assert [text for text in expected if text not in page.words] == []
 
 
@@ -131,7 +131,7 @@ def test_text_of_a_diagnosis_cannot_become_markup(directory: Path) -> None:
     evil = '<script>alert("1")</script><img src=http://x onerror=y>`<b>`'
     diagnosis = Diagnosis(
         case=evil,
-        outcome=Outcome.GUILTY,
+        outcome=Outcome.FAULT_FOUND,
         errors=(evil,),
         findings=(
             Finding(
@@ -145,7 +145,7 @@ def test_text_of_a_diagnosis_cannot_become_markup(directory: Path) -> None:
             ),
         ),
         trials=TrialTable(metric=evil, results=(TreatmentResult(treatment=evil, title=evil, note=evil),)),
-        healthy=(Healthy(subject=evil, detail=evil),),
+        healthy=(InOrder(subject=evil, detail=evil),),
         extras={"sections": [{"title": evil, "text": evil, "table": {"head": [evil], "rows": [[evil]]}}]},
     )
     page = Page(html.render(diagnosis))
@@ -170,14 +170,14 @@ def test_a_source_that_is_gone_is_told(page: Page) -> None:
 
 
 def test_healthy_page_has_no_lead_and_claims_little() -> None:
-    page = Page(html.render(Diagnosis(case="c", outcome=Outcome.HEALTHY, healthy=(Healthy(subject="schedule"),))))
+    page = Page(html.render(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, healthy=(InOrder(subject="schedule"),))))
     assert "No fault was shown: 1 check in order." in page.words
     assert "What curing it is worth" not in page.words
 
 
 def test_trials_without_a_guilty_finding_are_shown_too() -> None:
-    table = TrialTable(metric="dice", results=(TreatmentResult(treatment="unclamp", verdict=Verdict.INNOCENT),))
-    page = Page(html.render(Diagnosis(case="c", outcome=Outcome.HEALTHY, trials=table)))
+    table = TrialTable(metric="dice", results=(TreatmentResult(treatment="unclamp", verdict=Verdict.NO_EFFECT),))
+    page = Page(html.render(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, trials=table)))
     assert "What was tried" in page.words
     assert page.words.count("unclamp") == 2
 
@@ -198,10 +198,10 @@ def test_half_an_examination_still_makes_a_page(sample: Diagnosis, directory: Pa
 
 def test_sections_that_do_not_fit_are_left_out() -> None:
     extras = {"sections": [{"title": "kept"}, {"titel": "lost"}, 3, {"title": "p", "pictures": ["no such picture"]}]}
-    page = Page(html.render(Diagnosis(case="c", outcome=Outcome.HEALTHY, extras=extras)))
+    page = Page(html.render(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, extras=extras)))
     assert "kept" in page.words
     assert "lost" not in page.words
-    Page(html.render(Diagnosis(case="c", outcome=Outcome.HEALTHY, extras={"sections": "nonsense"})))
+    Page(html.render(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, extras={"sections": "nonsense"})))
 
 
 def luminance(colour: str) -> float:
@@ -251,5 +251,5 @@ def test_files_appear_whole_and_are_the_same_twice(sample: Diagnosis, directory:
 
 def test_curve_and_picture_of_one_name_do_not_meet() -> None:
     picture = Picture(name="loss", caption="a picture")
-    page = Page(html.render(Diagnosis(case="c", outcome=Outcome.HEALTHY, pictures=(picture,))))
+    page = Page(html.render(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, pictures=(picture,))))
     assert "a picture" in page.words

@@ -69,7 +69,7 @@ def test_missing_and_damaged_files_give_no_panel(tmp_path: Path) -> None:
         Picture(name="gone", caption="c", file="pictures/gone.npy"),
         Picture(name="bad", caption="c", file="pictures/bad.npy"),
     )
-    load = pictures.arrays_of(tmp_path, Diagnosis(case="c", outcome=Outcome.HEALTHY, pictures=records))
+    load = pictures.arrays_of(tmp_path, Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, pictures=records))
     assert [pictures.panels(record, load) for record in records] == [(), ()]
     assert pictures.panels(Picture(name="never", caption="c"), load) == ()
 
@@ -77,7 +77,7 @@ def test_missing_and_damaged_files_give_no_panel(tmp_path: Path) -> None:
 def test_what_evidence_wrote_is_read_back(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path)
     evidence.add_picture(Picture(name="a b/c", caption="c", low=0, high=255), np.arange(256).reshape(16, 16))
-    diagnosis = Diagnosis(case="c", outcome=Outcome.HEALTHY, pictures=tuple(evidence.of(Picture)))
+    diagnosis = Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, pictures=tuple(evidence.of(Picture)))
     (panel,) = pictures.panels(diagnosis.pictures[0], pictures.arrays_of(tmp_path, diagnosis))
     assert decoded(panel.png).ravel().tolist() == list(range(256))
     head, _, body = panel.uri.partition(",")

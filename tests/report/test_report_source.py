@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_guilty_line_and_its_neighbours(tmp_path: Path, file: Path) -> None:
     lines = source.excerpt(Location(file=file.name, line=4), around=1, root=tmp_path)
-    assert [(line.number, line.guilty) for line in lines] == [(3, False), (4, True), (5, False)]
+    assert [(line.number, line.at_fault) for line in lines] == [(3, False), (4, True), (5, False)]
     assert [line.text for line in lines] == ['two lines."""', "y = x * 2.5  # twice", 'return f"{y} and" + "more"']
 
 

@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from traindx.diagnosis import Arm, Baseline, TreatmentResult, TrialTable
+from traindx.diagnosis import Baseline, TreatmentResult, TrialTable, Variant
 from traindx.finding import Effect
 from traindx.report import trial_tables
 
@@ -17,9 +17,9 @@ def table(**changes: object) -> TrialTable:
         "unit": "dB",
         "results": (TreatmentResult(treatment="skip"), TreatmentResult(treatment="time", bit_identical=True)),
         "arms": (
-            Arm(name="none", values=(7.1, 8.4, 5.8)),
-            Arm(name="only time", treatments=("time",), values=(8.0,)),
-            Arm(name="all", treatments=("skip", "time")),
+            Variant(name="none", values=(7.1, 8.4, 5.8)),
+            Variant(name="only time", treatments=("time",), values=(8.0,)),
+            Variant(name="all", treatments=("skip", "time")),
         ),
         "baselines": (Baseline(name="mean", value=25.0), Baseline(name="zeros", value=11.0)),
     }

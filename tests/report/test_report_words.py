@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable
-from traindx.evidence import Healthy, NotExamined
+from traindx.evidence import InOrder, NotExamined
 from traindx.finding import Effect, Finding, Location, Severity, Standing, Verdict, Worth
 from traindx.report import words
 
@@ -29,8 +29,8 @@ def finding(standing: Standing = Standing.DEMONSTRATED, worth: Worth | None = No
     )
 
 
-def guilty(*findings: Finding) -> Diagnosis:
-    return Diagnosis(case="c", outcome=Outcome.GUILTY, findings=findings)
+def fault_found(*findings: Finding) -> Diagnosis:
+    return Diagnosis(case="c", outcome=Outcome.FAULT_FOUND, findings=findings)
 
 
 def worth(verdict: Verdict, alone: float | None, rest: float | None, n: int = 3) -> Worth:
@@ -41,7 +41,7 @@ def worth(verdict: Verdict, alone: float | None, rest: float | None, n: int = 3)
 
 
 def test_proven_sentence_gives_effect_interval_company_and_pairs() -> None:
-    sentence = words.verdict_sentence(guilty(finding(Standing.PROVEN, worth(Verdict.PROVEN, 20.0, 13.9))))
+    sentence = words.verdict_sentence(fault_found(finding(Standing.PROVEN, worth(Verdict.PROVEN, 20.0, 13.9))))
     assert sentence == (
         "Sampler does not invert (S501) at a.py:3: treating it improves psnr by 13.9 dB [12.9, 14.9] "
         "with every other treatment in place, measured over 3 paired seeds."
@@ -49,26 +49,26 @@ def test_proven_sentence_gives_effect_interval_company_and_pairs() -> None:
 
 
 def test_demonstrated_without_trial_claims_no_gain() -> None:
-    sentence = words.verdict_sentence(guilty(finding()))
+    sentence = words.verdict_sentence(fault_found(finding()))
     assert "not measured" in sentence
     assert "improves" not in sentence
     assert "dB" not in sentence
 
 
-@pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.HARMFUL, Verdict.INNOCENT])
+@pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.HARMFUL, Verdict.NO_EFFECT])
 def test_demonstrated_whose_trial_showed_no_gain_claims_none(verdict: Verdict) -> None:
-    sentence = words.verdict_sentence(guilty(finding(worth=worth(verdict, 3.0, 0.1))))
+    sentence = words.verdict_sentence(fault_found(finding(worth=worth(verdict, 3.0, 0.1))))
     assert "improves" not in sentence
     assert verdict.value in sentence
 
 
 def test_contributory_leads_with_the_company_in_which_it_counts() -> None:
-    sentence = words.verdict_sentence(guilty(finding(worth=worth(Verdict.CONTRIBUTORY, 8.0, 0.1))))
+    sentence = words.verdict_sentence(fault_found(finding(worth=worth(Verdict.CONTRIBUTORY, 8.0, 0.1))))
     assert "improves psnr by 8.0 dB [7.0, 9.0] alone, on the untreated case" in sentence
 
 
 def test_what_moved_the_metric_for_the_worse_is_no_improvement() -> None:
-    sentence = words.verdict_sentence(guilty(finding(Standing.PROVEN, worth(Verdict.PROVEN, None, -3.0))))
+    sentence = words.verdict_sentence(fault_found(finding(Standing.PROVEN, worth(Verdict.PROVEN, None, -3.0))))
     assert "changes psnr by -3.0 dB" in sentence
     assert "improves" not in sentence
 
@@ -76,9 +76,9 @@ def test_what_moved_the_metric_for_the_worse_is_no_improvement() -> None:
 def test_suspicion_alone_is_no_guilt() -> None:
     diagnosis = Diagnosis(
         case="c",
-        outcome=Outcome.HEALTHY,
+        outcome=Outcome.NOTHING_FOUND,
         findings=(finding(Standing.SUSPECTED),),
-        healthy=(Healthy(subject="a"), Healthy(subject="b")),
+        healthy=(InOrder(subject="a"), InOrder(subject="b")),
         not_examined=(NotExamined(subject="p", reason="r"),),
     )
     assert words.lead_finding(diagnosis) is None
@@ -88,7 +88,7 @@ def test_suspicion_alone_is_no_guilt() -> None:
 
 
 def test_nothing_seen_says_why() -> None:
-    diagnosis = Diagnosis(case="c", outcome=Outcome.NOT_ENOUGH_SEEN, errors=("case.py:3: it raised.\n  do: mend it",))
+    diagnosis = Diagnosis(case="c", outcome=Outcome.NOT_ENOUGH_SEEN, errors=("case.py:3: it raised.\n  do: fix it",))
     assert words.verdict_sentence(diagnosis) == "Not enough was seen for a verdict: case.py:3: it raised."
 
 
@@ -97,7 +97,7 @@ def test_one_pair_has_no_interval() -> None:
 
 
 def test_bit_identity_is_worth_nothing() -> None:
-    same = Worth(metric="psnr", verdict=Verdict.INNOCENT, bit_identical=True)
+    same = Worth(metric="psnr", verdict=Verdict.NO_EFFECT, bit_identical=True)
     assert words.worth_text(same).startswith("nothing: weights after training are bit-identical")
     assert "bit-identical" in words.how_we_know(same)
 
@@ -116,12 +116,12 @@ def test_harmful_shows_the_worse_company() -> None:
 )
 def test_a_long_way_to_a_file_is_shortened_in_the_sentence(file: str, shown: str) -> None:
     far = finding().model_copy(update={"location": Location(file=file, line=3)})
-    assert f"(S501) at {shown} is shown broken" in words.verdict_sentence(guilty(far))
+    assert f"(S501) at {shown} is shown broken" in words.verdict_sentence(fault_found(far))
 
 
 def test_what_was_found_healthy_twice_is_told_once() -> None:
-    items = (Healthy(subject="a", detail="1"), Healthy(subject="b"), Healthy(subject="a", detail="1"))
-    diagnosis = Diagnosis(case="c", outcome=Outcome.HEALTHY, healthy=items)
+    items = (InOrder(subject="a", detail="1"), InOrder(subject="b"), InOrder(subject="a", detail="1"))
+    diagnosis = Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, healthy=items)
     assert words.in_order(diagnosis) == ([("a", "1")], ["b"])
     assert "2 checks in order" in words.verdict_sentence(diagnosis)
 
@@ -129,19 +129,19 @@ def test_what_was_found_healthy_twice_is_told_once() -> None:
 def test_a_single_treatment_has_no_company() -> None:
     only = worth(Verdict.PROVEN, 2.5, 2.5)
     assert words.worth_text(only) == "+2.5 dB [1.5, 3.5] psnr"
-    sentence = words.verdict_sentence(guilty(finding(Standing.PROVEN, only)))
+    sentence = words.verdict_sentence(fault_found(finding(Standing.PROVEN, only)))
     assert "by 2.5 dB [1.5, 3.5], measured over 3 paired seeds." in sentence
 
 
 def test_findings_that_share_a_cure_are_not_told_apart() -> None:
     first, second = finding(worth=worth(Verdict.PROVEN, 2, 2)), finding(worth=worth(Verdict.PROVEN, 2, 2), code="L306")
     table = TrialTable(metric="psnr", results=(TreatmentResult(treatment="unclamp", codes=("S501", "L306")),))
-    diagnosis = guilty(first, second).model_copy(update={"trials": table})
+    diagnosis = fault_found(first, second).model_copy(update={"trials": table})
     assert "S501 and L306 together" in words.shared_cure(diagnosis, first)
     assert "L306 and S501 together" in words.shared_cure(diagnosis, second)
     assert words.shared_cure(diagnosis, finding(code="L306")) == ""
     own = TrialTable(metric="psnr", results=(TreatmentResult(treatment="unclamp", codes=("S501",)),))
-    assert words.shared_cure(guilty(first).model_copy(update={"trials": own}), first) == ""
+    assert words.shared_cure(fault_found(first).model_copy(update={"trials": own}), first) == ""
 
 
 @pytest.mark.parametrize(
@@ -153,16 +153,16 @@ def test_rules_are_told_from_exams(subject: str, rule: bool) -> None:
 
 
 def test_acquittal_is_told_once() -> None:
-    refuted = finding(Standing.REFUTED, Worth(metric="psnr", verdict=Verdict.INNOCENT, bit_identical=True), "L306")
+    refuted = finding(Standing.REFUTED, Worth(metric="psnr", verdict=Verdict.NO_EFFECT, bit_identical=True), "L306")
     results = (
-        TreatmentResult(treatment="unclamp", codes=("L306",), verdict=Verdict.INNOCENT),
-        TreatmentResult(treatment="learning-rate", verdict=Verdict.INNOCENT),
+        TreatmentResult(treatment="unclamp", codes=("L306",), verdict=Verdict.NO_EFFECT),
+        TreatmentResult(treatment="learning-rate", verdict=Verdict.NO_EFFECT),
     )
     diagnosis = Diagnosis(
-        case="c", outcome=Outcome.HEALTHY, findings=(refuted,), trials=TrialTable(metric="psnr", results=results)
+        case="c", outcome=Outcome.NOTHING_FOUND, findings=(refuted,), trials=TrialTable(metric="psnr", results=results)
     )
     assert [item.code for item in words.acquitted_findings(diagnosis)] == ["L306"]
-    told = words.results_without_finding(diagnosis, Verdict.INNOCENT)
+    told = words.results_without_finding(diagnosis, Verdict.NO_EFFECT)
     assert [result.treatment for result in told] == ["learning-rate"]
 
 

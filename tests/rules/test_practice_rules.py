@@ -1,6 +1,6 @@
 """Rules about a model in use (S509, S510, Y708, E805, D133) and other forms of D101, O412 and C1107.
 
-Each from a small case through its exam to the rule: one that is broken, one that is not, and one that nearly is.
+Each from a small case through its check to the rule: one that is broken, one that is not, and one that nearly is.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import nn
 
 import traindx as dx
 from traindx import rules
-from traindx.checks.base import Exam, ExamRoom
+from traindx.checks.base import Check, CheckContext
 from traindx.checks.data.condition_ranges import condition_ranges
 from traindx.checks.diffusion.guidance import guidance, uncertainty
 from traindx.checks.training.bookkeeping import bookkeeping
 from traindx.checks.training.update_budget import update_budget
 from traindx.evidence import Evidence
-from traindx.evidence.practice import ConditionRange
+from traindx.evidence.model_in_use import ConditionRange
 from traindx.finding import Standing
 
 
@@ -52,11 +52,11 @@ def case(**parts):
     return made.but(**parts)
 
 
-def found(made: dx.Case, exam: Exam, code: str):
+def found(made: dx.Case, check: Check, code: str):
     evidence = Evidence()
     state = torch.get_rng_state()
-    exam.function(ExamRoom(made, evidence))
-    assert torch.equal(torch.get_rng_state(), state), "the exam drew from the global generator"
+    check.function(CheckContext(made, evidence))
+    assert torch.equal(torch.get_rng_state(), state), "the check drew from the global generator"
     return rules.catalogue()[code].check(evidence)
 
 
@@ -112,20 +112,20 @@ def test_a_step_up_the_energy_is_suspected_only():
 
 @pytest.mark.parametrize(("spread", "silent"), [(0.0, False), (1e-6, True), (0.1, True)])
 def test_an_uncertainty_of_exactly_zero(spread, silent):
-    practice = dx.Practice(uncertainty=lambda model, b: spread * torch.rand_like(b["ct"]))
-    findings = found(case(practice=practice), uncertainty, "Y708")
+    deployment = dx.Deployment(uncertainty=lambda model, b: spread * torch.rand_like(b["ct"]))
+    findings = found(case(deployment=deployment), uncertainty, "Y708")
     assert (findings == []) is silent
     if findings:
         assert findings[0].standing is Standing.DEMONSTRATED
 
 
 def test_a_selection_key_that_is_not_produced():
-    wrong = dx.Practice(selects="val_dice", produces=lambda: ("val_dice_mean", "loss"))
-    (finding,) = found(case(practice=wrong), bookkeeping, "E805")
+    wrong = dx.Deployment(selects="val_dice", produces=lambda: ("val_dice_mean", "loss"))
+    (finding,) = found(case(deployment=wrong), bookkeeping, "E805")
     assert finding.standing is Standing.DEMONSTRATED
     assert "'val_dice_mean'" in finding.remedy
-    right = dx.Practice(selects="loss", produces=lambda: ("val_dice_mean", "loss"))
-    assert found(case(practice=right), bookkeeping, "E805") == []
+    right = dx.Deployment(selects="loss", produces=lambda: ("val_dice_mean", "loss"))
+    assert found(case(deployment=right), bookkeeping, "E805") == []
 
 
 SETTINGS = {"lr": 0.1, "gamma": 2.0, "ema": 0.99}
@@ -140,8 +140,8 @@ SETTINGS = {"lr": 0.1, "gamma": 2.0, "ema": 0.99}
     ],
 )
 def test_settings_that_nothing_asks_for(configure, unread):
-    practice = dx.Practice(settings=SETTINGS, configure=configure)
-    findings = found(case(practice=practice), bookkeeping, "C1107")
+    deployment = dx.Deployment(settings=SETTINGS, configure=configure)
+    findings = found(case(deployment=deployment), bookkeeping, "C1107")
     assert [one.numbers["unread"] for one in findings] == ([unread] if unread else [])
 
 
@@ -157,7 +157,7 @@ def test_settings_that_nothing_asks_for(configure, unread):
     ],
 )
 def test_a_mask_that_is_turned_otherwise_than_its_image(picture, turned):
-    findings = found(case(practice=dx.Practice(picture=picture)), bookkeeping, "D133")
+    findings = found(case(deployment=dx.Deployment(picture=picture)), bookkeeping, "D133")
     assert [one.numbers["turned"] for one in findings] == ([] if turned is None else [turned])
 
 
@@ -186,7 +186,7 @@ def test_masks_and_vectors_are_no_images():
     )
     assert found(made, condition_ranges, "D101") == []
     evidence = Evidence()
-    condition_ranges.function(ExamRoom(made, evidence))
+    condition_ranges.function(CheckContext(made, evidence))
     assert {one.condition: one.distinct for one in evidence.of(ConditionRange)}["mr"] == 2
 
 

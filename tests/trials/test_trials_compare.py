@@ -1,4 +1,4 @@
-"""Judging claimed fixes: cures, helps, placebo, harms, breaks, and yardsticks that change their meaning."""
+"""Judging claimed fixes: cures, helps, no effect, harms, breaks, and scoring metrics that change their meaning."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_fix_of_a_case_that_beats_the_baselines_already_helps():
 def test_a_placebo_is_bit_identical_and_needs_one_seed():
     case = noisy_regression()
     comparison = compare(case, treated(case, "drop-term", term="frozen"), budget=30)
-    assert comparison.verdict is FixVerdict.PLACEBO
+    assert comparison.verdict is FixVerdict.NO_EFFECT
     assert "bit-identical" in comparison.sentence
     assert comparison.seeds == (0,)
     assert changed(comparison) == {"first loss", "losses"}  # the dead term changes the loss and nothing else
@@ -58,7 +58,7 @@ def test_a_difference_of_no_importance_is_a_placebo():
         return case.predict(model, batch) + 1e-4
 
     comparison = compare(case, case.but(predict=nudged), budget=30)
-    assert comparison.verdict is FixVerdict.PLACEBO
+    assert comparison.verdict is FixVerdict.NO_EFFECT
     assert "of no importance" in comparison.sentence
     assert changed(comparison) == {"predictions", "metric"}
 
@@ -106,11 +106,11 @@ def test_a_channel_too_many_that_broadcasts_silently_is_seen_as_a_change_of_shap
 
 
 def test_another_data_range_changes_the_meaning_of_the_metric_and_nothing_else():
-    """The jump of 13.8 dB between two versions of a project was the yardstick's."""
+    """The jump of 13.8 dB between two versions of a project was the scoring metric's."""
     case = noisy_regression()
     other = case.but(metrics={"psnr": dx.Metric(lambda p, t: psnr(p, t) + 13.8, "dB", negligible=0.2)})
     comparison = compare(case, other, budget=30)
-    assert comparison.verdict is FixVerdict.PLACEBO
+    assert comparison.verdict is FixVerdict.NO_EFFECT
     assert "means something else" in comparison.sentence
     assert comparison.yardstick_moved["zeros"] == pytest.approx(13.8, abs=1e-3)
     assert comparison.yardstick_moved["mean image"] == pytest.approx(13.8, abs=1e-3)
@@ -123,7 +123,7 @@ def test_cases_without_a_common_yardstick_are_not_compared():
     other = case.but(target=lambda batch: 2 * batch["y"], loss=lambda m, b: (m(b["x"]) - 2 * b["y"]).square().mean())
     comparison = compare(case, other, budget=30)
     assert comparison.verdict is FixVerdict.INCONCLUSIVE
-    assert "no common yardstick" in comparison.sentence
+    assert "no common scoring metric" in comparison.sentence
 
 
 def test_noise_is_inconclusive():
@@ -131,7 +131,7 @@ def test_noise_is_inconclusive():
     base = case.loss
     other = case.but(loss=lambda m, b: {**base(m, b), "jitter": 0.3 * (m.weight * torch.randn(6)).sum()})
     comparison = compare(case, other, budget=30)
-    assert comparison.verdict in (FixVerdict.INCONCLUSIVE, FixVerdict.PLACEBO)
+    assert comparison.verdict in (FixVerdict.INCONCLUSIVE, FixVerdict.NO_EFFECT)
     if comparison.verdict is FixVerdict.INCONCLUSIVE:
         assert "within the noise" in comparison.sentence
 

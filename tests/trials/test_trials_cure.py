@@ -1,4 +1,4 @@
-"""The cure: what helped is put in place, what harms or does nothing is not."""
+"""The fix: what helped is put in place, what harms or does nothing is not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_only_what_helps_and_harms_nowhere_is_put_in_place():
             row("backfires", Verdict.CONTRIBUTORY, -2.0),
             row("harmful", Verdict.HARMFUL, -2.0),
             row("open", Verdict.INCONCLUSIVE, 1.0),
-            row("innocent", Verdict.INNOCENT, 0.0),
+            row("innocent", Verdict.NO_EFFECT, 0.0),
         ),
     )
     assert helpful(table) == ("proven", "masked")
@@ -50,5 +50,5 @@ def test_the_cured_case_is_trained_with_the_treatments_and_measured_by_the_trial
 
 def test_without_a_helpful_treatment_there_is_no_cure():
     case = noisy_regression(steps=10)
-    table = TrialTable(metric="psnr", results=(row("drop-term", Verdict.INNOCENT, 0.0),))
+    table = TrialTable(metric="psnr", results=(row("drop-term", Verdict.NO_EFFECT, 0.0),))
     assert cure(case, [finding("L303", ("drop-term", {"term": "frozen"}))], table) is None

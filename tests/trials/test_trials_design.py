@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traindx.trials.arms import Design
-from traindx.trials.context import sound_company
+from traindx.trials.context import sound_context
 from traindx.trials.jobs import ArmScore, JobResult
 from traindx.trials.planning import Costs, fit
 from traindx.trials.treatment import Treatment
@@ -199,18 +199,18 @@ def test_two_treatments_that_undo_the_cure_leave_the_company():
     """Dice of a segmentation that trains on unlabelled voxels: a masks them; b and c flip terms of the loss."""
     made = design(a="training", b="training", c="training")
     value = figures(none=0.46, a=0.92, b=0.80, c=0.005, abc=0.002, ab=0.0, ac=0.007)
-    assert sound_company(made, value) == {"a"}
+    assert sound_context(made, value) == {"a"}
 
 
 def test_treatments_that_hide_each_other_stay_together():
     """PSNR of the X-ray-to-CT post-mortem: two treatments do harm alone and are needed all the same."""
     made = design(a="training", b="sampling", c="sampling")
-    assert sound_company(made, figures(none=13.8, a=20.4, b=11.5, c=11.3, abc=20.9)) == {"a", "b", "c"}
+    assert sound_context(made, figures(none=13.8, a=20.4, b=11.5, c=11.3, abc=20.9)) == {"a", "b", "c"}
 
 
 def test_where_nothing_helps_alone_nothing_is_left_out():
     made = design(a="training", b="training")
-    assert sound_company(made, figures(none=5.0, a=4.0, b=3.0, ab=1.0)) == {"a", "b"}
+    assert sound_context(made, figures(none=5.0, a=4.0, b=3.0, ab=1.0)) == {"a", "b"}
 
 
 @settings(max_examples=200, deadline=None)
@@ -219,7 +219,7 @@ def test_what_stays_keeps_half_of_the_best_gain(drawn):
     made = design(**THREE)
     table = dict(zip(["none", "a", "b", "c", "ab", "ac", "bc", "abc"], drawn, strict=True))
     value = figures(**table)
-    company = sound_company(made, value)
+    context = sound_context(made, value)
     gain = max(table[name] for name in "abc") - table["none"]
     if gain > 0:
-        assert value(company) >= table["none"] + 0.5 * gain - 1e-9
+        assert value(context) >= table["none"] + 0.5 * gain - 1e-9

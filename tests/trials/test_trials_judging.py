@@ -1,4 +1,4 @@
-"""Judging ledgers that are written by hand or drawn at random: how often is an innocent convicted?"""
+"""Judging ledgers that are written by hand or drawn at random: how often is an without effect convicted?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from traindx.finding import Verdict
 from traindx.trials.arms import Design
 from traindx.trials.effects import explain, judge, margin, results
 from traindx.trials.jobs import ArmScore, JobResult
-from traindx.trials.results import Ledger
+from traindx.trials.results import Results
 from traindx.trials.statistics import LEVEL, Direction, look_level
 from traindx.trials.treatment import Treatment
 
@@ -24,8 +24,8 @@ def design(*names):
 
 
 def ledger(made, value, seeds=(0, 1, 2), hits=None):
-    """A ledger from ``value(arm, seed)``; equal values count as equal weights and predictions."""
-    book = Ledger()
+    """A results from ``value(arm, seed)``; equal values count as equal weights and predictions."""
+    book = Results()
     for seed in seeds:
         for arm in made.arms():
             figure = value(arm, seed)
@@ -57,7 +57,7 @@ def test_the_documented_masking():
     assert formula.directions == {"alone": Direction.WORSE, "given rest": Direction.NOTHING}
     assert formula.verdict is Verdict.CONTRIBUTORY
     assert note.startswith("alone −6.5 dB, given the rest +0")
-    assert "hid the fault that head cures" in note
+    assert "hid the fault that head fixes" in note
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_the_documented_masking():
     [
         ((-5.0, -5.2, -4.9), (4.0, 4.1, 3.9), Verdict.PROVEN, "hidden until other is in place"),
         ((0.01, -0.02, 0.015), (4.0, 4.1, 3.9), Verdict.PROVEN, "without effect until other"),
-        ((5.0, 5.2, 4.9), (0.01, -0.02, 0.015), Verdict.CONTRIBUTORY, "makes up for what other cures"),
+        ((5.0, 5.2, 4.9), (0.01, -0.02, 0.015), Verdict.CONTRIBUTORY, "makes up for what other fixes"),
         ((5.0, 5.2, 4.9), (-2.0, -2.1, -1.9), Verdict.CONTRIBUTORY, "makes things worse once other"),
         ((-5.0, -5.2, -4.9), (-2.0, -2.1, -1.9), Verdict.HARMFUL, ""),
-        ((0.01, -0.02, 0.015), (0.03, -0.01, 0.02), Verdict.INNOCENT, ""),
+        ((0.01, -0.02, 0.015), (0.03, -0.01, 0.02), Verdict.NO_EFFECT, ""),
         ((3.0, -1.0, 6.0), (2.0, -4.0, 1.0), Verdict.INCONCLUSIVE, "too wide to say (2 of 3 better alone"),
     ],
 )
@@ -100,7 +100,7 @@ def test_bit_identity_acquits_unless_the_treatment_never_acted():
         return 10.0 + seed + (5.0 if "b" in arm else 0.0)
 
     judged, note = told(made, ledger(made, value, seeds=(0,)), "a", seeds=(0,))
-    assert judged.verdict is Verdict.INNOCENT
+    assert judged.verdict is Verdict.NO_EFFECT
     assert "bit-identical" in note
     judged, note = told(made, ledger(made, value, seeds=(0,), hits={"a": 0}), "a", seeds=(0,))
     assert judged.verdict is Verdict.INCONCLUSIVE
@@ -109,7 +109,7 @@ def test_bit_identity_acquits_unless_the_treatment_never_acted():
 
 def test_equal_weights_with_other_predictions_acquit_nobody():
     made = design("a")
-    book = Ledger()
+    book = Results()
     for seed in (0, 1, 2):
         for arm, figure in ((frozenset(), 10.0 + seed), (frozenset({"a"}), 15.0 + seed)):
             scored = ArmScore(arm=tuple(arm), values={"psnr": figure}, predictions=str(figure))
@@ -119,11 +119,11 @@ def test_equal_weights_with_other_predictions_acquit_nobody():
     assert judged.verdict is Verdict.PROVEN
 
 
-@pytest.mark.parametrize(("level", "verdict"), [(1.0, Verdict.INCONCLUSIVE), (0.8, Verdict.INNOCENT)])
+@pytest.mark.parametrize(("level", "verdict"), [(1.0, Verdict.INCONCLUSIVE), (0.8, Verdict.NO_EFFECT)])
 def test_where_the_metric_is_at_its_best_nobody_is_acquitted(level, verdict):
     """An accuracy of one with and without a treatment: it cannot show what the treatment is worth."""
     made = design("a")
-    book = Ledger()
+    book = Results()
     for seed in (0, 1, 2):
         for arm in made.arms():
             scored = ArmScore(arm=tuple(arm), values={"acc": level - 1e-4 * seed}, predictions=f"{arm}{seed}")
@@ -175,9 +175,9 @@ def test_innocents_are_rarely_convicted_however_many_are_tried_and_however_often
     for _ in range(trials):
         noise = {(arm, seed): float(generator.normal()) for arm in arms for seed in (0, 1, 2)}
         book = ledger(made, lambda arm, seed, noise=noise: 20.0 + noise[arm, seed])
-        guilty = False
+        fault_found = False
         for look in (2, 3):
             judged = judge(made, book, range(look), "psnr", METRIC, look_level(look, 3))
-            guilty |= any(one.verdict in (Verdict.PROVEN, Verdict.HARMFUL) for one in judged.values())
-        convicted += guilty
+            fault_found |= any(one.verdict in (Verdict.PROVEN, Verdict.HARMFUL) for one in judged.values())
+        convicted += fault_found
     assert convicted / trials < 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)

@@ -1,4 +1,4 @@
-"""From the trial table back to the findings, and the yardstick's own parts."""
+"""From the trial table back to the findings, and the scoring metric's own parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from traindx.finding import Effect, Standing, Verdict
 from traindx.trials import apply_results
 from traindx.trials.baselines import nearest, trivial_baselines
 from traindx.trials.scoring import score
-from traindx.trials.scoring_metric import Units, Yardstick, blurred, fixed_predictors, moved, score_fixed
+from traindx.trials.scoring_metric import ScoringMetric, Units, blurred, fixed_predictors, moved, score_fixed
 
 
 def effect(mean):
@@ -32,7 +32,7 @@ def test_proven_and_innocent_set_the_standing_and_nothing_else_does():
     after = judged(
         findings,
         result("a", Verdict.PROVEN, 5.0),
-        result("b", Verdict.INNOCENT),
+        result("b", Verdict.NO_EFFECT),
         result("c", Verdict.CONTRIBUTORY, 2.0),
         result("d", Verdict.HARMFUL, -3.0),
         result("e", Verdict.INCONCLUSIVE),
@@ -60,12 +60,12 @@ def test_findings_without_proposals_or_rows_stay_as_they_are():
 
 def test_one_guilty_treatment_is_enough_and_one_untried_one_prevents_acquittal():
     one = finding("A", "a", "b", standing="suspected")
-    (proven,) = judged([one], result("a", Verdict.INNOCENT), result("b", Verdict.PROVEN, 3.0))
+    (proven,) = judged([one], result("a", Verdict.NO_EFFECT), result("b", Verdict.PROVEN, 3.0))
     assert proven.standing is Standing.PROVEN
-    (still,) = judged([one], result("a", Verdict.INNOCENT), result("b", Verdict.INCONCLUSIVE, note="not run: x"))
+    (still,) = judged([one], result("a", Verdict.NO_EFFECT), result("b", Verdict.INCONCLUSIVE, note="not run: x"))
     assert still.standing is Standing.SUSPECTED
     assert still.worth.note == "not run: x"
-    (refuted,) = judged([one], result("a", Verdict.INNOCENT), result("b", Verdict.INNOCENT))
+    (refuted,) = judged([one], result("a", Verdict.NO_EFFECT), result("b", Verdict.NO_EFFECT))
     assert refuted.standing is Standing.REFUTED
 
 
@@ -79,20 +79,20 @@ def test_two_places_of_one_rule_keep_their_own_worth():
     findings = [finding("L306", ("unclamp", here)), finding("L306", ("unclamp", there))]
     after = judged(
         findings,
-        result("unclamp(file=m.py, line=3)", Verdict.INNOCENT),
+        result("unclamp(file=m.py, line=3)", Verdict.NO_EFFECT),
         result("unclamp(file=m.py, line=9)", Verdict.PROVEN, 4.0),
     )
     assert [item.standing for item in after] == [Standing.REFUTED, Standing.PROVEN]
 
 
 def test_a_refuted_property_keeps_what_was_shown_and_says_that_it_is_not_the_cause():
-    (demonstrated,) = judged([finding("S501", "a")], result("a", Verdict.INNOCENT, note="bit-identical"))
+    (demonstrated,) = judged([finding("S501", "a")], result("a", Verdict.NO_EFFECT, note="bit-identical"))
     assert "not the cause (bit-identical)" in demonstrated.worth.note
-    (suspected,) = judged([finding("S501", "a", standing="suspected")], result("a", Verdict.INNOCENT, note="why"))
+    (suspected,) = judged([finding("S501", "a", standing="suspected")], result("a", Verdict.NO_EFFECT, note="why"))
     assert suspected.worth.note == "why"
 
 
-# ----------------------------------------------------------------------------------------------------- the yardstick
+# -------------------------------------------------------------------------------------------- the scoring metric
 
 
 def test_fixed_predictors_are_what_they_say():
@@ -116,18 +116,18 @@ def test_blurring_keeps_a_constant_and_works_in_three_dimensions():
 
 def test_a_yardstick_that_did_not_move_says_nothing_and_one_that_did_says_by_how_much():
     case = noisy_regression()
-    yardstick = Yardstick.of(case)
-    plain = score_fixed(yardstick, case, "psnr")
-    assert moved(plain, score_fixed(yardstick, case, "psnr")) == {}
+    scoring_metric = ScoringMetric.of(case)
+    plain = score_fixed(scoring_metric, case, "psnr")
+    assert moved(plain, score_fixed(scoring_metric, case, "psnr")) == {}
     doubled = case.but(target=lambda batch: 2 * batch["y"])
-    shifts = moved(plain, score_fixed(yardstick, doubled, "psnr"))
+    shifts = moved(plain, score_fixed(scoring_metric, doubled, "psnr"))
     assert shifts["zeros"] == pytest.approx(-6.0206, abs=1e-3)
 
 
 def test_metrics_see_all_samples_at_once():
     case = noisy_regression()
     predictions, truths = [torch.zeros(3, 1), torch.zeros(1, 1)], [torch.ones(3, 1), torch.full((1, 1), 5.0)]
-    together = Yardstick.of(case).measure("psnr", predictions, truths)
+    together = ScoringMetric.of(case).measure("psnr", predictions, truths)
     assert together == pytest.approx(float(psnr(torch.zeros(4, 1), torch.cat(truths))))
     assert together != pytest.approx(sum(float(psnr(p, t)) for p, t in zip(predictions, truths, strict=True)) / 2)
 
@@ -135,19 +135,19 @@ def test_metrics_see_all_samples_at_once():
 def test_shapes_that_differ_are_averaged_by_size():
     case = noisy_regression(metrics={"mae": dx.Metric(lambda p, t: (p - t).abs().mean(), higher_is_better=False)})
     predictions, truths = [torch.zeros(3, 2), torch.zeros(1, 5)], [torch.ones(3, 2), torch.full((1, 5), 5.0)]
-    assert Yardstick.of(case).measure("mae", predictions, truths) == pytest.approx((3 * 1 + 1 * 5) / 4)
+    assert ScoringMetric.of(case).measure("mae", predictions, truths) == pytest.approx((3 * 1 + 1 * 5) / 4)
 
 
 def test_units_follow_what_metric_and_normalisers_allow():
     case = noisy_regression()
-    assert Yardstick.of(case, [case]).units is Units.NETWORK
+    assert ScoringMetric.of(case, [case]).units is Units.NETWORK
     scale = dx.Normaliser(lambda raw: raw / 10, lambda value: value * 10)
-    assert Yardstick.of(case.but(normaliser=scale)).units is Units.NETWORK
+    assert ScoringMetric.of(case.but(normaliser=scale)).units is Units.NETWORK
     other = dx.Normaliser(lambda raw: raw / 5, lambda value: value * 5)
     with_scale = case.but(normaliser=scale)
-    assert Yardstick.of(with_scale, [case.but(normaliser=other)]).units is Units.CONTROL
+    assert ScoringMetric.of(with_scale, [case.but(normaliser=other)]).units is Units.CONTROL
     raw = case.but(normaliser=scale, metrics={"psnr": dx.Metric(psnr, raw=psnr)})
-    assert Yardstick.of(raw).units is Units.RAW
+    assert ScoringMetric.of(raw).units is Units.RAW
 
 
 def test_raw_scores_agree_with_the_case():
@@ -174,7 +174,7 @@ def test_the_nearest_neighbour_is_the_closest_other_training_sample():
 
 def test_baselines_of_images_use_the_conditions():
     case = diffusion()
-    names = {item.name for item in trivial_baselines(case, Yardstick.of(case), "psnr")}
+    names = {item.name for item in trivial_baselines(case, ScoringMetric.of(case), "psnr")}
     assert names == {"zeros", "mean image", "another sample", "nearest neighbour"}
-    blind = case.but(conditions=())
-    assert trivial_baselines(blind, Yardstick.of(blind), "psnr")
+    spatially_invariant = case.but(conditions=())
+    assert trivial_baselines(spatially_invariant, ScoringMetric.of(spatially_invariant), "psnr")

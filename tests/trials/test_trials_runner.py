@@ -69,7 +69,7 @@ def test_a_placebo_is_bit_identical_and_acquitted_by_one_seed():
     findings = [finding("L303", FROZEN, standing="demonstrated")]
     table = run_trials(case, findings, budget=60)
     result = row(table, "drop-term")
-    assert result.verdict is Verdict.INNOCENT
+    assert result.verdict is Verdict.NO_EFFECT
     assert result.bit_identical
     assert result.alone.differences == (0.0,)
     assert "bit-identical" in result.note
@@ -88,8 +88,8 @@ def test_guilty_and_innocent_are_told_apart_in_one_trial():
     ]
     table = run_trials(case, findings, budget=60)
     assert row(table, "drop-term(term=shrink)").verdict is Verdict.PROVEN
-    assert row(table, "drop-term(term=frozen)").verdict is Verdict.INNOCENT
-    assert row(table, "learning-rate").verdict is Verdict.INNOCENT
+    assert row(table, "drop-term(term=frozen)").verdict is Verdict.NO_EFFECT
+    assert row(table, "learning-rate").verdict is Verdict.NO_EFFECT
     assert table.results[0].treatment == "drop-term(term=shrink)"
     assert [item.standing for item in apply_results(findings, table)] == [
         Standing.PROVEN,
@@ -134,7 +134,7 @@ def test_masking_is_reported_as_such(masked):
     # alone the right formula makes it worse: it uncovers a decoder that emits noise
     assert sampler.alone.high < -3
     assert sampler.given_rest.mean > -0.5
-    assert sampler.verdict is not Verdict.INNOCENT
+    assert sampler.verdict is not Verdict.NO_EFFECT
     assert "alone −" in sampler.note
     assert "full-resolution-skip" in sampler.note
     skip = row(table, "full-resolution-skip")
@@ -314,12 +314,12 @@ def test_without_time_nothing_is_tried_and_that_is_said():
 
 
 def test_progress_counts_up_and_estimates_the_time_left():
-    heard = []
-    run_trials(noisy_regression(), [finding("L302", SHRINK)], budget=60, progress=heard.append)
-    assert {item.stage for item in heard} == {"trials"}
-    assert any(item.seconds_left is not None and item.seconds_left <= 60 for item in heard)
-    assert all(0 <= item.done <= item.total for item in heard)
-    assert any("drop-term" in item.message for item in heard)
+    recorded = []
+    run_trials(noisy_regression(), [finding("L302", SHRINK)], budget=60, progress=recorded.append)
+    assert {item.stage for item in recorded} == {"trials"}
+    assert any(item.seconds_left is not None and item.seconds_left <= 60 for item in recorded)
+    assert all(0 <= item.done <= item.total for item in recorded)
+    assert any("drop-term" in item.message for item in recorded)
 
 
 # ------------------------------------------------------------------------------------------------------- resumption
@@ -411,9 +411,9 @@ def test_a_changed_neighbour_of_the_case_file_is_noticed(tmp_path, monkeypatch):
 def test_the_control_is_read_back_after_an_interruption(tmp_path):
     case = diffusion(steps=20)
     first = train_control(case, 0, directory=tmp_path)
-    heard = []
-    second = train_control(case, 0, directory=tmp_path, progress=heard.append)
-    assert [item.message for item in heard] == ["control read back"]
+    recorded = []
+    second = train_control(case, 0, directory=tmp_path, progress=recorded.append)
+    assert [item.message for item in recorded] == ["control read back"]
     assert second.weights == first.weights
     assert second.losses == first.losses
     assert score(case, second.model, 0).predictions == score(case, first.model, 0).predictions
@@ -427,7 +427,7 @@ def test_a_table_survives_json():
     assert TrialTable.model_validate(json.loads(table.model_dump_json())).arms == table.arms
 
 
-# --------------------------------------------------------------------------------------------------------- yardstick
+# ------------------------------------------------------------------------------------------------ scoring metric
 
 
 def doubled(case):
@@ -444,14 +444,14 @@ def test_a_treatment_that_moves_the_yardstick_convicts_nobody():
     table = run_trials(case, findings, budget=60)
     window = row(table, "window")
     assert window.verdict is Verdict.INCONCLUSIVE
-    assert "moves the yardstick" in window.note
+    assert "changes the meaning of the metric" in window.note
     assert "zeros -6.02" in window.note
     assert row(table, "drop-term").verdict is Verdict.PROVEN
     assert "window" not in arm(table, "only drop-term").treatments
 
 
 def hounsfield(low, high, **changes):
-    """A regression of HU through a window; the metric has a raw form, so the window cannot move the yardstick."""
+    """A regression of HU through a window; the metric has a raw form, so the window cannot change what it means."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(64, 6, generator=generator)
     raw = 400 * (x @ torch.linspace(-1, 1, 6).view(6, 1))

@@ -26,10 +26,10 @@ class Gaussian(nn.Module):
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(1))
         self.prediction, self.scale = prediction, scale
-        self.heard = []
+        self.recorded = []
 
     def forward(self, x, time, condition=None):
-        self.heard.append(time)
+        self.recorded.append(time)
         t = (torch.as_tensor(time).double().reshape(-1) / self.scale).round().long().clamp(0, T - 1)
         bar = alphas_cumprod().double()[t].view(-1, 1, 1, 1)
         a, s = bar.sqrt(), (1 - bar).sqrt()
@@ -120,10 +120,10 @@ def test_reference_sampler_is_the_closed_form_whatever_is_wrong_with_the_loop(pr
 
 def test_reference_sampler_leaves_times_and_conditions_to_the_user():
     case, batch = oracle(wrong="epsilon formula", sampling_scale=1.0)
-    plain = sampled(case, batch)[2].heard
-    heard = sampled(treated(case, "reference-sampler"), batch)[2].heard
-    assert len(heard) == len(plain) == 8
-    assert all(torch.equal(a, b) for a, b in zip(heard, plain, strict=True))
+    plain = sampled(case, batch)[2].recorded
+    recorded = sampled(treated(case, "reference-sampler"), batch)[2].recorded
+    assert len(recorded) == len(plain) == 8
+    assert all(torch.equal(a, b) for a, b in zip(recorded, plain, strict=True))
 
 
 def test_reference_sampler_changes_nothing_where_the_loop_is_right():
@@ -214,7 +214,7 @@ def test_time_as_in_training_mends_raw_time_and_nothing_else(parameters, form):
     result, noise, model = sampled(treated(case, "time-as-in-training", **parameters), batch)
     assert (result - closed_form(noise)).abs().max() < 1e-5
     if form == "column":
-        assert all(time.shape == (4, 1) for time in model.heard)
+        assert all(time.shape == (4, 1) for time in model.recorded)
 
 
 def test_time_as_in_training_leaves_training_alone():

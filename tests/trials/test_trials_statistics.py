@@ -127,7 +127,7 @@ def test_a_correction_can_take_a_conviction_back():
         (BETTER, NOTHING, Verdict.CONTRIBUTORY),
         (BETTER, OPEN, Verdict.CONTRIBUTORY),
         (WORSE, NOTHING, Verdict.CONTRIBUTORY),
-        (NOTHING, NOTHING, Verdict.INNOCENT),
+        (NOTHING, NOTHING, Verdict.NO_EFFECT),
         (WORSE, WORSE, Verdict.HARMFUL),
         (NOTHING, OPEN, Verdict.INCONCLUSIVE),
         (OPEN, NOTHING, Verdict.INCONCLUSIVE),
@@ -142,7 +142,7 @@ def test_verdicts(alone, rest, verdict):
 def test_nothing_is_innocent_unless_both_companies_say_so():
     for one in Direction:
         for other in Direction:
-            if verdict_of(one, other) is Verdict.INNOCENT:
+            if verdict_of(one, other) is Verdict.NO_EFFECT:
                 assert (one, other) == (NOTHING, NOTHING)
 
 

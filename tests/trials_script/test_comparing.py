@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from observe_prove.conftest import edited
-from observe_prove.scripts_for_tests import CLASSIFY, SEGMENT
 
 from traindx.trials.claims import Comparison, FixVerdict
 from traindx.trials.script import comparing
 from traindx.trials.script.comparing import ScriptComparison, Version
 from traindx.trials.script.pairing import ArmResult
 from traindx.watch.runtime.settings import Settings
+from trials_script.conftest import edited
+from trials_script.scripts_for_tests import CLASSIFY, SEGMENT
 
 SLOW = edited(CLASSIFY, ("lr=0.3", "lr=1e-5"))
 
@@ -62,7 +62,7 @@ def test_a_fix_that_harms(forked: Path) -> None:
 )
 def test_a_placebo_is_bit_identical(forked: Path, change: tuple[str, str]) -> None:
     comparison = judged(forked, CLASSIFY, edited(CLASSIFY, change))
-    assert comparison.verdict is FixVerdict.PLACEBO
+    assert comparison.verdict is FixVerdict.NO_EFFECT
     assert "bit-identical" in comparison.sentence
     different = [what for what, same in identical(comparison).items() if not same]
     assert different == (["first loss", "losses"] if change[0] == "loss.backward()" else [])
@@ -104,7 +104,7 @@ def test_a_metric_that_changed_its_meaning_decides_nothing(forked: Path) -> None
 
 def test_a_metric_alone_changed_its_meaning_and_the_model_did_not(forked: Path) -> None:
     comparison = judged(forked, SEGMENT, edited(SEGMENT, ("right / total", "(1 + right / total) / 2")), seeds=(0, 1))
-    assert comparison.verdict is FixVerdict.PLACEBO
+    assert comparison.verdict is FixVerdict.NO_EFFECT
     assert "means something else" in comparison.sentence
     assert identical(comparison)["weights"]
     assert not identical(comparison)["metric"]
@@ -113,7 +113,7 @@ def test_a_metric_alone_changed_its_meaning_and_the_model_did_not(forked: Path) 
 def test_without_a_figure_only_identity_is_judged(forked: Path) -> None:
     silent = edited(CLASSIFY, ("val acc", "val merit"))
     same = judged(forked, silent, silent)
-    assert same.verdict is FixVerdict.PLACEBO
+    assert same.verdict is FixVerdict.NO_EFFECT
     other = judged(forked, silent, edited(silent, ("lr=0.3", "lr=0.2")), seeds=(0,))
     assert other.verdict is FixVerdict.INCONCLUSIVE
     assert any("--metric" in note for note in other.notes)

@@ -1,4 +1,4 @@
-"""Verdicts: a real cause is proven, an innocent suspect refuted, a harmful treatment named, a broken arm reported."""
+"""Verdicts: a real cause is proven, an innocent one refuted, a harmful treatment named, a broken run reported."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from observe_prove.conftest import edited, line_of
-from observe_prove.scripts_for_tests import CLASSIFY, SEGMENT
 
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable
 from traindx.evidence import Evidence
@@ -17,6 +15,8 @@ from traindx.trials.script import prove as proving
 from traindx.trials.script.pairing import ArmResult
 from traindx.trials.script.prove import Length, Proof, concluded, prove
 from traindx.watch.runtime.settings import Settings
+from trials_script.conftest import edited, line_of
+from trials_script.scripts_for_tests import CLASSIFY, SEGMENT
 
 SLOW = edited(CLASSIFY, ("lr=0.3", "lr=1e-5"))
 
@@ -42,7 +42,7 @@ def trial(folder: Path, source: str, *findings: Finding, **options: Any) -> Proo
 
 
 def conclude(table: TrialTable, *findings: Finding) -> Diagnosis:
-    return concluded(Diagnosis(case="train.py", outcome=Outcome.GUILTY, findings=findings), table)
+    return concluded(Diagnosis(case="train.py", outcome=Outcome.FAULT_FOUND, findings=findings), table)
 
 
 def row(table: TrialTable, treatment: str) -> TreatmentResult:
@@ -62,7 +62,7 @@ def test_a_real_cause_is_proven(forked: Path) -> None:
     assert judged.worth is not None
     assert judged.worth.given_rest is not None
     assert judged.worth.given_rest.low > 0.05
-    # the arms are the very figures that the script prints with and without the rate mended in its source
+    # the arms are the very figures that the script prints with and without the rate fixed in its source
     assert table.arms[0].values != table.arms[1].values
 
 
@@ -74,13 +74,13 @@ def test_an_innocent_clamp_is_refuted_bit_by_bit(forked: Path) -> None:
     )
     table = trial(forked, source, finding).run()
     result = row(table, "unclamp")
-    assert result.verdict is Verdict.INNOCENT
+    assert result.verdict is Verdict.NO_EFFECT
     assert result.bit_identical
-    assert "placebo" in result.note
+    assert "no effect" in result.note
     assert table.seeds == (0,), "bit-identity needs no further seed"
     diagnosis = conclude(table, finding)
     assert diagnosis.findings[0].standing is Standing.REFUTED
-    assert diagnosis.outcome is Outcome.HEALTHY
+    assert diagnosis.outcome is Outcome.NOTHING_FOUND
 
 
 def test_a_harmful_treatment_is_called_so(forked: Path) -> None:
@@ -272,7 +272,7 @@ def test_interruption_keeps_what_is_finished(forked: Path, monkeypatch: pytest.M
         return real(*args, **kwargs)
 
     monkeypatch.setattr(proving, "run_arm", interrupted)
-    diagnosis = Diagnosis(case="train.py", outcome=Outcome.GUILTY, findings=(finding,))
+    diagnosis = Diagnosis(case="train.py", outcome=Outcome.FAULT_FOUND, findings=(finding,))
     with pytest.raises(KeyboardInterrupt):
         prove(diagnosis, proof)
     written = json.loads((forked / "out" / "diagnosis.json").read_text(encoding="utf-8"))

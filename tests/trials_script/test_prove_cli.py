@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from observe_prove.conftest import edited, line_of
-from observe_prove.scripts_for_tests import CLASSIFY
 
 from traindx.cli.app import run
+from trials_script.conftest import edited, line_of
+from trials_script.scripts_for_tests import CLASSIFY
 
 # twice a softmax with a small rate: the second one flattens the gradient so much that little is learned in this time
 DOUBLE = edited(CLASSIFY, ("out = net(x)", "out = torch.softmax(net(x), 1)"), ("lr=0.3", "lr=0.1"))

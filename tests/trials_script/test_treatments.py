@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from observe_prove.conftest import RunArm, edited, line_of, values_of
-from observe_prove.scripts_for_tests import CLASSIFY, SEGMENT
 
 from traindx.trials.script.pairing import ArmResult
+from trials_script.conftest import RunArm, edited, line_of, values_of
+from trials_script.scripts_for_tests import CLASSIFY, SEGMENT
 
 
 def same(one: ArmResult, other: ArmResult) -> bool:

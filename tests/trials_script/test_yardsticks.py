@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from observe_prove.conftest import RunArm, edited, values_of
-from observe_prove.scripts_for_tests import CLASSIFY, SEGMENT
 
 from traindx.errors import UsageError
 from traindx.evidence.observed import Ending, ScriptRun
@@ -15,6 +13,8 @@ from traindx.trials.script.pairing import ArmResult, Series
 from traindx.trials.script.scoring_metric import choose, direction_of, wanted_metric
 from traindx.watch.interventions.outputs import area_under_curve
 from traindx.watch.interventions.readings import figures_in
+from trials_script.conftest import RunArm, edited, values_of
+from trials_script.scripts_for_tests import CLASSIFY, SEGMENT
 
 
 @pytest.mark.parametrize(

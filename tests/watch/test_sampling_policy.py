@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from traindx.evidence import Evidence
 from traindx.evidence.base import NotExamined
 from traindx.evidence.observed import IterationsSeen
-from traindx.watch.runtime.schedule import Bursts, Closeness, Schedule
+from traindx.watch.runtime.schedule import Bursts, ObservationLevel, Schedule
 from traindx.watch.runtime.sink import Sink, compact
 from traindx.watch.runtime.stats import sample, thin, value_range
 
 
 def watched(count: int, **settings) -> list[int]:
     schedule = Schedule(**settings)
-    return [i for i in range(count) if schedule.closeness(i) is not Closeness.OFF]
+    return [i for i in range(count) if schedule.level(i) is not ObservationLevel.OFF]
 
 
 def test_dense_first_then_geometric():
@@ -41,7 +41,7 @@ def test_cost_per_iteration_falls_to_nothing():
 
 def test_the_first_iteration_and_few_others_are_watched_in_full():
     schedule = Schedule()
-    full = [i for i in range(10_000) if schedule.closeness(i) is Closeness.FULL]
+    full = [i for i in range(10_000) if schedule.level(i) is ObservationLevel.FULL]
     assert full[:2] == [0, 2]
     assert all(b >= 2 * a for a, b in pairwise(full[1:]))
 

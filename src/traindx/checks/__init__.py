@@ -1,14 +1,14 @@
-"""Exams: small experiments with a known right answer. One file an exam, registered by the explicit list below."""
+"""Checks: small experiments with a known right answer. One file a check, registered by the explicit list below."""
 
 from __future__ import annotations
 
-from traindx.checks.base import Exam, ExamRoom, exam
+from traindx.checks.base import Check, CheckContext, check
 
-__all__ = ["Exam", "ExamRoom", "catalogue", "exam"]
+__all__ = ["Check", "CheckContext", "catalogue", "check"]
 
 
-def catalogue() -> tuple[Exam, ...]:
-    """Every exam that ships, in the order in which they are run."""
+def catalogue() -> tuple[Check, ...]:
+    """Every check that ships, in the order in which they are run."""
     from traindx.checks.data.condition_ranges import condition_ranges
     from traindx.checks.data.data_path import data_path
     from traindx.checks.data.label_values import label_values
@@ -41,11 +41,11 @@ def catalogue() -> tuple[Exam, ...]:
     from traindx.checks.projection.view_match import view_match
     from traindx.checks.training.bookkeeping import bookkeeping
     from traindx.checks.training.first_steps import first_steps
-    from traindx.checks.training.full_run import own_run, recorded_run
+    from traindx.checks.training.full_run import full_run, recorded_run
     from traindx.checks.training.learned import learned
     from traindx.checks.training.learning_rates import rate_probe
     from traindx.checks.training.overfit import one_frozen_batch, one_frozen_batch_longer
-    from traindx.checks.training.training_state import prototype_spread, upkeep
+    from traindx.checks.training.training_state import prototype_spread, training_state
     from traindx.checks.training.training_step import trained_step, training_step
     from traindx.checks.training.update_budget import update_budget
 
@@ -67,7 +67,7 @@ def catalogue() -> tuple[Exam, ...]:
         box_regions,
         class_weighting,
         prototype_spread,
-        upkeep,
+        training_state,
         condition_ranges,
         guidance,
         uncertainty,
@@ -97,5 +97,5 @@ def catalogue() -> tuple[Exam, ...]:
         hardened_metric,
         trained_repeat_validation,
         one_frozen_batch_longer,
-        own_run,
+        full_run,
     )

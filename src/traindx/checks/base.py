@@ -1,8 +1,8 @@
-"""What an exam is: a small experiment on a case with a known right answer, that writes evidence and judges nothing.
+"""What a check is: a small experiment on a case with a known right answer, that writes evidence and judges nothing.
 
-An exam lives in one file and is a function ``(ExamRoom) -> None`` marked with :func:`exam`. It names the parts of the
-case it needs; where one is missing the exam is listed as *not examined*. An exam that raises is listed the same way,
-with the user's file and line, and never stops the examination.
+A check lives in one file and is a function ``(CheckContext) -> None`` marked with :func:`check`. It names the parts
+of the case it needs; where one is missing the check is listed as *not examined*. A check that raises is listed the
+same way, with the user's file and line, and never stops the examination.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from traindx.core.batches import to_device
 from traindx.evidence import Evidence, Record
 
 if TYPE_CHECKING:
@@ -23,15 +24,15 @@ T = TypeVar("T")
 
 
 @dataclass
-class ExamRoom:
-    """What an exam is given: the case, a place for evidence, and models and batches made once and shared.
+class CheckContext:
+    """What a check is given: the case, a place for evidence, and models and batches made once and shared.
 
     Attributes:
         case: The case under examination (its contexts are already entered).
         evidence: Where records go.
-        seed: Seed of everything random in the exams.
-        trained: The model after training, for exams of phase ``after``; None before.
-        initial_seed: Seed of the weights that the trained model began with; the room's own seed where it is None.
+        seed: Seed of everything random in the checks.
+        trained: The model after training, for checks of phase ``after``; None before.
+        initial_seed: Seed of the weights that the trained model began with; the context's own seed where it is None.
     """
 
     case: Case
@@ -43,7 +44,7 @@ class ExamRoom:
     _shared: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """The result of an expensive step, made at the first call and shared by the exams that follow."""
+        """The result of an expensive step, made at the first call and shared by the checks that follow."""
         if name not in self._shared:
             self._shared[name] = make()
         shared: T = self._shared[name]
@@ -54,7 +55,7 @@ class ExamRoom:
         self.evidence.add(record)
 
     def fresh_model(self) -> nn.Module:
-        """A newly initialised model on the case's device, from this room's seed; the global RNG is left as it was."""
+        """A newly initialised model on the case's device, from this seed; the global RNG is left as it was."""
         import torch
 
         with torch.random.fork_rng():
@@ -63,7 +64,7 @@ class ExamRoom:
 
     def initial_model(self) -> nn.Module:
         """The trained model as it was before the first step; the global RNG is left as it was."""
-        from traindx.checks.probing import undisturbed
+        from traindx.core.undisturbed import undisturbed
 
         if self.initial_seed is None:
             return self.fresh_model()
@@ -71,11 +72,11 @@ class ExamRoom:
             return self.case.model().to(self.case.device)
 
     def batches(self, count: int = 1, split: Literal["train", "val"] = "train") -> list[Any]:
-        """The first batches of a split on the case's device, read once and shared by all exams.
+        """The first batches of a split on the case's device, read once and shared by all checks.
 
         A loader that shuffles is seeded, so that an examination can be repeated; the global RNG is left as it was.
         """
-        from traindx.checks.probing import undisturbed
+        from traindx.core.undisturbed import undisturbed
 
         known = self._batches.get(split, [])
         if len(known) < count:
@@ -95,8 +96,8 @@ class ExamRoom:
 
 
 @dataclass(frozen=True)
-class Exam:
-    """An exam of the catalogue.
+class Check:
+    """A check of the catalogue.
 
     Attributes:
         name: Kebab-case name, stable.
@@ -110,33 +111,19 @@ class Exam:
     title: str
     needs: tuple[str, ...]
     phase: Phase
-    function: Callable[[ExamRoom], None]
+    function: Callable[[CheckContext], None]
 
     def missing(self, case: Case) -> tuple[str, ...]:
-        """Parts of the case that this exam needs and that are not there."""
+        """Parts of the case that this check needs and that are not there."""
         return tuple(part for part in self.needs if not case.has(part))
 
 
-def exam(
+def check(
     name: str, title: str, *, needs: tuple[str, ...], phase: Phase = "before"
-) -> Callable[[Callable[[ExamRoom], None]], Exam]:
-    """Turn a function into an :class:`Exam`."""
+) -> Callable[[Callable[[CheckContext], None]], Check]:
+    """Turn a function into an :class:`Check`."""
 
-    def decorate(function: Callable[[ExamRoom], None]) -> Exam:
-        return Exam(name, title, needs, phase, function)
+    def decorate(function: Callable[[CheckContext], None]) -> Check:
+        return Check(name, title, needs, phase, function)
 
     return decorate
-
-
-def to_device(batch: Any, device: str) -> Any:
-    """Move every tensor in nested mappings, lists and tuples to a device."""
-    import torch
-
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        moved = [to_device(value, device) for value in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
-    return batch

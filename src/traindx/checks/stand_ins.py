@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.probing import listening, modest_batch, network_of, tensors_in, undisturbed
+from traindx.checks.probing import modest_batch, network_of
+from traindx.core.batches import tensors_in
+from traindx.core.calls import recorded_outputs
+from traindx.core.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from traindx.case import Case
-    from traindx.checks.base import ExamRoom
+    from traindx.checks.base import CheckContext
 
 LOGITS = (8.0, 2.0)  # sigmoid gives 0.9997 and 0.88: as certain as a network gets, and as soft labels ask for
 NEAR = 0.05  # of the targets' spread
@@ -114,25 +117,25 @@ class StandIns:
             self.encodings["deployed"] = lambda y, a, k: (y - at_zero) / slope
 
 
-def stand_ins(room: ExamRoom, model: nn.Module) -> StandIns | None:
+def stand_ins(ctx: CheckContext, model: nn.Module) -> StandIns | None:
     """Stand-ins for a case, or None where the network's output cannot be made from the target.
 
     The network must return one tensor (or several of one shape) and be called while the loss is computed.
     """
-    case = room.case
-    batch = modest_batch(room)
-    target = room.target(batch)
+    case = ctx.case
+    batch = modest_batch(ctx)
+    target = ctx.target(batch)
     if bool((target == target.flatten()[0]).all()):
         return None  # one value everywhere: there is nothing to prefer
-    with undisturbed(room.seed), torch.no_grad(), listening(network_of(case, model)) as heard:
+    with undisturbed(ctx.seed), torch.no_grad(), recorded_outputs(network_of(case, model)) as recorded:
         case.loss_terms(model, batch)
-    outputs = tensors_in(heard)
+    outputs = tensors_in(recorded)
     if not outputs or len({output.shape for output in outputs}) != 1:
         return None
     encodings = _encodings(case, outputs[0], target)
     if not encodings:
         return None
-    found = StandIns(case, model, batch, answers_for(target, room.seed), encodings, heard[0])
+    found = StandIns(case, model, batch, answers_for(target, ctx.seed), encodings, recorded[0])
     found.add_deployed()
     return found
 

@@ -52,14 +52,14 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, and nothing else")] = False,
 ) -> None:
-    """Judge a claimed fix by paired runs: cures, helps, placebo, harms, breaks, or inconclusive.
+    """Judge a claimed fix by paired runs: cures, helps, no effect, harms, breaks, or inconclusive.
 
     Both versions run with the same seeds and the same order of data, and are judged by the script's own validation
     metric. --before and --after are git revisions or folders (each with SCRIPT in it), two scripts, two configuration
     files (their path takes the place of {} in ARGS), or two cases FILE.py:case. Revisions are checked out into a
     temporary folder that is removed again; files that the script writes are put back after every run.
 
-    Exit code: 0 cures or helps, 1 placebo, harms or breaks, 2 wrong usage or input, 3 inconclusive or could not be
+    Exit code: 0 cures or helps, 1 no effect, harms or breaks, 2 wrong usage or input, 3 inconclusive or could not be
     compared, 130 interrupted.
     """
     from traindx.cli import session

@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from traindx.trials.claims import Comparison
 
-COLOURS = {"cures": "green", "helps": "green", "placebo": "yellow", "harms": "red", "breaks": "red"}
+COLOURS = {"cures": "green", "helps": "green", "no effect": "yellow", "harms": "red", "breaks": "red"}
 
 
 def render(comparison: Comparison, before: str, after: str, console: Console | None = None) -> None:

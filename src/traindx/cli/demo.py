@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from traindx.case import Case
     from traindx.cli.session import Watch
     from traindx.diagnosis import Diagnosis
-    from traindx.trials.cure import Cure
+    from traindx.trials.cure import Fixed
     from traindx.trials.training import Trained
 
 EXAMPLES = ("traindx demo", "traindx demo --budget 2m --out demo-report")
@@ -24,7 +24,7 @@ EXAMPLES = ("traindx demo", "traindx demo --budget 2m --out demo-report")
 RECIPE = "recipe:xray2ct"
 FAULT = "postmortem"
 LONGER = 2
-"""The cured model is trained this many times longer than a trial: trials compare, the cure is to be looked at."""
+"""The fixed model is trained this many times longer than a trial: trials compare, the fix is to be looked at."""
 
 CLAIM = "The post-mortem promised +20 dB from the epsilon formula alone, with 99 % confidence."
 
@@ -35,20 +35,20 @@ def demo(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the report goes")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as JSON on stdout only")] = False,
 ) -> None:
-    """Diagnose, prove and cure a broken X-ray-to-CT diffusion model on a real CT.
+    """Diagnose, prove and fix a broken X-ray-to-CT diffusion model on a real CT.
 
     The patient has the four faults of its post-mortem: a wrong epsilon formula and raw timesteps in the sampler, a
     clamp of x0 to +-10, and a head that speaks for a coarse grid of tokens only. It is trained as it is, examined,
-    tried with every combination of cures that matters, cured and trained again.
+    tried with every combination of fixes that matters, fixed and trained again.
 
-    Exit code: 0 if the demonstration worked (faults were found and the cured model learns), else as `examine`.
+    Exit code: 0 if the demonstration worked (faults were found and the fixed model learns), else as `examine`.
     """
     from traindx.durations import seconds
 
     seconds(budget)
     directory = out or session.default_directory("demo")
     command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["demo"])])
-    cured: list[Cure] = []
+    cured: list[Fixed] = []
 
     def work(watch: Watch) -> Diagnosis:
         from traindx.examination import examine
@@ -76,8 +76,8 @@ def demo(
     raise typer.Exit(0 if cured and code == 1 else code)
 
 
-def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Cure, directory: Path) -> Diagnosis:
-    """The diagnosis with a section that shows truth, broken and cured side by side."""
+def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Fixed, directory: Path) -> Diagnosis:
+    """The diagnosis with a section that shows truth, broken and fixed side by side."""
     from traindx.evidence import Curve, Evidence, Picture
     from traindx.trials import train_control
 
@@ -90,7 +90,7 @@ def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Cure, directory: Pat
         Picture(
             name="before-and-after",
             caption="A validation patient: coronal slice of the CT, the two radiographs the model is given, and what "
-            "it makes of them before and after the cure. Window [-1000, 1000] HU.",
+            "it makes of them before and after the fix. Window [-1000, 1000] HU.",
             low=-1.0,
             high=1.0,
             labels=labels,
@@ -101,7 +101,7 @@ def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Cure, directory: Pat
     evidence.add(
         Curve(
             name="cure-loss",
-            caption="Training loss before and after the cure, same data and seed",
+            caption="Training loss before and after the fix, same data and seed",
             x=tuple(float(step) for step in range(1, steps + 1)),
             series={
                 "as it was": tuple(broken.losses[:steps]),
@@ -117,10 +117,10 @@ def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Cure, directory: Pat
     unit = table.unit
     rows = [("as its post-mortem describes it", f"{arms['none']:.1f} {unit}", str(table.steps))]
     rows += [(f"{baseline.name} (no model)", f"{baseline.value:.1f} {unit}", "") for baseline in table.baselines]
-    rows.append(("cured and trained again", f"{treatment.value:.1f} {unit}", str(treatment.trained.steps)))
+    rows.append(("fixed and trained again", f"{treatment.value:.1f} {unit}", str(treatment.trained.steps)))
     gain = treatment.value - arms["none"]
     section = {
-        "title": "The cure",
+        "title": "The fix",
         "text": f"With {', '.join(treatment.treatments)} in place the same data give {treatment.value:.1f} {unit} "
         f"instead of {arms['none']:.1f}: {gain:+.1f} {unit} after {treatment.trained.steps} steps. {CLAIM} "
         "What it is worth here, alone and given the rest, is in the table of trials.",
@@ -137,12 +137,12 @@ def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Cure, directory: Pat
     )
 
 
-def _panels(case: Case, broken: Trained, treatment: Cure) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _panels(case: Case, broken: Trained, treatment: Fixed) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Radiographs, truth and both predictions of the first validation patient as equal panels in [-1, 1]."""
     import numpy as np
     import torch
 
-    from traindx.checks.base import to_device
+    from traindx.core.batches import to_device
 
     batch = to_device(case.first_batches(1, "val")[0], case.device)
     assert case.target is not None
@@ -160,5 +160,5 @@ def _panels(case: Case, broken: Trained, treatment: Cure) -> tuple[NDArray[Any],
         image = torch.nn.functional.interpolate(batch[view][:1].float(), size=slices[0].shape, mode="area")[0, 0]
         spread = (image - image.min()) / (image.max() - image.min()).clamp_min(1e-6)
         radiographs.append((2 * spread - 1).cpu().numpy())
-    labels = ("frontal radiograph", "lateral radiograph", "CT (truth)", "before", "after the cure")
+    labels = ("frontal radiograph", "lateral radiograph", "CT (truth)", "before", "after the fix")
     return np.stack([*radiographs, *slices]), labels

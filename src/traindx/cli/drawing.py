@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from traindx.durations import spoken
+from traindx.durations import format_duration
 from traindx.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def listening() -> Iterator[Listener]:
 
 
 class Drawing:
-    """Turns what is heard into lines of a rich progress display."""
+    """Turns what is recorded into lines of a rich progress display."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
@@ -52,7 +52,7 @@ class Drawing:
             for task in self._tasks.values():
                 self._finish(task)
             self._tasks[step.stage] = self._bars.add_task("", total=None, stage=step.stage, left="")
-        left = f"{spoken(step.seconds_left)} left" if step.seconds_left is not None else ""
+        left = f"{format_duration(step.seconds_left)} left" if step.seconds_left is not None else ""
         self._bars.update(
             self._tasks[step.stage],
             description=escape(step.message),

@@ -33,7 +33,7 @@ def fix(
 ) -> None:
     """Show a minimal patch of your source for a finding; write it with --apply.
 
-    Only a file that git tracks is written, and only if it has no other changes. A finding whose cure the source does
+    Only a file that git tracks is written, and only if it has no other changes. A finding whose fix the source does
     not say clearly has no patch: its remedy is shown instead.
 
     Exit code: 0 patch shown or written, 1 no safe patch, 2 wrong usage or a file that must not be written.

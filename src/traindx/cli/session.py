@@ -126,7 +126,7 @@ def salvage(watch: Watch, out: Path, error: str, command: str) -> Diagnosis:
         kept = _from_evidence(watch, out, command)
     return kept.model_copy(
         update={
-            "outcome": Outcome.GUILTY if kept.outcome is Outcome.GUILTY else Outcome.NOT_ENOUGH_SEEN,
+            "outcome": Outcome.FAULT_FOUND if kept.outcome is Outcome.FAULT_FOUND else Outcome.NOT_ENOUGH_SEEN,
             "errors": (error, *(known for known in kept.errors if known != error)),
             "not_examined": (*kept.not_examined, NotExamined(subject="everything after the failure", reason=error)),
         }
@@ -139,7 +139,7 @@ def _from_evidence(watch: Watch, out: Path, command: str) -> Diagnosis:
 
     from traindx import __version__
     from traindx.diagnosis import Diagnosis, Outcome, Provenance, ranked
-    from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
+    from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
     from traindx.finding import Standing
 
     evidence = Evidence()
@@ -150,12 +150,12 @@ def _from_evidence(watch: Watch, out: Path, command: str) -> Diagnosis:
         except TraindxError as unreadable:
             errors.append(str(unreadable))
     findings, broken = _judged(evidence)
-    guilty = any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings)
+    fault_found = any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings)
     return Diagnosis(
         case=watch.case,
-        outcome=Outcome.GUILTY if guilty else Outcome.NOT_ENOUGH_SEEN,
+        outcome=Outcome.FAULT_FOUND if fault_found else Outcome.NOT_ENOUGH_SEEN,
         findings=ranked(findings),
-        healthy=tuple(evidence.of(Healthy)),
+        healthy=tuple(evidence.of(InOrder)),
         not_examined=tuple(evidence.of(NotExamined)),
         pictures=tuple(evidence.of(Picture)),
         curves=tuple(evidence.of(Curve)),

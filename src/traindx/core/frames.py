@@ -19,8 +19,8 @@ from typing import Any
 
 from traindx.finding import Location
 
-_TRAINDX = os.path.dirname(os.path.realpath(__file__))
-_USER_ROOMS = tuple(os.path.join(_TRAINDX, room) + os.sep for room in ("recipes", "faults"))
+_TRAINDX = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+_USER_ROOMS = tuple(os.path.join(_TRAINDX, ctx) + os.sep for ctx in ("recipes", "faults"))
 
 
 @cache

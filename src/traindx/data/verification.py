@@ -20,7 +20,7 @@ from traindx.data.store import Store
 from traindx.data.tables import Table, relative, understand
 from traindx.diagnosis import Diagnosis, Outcome, Provenance, ranked
 from traindx.errors import InputError, TraindxError, UsageError
-from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
+from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.evidence.dataset import FileCensus
 from traindx.finding import Finding, Standing
 from traindx.progress import Listener, Progress, silent
@@ -122,11 +122,11 @@ def verify(
     store = Store(directory / STORE if directory is not None else None)
     evidence = Evidence(directory)
     try:
-        room = AuditRoom(store, evidence, options, given, root)
-        _read(room, cores() if workers is None else workers, progress or silent)
-        errors = _examine(room, progress or silent)
+        ctx = AuditRoom(store, evidence, options, given, root)
+        _read(ctx, cores() if workers is None else workers, progress or silent)
+        errors = _examine(ctx, progress or silent)
         if directory is not None:
-            pictures.draw(room)
+            pictures.draw(ctx)
         findings, healthy, unapplied = _judge(evidence, chosen, thresholds, errors)
         diagnosis = _diagnosis(root, evidence, findings, healthy, unapplied, errors)
         made = _provenance(command, when, time.monotonic() - started)
@@ -175,16 +175,16 @@ def _given_tables(options: Options, root: str) -> tuple[Table, ...]:
     return tuple(tables.values())
 
 
-def _read(room: AuditRoom, workers: int, listen: Listener) -> None:
+def _read(ctx: AuditRoom, workers: int, listen: Listener) -> None:
     """Every file once, in workers; facts into the store, tables found on the way understood."""
     begun = time.monotonic()
-    files, size = walk.total(room.root)
+    files, size = walk.total(ctx.root)
     workers = 0 if files < 8 else min(workers, files)  # a handful of files is read before a process is up
     histograms: dict[str, Any] = {}
     done = weight = 0
     found: list[str] = []
-    for reports, counted in pool.inspect_all(room.root, walk.chunks(room.root), workers):
-        room.store.add(reports)
+    for reports, counted in pool.inspect_all(ctx.root, walk.chunks(ctx.root), workers):
+        ctx.store.add(reports)
         found += [report.path for report in reports if report.status == "table"]
         for key, counts in counted.items():
             histograms[key] = counts if key not in histograms else histograms[key] + counts
@@ -194,29 +194,29 @@ def _read(room: AuditRoom, workers: int, listen: Listener) -> None:
         share = max(weight / max(size, 1), 1e-9)
         left = elapsed * (1 - share) / share if elapsed > 0.5 else None
         listen(Progress("reading", f"{done} of {files} files", done, files, left))
-    room.notes["histograms"] = histograms
-    room.notes["seconds"] = time.monotonic() - begun
-    room.store.index()
-    _tables(room, found)
+    ctx.notes["histograms"] = histograms
+    ctx.notes["seconds"] = time.monotonic() - begun
+    ctx.store.index()
+    _tables(ctx, found)
 
 
-def _tables(room: AuditRoom, found: list[str]) -> None:
+def _tables(ctx: AuditRoom, found: list[str]) -> None:
     """Tables that lie in the folder, unless they were given by name."""
-    given = {os.path.realpath(table.path) for table in room.tables}
+    given = {os.path.realpath(table.path) for table in ctx.tables}
     extra: list[Table] = []
     for name in sorted(found):
-        path = Path(room.root) if name == "." else Path(room.root, name)
+        path = Path(ctx.root) if name == "." else Path(ctx.root, name)
         if os.path.realpath(path) in given:
             continue
         try:
             extra.append(understand(path, name))
         except InputError as error:
-            room.skip(f"table {name}", error.found)
-    room.tables = (*room.tables, *extra)
-    room.declared_labels = _declared_labels(room.root)
-    join.fill(room.store, room.tables)
-    room.store.index()
-    join.resolve(room.store)
+            ctx.skip(f"table {name}", error.found)
+    ctx.tables = (*ctx.tables, *extra)
+    ctx.declared_labels = _declared_labels(ctx.root)
+    join.fill(ctx.store, ctx.tables)
+    ctx.store.index()
+    join.resolve(ctx.store)
 
 
 def _declared_labels(root: str) -> tuple[float, ...]:
@@ -237,21 +237,21 @@ def _declared_labels(root: str) -> tuple[float, ...]:
     return tuple(sorted(values))
 
 
-def _examine(room: AuditRoom, listen: Listener) -> list[str]:
+def _examine(ctx: AuditRoom, listen: Listener) -> list[str]:
     """Run the audits; one that fails is listed and never stops the others."""
     errors: list[str] = []
     steps = audit.catalogue()
     for number, (title, step) in enumerate(steps):
         listen(Progress("auditing", title, number, len(steps)))
         try:
-            step(room)
+            step(ctx)
         except TraindxError:
             raise
         except Exception as error:
             place = raised_at(error)
             reason = f"the audit stopped: {type(error).__name__}: {error}" + (f" at {place}" if place else "")
             errors.append(f"{title}: {reason}")
-            room.skip(title, reason)
+            ctx.skip(title, reason)
     listen(Progress("auditing", "done", len(steps), len(steps)))
     return errors
 
@@ -261,9 +261,9 @@ def _judge(
     chosen: list[Rule],
     thresholds: Mapping[str, Mapping[str, float]] | None,
     errors: list[str],
-) -> tuple[list[Finding], list[Healthy], list[NotExamined]]:
+) -> tuple[list[Finding], list[InOrder], list[NotExamined]]:
     findings: list[Finding] = []
-    healthy: list[Healthy] = []
+    healthy: list[InOrder] = []
     unapplied: list[NotExamined] = []
     for item in chosen:
         if not item.applies(evidence):
@@ -279,7 +279,7 @@ def _judge(
             continue
         findings += found
         if not found:
-            healthy.append(Healthy(subject=f"{item.code} {item.name}"))
+            healthy.append(InOrder(subject=f"{item.code} {item.name}"))
     return findings, healthy, unapplied
 
 
@@ -287,16 +287,16 @@ def _diagnosis(
     root: str,
     evidence: Evidence,
     findings: list[Finding],
-    healthy: list[Healthy],
+    healthy: list[InOrder],
     unapplied: list[NotExamined],
     errors: list[str],
 ) -> Diagnosis:
     census = evidence.last(FileCensus)
     seen = census is not None and census.images + census.masks > 0
     if any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings):
-        outcome = Outcome.GUILTY
+        outcome = Outcome.FAULT_FOUND
     else:
-        outcome = Outcome.HEALTHY if seen else Outcome.NOT_ENOUGH_SEEN
+        outcome = Outcome.NOTHING_FOUND if seen else Outcome.NOT_ENOUGH_SEEN
     known: dict[str, NotExamined] = {}
     for record in (*evidence.of(NotExamined), *unapplied):
         known.setdefault(f"{record.subject} {record.reason}", record)
@@ -304,7 +304,7 @@ def _diagnosis(
         case=os.path.basename(os.path.abspath(root)),
         outcome=outcome,
         findings=ranked(findings),
-        healthy=(*evidence.of(Healthy), *healthy),
+        healthy=(*evidence.of(InOrder), *healthy),
         not_examined=tuple(known.values()),
         pictures=tuple(evidence.of(Picture)),
         curves=tuple(evidence.of(Curve)),

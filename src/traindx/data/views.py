@@ -21,14 +21,14 @@ Place = tuple[str, int, str]
 Row = tuple[Any, ...]
 
 
-def views(room: AuditRoom, rows: Iterable[Row], *, masks: bool = False) -> dict[Place, NDArray[np.float32]]:
+def views(ctx: AuditRoom, rows: Iterable[Row], *, masks: bool = False) -> dict[Place, NDArray[np.float32]]:
     """One 2-D view of each item, in [0, 1]: the image, or the middle slice of a volume; without those that fail now."""
     found: dict[Place, NDArray[np.float32]] = {}
     together: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         together[row[0], row[2], row[3]].append(row)
     for (path, key, kind), members in together.items():
-        file = os.path.join(room.root, path) if path != "." else room.root
+        file = os.path.join(ctx.root, path) if path != "." else ctx.root
         by_item = {row[1]: row for row in members}
         try:
             for item, array in _arrays(file, key, kind, sorted(by_item)):

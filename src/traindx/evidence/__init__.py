@@ -21,11 +21,10 @@ import traindx.evidence.observed_optim
 import traindx.evidence.observed_state
 import traindx.evidence.optimisation
 import traindx.evidence.outputs
-import traindx.evidence.practice
 import traindx.evidence.projection
 import traindx.evidence.regions
 import traindx.evidence.sampling
-import traindx.evidence.upkeep  # noqa: F401
-from traindx.evidence.base import Curve, Evidence, Healthy, NotExamined, Picture, Record
+import traindx.evidence.training_state  # noqa: F401
+from traindx.evidence.base import Curve, Evidence, InOrder, NotExamined, Picture, Record
 
-__all__ = ["Curve", "Evidence", "Healthy", "NotExamined", "Picture", "Record"]
+__all__ = ["Curve", "Evidence", "InOrder", "NotExamined", "Picture", "Record"]

@@ -97,7 +97,7 @@ class NotExamined(Record):
     """Something that was not looked at, and why. What is missing is listed, never passed.
 
     Attributes:
-        subject: What was not examined, for example an exam's name.
+        subject: What was not examined, for example a check's name.
         reason: Why, in one sentence.
     """
 
@@ -105,7 +105,7 @@ class NotExamined(Record):
     reason: str
 
 
-class Healthy(Record):
+class InOrder(Record):
     """Something that was looked at and found in order, for the reader's reassurance.
 
     Attributes:

@@ -55,7 +55,7 @@ class StandInLoss(Record):
 
 
 class TermBlindness(Record):
-    """A loss term for the truth turned, dimmed and blurred, beside predictions that are plainly wrong.
+    """A loss term for the truth turned, contrast-scaled and blurred, beside predictions that are plainly wrong.
 
     Attributes:
         term: Name of the term, or ``total``.
@@ -64,7 +64,7 @@ class TermBlindness(Record):
         turned: Largest distance among the mirror images of the target, over the axes along which it is not symmetric;
             NaN where there is none.
         asymmetry: How far these mirror images are from the target, over how far another sample's is.
-        dimmed: Distance for the target at 70 % of its contrast.
+        contrast-scaled: Distance for the target at 70 % of its contrast.
         judges_target: True if the term depends on the target at all.
         validated: True if it is certain what the network's output means.
     """
@@ -74,7 +74,7 @@ class TermBlindness(Record):
     wrong: float
     turned: float
     asymmetry: float
-    dimmed: float
+    contrast_scaled: float
     judges_target: bool = True
     validated: bool = False
 

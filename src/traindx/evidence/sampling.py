@@ -60,9 +60,9 @@ class TimeArgument(Record):
     ``where`` is the user's line that calls the network; in sampling the innermost one that training does not share.
 
     Attributes:
-        phase: ``training`` (heard while ``loss`` ran, or ``denoise`` where the loss tells nothing) or ``sampling``.
+        phase: ``training`` (recorded while ``loss`` ran, or ``denoise`` where the loss tells nothing) or ``sampling``.
         source: ``loss``, ``denoise`` or ``sample``.
-        calls: Calls of the network that were heard.
+        calls: Calls of the network that were recorded.
         dtype: Of the argument.
         shape: Of the argument at the first call.
         batch: Number of samples in that call.

@@ -23,10 +23,10 @@ class Fault:
         postmortem: The document it is described in, without suffix.
         title: One line that says what is done.
         apply: Healthy case to faulty case.
-        expected_rule: Code of the rule that must come first; empty for what must be acquitted or stay silent.
+        expected_rule: Code of the rule that must come first; empty for what must be ruled out or stay silent.
         documented_diagnosis: What the document says of it: ``right`` (a real fault), ``wrong`` (a real fault that the
-            document overlooked or took for something else), ``placebo`` (no fault: changing it changes nothing),
-            ``harm`` (proposed as a cure, and makes things worse).
+            document overlooked or took for something else), ``no effect`` (no fault: changing it changes nothing),
+            ``harm`` (proposed as a fix, and makes things worse).
         claim: What the document claims, with its figures.
         truth: What was measured.
     """

@@ -11,7 +11,7 @@ from traindx import rules
 from traindx.core.frames import raised_at
 from traindx.diagnosis import Diagnosis, Outcome, ranked
 from traindx.errors import TraindxError
-from traindx.evidence import Curve, Evidence, Healthy, NotExamined, Picture
+from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.evidence.observed import Ending, IterationsSeen, LossSeries, NetworkCalls, ScriptRun
 from traindx.evidence.observed_optim import GradientSeries
 from traindx.examination import provenance
@@ -63,16 +63,16 @@ def diagnose(
     for record in translated(evidence):
         evidence.add(record)
     findings, healthy, missing, errors = judge(evidence, chosen, thresholds)
-    blind = directory / BLIND_FILE
-    if blind.exists():
-        errors = [f"nothing could be watched: {blind.read_text(encoding='utf-8')}", *errors]
+    failed_watching = directory / BLIND_FILE
+    if failed_watching.exists():
+        errors = [f"nothing could be watched: {failed_watching.read_text(encoding='utf-8')}", *errors]
     errors = [*ending_as_error(run), *errors]
     notes = unseen(evidence, run)
     diagnosis = Diagnosis(
         case=" ".join([run.target, *run.arguments]),
         outcome=outcome(evidence, run, findings),
         findings=ranked(findings),
-        healthy=(*seen(evidence), *evidence.of(Healthy), *healthy),
+        healthy=(*seen(evidence), *evidence.of(InOrder), *healthy),
         not_examined=once((*notes, *evidence.of(NotExamined), *missing)),
         pictures=tuple(evidence.of(Picture)),
         curves=(*evidence.of(Curve), *curves(evidence)),
@@ -92,10 +92,10 @@ def sources(findings: Iterable[Finding]) -> dict[str, str]:
 
 def judge(
     evidence: Evidence, chosen: Sequence[Rule] | None, thresholds: Mapping[str, Mapping[str, float]] | None = None
-) -> tuple[list[Finding], list[Healthy], list[NotExamined], list[str]]:
+) -> tuple[list[Finding], list[InOrder], list[NotExamined], list[str]]:
     """Findings, silent rules, rules without evidence, and rules that failed."""
     findings: list[Finding] = []
-    healthy: list[Healthy] = []
+    healthy: list[InOrder] = []
     missing: list[NotExamined] = []
     errors: list[str] = []
     for item in chosen if chosen is not None else list(rules.catalogue().values()):
@@ -112,17 +112,17 @@ def judge(
             continue
         findings.extend(found)
         if not found:
-            healthy.append(Healthy(subject=title))
+            healthy.append(InOrder(subject=title))
     return findings, healthy, missing, errors
 
 
 def outcome(evidence: Evidence, run: ScriptRun, findings: Sequence[Finding]) -> Outcome:
     """Guilty if anything was shown; healthy only if enough was seen and the script did not break."""
     if any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings):
-        return Outcome.GUILTY
+        return Outcome.FAULT_FOUND
     iterations = evidence.last(IterationsSeen)
     enough = iterations is not None and iterations.iterations >= ENOUGH and iterations.driven_by != "nothing"
-    return Outcome.NOT_ENOUGH_SEEN if run.ending in _ENDED_BADLY or not enough else Outcome.HEALTHY
+    return Outcome.NOT_ENOUGH_SEEN if run.ending in _ENDED_BADLY or not enough else Outcome.NOTHING_FOUND
 
 
 def ending_as_error(run: ScriptRun) -> list[str]:
@@ -139,7 +139,7 @@ def first_line(text: str) -> str:
     return text.split("\n", maxsplit=1)[0][:300]
 
 
-def seen(evidence: Evidence) -> list[Healthy]:
+def seen(evidence: Evidence) -> list[InOrder]:
     """How much was looked at, in one line."""
     iterations = evidence.last(IterationsSeen)
     if iterations is None or not iterations.iterations:
@@ -147,7 +147,7 @@ def seen(evidence: Evidence) -> list[Healthy]:
     calls = evidence.of(NetworkCalls)
     phases = ", ".join(sorted({call.phase for call in calls}))
     detail = f"{iterations.iterations} iterations, {iterations.watched} of them closely; phases seen: {phases}"
-    return [Healthy(subject="the run was watched", detail=detail)]
+    return [InOrder(subject="the run was watched", detail=detail)]
 
 
 def unseen(evidence: Evidence, run: ScriptRun) -> list[NotExamined]:

@@ -1,4 +1,4 @@
-"""What was seen of a script in the terms of the exams, so that one rule serves both."""
+"""What was seen of a script in the terms of the checks, so that one rule serves both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_c
 
 
 def translated(evidence: Evidence) -> list[Record]:
-    """Records of the exams' kinds that follow from what was observed."""
+    """Records of the checks' kinds that follow from what was observed."""
     return [*_comparisons(evidence), *_bounds(evidence)]
 
 

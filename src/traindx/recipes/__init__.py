@@ -59,66 +59,66 @@ class Recipe:
 @cache
 def registry() -> Mapping[str, Recipe]:
     """Every recipe that ships, by name."""
-    room = "traindx.recipes"
+    ctx = "traindx.recipes"
     recipes = (
         Recipe(
             "xray2ct",
             "a CT volume from a frontal and a lateral radiograph, by conditional diffusion",
             {
-                "case": f"{room}.xray2ct.case:make_case",
-                "train": f"{room}.xray2ct.train:main",
-                "predict": f"{room}.xray2ct.predict:main",
-                "evaluate": f"{room}.xray2ct.evaluate:main",
+                "case": f"{ctx}.xray2ct.case:make_case",
+                "train": f"{ctx}.xray2ct.train:main",
+                "predict": f"{ctx}.xray2ct.predict:main",
+                "evaluate": f"{ctx}.xray2ct.evaluate:main",
             },
         ),
         Recipe(
             "xray2ct_regression",
             "a CT volume from radiographs by direct regression, in stages of growing resolution",
             {
-                "case": f"{room}.xray2ct.cascade.case:regression",
-                "train": f"{room}.xray2ct.cascade.train:regression",
-                "predict": f"{room}.xray2ct.cascade.predict:regression",
-                "evaluate": f"{room}.xray2ct.cascade.evaluate:regression",
+                "case": f"{ctx}.xray2ct.cascade.case:regression",
+                "train": f"{ctx}.xray2ct.cascade.train:regression",
+                "predict": f"{ctx}.xray2ct.cascade.predict:regression",
+                "evaluate": f"{ctx}.xray2ct.cascade.evaluate:regression",
             },
         ),
         Recipe(
             "xray2ct_cascade",
             "a CT volume from radiographs by a cascade of diffusion models of growing resolution",
             {
-                "case": f"{room}.xray2ct.cascade.case:diffusion",
-                "train": f"{room}.xray2ct.cascade.train:diffusion",
-                "predict": f"{room}.xray2ct.cascade.predict:diffusion",
-                "evaluate": f"{room}.xray2ct.cascade.evaluate:diffusion",
+                "case": f"{ctx}.xray2ct.cascade.case:diffusion",
+                "train": f"{ctx}.xray2ct.cascade.train:diffusion",
+                "predict": f"{ctx}.xray2ct.cascade.predict:diffusion",
+                "evaluate": f"{ctx}.xray2ct.cascade.evaluate:diffusion",
             },
         ),
         Recipe(
             "segmentation",
             "organs and lesions in 3D volumes of which a part is not labelled",
             {
-                "case": f"{room}.segmentation.case:make_case",
-                "train": f"{room}.segmentation.train:train",
-                "predict": f"{room}.segmentation.predict:predict",
-                "evaluate": f"{room}.segmentation.evaluation:evaluate",
+                "case": f"{ctx}.segmentation.case:make_case",
+                "train": f"{ctx}.segmentation.train:train",
+                "predict": f"{ctx}.segmentation.predict:predict",
+                "evaluate": f"{ctx}.segmentation.evaluation:evaluate",
             },
         ),
         Recipe(
             "concepts",
             "concept maps, prototypes and a task from chest radiographs with boxes",
             {
-                "case": f"{room}.concepts.case:make_case",
-                "train": f"{room}.concepts.train:main",
-                "predict": f"{room}.concepts.predict:main",
-                "evaluate": f"{room}.concepts.evaluation:main",
+                "case": f"{ctx}.concepts.case:make_case",
+                "train": f"{ctx}.concepts.train:main",
+                "predict": f"{ctx}.concepts.predict:main",
+                "evaluate": f"{ctx}.concepts.evaluation:main",
             },
         ),
         Recipe(
             "fusion",
             "one image from registered CT and MR, by region-guided diffusion",
             {
-                "case": f"{room}.fusion.case:make_case",
-                "train": f"{room}.fusion.train:main",
-                "predict": f"{room}.fusion.predict:main",
-                "evaluate": f"{room}.fusion.evaluate:main",
+                "case": f"{ctx}.fusion.case:make_case",
+                "train": f"{ctx}.fusion.train:main",
+                "predict": f"{ctx}.fusion.predict:main",
+                "evaluate": f"{ctx}.fusion.evaluate:main",
             },
         ),
     )

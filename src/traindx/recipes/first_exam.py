@@ -1,4 +1,4 @@
-"""The first exam of every recipe: its data, verified before anything is trained."""
+"""The first check of every recipe: its data, verified before anything is trained."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def first_exam(verify: Callable[[Path], Diagnosis], out: Path, *, strict: bool) 
         raise InputError(
             f"the data has {len(shown)} demonstrated fault{'s' * (len(shown) > 1)}: {shown[0].code} {shown[0].message}",
             expected="data without one",
-            do="mend it, or train without --strict",
+            do="fix it, or train without --strict",
         )
     return diagnosis

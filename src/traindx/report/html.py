@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from traindx.diagnosis import Diagnosis, Outcome
-from traindx.durations import spoken
+from traindx.durations import format_duration
 from traindx.evidence.base import Curve, Picture
 from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, svg, trial_tables, words
@@ -80,7 +80,7 @@ def _environment() -> Environment:
         moment=moment,
         measured=words.measured,
         minus=minus,
-        spoken=spoken,
+        format_duration=format_duration,
         counted=words.count,
         words=_words,
     )
@@ -139,8 +139,8 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
         "tone": _tone(diagnosis),
         "lead": card(lead) if lead is not None else None,
         "groups": [(standing, [card(item) for item in items]) for standing, items in groups.items() if items],
-        "acquitted": [card(finding) for finding in words.acquitted_findings(diagnosis)],
-        "innocent": words.results_without_finding(diagnosis, Verdict.INNOCENT),
+        "refuted": [card(finding) for finding in words.refuted_findings(diagnosis)],
+        "no_effect": words.results_without_finding(diagnosis, Verdict.NO_EFFECT),
         "harmful": words.results_without_finding(diagnosis, Verdict.HARMFUL),
         "trials": trial_tables.tables(diagnosis.trials) if diagnosis.trials is not None else None,
         "sections": added,
@@ -160,18 +160,18 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
 def _card(finding: Finding, figures: tuple[Figure, ...], source: tuple[SourceLine, ...], shared: str) -> Card:
     lead = None
     if finding.worth is not None and (leading := words.headline(finding.worth)) is not None:
-        effect, company = leading
+        effect, context = leading
         places = words.decimals(effect.mean, effect.low, effect.high)
         gain = words.number(effect.mean, places, signed=True)
         seeds = words.count(effect.n, "paired seed")
         lead = (
             f"{gain} {finding.worth.unit}".strip(),
             words.interval(effect, places),
-            f"{company}; {seeds}" if company else seeds,
+            f"{context}; {seeds}" if context else seeds,
         )
     return Card(
         finding=finding,
-        title=words.spoken_name(finding),
+        title=words.display_name(finding),
         source=source,
         figures=figures,
         remedy=remedies.parse(finding.remedy),
@@ -206,8 +206,8 @@ def _counts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
     for standing in reversed(Standing):
         amount = sum(finding.standing is standing for finding in diagnosis.findings)
         if standing is Standing.REFUTED:
-            amount += len(words.results_without_finding(diagnosis, Verdict.INNOCENT))
-            chips.append((standing.value, f"{amount} acquitted", "acquitted", amount))
+            amount += len(words.results_without_finding(diagnosis, Verdict.NO_EFFECT))
+            chips.append((standing.value, f"{amount} ruled out", "refuted", amount))
         else:
             chips.append((standing.value, f"{amount} {standing.value}", "findings", amount))
     healthy = words.checks(diagnosis)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from traindx.diagnosis import Diagnosis, TrialTable
-from traindx.durations import spoken
+from traindx.durations import format_duration
 from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, trial_tables, words
 from traindx.report.pictures import Arrays, no_arrays, panels, strip
@@ -43,7 +43,7 @@ def render(
     if diagnosis.trials is not None:
         told = {finding.worth.note for finding in diagnosis.findings if finding.worth is not None}
         blocks += _trials(diagnosis.trials, told)
-    blocks += _acquitted(diagnosis)
+    blocks += _refuted(diagnosis)
     for section in sections(diagnosis):
         blocks += [f"## {_plain(section.title)}", *[_prose(text) for text in section.paragraphs]]
         if section.table is not None:
@@ -59,14 +59,14 @@ def _finding(
 ) -> list[str]:
     at = f" at `{finding.location}`" if finding.location is not None else ""
     blocks = [
-        f"### {finding.code} {words.spoken_name(finding)}",
+        f"### {finding.code} {words.display_name(finding)}",
         f"{finding.standing.value} · {finding.severity.value}{at}",
         _prose(finding.message),
     ]
     lines = excerpt(finding.location, root=root) if excerpted else ()
     if lines:
         blocks.append(
-            _fence("\n".join(f"{'>' if line.guilty else ' '}{line.number:5d}  {line.text}" for line in lines))
+            _fence("\n".join(f"{'>' if line.at_fault else ' '}{line.number:5d}  {line.text}" for line in lines))
         )
     blocks.append(f"Worth: {words.worth_text(finding.worth)}.")
     if finding.worth is not None and finding.worth.note:
@@ -103,7 +103,7 @@ def _trials(table: TrialTable, told: Collection[str]) -> list[str]:
     arms += [(f"baseline: {item.baseline.name}", item.summary) for item in rows.baselines]
     about = (
         f"{words.count(len(table.seeds), 'paired seed')}, {words.count(table.steps, 'optimiser step')} an arm, "
-        f"{spoken(table.seconds)}{'' if table.complete else '; the budget ended before every arm was run'}. "
+        f"{format_duration(table.seconds)}{'' if table.complete else '; the budget ended before every arm was run'}. "
         f"Change of {rows.metric} with its 95 % interval; positive is better."
     )
     blocks = ["## Trials", about]
@@ -118,17 +118,17 @@ def _trials(table: TrialTable, told: Collection[str]) -> list[str]:
     return blocks
 
 
-def _acquitted(diagnosis: Diagnosis) -> list[str]:
+def _refuted(diagnosis: Diagnosis) -> list[str]:
     lines = []
-    for finding in words.acquitted_findings(diagnosis):
+    for finding in words.refuted_findings(diagnosis):
         why = words.how_we_know(finding.worth, finding.worth.unit) if finding.worth else "A trial refuted it."
         at = f" at `{finding.location}`" if finding.location is not None else ""
         told = _prose(f"{why} The suspicion was: {finding.message}")
-        lines.append(f"- **{finding.code} {words.spoken_name(finding)}**{at}: {told}")
+        lines.append(f"- **{finding.code} {words.display_name(finding)}**{at}: {told}")
     unit = diagnosis.trials.unit if diagnosis.trials is not None else ""
-    innocent = words.results_without_finding(diagnosis, Verdict.INNOCENT)
+    innocent = words.results_without_finding(diagnosis, Verdict.NO_EFFECT)
     lines += [f"- **{result.treatment}**: {words.how_we_know(result, unit)}" for result in innocent]
-    return ["## Innocent, and how we know", "\n".join(lines)] if lines else []
+    return ["## No effect, and how we know", "\n".join(lines)] if lines else []
 
 
 def _lists(diagnosis: Diagnosis) -> list[str]:

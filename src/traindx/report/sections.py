@@ -1,4 +1,4 @@
-"""Sections that a command adds to a report through ``Diagnosis.extras["sections"]``, for example the demo's cure.
+"""Sections that a command adds to a report through ``Diagnosis.extras["sections"]``, for example the demo's fix.
 
 Each is a mapping with the fields of :class:`Section`; what does not fit them is left out rather than breaking a report.
 """

@@ -29,7 +29,7 @@ class SourceLine:
 
     number: int
     spans: tuple[Span, ...]
-    guilty: bool
+    at_fault: bool
 
     @property
     def text(self) -> str:
@@ -63,9 +63,9 @@ def excerpt(location: Location | None, *, around: int = 4, root: Path | None = N
         SourceLine(number, coloured.get(number) or (Span(lines[number - 1]),), number == location.line)
         for number in range(first, last + 1)
     ]
-    while chosen and not chosen[-1].guilty and not chosen[-1].text.strip():
+    while chosen and not chosen[-1].at_fault and not chosen[-1].text.strip():
         chosen.pop()
-    while chosen and not chosen[0].guilty and not chosen[0].text.strip():
+    while chosen and not chosen[0].at_fault and not chosen[0].text.strip():
         chosen.pop(0)
     return _dedented(chosen)
 
@@ -74,7 +74,7 @@ def _dedented(lines: list[SourceLine]) -> tuple[SourceLine, ...]:
     """Remove the common indentation, so that deeply nested code fits a narrow page."""
     filled = [line.text for line in lines if line.text.strip()]
     margin = min((len(text) - len(text.lstrip(" ")) for text in filled), default=0)
-    return tuple(SourceLine(line.number, _without(line.spans, margin), line.guilty) for line in lines)
+    return tuple(SourceLine(line.number, _without(line.spans, margin), line.at_fault) for line in lines)
 
 
 def _without(spans: tuple[Span, ...], margin: int) -> tuple[Span, ...]:

@@ -54,8 +54,8 @@ class Scale:
             return cls(0.0, 1.0)
         low, high = min(finite), max(finite)
         if high <= low:
-            room = abs(low) * 0.1 or 1.0
-            low, high = low - room, high + room
+            ctx = abs(low) * 0.1 or 1.0
+            low, high = low - ctx, high + ctx
         return cls(low, high)
 
     def at(self, value: float) -> float:

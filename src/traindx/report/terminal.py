@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from traindx.diagnosis import Diagnosis, TrialTable
-from traindx.durations import spoken
+from traindx.durations import format_duration
 from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, trial_tables, words
 from traindx.report.sections import sections
@@ -29,7 +29,7 @@ _STYLE = {
 _VERDICT_STYLE = {
     Verdict.PROVEN: "bold red",
     Verdict.CONTRIBUTORY: "yellow",
-    Verdict.INNOCENT: "green",
+    Verdict.NO_EFFECT: "green",
     Verdict.HARMFUL: "magenta",
     Verdict.INCONCLUSIVE: "dim",
 }
@@ -64,7 +64,9 @@ def text(diagnosis: Diagnosis, *, width: int = _WIDTH) -> str:
 def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
     lead = words.lead_finding(diagnosis)
     tone = (
-        _STYLE[lead.standing] if lead is not None else ("green" if diagnosis.outcome.value == "healthy" else "yellow")
+        _STYLE[lead.standing]
+        if lead is not None
+        else ("green" if diagnosis.outcome.value == "nothing found" else "yellow")
     )
     parts: list[RenderableType] = [
         Rule(Text(f" {diagnosis.case}: {diagnosis.outcome.value} ", style=tone), style=tone),
@@ -99,14 +101,14 @@ def _block(title: str, body: RenderableType) -> RenderableType:
 
 def _finding(finding: Finding, shared: str) -> RenderableType:
     style = _STYLE[finding.standing]
-    head = Text.assemble((finding.code, style), " ", (words.spoken_name(finding), "bold"), "  ")
+    head = Text.assemble((finding.code, style), " ", (words.display_name(finding), "bold"), "  ")
     head.append(finding.standing.value, style=style)
     head.append(f" · {finding.severity.value}", style="dim")
     if finding.location is not None:
         head.append(f"  {finding.location}", style="cyan")
     body: list[RenderableType] = [Text(finding.message)]
     if finding.standing is Standing.REFUTED and finding.worth is not None:
-        body.append(Text(f"innocent: {words.how_we_know(finding.worth, finding.worth.unit)}", style="green"))
+        body.append(Text(f"without effect: {words.how_we_know(finding.worth, finding.worth.unit)}", style="green"))
     elif finding.standing is not Standing.SUSPECTED or finding.worth is not None:
         body.append(Text(f"worth: {words.worth_text(finding.worth)}"))
         if finding.worth is not None and finding.worth.note:
@@ -159,7 +161,8 @@ def _trials(table: TrialTable, told: Collection[str]) -> list[RenderableType]:
     for item in rows.baselines:
         arms.add_row("", Text(f"baseline: {item.baseline.name}", style="dim"), "", Text(item.summary, style="dim"))
     about = (
-        f"{words.count(len(table.seeds), 'paired seed')}, {words.count(table.steps, 'step')}, {spoken(table.seconds)}"
+        f"{words.count(len(table.seeds), 'paired seed')}, {words.count(table.steps, 'step')}, "
+        f"{format_duration(table.seconds)}"
         f"{'' if table.complete else '; the budget ended before every arm was run'}"
     )
     noted = [row.result for row in rows.treatments if row.result.note and row.result.note not in told]

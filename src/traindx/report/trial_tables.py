@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from traindx.diagnosis import Arm, Baseline, TreatmentResult, TrialTable
+from traindx.diagnosis import Baseline, TreatmentResult, TrialTable, Variant
 from traindx.finding import Effect
 from traindx.report import svg, words
 
@@ -26,7 +26,7 @@ class TreatmentRow:
 class ArmRow:
     """An arm: which treatments were in place (in the order of the letters), its plot, its mean and spread."""
 
-    arm: Arm
+    arm: Variant
     present: tuple[bool, ...]
     plot: str
     summary: str
@@ -127,7 +127,7 @@ def _text(effect: Effect | None, unit: str, absent: str) -> tuple[str, str]:
     return f"{gain} {unit}".strip(), words.interval(effect, places)
 
 
-def _arm(arm: Arm, treatments: tuple[str, ...], scale: svg.Scale, unit: str, reference: float | None) -> ArmRow:
+def _arm(arm: Variant, treatments: tuple[str, ...], scale: svg.Scale, unit: str, reference: float | None) -> ArmRow:
     text = summary(arm.values, unit)
     plot = svg.values_row(arm.values, scale, f"{arm.name}: {text}", reference=reference)
     return ArmRow(arm, tuple(name in arm.treatments for name in treatments), plot, text)

@@ -1,6 +1,6 @@
 """The sentences that every format shares: verdict, standing, worth. Nothing is claimed here that was not measured.
 
-A gain is only ever printed from an :class:`~traindx.finding.Effect`, and always with the company of treatments in
+A gain is only ever printed from an :class:`~traindx.finding.Effect`, and always with the context in
 which it was measured; where there is none, the sentence says that it was not measured.
 """
 
@@ -22,8 +22,8 @@ STANDING_MEANS = {
 
 VERDICT_MEANS = {
     Verdict.PROVEN: "moves the metric by more than the noise, given all other treatments",
-    Verdict.CONTRIBUTORY: "moves the metric in one company of treatments and not in the other",
-    Verdict.INNOCENT: "makes no difference of any importance",
+    Verdict.CONTRIBUTORY: "moves the metric in one context and not in the other",
+    Verdict.NO_EFFECT: "makes no difference of any importance",
     Verdict.HARMFUL: "makes the metric worse",
     Verdict.INCONCLUSIVE: "could not be settled within the budget",
 }
@@ -80,9 +80,9 @@ def effect_text(effect: Effect, unit: str = "", *, signed: bool = True) -> str:
 
 
 def headline(worth: Worth) -> tuple[Effect, str] | None:
-    """The effect to show first and the company in which it was measured.
+    """The effect to show first and the context in which it was measured.
 
-    The company is empty where there was no other treatment: both effects are the same then.
+    The context is empty where there was no other treatment: both effects are the same then.
     ``proven`` is about the effect given the rest, so that one leads; a contributory finding leads with the
     larger, a harmful treatment with the worse.
     """
@@ -90,7 +90,7 @@ def headline(worth: Worth) -> tuple[Effect, str] | None:
         "with every other treatment in place": worth.given_rest,
         "alone, on the untreated case": worth.alone,
     }
-    known = [(effect, company) for company, effect in companies.items() if effect is not None]
+    known = [(effect, context) for context, effect in companies.items() if effect is not None]
     if not known:
         return None
     if worth.alone == worth.given_rest:
@@ -111,12 +111,12 @@ def worth_text(worth: Worth | None) -> str:
     leading = headline(worth)
     if leading is None:
         return f"{worth.verdict.value}: {VERDICT_MEANS[worth.verdict]}"
-    effect, company = leading
-    text = f"{effect_text(effect, worth.unit)} {worth.metric} {company}".rstrip()
+    effect, context = leading
+    text = f"{effect_text(effect, worth.unit)} {worth.metric} {context}".rstrip()
     return text if worth.verdict is Verdict.PROVEN else f"{text} ({worth.verdict.value})"
 
 
-def spoken_name(finding: Finding) -> str:
+def display_name(finding: Finding) -> str:
     """``sampler-does-not-invert`` as ``Sampler does not invert``."""
     words = finding.name.replace("-", " ")
     return words[:1].upper() + words[1:]
@@ -154,19 +154,19 @@ def verdict_sentence(diagnosis: Diagnosis) -> str:
 
 
 def _guilty(lead: Finding) -> str:
-    name = f"{spoken_name(lead)} ({lead.code}){place(lead)}"
+    name = f"{display_name(lead)} ({lead.code}){place(lead)}"
     worth = lead.worth
     leading = headline(worth) if worth is not None else None
     if worth is None:
         return f"{name} is shown broken; what curing it is worth was not measured."
     if leading is not None and worth.verdict in (Verdict.PROVEN, Verdict.CONTRIBUTORY):
-        effect, company = leading
+        effect, context = leading
         pairs = count(effect.n, "paired seed")
         gain = effect_text(effect, worth.unit, signed=False)
         verb = "improves" if effect.mean > 0 else "changes"
-        among = f" {company}" if company else ""
+        among = f" {context}" if context else ""
         return f"{name}: treating it {verb} {worth.metric} by {gain}{among}, measured over {pairs}."
-    return f"{name} is shown broken; the trial of its cure was {worth.verdict.value}: {VERDICT_MEANS[worth.verdict]}."
+    return f"{name} is shown broken; the trial of its fix was {worth.verdict.value}: {VERDICT_MEANS[worth.verdict]}."
 
 
 def lead_finding(diagnosis: Diagnosis) -> Finding | None:
@@ -214,11 +214,11 @@ def checks(diagnosis: Diagnosis) -> int:
 
 
 def is_rule(subject: str) -> bool:
-    """True for a subject such as ``S501 sampler-does-not-invert``: a rule, and no exam."""
+    """True for a subject such as ``S501 sampler-does-not-invert``: a rule, and no check."""
     return re.fullmatch(r"[A-Z]+\d{3,} [a-z0-9-]+", subject) is not None
 
 
-def acquitted_findings(diagnosis: Diagnosis) -> list[Finding]:
+def refuted_findings(diagnosis: Diagnosis) -> list[Finding]:
     """Findings that a trial refuted."""
     return [finding for finding in diagnosis.findings if finding.standing is Standing.REFUTED]
 
@@ -227,16 +227,16 @@ def results_without_finding(diagnosis: Diagnosis, verdict: Verdict) -> list[Trea
     """Treatments of that verdict which no refuted finding speaks for already."""
     if diagnosis.trials is None:
         return []
-    spoken_for = {finding.code for finding in acquitted_findings(diagnosis)}
+    covered = {finding.code for finding in refuted_findings(diagnosis)}
     return [
         result
         for result in diagnosis.trials.results
-        if result.verdict is verdict and not spoken_for.intersection(result.codes)
+        if result.verdict is verdict and not covered.intersection(result.codes)
     ]
 
 
 def how_we_know(result: Worth | TreatmentResult, unit: str = "") -> str:
-    """Why a suspect is innocent, or why a cure harms, in one or two sentences."""
+    """Why a suspect is without effect, or why a fix harms, in one or two sentences."""
     if result.bit_identical:
         text = "Training with and without it, from the same seed and data, gives bit-identical weights."
     else:

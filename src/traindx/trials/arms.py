@@ -17,7 +17,7 @@ Company = frozenset[str]
 
 @dataclass(frozen=True)
 class Contrast:
-    """The two arms whose difference is the effect of one treatment in one company."""
+    """The two arms whose difference is the effect of one treatment in one context."""
 
     without: Company
     treated: Company

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import to_device
+from traindx.core.batches import to_device
 from traindx.core.randomness import seeded
 from traindx.diagnosis import Baseline
-from traindx.trials.scoring_metric import Yardstick, training_truths, validation_batches
+from traindx.trials.scoring_metric import ScoringMetric, training_truths, validation_batches
 from traindx.trials.training import own_generators
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_NEIGHBOURS = 64
 
 
-def trivial_baselines(case: Case, yardstick: Yardstick, name: str) -> tuple[Baseline, ...]:
+def trivial_baselines(case: Case, scoring_metric: ScoringMetric, name: str) -> tuple[Baseline, ...]:
     """What needs no model: zeros, the mean training image, another sample, the nearest neighbour.
 
     The nearest neighbour is the target of the training sample whose inputs are closest (mean square, over the case's
@@ -32,12 +32,12 @@ def trivial_baselines(case: Case, yardstick: Yardstick, name: str) -> tuple[Base
     """
     with case.open(), torch.no_grad():
         batches = validation_batches(case)
-        truths = [yardstick.truth(case, batch) for batch in batches]
-        known = training_truths(yardstick, case, MOST_NEIGHBOURS)
+        truths = [scoring_metric.truth(case, batch) for batch in batches]
+        known = training_truths(scoring_metric, case, MOST_NEIGHBOURS)
         made: dict[str, list[Tensor]] = {}
         for batch, truth in zip(batches, truths, strict=True):
             assert case.target is not None
-            predictions = {"zeros": yardstick.shown(case, torch.zeros_like(case.target(batch)))}
+            predictions = {"zeros": scoring_metric.shown(case, torch.zeros_like(case.target(batch)))}
             if known.shape[1:] == truth.shape[1:]:
                 predictions["mean image"] = known.mean(dim=0, keepdim=True).to(truth).expand_as(truth)
                 # the validation batch may be the training batch, so another sample is taken from the other end
@@ -49,11 +49,13 @@ def trivial_baselines(case: Case, yardstick: Yardstick, name: str) -> tuple[Base
             for key, value in predictions.items():
                 made.setdefault(key, []).append(value)
     figures = [
-        Baseline(name=key, value=yardstick.measure(name, values, truths))
+        Baseline(name=key, value=scoring_metric.measure(name, values, truths))
         for key, values in made.items()
         if len(values) == len(truths)
     ]
-    return tuple(sorted(figures, key=lambda item: item.value, reverse=not yardstick.metrics[name].higher_is_better))
+    return tuple(
+        sorted(figures, key=lambda item: item.value, reverse=not scoring_metric.metrics[name].higher_is_better)
+    )
 
 
 def nearest(case: Case, batch: Any, most: int = MOST_NEIGHBOURS) -> Tensor | None:

@@ -23,14 +23,14 @@ class FixVerdict(StrEnum):
     """What a claimed fix did.
 
     ``cures``: helps, and the result beats the trivial baselines that it did not beat before; ``helps``: moves the
-    metric by more than the noise; ``placebo``: bit-identical, or a difference within the margin of no importance;
+    metric by more than the noise; ``no effect``: bit-identical, or a difference within the margin of no importance;
     ``harms``: makes the metric worse; ``breaks``: the case no longer runs, or diverges; ``inconclusive``: none of these
     could be shown.
     """
 
     CURES = "cures"
     HELPS = "helps"
-    PLACEBO = "placebo"
+    NO_EFFECT = "no effect"
     HARMS = "harms"
     BREAKS = "breaks"
     INCONCLUSIVE = "inconclusive"
@@ -61,7 +61,7 @@ class Comparison(Frozen):
         higher_is_better: Its direction.
         seeds: Seeds that were run.
         before: Metric by seed.
-        after: Metric by seed, by the same yardstick.
+        after: Metric by seed, by the same scoring metric.
         after_own: Metric by seed as the case after reports it.
         effect: Paired effect, after minus before, positive is better.
         changes: What changed and what did not.
@@ -98,7 +98,7 @@ class Run:
 
     Attributes:
         trained: Its model, or None where the training raised.
-        score: Figures by the common yardstick.
+        score: Figures by the common scoring metric.
         own: Figures as the case itself reports them.
         broke: Why there are no figures, with file and line, or empty.
     """
@@ -177,11 +177,11 @@ def judge_claim(
 
     Args:
         pairs: Paired runs.
-        effect: Paired effect by the common yardstick.
+        effect: Paired effect by the common scoring metric.
         name: Name of the metric.
         metric: The metric.
         baselines: Trivial baselines of the case before.
-        moved: By how much fixed predictors move under the common yardstick; then figures are not comparable.
+        moved: By how much fixed predictors move under the common scoring metric; then figures are not comparable.
     """
     stopped = _stopped(pairs, name, metric, baselines)
     if stopped is not None:
@@ -189,9 +189,9 @@ def judge_claim(
     if effect is None:
         return FixVerdict.INCONCLUSIVE, "no pair of runs was finished"
     if all(pair.identical for pair in pairs):
-        return FixVerdict.PLACEBO, "weights and predictions are bit-identical with and without it"
+        return FixVerdict.NO_EFFECT, "weights and predictions are bit-identical with and without it"
     if moved:
-        why = "the two cases have no common yardstick: predictors that no model made move by"
+        why = "the two cases have no common scoring metric: predictors that no model made move by"
         return FixVerdict.INCONCLUSIVE, f"{why} {told(moved, metric.unit)}"
     return _by_effect(pairs, effect, name, metric, baselines)
 
@@ -224,7 +224,7 @@ def _by_effect(
     figures = f"{effect.mean:+.3g}{unit} [{effect.low:+.3g}, {effect.high:+.3g}] over {effect.n} seeds"
     what = direction(effect, p_value(effect), negligible, Identity(weights=False, predictions=False))
     if what is Direction.NOTHING:
-        return FixVerdict.PLACEBO, f"the difference is of no importance: {figures}, less than {negligible:.3g}{unit}"
+        return FixVerdict.NO_EFFECT, f"the difference is of no importance: {figures}, less than {negligible:.3g}{unit}"
     if what is Direction.WORSE:
         return FixVerdict.HARMS, f"it makes {name} worse: {figures}"
     if what is Direction.OPEN:

@@ -1,9 +1,9 @@
-"""A company in which no treatment spoils what another one gains.
+"""A context in which no treatment spoils what another one gains.
 
 *Given the rest* asks what a treatment is worth where all others are in place. That is a sound question only while the
-others do not undo one another: of a finding that is the consequence of another one, the cure may do harm once the cause
-is cured (a term is flipped because its targets were wrong; with the targets right, the flip is the fault). Leaving one
-out at a time cannot find two such treatments, so the company is put together anew, the best first.
+others do not undo one another: of a finding that is the consequence of another one, the fix may do harm once the cause
+is fixed (a term is flipped because its targets were wrong; with the targets right, the flip is the fault). Leaving one
+out at a time cannot find two such treatments, so the context is put together anew, the best first.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable
 from traindx.trials.arms import Company, Design
 
 SPOILED = 0.5
-"""Share of the best treatment's gain that must be lost for a company to count as spoiled. Faults that mask one another
-lose part of a gain in each other's company; half of it and more is another treatment's harm."""
+"""Share of the best treatment's gain that must be lost for a context to count as spoiled. Faults that mask one another
+lose part of a gain together; half of it and more is another treatment's harm."""
 
 
-def sound_company(design: Design, value: Callable[[Company], float]) -> Company:
+def sound_context(design: Design, value: Callable[[Company], float]) -> Company:
     """The treatments of the arm *all*, without those that spoil what the best of them gains alone.
 
     Args:
@@ -38,10 +38,10 @@ def sound_company(design: Design, value: Callable[[Company], float]) -> Company:
     gain = alone[best] - control
     if value(design.everything) >= alone[best] - SPOILED * gain:
         return design.everything
-    company, reached = frozenset({best}), alone[best]
+    context, reached = frozenset({best}), alone[best]
     for label in (label for label in design.treatments if label in design.everything and label != best):
-        larger = company | {label}
+        larger = context | {label}
         figure = value(larger)
         if figure >= reached - SPOILED * gain:
-            company, reached = larger, max(reached, figure)
-    return company
+            context, reached = larger, max(reached, figure)
+    return context

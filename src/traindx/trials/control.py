@@ -1,4 +1,4 @@
-"""The control of a trial: the case as it is, trained once, so that exams and trials can share it."""
+"""The control of a trial: the case as it is, trained once, so that checks and trials can share it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cure: the case with every treatment in place that its trials found to help, trained again and compared."""
+"""The fix: the case with every treatment in place that its trials found to help, trained again and compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from traindx.finding import Finding, Verdict
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.clock import Deadline
 from traindx.trials.scoring import score
-from traindx.trials.scoring_metric import Yardstick
+from traindx.trials.scoring_metric import ScoringMetric
 from traindx.trials.training import Trained, train
 from traindx.trials.treatment import compose, labelled, resolve
 
@@ -24,14 +24,14 @@ HELPFUL = (Verdict.PROVEN, Verdict.CONTRIBUTORY)
 
 
 @dataclass(frozen=True)
-class Cure:
+class Fixed:
     """A case that was treated, trained and measured again.
 
     Attributes:
         case: The treated case.
         treatments: What is in place, by name.
         trained: Its model after training.
-        value: The trial's metric, by the control's yardstick.
+        value: The trial's metric, by the control's scoring metric.
     """
 
     case: Case
@@ -41,9 +41,9 @@ class Cure:
 
 
 def helpful(table: TrialTable) -> tuple[str, ...]:
-    """Treatments that were proven, or contribute in one company of faults and harm none; best first.
+    """Treatments that were proven, or contribute in one context and harm none; best first.
 
-    One that makes things worse where all else is cured is left out, whatever it does by itself.
+    One that makes things worse where all else is fixed is left out, whatever it does by itself.
     """
     return tuple(
         row.treatment
@@ -68,7 +68,7 @@ def cure(
     steps: int | None = None,
     seconds: float | None = None,
     progress: Listener | None = None,
-) -> Cure | None:
+) -> Fixed | None:
     """Treat a case with everything that helped, and train it again.
 
     Args:
@@ -81,7 +81,7 @@ def cure(
         progress: Called while training.
 
     Returns:
-        The cure, or None where no treatment helped.
+        The fix, or None where no treatment helped.
     """
     names = helpful(table)
     if not names:
@@ -93,9 +93,9 @@ def cure(
 
     def tell(step: int, loss: float) -> None:
         left = (time.monotonic() - begun) / step * (count - step)
-        listen(Progress("cure", f"training the cured model, loss {loss:.3f}", step, count, left))
+        listen(Progress("cure", f"training the fixed model, loss {loss:.3f}", step, count, left))
 
     deadline = Deadline() if seconds is None else Deadline.after(seconds)
     trained = train(better, seed, count, on_step=tell, deadline=deadline, keep_partial=True)
-    values: dict[str, Any] = dict(score(better, trained.model, seed, Yardstick.of(case, [better])).values)
-    return Cure(better, names, trained, float(values[table.metric]))
+    values: dict[str, Any] = dict(score(better, trained.model, seed, ScoringMetric.of(case, [better])).values)
+    return Fixed(better, names, trained, float(values[table.metric]))

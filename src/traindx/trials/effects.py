@@ -11,7 +11,7 @@ from traindx.case import Metric
 from traindx.diagnosis import TreatmentResult
 from traindx.finding import Effect, Verdict
 from traindx.trials.arms import Contrast, Design
-from traindx.trials.results import Ledger
+from traindx.trials.results import Results
 from traindx.trials.statistics import (
     LEVEL,
     Direction,
@@ -35,9 +35,9 @@ class Judgement:
 
     Attributes:
         label: Its name.
-        effects: Effect by company (``alone``, ``given rest``); None where there is no pair.
-        directions: What each company says.
-        identity: What was bit-identical in every company that was compared.
+        effects: Effect by context (``alone``, ``given rest``); None where there is no pair.
+        directions: What each context says.
+        identity: What was bit-identical in every context that was compared.
         verdict: What follows.
         exhausted: The metric has its best value with and without it, so that nothing could show.
     """
@@ -69,13 +69,13 @@ def margin(metric: Metric, figures: Sequence[float]) -> float:
 
 
 def judge(
-    design: Design, ledger: Ledger, seeds: Sequence[int], name: str, metric: Metric, level: float = LEVEL
+    design: Design, ledger: Results, seeds: Sequence[int], name: str, metric: Metric, level: float = LEVEL
 ) -> dict[str, Judgement]:
-    """Judge every treatment; p-values are adjusted over all treatments of the trial (Holm), for each company.
+    """Judge every treatment; p-values are adjusted over all treatments of the trial (Holm), for each context.
 
     Args:
         design: Arms and comparisons.
-        ledger: What the arms gave.
+        results: What the arms gave.
         seeds: Seeds that were begun.
         name: Name of the metric.
         metric: The metric.
@@ -83,52 +83,52 @@ def judge(
     """
     asked: dict[tuple[str, str], Contrast] = {}
     for label in design.treatments:
-        for company, one in zip(COMPANIES, (design.alone(label), design.given_rest(label)), strict=True):
+        for context, one in zip(COMPANIES, (design.alone(label), design.given_rest(label)), strict=True):
             if one is not None:
-                asked[label, company] = one
+                asked[label, context] = one
     effects: dict[Contrast, Effect | None] = {}
     for one in asked.values():
         pairs = ledger.pairs(one, seeds, name)
         effects[one] = paired_effect([t for t, _ in pairs], [u for _, u in pairs], metric.higher_is_better)
-    # Only "given the rest" can convict, so its tests are a family of their own; "alone" is the other one. Where
+    # Only "given the rest" can confirm, so its tests are a family of their own; "alone" is the other one. Where
     # predictions are bit-identical there is nothing to test.
     p_of: dict[tuple[str, str], float] = dict.fromkeys(asked, 1.0)
-    for company in COMPANIES:
-        family = {label: one for (label, other), one in asked.items() if other == company}
+    for context in COMPANIES:
+        family = {label: one for (label, other), one in asked.items() if other == context}
         tests = {label: one for label, one in family.items() if not ledger.identity(one, seeds).predictions}
         for label, p in holm({label: p_value(effects[one]) for label, one in tests.items()}).items():
-            p_of[label, company] = p
+            p_of[label, context] = p
     figures = [scored.values.get(name, math.nan) for scored in ledger.scores.values()]
     negligible = margin(metric, figures)
 
     found = {}
     for label in design.treatments:
         directions: dict[str, Direction] = {}
-        for company in COMPANIES:
-            one = asked.get((label, company))
-            directions[company] = (
+        for context in COMPANIES:
+            one = asked.get((label, context))
+            directions[context] = (
                 Direction.OPEN
                 if one is None
-                else _direction(one, effects[one], p_of[label, company], negligible, ledger, seeds, level)
+                else _direction(one, effects[one], p_of[label, context], negligible, ledger, seeds, level)
             )
-        compared = [asked[label, company] for company in COMPANIES if (label, company) in asked]
+        compared = [asked[label, context] for context in COMPANIES if (label, context) in asked]
         identities = [ledger.identity(one, seeds) for one in compared]
         identity = Identity(
             weights=bool(identities) and all(one.weights for one in identities),
             predictions=len(compared) == len(COMPANIES) and all(one.predictions for one in identities),
         )
         verdict = verdict_of(directions["alone"], directions["given rest"])
-        if verdict is Verdict.INNOCENT and ledger.acted(label) is False:
+        if verdict is Verdict.NO_EFFECT and ledger.acted(label) is False:
             verdict = Verdict.INCONCLUSIVE
         exhausted = (
-            verdict is Verdict.INNOCENT
+            verdict is Verdict.NO_EFFECT
             and not identity.predictions
             and all(_exhausted(metric, ledger.pairs(one, seeds, name)) for one in compared)
         )
         if exhausted:
             verdict = Verdict.INCONCLUSIVE
         shown = {
-            company: effects.get(asked[label, company]) if (label, company) in asked else None for company in COMPANIES
+            context: effects.get(asked[label, context]) if (label, context) in asked else None for context in COMPANIES
         }
         found[label] = Judgement(label, shown, directions, identity, verdict, exhausted)
     return found
@@ -138,8 +138,8 @@ def _exhausted(metric: Metric, pairs: Sequence[tuple[float, float]]) -> bool:
     """Whether both arms of a comparison have the best value that the metric can have."""
     if metric.best is None or not pairs:
         return False
-    room = SHARE_OF_NO_IMPORTANCE * abs(metric.best)
-    return all(abs(value - metric.best) <= room for pair in pairs for value in pair)
+    ctx = SHARE_OF_NO_IMPORTANCE * abs(metric.best)
+    return all(abs(value - metric.best) <= ctx for pair in pairs for value in pair)
 
 
 def _direction(
@@ -147,7 +147,7 @@ def _direction(
     effect: Effect | None,
     p: float,
     negligible: float,
-    ledger: Ledger,
+    ledger: Results,
     seeds: Sequence[int],
     level: float,
 ) -> Direction:
@@ -161,7 +161,7 @@ def _direction(
 
 def results(
     design: Design,
-    ledger: Ledger,
+    ledger: Results,
     judged: Mapping[str, Judgement],
     seeds: Sequence[int],
     unit: str,
@@ -174,16 +174,16 @@ def results(
 
     Args:
         design: Arms and comparisons.
-        ledger: What the arms gave.
+        results: What the arms gave.
         judged: Judgement by treatment.
         seeds: Seeds that were begun.
         unit: Unit of the metric.
         labels: Name of a treatment in tables.
         codes: Codes of the findings that proposed a treatment.
-        moved: Treatments that move the yardstick, and by how much; nothing is concluded of these.
+        moved: Treatments that change the meaning of the metric, and by how much; nothing is concluded of these.
     """
     rows = []
-    order = [Verdict.PROVEN, Verdict.CONTRIBUTORY, Verdict.HARMFUL, Verdict.INCONCLUSIVE, Verdict.INNOCENT]
+    order = [Verdict.PROVEN, Verdict.CONTRIBUTORY, Verdict.HARMFUL, Verdict.INCONCLUSIVE, Verdict.NO_EFFECT]
     for key in sorted(judged, key=lambda key: (order.index(judged[key].verdict), -judged[key].gain, key)):
         one = judged[key]
         note = explain(one, judged, design, ledger, seeds, unit, labels)
@@ -210,7 +210,7 @@ def explain(
     one: Judgement,
     judged: Mapping[str, Judgement],
     design: Design,
-    ledger: Ledger,
+    ledger: Results,
     seeds: Sequence[int],
     unit: str,
     labels: Mapping[str, str],
@@ -239,7 +239,7 @@ def explain(
     return ""
 
 
-def _fact(one: Judgement, design: Design, ledger: Ledger, seeds: Sequence[int]) -> str:
+def _fact(one: Judgement, design: Design, ledger: Results, seeds: Sequence[int]) -> str:
     """What decides the matter before any figure: a broken arm, divergence, nothing done, nothing changed."""
     broken = _broken(design, ledger, one.label)
     if broken:
@@ -255,14 +255,14 @@ def _fact(one: Judgement, design: Design, ledger: Ledger, seeds: Sequence[int]) 
 
 
 def _masking(said: tuple[Direction, Direction], alone: float, culprit: str) -> str:
-    """Why a treatment does one thing by itself and another in company; empty where it does not."""
+    """Why a treatment does one thing by itself and another with the others; empty where it does not."""
     nothing, better, worse, still_open = Direction.NOTHING, Direction.BETTER, Direction.WORSE, Direction.OPEN
     sentences = {
         (worse, better): f"its benefit is hidden until {culprit} is in place",
         (nothing, better): f"without effect until {culprit} is in place",
-        (worse, nothing): f"what it mends hid the fault that {culprit} cures, so by itself it makes things worse",
-        (worse, still_open): f"what it mends hid the fault that {culprit} cures, so by itself it makes things worse",
-        (better, nothing): f"it makes up for what {culprit} cures, and adds nothing once that is in place",
+        (worse, nothing): f"what it fixes hid the fault that {culprit} fixes, so by itself it makes things worse",
+        (worse, still_open): f"what it fixes hid the fault that {culprit} fixes, so by itself it makes things worse",
+        (better, nothing): f"it makes up for what {culprit} fixes, and adds nothing once that is in place",
         (better, still_open): f"it helps by itself; whether it adds anything to {culprit} is open",
         (better, worse): f"it makes things worse once {culprit} is in place",
         (nothing, worse): f"it makes things worse once {culprit} is in place",
@@ -290,7 +290,7 @@ def _culprit(label: str, judged: Mapping[str, Judgement], design: Design, labels
     return labels[max(rest, key=lambda other: judged[other].gain)] if rest else "the rest"
 
 
-def _broken(design: Design, ledger: Ledger, label: str) -> str:
+def _broken(design: Design, ledger: Results, label: str) -> str:
     for one in (design.alone(label), design.given_rest(label)):
         why = ledger.failed(one.treated) if one is not None and not ledger.failed(one.without) else ""
         if why:
@@ -298,8 +298,8 @@ def _broken(design: Design, ledger: Ledger, label: str) -> str:
     return ""
 
 
-def _divergence(design: Design, ledger: Ledger, seeds: Sequence[int], label: str) -> str:
-    for company, one in zip(COMPANIES, (design.alone(label), design.given_rest(label)), strict=True):
+def _divergence(design: Design, ledger: Results, seeds: Sequence[int], label: str) -> str:
+    for context, one in zip(COMPANIES, (design.alone(label), design.given_rest(label)), strict=True):
         if one is None:
             continue
         tried, treated, untreated = ledger.diverging(one, seeds)
@@ -307,7 +307,7 @@ def _divergence(design: Design, ledger: Ledger, seeds: Sequence[int], label: str
             arm = one.without if untreated > treated else one.treated
             first = next(ledger.diverged[seed, arm] for seed in seeds if (seed, arm) in ledger.diverged)
             with_or_without = "without" if untreated > treated else "with"
-            where = "" if company == "alone" else ", the rest in place"
+            where = "" if context == "alone" else ", the rest in place"
             return (
                 f"{with_or_without} it training diverges on {max(treated, untreated)} of {tried} seeds{where}: {first}"
             )

@@ -1,6 +1,6 @@
 """The unit of work of a trial: one training and the scores of every arm that shares it.
 
-A job is small enough to be sent to another process and its result is small enough to be one line of a journal.
+A job is small enough to be sent to another process and its result is small enough to be one line of a resume log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from traindx.errors import TraindxError
 from traindx.finding import Frozen, Proposal
 from traindx.trials.clock import Deadline, OutOfTime
 from traindx.trials.scoring import score
-from traindx.trials.scoring_metric import Units, Yardstick
+from traindx.trials.scoring_metric import ScoringMetric, Units
 from traindx.trials.training import Trained, train
 from traindx.trials.treatment import Treatment, TreatmentUnfitError, compose, resolve
 
@@ -133,16 +133,16 @@ def run_job(case: Case, job: Job, control: Trained | None = None, on_step: OnSte
     except OutOfTime:
         return begun.model_copy(update={"unfinished": True})
     except Exception as error:
-        return begun.model_copy(update={"broke": spoken(error)})
+        return begun.model_copy(update={"broke": describe_error(error)})
     trained_hits = {name: one.tally.hits for name, one in treatments.items() if one.tally is not None}
-    yardstick = Yardstick.of(case)
-    yardstick = Yardstick(case, yardstick.metrics, job.units)
+    scoring_metric = ScoringMetric.of(case)
+    scoring_metric = ScoringMetric(case, scoring_metric.metrics, job.units)
     arms: list[ArmScore] = []
     unfinished = False
     for arm in job.arms:
         chosen = {name: treatments[name] for name in arm}
         try:
-            arms.append(_scored(case, arm, chosen, trained, yardstick, deadline, trained_hits))
+            arms.append(_scored(case, arm, chosen, trained, scoring_metric, deadline, trained_hits))
         except OutOfTime:
             unfinished = True
             break
@@ -167,17 +167,17 @@ def _scored(
     arm: tuple[str, ...],
     chosen: Mapping[str, Treatment],
     trained: Trained,
-    yardstick: Yardstick,
+    scoring_metric: ScoringMetric,
     deadline: Deadline,
     trained_hits: Mapping[str, int],
 ) -> ArmScore:
     before = {name: one.tally.hits for name, one in chosen.items() if one.tally is not None}
     try:
-        result = score(compose(case, chosen.values()), trained.model, trained.seed, yardstick, deadline)
+        result = score(compose(case, chosen.values()), trained.model, trained.seed, scoring_metric, deadline)
     except OutOfTime:
         raise
     except Exception as error:
-        return ArmScore(arm=arm, broke=spoken(error))
+        return ArmScore(arm=arm, broke=describe_error(error))
     hits = {
         name: trained_hits.get(name, 0) + one.tally.hits - before[name]
         for name, one in chosen.items()
@@ -193,7 +193,7 @@ def _resolved(proposal: Proposal, case: Case) -> Treatment:
     return treatment
 
 
-def spoken(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """An exception as one line, with the user's file and line where there is one."""
     if isinstance(error, TraindxError):
         return f"{error.where}: {error.found}" if error.where else error.found

@@ -191,7 +191,7 @@ def probe(case: Case) -> tuple[nn.Module, Any, Tensor]:
     Raises:
         TreatmentUnfitError: The case has no target.
     """
-    from traindx.checks.base import to_device
+    from traindx.core.batches import to_device
 
     if case.target is None:
         raise TreatmentUnfitError(f"case {case.name!r} has no target", expected="target=batch -> Tensor")

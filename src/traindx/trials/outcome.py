@@ -8,16 +8,16 @@ from traindx.diagnosis import TreatmentResult, TrialTable
 from traindx.finding import Finding, Standing, Verdict, Worth
 from traindx.trials.treatment import label
 
-# which of several treatments speaks for a finding: what convicts before what is open, and that before what acquits
-_TELLING = (Verdict.PROVEN, Verdict.CONTRIBUTORY, Verdict.HARMFUL, Verdict.INCONCLUSIVE, Verdict.INNOCENT)
+# which of several treatments speaks for a finding: what confirm before what is open, and that before what rule out
+_TELLING = (Verdict.PROVEN, Verdict.CONTRIBUTORY, Verdict.HARMFUL, Verdict.INCONCLUSIVE, Verdict.NO_EFFECT)
 
 
 def apply_results(findings: Sequence[Finding], table: TrialTable) -> list[Finding]:
     """Worth and standing of findings after a trial.
 
-    A finding is *proven* if one of its treatments is, and *refuted* if all of them are innocent; otherwise it stands
-    where it stood. A property that was shown to be broken stays in the list when it is refuted: it is broken, but it is
-    not why the metric is what it is.
+    A finding is *proven* if one of its treatments is, and *refuted* if all of them are without effect; otherwise it
+    stands where it stood. A property that was shown to be broken stays in the list when it is refuted: it is broken,
+    but it is not why the metric is what it is.
 
     Args:
         findings: The findings that were given to the trial, all of them.
@@ -42,7 +42,7 @@ def _judged(finding: Finding, rows: Sequence[TreatmentResult], table: TrialTable
     note = best.note
     if best.verdict is Verdict.PROVEN:
         standing = Standing.PROVEN
-    elif best.verdict is Verdict.INNOCENT:
+    elif best.verdict is Verdict.NO_EFFECT:
         standing = Standing.REFUTED
         if finding.standing is Standing.DEMONSTRATED:
             aside = "what was found is so, but curing it does not change the metric: it is not the cause"

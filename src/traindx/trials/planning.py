@@ -1,8 +1,8 @@
 """What fits into the budget: how many seeds, and which comparisons must be left out.
 
 Every arm with two or three seeds tells more than one arm with ten, so seeds give way first (down to two). Then the
-comparisons *alone* go, from the least important finding upwards, as only *given the rest* convicts; and then whole
-treatments, which also leave the company of the others.
+comparisons *alone* go, from the least important finding upwards, as only *given the rest* confirm; and then whole
+treatments, which also leave the context of the others.
 """
 
 from __future__ import annotations

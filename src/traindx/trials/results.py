@@ -14,7 +14,7 @@ Place = tuple[int, Company]
 
 
 @dataclass
-class Ledger:
+class Results:
     """Scores, weights and failures of every arm and seed."""
 
     scores: dict[Place, ArmScore] = field(default_factory=dict)

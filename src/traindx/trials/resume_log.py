@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from traindx import __version__
-from traindx.checks.base import to_device
+from traindx.core.batches import to_device
 from traindx.core.frames import is_user_file
 from traindx.core.randomness import preserved, seed_everything, seed_of, seeded
 from traindx.trials.jobs import JobResult
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FILE = "trials.jsonl"
 
 
-class Journal:
+class ResumeLog:
     """Finished jobs of one trial, one JSON line each, flushed as they come.
 
     Args:

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from traindx.diagnosis import Arm, Baseline, TrialTable
-from traindx.durations import spoken as spoken_duration
+from traindx.diagnosis import Baseline, TrialTable, Variant
+from traindx.durations import format_duration
 from traindx.errors import CaseError, TraindxError
 from traindx.finding import Finding, Verdict
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.arms import Company, Design
 from traindx.trials.baselines import trivial_baselines
 from traindx.trials.clock import Deadline, OutOfTime
-from traindx.trials.context import sound_company
+from traindx.trials.context import sound_context
 from traindx.trials.control import threads, trial_threads, worker_count
 from traindx.trials.effects import Judgement, judge, results
 from traindx.trials.executor import Executor, InProcess, Pool
-from traindx.trials.jobs import Job, JobResult, run_job, spoken
+from traindx.trials.jobs import Job, JobResult, describe_error, run_job
 from traindx.trials.planning import Costs, fit
 from traindx.trials.reference import CaseReference
-from traindx.trials.results import Ledger
-from traindx.trials.resume_log import Journal, fingerprint
+from traindx.trials.results import Results
+from traindx.trials.resume_log import ResumeLog, fingerprint
 from traindx.trials.scoring_metric import Units
 from traindx.trials.shortlist import Shortlist
 from traindx.trials.statistics import LEVEL, look_level
@@ -124,8 +124,8 @@ class _Trial:
         self.settled: set[str] = set()
         self.complete = True
         self.level = LEVEL
-        self.ledger, self.costs = Ledger(), Costs()
-        self.yardstick = self.list.yardstick
+        self.ledger, self.costs = Results(), Costs()
+        self.scoring_metric = self.list.scoring_metric
         self.baselines = self._baselines()
         self.design = Design.of(self.list.treatments)
         if self.list.moved:
@@ -135,8 +135,8 @@ class _Trial:
         if control is not None and (control.steps != self.steps or control.threads != own_threads or control.diverged):
             control = None  # trained otherwise: not bit-identical to what the arms would be compared with
         self.control = control
-        self.journal = Journal(directory, fingerprint(case, self.steps, self.yardstick.units, own_threads))
-        for result in self.journal:
+        self.resume_log = ResumeLog(directory, fingerprint(case, self.steps, self.scoring_metric.units, own_threads))
+        for result in self.resume_log:
             self._enter(result, remember=False)
 
     def _screen(self) -> frozenset[str]:
@@ -196,7 +196,7 @@ class _Trial:
             return self.seeds[:1]
         if not self.ledger.has(first, empty):
             self.complete = False
-            left = f"one training did not fit into the budget of {spoken_duration(self.budget)}"
+            left = f"one training did not fit into the budget of {format_duration(self.budget)}"
             self.notes.append(left if self.budget > 0 else "no time was left for trials")
             return self.seeds[:1]
         self.design, count = fit(
@@ -240,25 +240,25 @@ class _Trial:
                 jobs += [self._job(ahead, sure[one]) for one in dict.fromkeys(trainings) if one in sure]
             if not self._execute(jobs):
                 self.complete = False
-                self.notes.append(f"the budget of {spoken_duration(self.budget)} ended before every arm was run")
+                self.notes.append(f"the budget of {format_duration(self.budget)} ended before every arm was run")
                 return False
             self._leave_out_broken()
 
     def _leave_out_broken(self) -> None:
-        """Take treatments that break the case by themselves out of the company of the others."""
+        """Take treatments that break the case by themselves out of the context of the others."""
         broken = {
             key
             for key in self.design.everything
             if self.ledger.failed(frozenset({key})) and len(self.design.treatments) > 1
         }
         if broken:
-            company = self.design.everything - broken
-            self.design = replace(self.design, everything=company)
+            context = self.design.everything - broken
+            self.design = replace(self.design, everything=context)
             told = ", ".join(sorted(self.labels[key] for key in broken))
-            self.notes.append(f"left out of the company of the others, because it broke by itself: {told}")
+            self.notes.append(f"tried by themselves only, because it broke by itself: {told}")
 
     def _leave_out_spoilers(self, seed: int) -> bool:
-        """Take treatments that undo what another one gains out of the company of the others; True if there are any."""
+        """Take treatments that undo what another one gains out of the context of the others; True if there are any."""
         sign = 1.0 if self.metric.higher_is_better else -1.0
 
         def value(arm: Company) -> float:
@@ -266,18 +266,18 @@ class _Trial:
                 return math.nan
             return sign * self.ledger.value(seed, arm, self.name)
 
-        company = sound_company(self.design, value)
-        left_out = self.design.everything - company
+        context = sound_context(self.design, value)
+        left_out = self.design.everything - context
         if left_out:
-            self.design = replace(self.design, everything=company)
+            self.design = replace(self.design, everything=context)
             told = ", ".join(sorted(self.labels[key] for key in left_out))
-            self.notes.append(f"left out of the company of the others, because it undoes what they gain: {told}")
+            self.notes.append(f"tried by themselves only, because it undoes what they gain: {told}")
         return bool(left_out)
 
     def _learn_from_first_round(self, seed: int) -> None:
-        """Bit-identity acquits at once, and a treatment that leaves the weights alone needs no training of its own."""
+        """Bit-identity rule out at once, and a treatment that leaves the weights alone needs no training of its own."""
         judged = judge(self.design, self.ledger, [seed], self.name, self.metric)
-        self._settle({key: one for key, one in judged.items() if one.verdict is Verdict.INNOCENT})
+        self._settle({key: one for key, one in judged.items() if one.verdict is Verdict.NO_EFFECT})
         inert = {
             key
             for key, one in judged.items()
@@ -297,7 +297,7 @@ class _Trial:
             proposals={key: self.list.proposals[key] for key in names},
             training=tuple(sorted(self.design.training(arms[0]))),
             arms=tuple(tuple(sorted(arm)) for arm in arms),
-            units=self.yardstick.units,
+            units=self.scoring_metric.units,
             deadline=self.deadline.at + OVERRUN * self.budget,
         )
 
@@ -340,7 +340,7 @@ class _Trial:
         self.ledger.enter(result, [frozenset(arm) for arm in arms])
         self.costs.learn(result)
         if remember and not result.unfinished and not result.died:
-            self.journal.add(_with_arms(result, asked) if result.broke and asked is not None else result)
+            self.resume_log.add(_with_arms(result, asked) if result.broke and asked is not None else result)
 
     def _table(self, begun: Sequence[int]) -> TrialTable:
         judged = judge(self.design, self.ledger, begun, self.name, self.metric, self.level)
@@ -358,23 +358,23 @@ class _Trial:
             self.design.arms([key for key in self.design.treatments if key not in self.settled])
         )
         arms = []
-        for company in self.design.arms():
-            values = [self.ledger.value(seed, company, self.name) for seed in begun if self.ledger.has(seed, company)]
-            if (begun[0], company) in self.ledger.scores:
+        for context in self.design.arms():
+            values = [self.ledger.value(seed, context, self.name) for seed in begun if self.ledger.has(seed, context)]
+            if (begun[0], context) in self.ledger.scores:
                 arms.append(
-                    Arm(
-                        name=self._arm_name(company),
-                        treatments=tuple(self.labels[key] for key in sorted(company)),
+                    Variant(
+                        name=self._arm_name(context),
+                        treatments=tuple(self.labels[key] for key in sorted(context)),
                         values=tuple(values),
-                        settled=company in settled_arms and len(values) < len(self.seeds),
+                        settled=context in settled_arms and len(values) < len(self.seeds),
                     )
                 )
         inert = [self.labels[key] for key in sorted(self.design.inert) if not judged[key].identity.predictions]
         if inert:
             told = ", ".join(inert)
             self.notes.append(f"trained once, because the weights were bit-identical with and without it: {told}")
-        if self.yardstick.units is not Units.NETWORK:
-            self.notes.append(f"all arms are scored in {self.yardstick.units}")
+        if self.scoring_metric.units is not Units.NETWORK:
+            self.notes.append(f"all arms are scored in {self.scoring_metric.units}")
         if self.case.val is None:
             self.notes.append("the case has no validation batches, so arms are scored on training batches")
         return TrialTable(
@@ -391,9 +391,9 @@ class _Trial:
             notes=tuple(dict.fromkeys(self.notes)),
         )
 
-    def _arm_name(self, company: Company) -> str:
-        name = self.design.name(company)
-        for key in sorted(company, key=len, reverse=True):
+    def _arm_name(self, context: Company) -> str:
+        name = self.design.name(context)
+        for key in sorted(context, key=len, reverse=True):
             name = name.replace(key, self.labels[key])
         for key in sorted(self.labels, key=len, reverse=True):
             name = name.replace(f"all but {key}", f"all but {self.labels[key]}")
@@ -401,14 +401,14 @@ class _Trial:
 
     def _baselines(self) -> tuple[Baseline, ...]:
         try:
-            return trivial_baselines(self.case, self.yardstick, self.name)
+            return trivial_baselines(self.case, self.scoring_metric, self.name)
         except Exception as error:
-            self.notes.append(f"trivial baselines could not be scored: {spoken(error)}")
+            self.notes.append(f"trivial baselines could not be scored: {describe_error(error)}")
             return ()
 
 
 def _with_arms(result: JobResult, job: Job) -> JobResult:
-    """A broken job with the arms that it was asked for, so that the journal knows what broke."""
+    """A broken job with the arms that it was asked for, so that the resume log knows what broke."""
     from traindx.trials.jobs import ArmScore
 
     arms = tuple(ArmScore(arm=arm, broke=result.broke) for arm in job.arms)

@@ -1,4 +1,4 @@
-"""Scoring a trained model on the validation batches by the trial's yardstick."""
+"""Scoring a trained model on the validation batches by the trial's scoring metric."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from traindx.core.randomness import preserved, seed_everything, seed_of
 from traindx.errors import CaseError
 from traindx.trials.clock import Deadline
-from traindx.trials.scoring_metric import Yardstick, validation_batches
+from traindx.trials.scoring_metric import ScoringMetric, validation_batches
 from traindx.trials.training import attempt, digest
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def score(
     case: Case,
     model: nn.Module,
     seed: int,
-    yardstick: Yardstick | None = None,
+    scoring_metric: ScoringMetric | None = None,
     deadline: Deadline | None = None,
 ) -> Score:
     """Run the deployment path over the validation batches and measure it.
@@ -52,14 +52,14 @@ def score(
         case: The case (with the arm's treatments) whose prediction path is used.
         model: Its trained model.
         seed: Seed of the sampling noise.
-        yardstick: How to measure; the case's own metrics by default.
+        scoring metric: How to measure; the case's own metrics by default.
         deadline: When to stop.
 
     Raises:
         CaseError: The user's code raised, or the prediction does not have the shape of the target.
         OutOfTime: The deadline passed.
     """
-    rule = yardstick or Yardstick.of(case)
+    rule = scoring_metric or ScoringMetric.of(case)
     limit = deadline or Deadline()
     begun = time.perf_counter()
     training = {module: module.training for module in model.modules()}

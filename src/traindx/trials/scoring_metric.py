@@ -1,7 +1,7 @@
-"""The yardstick of a trial: one way of scoring for all arms, and a test that it did not move.
+"""The scoring metric of a trial: one way of scoring for all arms, and a test that it did not move.
 
 A treatment may change the normalisation, the window or the target itself. Then the same network values mean other raw
-values, and a difference between two arms may be the yardstick's and not the model's. So all arms are scored by the
+values, and a difference between two arms may be the scoring metric's and not the model's. So all arms are scored by the
 *control's* metrics: in raw units where metric and case allow it, else in the control's network units through both
 normalisers; and where neither is possible fixed predictors, which know nothing of the model, are scored under both.
 """
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from traindx.case import Metric
-from traindx.checks.base import to_device
+from traindx.core.batches import to_device
 from traindx.core.randomness import seeded
 from traindx.errors import CaseError
 from traindx.trials.training import attempt, own_generators
@@ -41,7 +41,7 @@ class Units(StrEnum):
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class ScoringMetric:
     """The control's metrics and units, for all arms alike.
 
     Attributes:
@@ -55,8 +55,8 @@ class Yardstick:
     units: Units
 
     @classmethod
-    def of(cls, control: Case, arms: Sequence[Case] = ()) -> Yardstick:
-        """The yardstick for a control and its arms.
+    def of(cls, control: Case, arms: Sequence[Case] = ()) -> ScoringMetric:
+        """The scoring metric for a control and its arms.
 
         Raises:
             CaseError: The case has no metrics or no target.
@@ -126,7 +126,7 @@ def validation_batches(case: Case, most: int = MOST_BATCHES) -> list[Any]:
     return [to_device(batch, case.device) for batch in batches]
 
 
-def training_truths(yardstick: Yardstick, case: Case, most: int = 64) -> Tensor:
+def training_truths(scoring_metric: ScoringMetric, case: Case, most: int = 64) -> Tensor:
     """Up to ``most`` training truths of equal shape ``(n, ...)``, in the units of the comparison.
 
     Raises:
@@ -135,7 +135,7 @@ def training_truths(yardstick: Yardstick, case: Case, most: int = 64) -> Tensor:
     found: list[Tensor] = []
     with seeded("training truths"), own_generators(case.train):
         for batch in attempt("reading the training batches", lambda: case.batches("train")):
-            found.append(yardstick.truth(case, to_device(batch, case.device)))
+            found.append(scoring_metric.truth(case, to_device(batch, case.device)))
             if sum(len(item) for item in found) >= most or len(found) >= most:
                 break
     if not found:
@@ -175,18 +175,18 @@ def blurred(image: Tensor) -> Tensor:
     return image
 
 
-def score_fixed(yardstick: Yardstick, case: Case, name: str) -> dict[str, float]:
-    """The fixed predictors of a case under a yardstick.
+def score_fixed(scoring_metric: ScoringMetric, case: Case, name: str) -> dict[str, float]:
+    """The fixed predictors of a case under a scoring metric.
 
     They are made from the truth in the units of the comparison, as that truth is what the metric compares with.
     """
     batches = validation_batches(case)
-    truths = [yardstick.truth(case, batch) for batch in batches]
-    typical = training_truths(yardstick, case)
+    truths = [scoring_metric.truth(case, batch) for batch in batches]
+    typical = training_truths(scoring_metric, case)
     alike = all(typical.shape[1:] == truth.shape[1:] for truth in truths)
     made = [fixed_predictors(truth, typical if alike else truth) for truth in truths]
     return {
-        predictor: yardstick.measure(name, [item[predictor] for item in made], truths)
+        predictor: scoring_metric.measure(name, [item[predictor] for item in made], truths)
         for predictor in made[0]
         if all(predictor in item for item in made)
     }
@@ -195,7 +195,7 @@ def score_fixed(yardstick: Yardstick, case: Case, name: str) -> dict[str, float]
 def moved(before: Mapping[str, float], after: Mapping[str, float], negligible: float = 0.0) -> dict[str, float]:
     """By how much fixed predictors moved, after minus before, where that is more than round-off.
 
-    ``zeros`` and ``constant`` move with any change of scale; a yardstick that moved shows in all of them.
+    ``zeros`` and ``constant`` move with any change of scale; a scoring metric that moved shows in all of them.
     """
     shifts = {}
     for name in before.keys() & after.keys():

@@ -17,7 +17,7 @@ EARLY_SHARE = 0.2
 
 
 class Direction(StrEnum):
-    """What one company of faults says of a treatment."""
+    """What one context says of a treatment."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -26,14 +26,14 @@ class Direction(StrEnum):
 
 
 class Identity(NamedTuple):
-    """What was bit-identical with and without a treatment in one company of faults."""
+    """What was bit-identical with and without a treatment in one context."""
 
     weights: bool
     predictions: bool
 
 
 def look_level(look: int, seeds: int) -> float:
-    """Level of significance after ``look`` of ``seeds`` seeds, so that looking early and often does not convict.
+    """Level of significance after ``look`` of ``seeds`` seeds, so that looking early and often does not confirm.
 
     A first verdict is possible after two seeds. All looks before the last one share a fifth of the level (Bonferroni).
     """
@@ -141,7 +141,7 @@ def verdict_of(alone: Direction, given_rest: Direction) -> Verdict:
     if both == (Direction.WORSE, Direction.WORSE):
         return Verdict.HARMFUL
     if both == (Direction.NOTHING, Direction.NOTHING):
-        return Verdict.INNOCENT
+        return Verdict.NO_EFFECT
     if alone is Direction.BETTER:
         return Verdict.CONTRIBUTORY
     if Direction.WORSE in both and Direction.NOTHING in both:

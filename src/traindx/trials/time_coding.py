@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.diffusion.time_convention import conventions
 from traindx.core.randomness import preserved
+from traindx.core.time_convention import conventions
 from traindx.trials.network_calls import Answered, listening, needs_diffusion, probe, read_call
 from traindx.trials.treatment import TreatmentUnfitError
 
@@ -63,14 +63,14 @@ def training_coding(case: Case) -> TimeCoding:
     """
     diffusion = needs_diffusion(case, "reading the time coding")
     last = len(diffusion.alphas_cumprod) - 1
-    heard: dict[int, Any] = {}
+    recorded: dict[int, Any] = {}
     with preserved(), case.open(), torch.no_grad():
         model, batch, target = probe(case)
         x = torch.randn_like(target)
         for t in sorted({0, 1, last // 3, last // 2, last}):
 
             def stop(args: tuple[Any, ...], kwargs: dict[str, Any], t: int = t) -> None:
-                heard[t] = read_call(diffusion, args, kwargs, tuple(target.shape))[1]
+                recorded[t] = read_call(diffusion, args, kwargs, tuple(target.shape))[1]
                 raise Answered
 
             with listening(diffusion.network(model), before=stop):
@@ -82,7 +82,7 @@ def training_coding(case: Case) -> TimeCoding:
                 "diffusion.denoise does not call diffusion.network(model) as a module",
                 expected="network(model)(x_t, time, ...), so that its arguments can be read",
             )
-    numbers = {t: float(as_tensor(value, "cpu").double().mean()) for t, value in heard.items()}
+    numbers = {t: float(as_tensor(value, "cpu").double().mean()) for t, value in recorded.items()}
     scale = (numbers[last] - numbers[0]) / last
     worst = max(abs(value - (numbers[0] + scale * t)) for t, value in numbers.items())
     if scale == 0 or worst > 1e-3 * abs(scale):
@@ -90,7 +90,7 @@ def training_coding(case: Case) -> TimeCoding:
             f"the time given to the network is not linear in the timestep: {numbers}",
             expected="t, t/T, t/(T-1) or another linear coding",
         )
-    example = heard[last]
+    example = recorded[last]
     dtype = example.dtype if isinstance(example, torch.Tensor) else None
     return TimeCoding(scale, numbers[0], dtype)
 

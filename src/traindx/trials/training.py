@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import to_device
+from traindx.core.batches import to_device
 from traindx.core.frames import raised_at
 from traindx.core.randomness import RandomState, Stream, preserved, seed_everything, seed_of
 from traindx.errors import CaseError, TraindxError

@@ -10,7 +10,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
-from traindx.trials.jobs import Job, run_job, spoken
+from traindx.trials.jobs import Job, describe_error, run_job
 from traindx.trials.reference import CaseReference
 
 # often enough for a smooth progress bar, seldom enough to cost nothing
@@ -38,7 +38,7 @@ def serve(connection: Connection, reference: CaseReference, threads: int, log: s
     try:
         case = reference.build()
     except Exception as error:
-        connection.send(("failed", spoken(error)))
+        connection.send(("failed", describe_error(error)))
         return
     while True:
         try:

@@ -43,21 +43,20 @@ def healthy():
 
 
 def quick(case, codes=CHECKED):
-    """The exams that the rules of this document need, and their findings in order."""
-    from traindx import checks as exams
-    from traindx import rules
-    from traindx.checks.base import ExamRoom
+    """The checks that the rules of this document need, and their findings in order."""
+    from traindx import checks, rules
+    from traindx.checks.base import CheckContext
     from traindx.diagnosis import ranked
     from traindx.evidence import Evidence
 
     evidence = Evidence(None)
-    wanted = {"data-path", "box-regions", "class-weighting", "prototype-spread", "upkeep", "rate-probe"}
+    wanted = {"data-path", "box-regions", "class-weighting", "prototype-spread", "training_state", "rate-probe"}
     with case.open():
-        room = ExamRoom(case, evidence)
-        for one in exams.catalogue():
+        ctx = CheckContext(case, evidence)
+        for one in checks.catalogue():
             if one.name in wanted:
                 assert one.missing(case) == ()
-                one.function(room)
+                one.function(ctx)
     return ranked([finding for code in codes for finding in rules.catalogue()[code].check(evidence)])
 
 

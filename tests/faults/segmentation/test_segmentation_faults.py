@@ -26,7 +26,7 @@ BEFORE_TRAINING = {
     "diagnostic-double-sigmoid": "E801",
     "empty-class-nan": "E801",
 }
-"""Faults that exams find without training, and the rule that must come first."""
+"""Faults that checks find without training, and the rule that must come first."""
 
 
 @pytest.fixture(scope="module")

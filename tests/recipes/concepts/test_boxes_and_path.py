@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from traindx.recipes.concepts.boxes import NO_BOXES, covered, moved, union_area
-from traindx.recipes.concepts.data import EvalBatches, Shelf, TrainBatches
+from traindx.recipes.concepts.data import Dataset, EvalBatches, TrainBatches
 from traindx.recipes.concepts.pipeline import IDENTITY, Augmentation, Draw, apply, drawn, normalise, warp
 
 UNIT = st.floats(0.0, 0.95)
@@ -100,7 +100,7 @@ def test_normalisation_does_not_depend_on_gain_and_offset():
 
 @pytest.fixture(scope="module")
 def shelf(radiographs):
-    return Shelf(radiographs, size=64, map_size=(16, 16))
+    return Dataset(radiographs, size=64, map_size=(16, 16))
 
 
 def test_ranks_share_an_epoch_without_overlap_and_in_the_same_order_every_time(shelf):

@@ -79,9 +79,9 @@ def test_png_and_dicom_of_one_film_give_the_network_the_same(tmp_path, film):
 
 
 def test_the_path_of_prediction_is_that_of_validation(film, radiographs):
-    from traindx.recipes.concepts.data import Shelf
+    from traindx.recipes.concepts.data import Dataset
 
-    batch = Shelf(radiographs, size=64, map_size=(16, 16)).batch([0])
+    batch = Dataset(radiographs, size=64, map_size=(16, 16)).batch([0])
     assert float((for_network(film.astype(np.float32), 64)[1] - batch["image"]).abs().max()) == 0
 
 

@@ -82,7 +82,7 @@ def test_presets_can_be_read_and_changed(name):
 def test_phantoms_are_verified_and_nothing_is_demonstrated():
     diagnosis = verify_source(read_settings("phantom", ["images=24"]), workers=0)
     assert all(one.standing is Standing.SUSPECTED for one in diagnosis.findings)
-    assert diagnosis.outcome is Outcome.HEALTHY
+    assert diagnosis.outcome is Outcome.NOTHING_FOUND
 
 
 def test_a_patient_on_both_sides_is_found_in_the_tables(monkeypatch):

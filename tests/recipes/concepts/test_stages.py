@@ -112,9 +112,9 @@ def test_a_batch_without_positives_trains(tmp_path, radiographs):
         [n for n, boxes in zip(radiographs.ids, radiographs.boxes, strict=True) if not len(boxes)]
     )
     run = prepare(tiny(), tmp_path, radiographs)
-    from traindx.recipes.concepts.data import Shelf
+    from traindx.recipes.concepts.data import Dataset
 
-    batch = Shelf(healthy, size=64, map_size=(16, 16)).batch([0, 1, 2])
+    batch = Dataset(healthy, size=64, map_size=(16, 16)).batch([0, 1, 2])
     for stage in ("concepts", "prototypes", "task"):
         run.module.enter(stage)
         total = torch.stack(list(run.module.loss_terms(batch).values())).sum()
@@ -164,9 +164,9 @@ def test_the_table_is_what_the_network_says(tmp_path, trained, radiographs):
     predict([str(tmp_path / "x.png"), "--checkpoint", str(path), "--out", str(tmp_path / "o"), "--no-pages"])
     row = next(csv.DictReader((tmp_path / "o" / "predictions.csv").open()))
     module, _ = module_from(path)
-    from traindx.recipes.concepts.data import Shelf
+    from traindx.recipes.concepts.data import Dataset
 
-    batch = Shelf(radiographs, size=64, map_size=(16, 16)).batch([3])
+    batch = Dataset(radiographs, size=64, map_size=(16, 16)).batch([3])
     with torch.no_grad():
         expected = module.network(batch["image"])["concepts"].sigmoid()[0]
     assert [float(row[name]) for name in module.concepts] == pytest.approx(expected.tolist(), abs=1e-3)

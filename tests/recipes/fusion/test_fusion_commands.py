@@ -198,7 +198,7 @@ def test_volumes_train_in_three_dimensions(tmp_path):
     assert checkpoint["contract"]["dims"] == 3
 
 
-HEALTHY = {"ct": (-1.0, 1.0, 0.4), "mr": (-1.0, 0.8, 0.4), "target": (-1.0, 1.0, 0.4), "fused": (-1.1, 1.2, 0.4)}
+NOTHING_FOUND = {"ct": (-1.0, 1.0, 0.4), "mr": (-1.0, 0.8, 0.4), "target": (-1.0, 1.0, 0.4), "fused": (-1.1, 1.2, 0.4)}
 GOOD = {"val_brain_ssim": 0.9, "val_bone_psnr": 30.0, "val_uncertainty": 0.01, "val_share_at_bounds": 0.0}
 
 
@@ -217,6 +217,6 @@ GOOD = {"val_brain_ssim": 0.9, "val_bone_psnr": 30.0, "val_uncertainty": 0.01, "
     ],
 )
 def test_red_flags_rise_for_what_the_document_saw_and_for_nothing_else(figures, seen, epoch, words):
-    found = red_flags.judge({**GOOD, **figures}, {**HEALTHY, **seen}, epoch)
+    found = red_flags.judge({**GOOD, **figures}, {**NOTHING_FOUND, **seen}, epoch)
     assert len(found) == (0 if words is None else 1)
     assert words is None or words in found[0]

@@ -27,7 +27,7 @@ def cascade_case(request):
 
 
 def test_a_case_is_complete(cascade_case):
-    for part in ("loss", "target", "metrics", "conditions", "optimizer", "normaliser", "projection", "practice"):
+    for part in ("loss", "target", "metrics", "conditions", "optimizer", "normaliser", "projection", "deployment"):
         assert cascade_case.has(part), part
     assert cascade_case.has("diffusion") == (cascade_case.name == "xray2ct_cascade")
     batch = cascade_case.first_batches(1)[0]
@@ -74,7 +74,7 @@ def test_a_window_changes_target_and_stages_together(cascade_case):
 def test_changed_parts_are_kept(cascade_case):
     faster = changed(cascade_case, learning_rate=1.0)
     assert system_of(faster).learning_rate == 1.0
-    assert case_of(system_of(faster)).practice.selects == "val_psnr"
+    assert case_of(system_of(faster)).deployment.selects == "val_psnr"
 
 
 def test_an_exact_denoiser_is_sampled_exactly_by_every_stage():

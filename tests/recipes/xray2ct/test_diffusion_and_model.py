@@ -183,9 +183,9 @@ def test_prior_is_the_estimate_where_nothing_else_is_known(inputs):
     """At pure noise the untrained network answers close to the population's mean."""
     mean = torch.randn(1, 1, 16, 16, 16)
     model = denoiser(prediction="sample", prior=(mean, 0.5))
-    blind = {**inputs, "alpha_bar": torch.zeros(2)}
+    spatially_invariant = {**inputs, "alpha_bar": torch.zeros(2)}
     with torch.no_grad():
-        away = (model(**blind) - mean).square().mean().sqrt()
+        away = (model(**spatially_invariant) - mean).square().mean().sqrt()
     assert float(away) < 0.5
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import traindx as dx
 from traindx import rules
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.data.window import window
 from traindx.evidence import Evidence
 from traindx.evidence.normalisation import TissueWindow
@@ -39,7 +39,7 @@ def diagnose(low, high, tissues=TISSUES, raw=None):
         model=nn.Identity, train=[{"hu": hu}], target=lambda batch: encode(batch["hu"]), normaliser=normaliser
     )
     evidence = Evidence()
-    window.function(ExamRoom(case, evidence))
+    window.function(CheckContext(case, evidence))
     return rules.catalogue()["D102"].check(evidence), evidence
 
 

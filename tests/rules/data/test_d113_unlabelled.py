@@ -1,4 +1,4 @@
-"""D113 on cases that say what their label values mean, from the exam to the rule."""
+"""D113 on cases that say what their label values mean, from the check to the rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.case import Labels
 from traindx.checks.data.label_values import label_values
 from traindx.evidence import NotExamined
@@ -47,7 +47,7 @@ def case(loss, batches=None, ignore=(2.0,), classes=None, channels=1):
 
 
 def found(made):
-    return findings(sit(made, label_values), "D113")
+    return findings(run_check(made, label_values), "D113")
 
 
 def test_a_masked_loss_on_declared_values_is_left_alone():
@@ -123,7 +123,7 @@ def test_interpolated_labels_are_demonstrated_once():
 
 
 def test_shares_add_up_to_an_independent_count():
-    evidence = sit(case(bce, [batch(), batch((0, 1))]), label_values)
+    evidence = run_check(case(bce, [batch(), batch((0, 1))]), label_values)
     record = evidence.last(BatchLabels)
     assert record is not None
     together = torch.cat([batch()["label"], batch((0, 1))["label"]])
@@ -134,7 +134,7 @@ def test_shares_add_up_to_an_independent_count():
 
 def test_the_gradient_is_the_one_that_autograd_gives():
     made = case(lambda model, b: bce(model, b, hide=False))
-    record = sit(made, label_values).of(UnlabelledGradient)[0]
+    record = run_check(made, label_values).of(UnlabelledGradient)[0]
     torch.manual_seed(0)
     model, b = Net(), batch()
     output = model(b["image"])
@@ -154,12 +154,12 @@ def test_an_output_without_a_voxel_for_each_label_is_not_examined():
             return nn.functional.avg_pool2d(super().forward(x), 4)
 
     made = case(pooled).but(model=Pooled)
-    evidence = sit(made, label_values)
+    evidence = run_check(made, label_values)
     assert "no voxel for each label" in evidence.of(NotExamined)[0].reason
 
 
 def test_the_model_and_the_random_state_are_left_as_they_were():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    sit(case(lambda model, b: bce(model, b, hide=False)), label_values)
+    run_check(case(lambda model, b: bce(model, b, hide=False)), label_values)
     assert torch.equal(before, torch.get_rng_state())

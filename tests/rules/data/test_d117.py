@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.projection.phantoms import projection
 from traindx.checks.projection.view_match import view_match
 from traindx.evidence.projection import ViewMatch
@@ -46,7 +46,7 @@ def case_of(train, val=None, renderer=render):
 
 
 def found(case):
-    return findings(sit(case, view_match), "D117")
+    return findings(run_check(case, view_match), "D117")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_what_belongs_together_is_left_alone():
     both = batch_of(x), batch_of(x.flip(2))
     case = case_of(*both)
     assert found(case) == []
-    records = sit(case, view_match).of(ViewMatch)
+    records = run_check(case, view_match).of(ViewMatch)
     assert len(records) == 4
     assert all(record.as_it_is == pytest.approx(1.0) for record in records)
 
@@ -91,13 +91,13 @@ def test_a_renderer_that_turns_all_alike_is_left_to_p604():
     x = volumes()
     case = case_of(batch_of(x), batch_of(x + 1), renderer=lambda volume, view: render(volume, view).flip(-1))
     assert found(case) == []
-    assert all(record.better == record.samples for record in sit(case, view_match).of(ViewMatch))
+    assert all(record.better == record.samples for record in run_check(case, view_match).of(ViewMatch))
 
 
 def test_p604_leaves_radiographs_of_which_some_are_turned_to_this_rule():
     turned = batch_of(volumes(), lambda images, view: images.flip(-1))
     for val, codes in ((batch_of(volumes()), {"D117"}), (turned, {"P604"})):
-        evidence = sit(case_of(turned, val), view_match, projection)
+        evidence = run_check(case_of(turned, val), view_match, projection)
         assert {finding.code for finding in findings(evidence, "D117", "P604")} == codes
 
 

@@ -1,4 +1,4 @@
-"""T901 and T902: trainings that change nothing, and batches that cannot be learned by heart."""
+"""T901 and T902: trainings that change nothing, and batches that cannot be overfit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 import traindx as dx
 from patients.denoisers import denoising_case
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import images
 from traindx.checks.training import overfit
 from traindx.checks.training.learned import learned
@@ -49,7 +49,7 @@ def case(build, loss=F.mse_loss, noise=True, size=16):
 
 def test_a_floor_that_no_learning_rate_lowers_is_demonstrated(monkeypatch):
     monkeypatch.setattr(overfit, "MOST_STEPS", 400)
-    evidence = sit(case(Coarse, size=8), one_frozen_batch)
+    evidence = run_check(case(Coarse, size=8), one_frozen_batch)
     (finding,) = findings(evidence, "T902")
     assert finding.standing is Standing.DEMONSTRATED
     # independent reference: the best constant of every 4 x 4 cell
@@ -59,7 +59,9 @@ def test_a_floor_that_no_learning_rate_lowers_is_demonstrated(monkeypatch):
 
 
 def test_a_loss_without_gradient_is_suspected():
-    (finding,) = findings(sit(case(Coarse, lambda p, y: (p * 0).sum() + y.square().mean()), one_frozen_batch), "T902")
+    (finding,) = findings(
+        run_check(case(Coarse, lambda p, y: (p * 0).sum() + y.square().mean()), one_frozen_batch), "T902"
+    )
     assert finding.standing is Standing.SUSPECTED
 
 
@@ -74,19 +76,19 @@ def test_a_healthy_network_that_needs_more_steps_is_left_alone():
         model(torch.zeros(1, 1, 16, 16))
         return model
 
-    evidence = sit(case(build, noise=False), one_frozen_batch)
+    evidence = run_check(case(build, noise=False), one_frozen_batch)
     assert min(fit.last / fit.first for fit in evidence.of(FrozenFit)) > 0.02
     assert findings(evidence, "T902") == []
 
 
 def test_a_healthy_denoiser_is_left_alone(monkeypatch):
     monkeypatch.setattr(overfit, "MOST_STEPS", 30)
-    assert findings(sit(denoising_case(), one_frozen_batch), "T902") == []
+    assert findings(run_check(denoising_case(), one_frozen_batch), "T902") == []
 
 
 def test_too_few_steps_prove_nothing(monkeypatch):
     monkeypatch.setattr(overfit, "MOST_STEPS", 10)
-    assert findings(sit(case(Coarse), one_frozen_batch), "T902") == []
+    assert findings(run_check(case(Coarse), one_frozen_batch), "T902") == []
 
 
 def test_every_step_sees_the_same_noise():
@@ -102,7 +104,7 @@ def test_every_step_sees_the_same_noise():
             return self.drop(x) + 0 * self.weight
 
     patient = case(Stubborn, lambda p, y: F.mse_loss(p, y + torch.randn_like(y)))
-    for fit in sit(patient, one_frozen_batch).of(FrozenFit):
+    for fit in run_check(patient, one_frozen_batch).of(FrozenFit):
         assert len(set(fit.losses)) == 1
 
 
@@ -127,20 +129,20 @@ def patient():
 
 @pytest.mark.parametrize("rate", [0.0, 1e-9])
 def test_a_training_that_changes_nothing(rate):
-    found = findings(sit(patient(), learned, trained=trained(patient(), rate)), "T901")
+    found = findings(run_check(patient(), learned, trained=trained(patient(), rate)), "T901")
     assert [finding.code for finding in found] == ["T901"]
     assert found[0].standing is (Standing.DEMONSTRATED if rate == 0 else Standing.SUSPECTED)
 
 
 def test_a_training_that_diverges_did_not_learn_either():
-    (finding,) = findings(sit(patient(), learned, trained=trained(patient(), 3.0, steps=5)), "T901")
+    (finding,) = findings(run_check(patient(), learned, trained=trained(patient(), 3.0, steps=5)), "T901")
     assert finding.standing is Standing.DEMONSTRATED
 
 
 def test_a_training_that_learns_is_left_alone():
-    assert findings(sit(patient(), learned, trained=trained(patient(), 0.1)), "T901") == []
+    assert findings(run_check(patient(), learned, trained=trained(patient(), 0.1)), "T901") == []
 
 
 def test_a_short_training_is_not_judged():
     """Near miss: five steps change little, and nobody should expect more."""
-    assert findings(sit(patient().but(steps=5), learned, trained=trained(patient(), 1e-9, steps=5)), "T901") == []
+    assert findings(run_check(patient().but(steps=5), learned, trained=trained(patient(), 1e-9, steps=5)), "T901") == []

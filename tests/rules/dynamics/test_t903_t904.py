@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx import trials
-from traindx.checks.training.full_run import own_run, recorded_run
+from traindx.checks.training.full_run import full_run, recorded_run
 from traindx.evidence import Evidence, NotExamined
 from traindx.evidence.evaluation import BaselineScore
 from traindx.evidence.forecast import RunForecast
@@ -66,13 +66,13 @@ def case(rate=0.01, steps=STEPS, attach=lambda optimizer: optimizer, **parts):
         "metrics": {"psnr": dx.Metric(psnr, "dB", negligible=0.1)},
         "optimizer": lambda weights: attach(torch.optim.Adam(weights, lr=rate)),
         "steps": steps,
-        "own_run": dx.OwnRun(steps),
+        "full_run": dx.FullRun(steps),
     }
     return dx.Case(**{**made, **parts})
 
 
 def examined(of):
-    return sit(of, own_run, trained=nn.Identity())
+    return run_check(of, full_run, trained=nn.Identity())
 
 
 # ------------------------------------------------------------------------------------------------ from a case
@@ -109,9 +109,9 @@ def test_a_rate_of_zero_is_stuck_and_not_under_trained():
 
 def test_how_long_a_trial_trains_is_no_plan():
     """Near miss: the healthy case as it ships, trained for a moment and still improving."""
-    trial_only = case(own_run=None)
-    assert own_run.missing(trial_only) == ("own_run",)
-    much_longer = case(own_run=dx.OwnRun(20_000))
+    trial_only = case(full_run=None)
+    assert full_run.missing(trial_only) == ("full_run",)
+    much_longer = case(full_run=dx.FullRun(20_000))
     evidence = examined(much_longer)
     assert findings(evidence, "T903", "T904") == []
     (note,) = evidence.of(NotExamined)
@@ -133,9 +133,9 @@ def test_an_exam_leaves_random_numbers_as_they_were():
 def recorded(points, planned, *, rates=None, negligible=0.15):
     of = case(
         metrics={"psnr": dx.Metric(psnr, "dB", negligible=negligible)},
-        own_run=dx.OwnRun(planned, history=lambda: points, rates=rates),
+        full_run=dx.FullRun(planned, history=lambda: points, rates=rates),
     )
-    return sit(of, recorded_run)
+    return run_check(of, recorded_run)
 
 
 # a progressive regression on CT volumes at 16 voxels, planned for 1122 steps under a cosine

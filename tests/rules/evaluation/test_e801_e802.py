@@ -8,7 +8,7 @@ from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import images
 from traindx.checks.metrics.reference_predictions import metric_probe
 from traindx.evidence.evaluation import PeakProbe
@@ -33,7 +33,7 @@ def case(metric, target=None, higher=True, **parts):
 
 
 def found(patient, code):
-    return findings(sit(patient, metric_probe), code)
+    return findings(run_check(patient, metric_probe), code)
 
 
 UNIT = lambda x: (x + 1) / 2  # noqa: E731  ([0, 1] data)
@@ -103,7 +103,7 @@ def test_data_that_does_not_fill_a_declared_range_is_no_fault():
 
 def test_the_range_of_a_saturating_normaliser_is_used():
     window = dx.Normaliser(encode=lambda hu: ((hu + 1000) / 2500).clamp(0, 1), decode=lambda value: value * 2500 - 1000)
-    evidence = sit(case(psnr(2.0), UNIT, normaliser=window), metric_probe)
+    evidence = run_check(case(psnr(2.0), UNIT, normaliser=window), metric_probe)
     (probe,) = evidence.of(PeakProbe)
     assert (probe.range_low, probe.range_high, probe.declared) == (0.0, 1.0, True)
     assert findings(evidence, "E802")[0].standing is Standing.DEMONSTRATED
@@ -123,7 +123,7 @@ def test_metrics_that_are_no_psnr_have_no_peak():
         lambda p, t: (p - t).abs().mean(),
         lambda p, t: structural_similarity_index_measure(p, t, data_range=2.0),
     ):
-        assert sit(case(metric, higher=False), metric_probe).of(PeakProbe) == []
+        assert run_check(case(metric, higher=False), metric_probe).of(PeakProbe) == []
 
 
 # E801
@@ -184,6 +184,6 @@ def test_a_metric_that_refuses_stand_ins_is_not_examined():
 
     from traindx.evidence import NotExamined
 
-    evidence = sit(case(refuses), metric_probe)
+    evidence = run_check(case(refuses), metric_probe)
     assert "one class only" in evidence.of(NotExamined)[0].reason
     assert findings(evidence, "E801", "E802") == []

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import images
 from traindx.checks.data.shared_samples import shared_samples
 from traindx.evidence.evaluation import SharedSamples
@@ -22,7 +22,7 @@ def found(train, val):
     train_loader, val_loader = loaders
     case = dx.Case(model=lambda: nn.Conv2d(1, 1, 3), train=train_loader, val=val_loader)
     before = torch.random.get_rng_state()
-    evidence = sit(case, shared_samples)
+    evidence = run_check(case, shared_samples)
     assert torch.equal(before, torch.random.get_rng_state())
     return evidence, findings(evidence, "E806")
 

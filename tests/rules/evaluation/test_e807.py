@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import bodies, projections
 from traindx.checks.metrics.baselines import baselines, model_score
 from traindx.evidence.evaluation import BaselineScore
@@ -52,7 +52,7 @@ def case(copies=False):
 
 
 def found(how, patient=None):
-    return findings(sit(patient or case(), baselines, model_score, trained=Answer(how)), "E807")
+    return findings(run_check(patient or case(), baselines, model_score, trained=Answer(how)), "E807")
 
 
 def test_noise_is_beaten_by_a_constant():
@@ -72,7 +72,7 @@ def test_a_good_model_is_left_alone():
 
 def test_baselines_are_what_they_say():
     """Independent reference: computed by hand from the volumes."""
-    evidence = sit(case(), baselines)
+    evidence = run_check(case(), baselines)
     scores = {score.name: score for score in evidence.of(BaselineScore)}
     volumes = bodies(8, 16)
     mean = volumes[:4].mean(0, keepdim=True)
@@ -89,7 +89,7 @@ def test_baselines_are_what_they_say():
 
 
 def test_a_copy_of_an_input_is_a_baseline_and_the_sample_itself_is_not():
-    evidence = sit(
+    evidence = run_check(
         case(copies=True), baselines
     )  # trained on the validation samples: they must not be their own neighbours
     scores = {score.name: score for score in evidence.of(BaselineScore)}
@@ -98,4 +98,4 @@ def test_a_copy_of_an_input_is_a_baseline_and_the_sample_itself_is_not():
 
 
 def test_before_training_nothing_is_said():
-    assert findings(sit(case(), baselines), "E807") == []
+    assert findings(run_check(case(), baselines), "E807") == []

@@ -1,4 +1,4 @@
-"""E808 from the exam to the rule: what does validation say of one fixed model, several times over?"""
+"""E808 from the check to the rule: what does validation say of one fixed model, several times over?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.metrics.repeat_validation import repeat_validation, trained_repeat_validation
 from traindx.evidence.deployment import RepeatedValidation
 from traindx.finding import Standing
@@ -46,7 +46,7 @@ def case(val, negligible=0.01, predict=lambda m, b: m(b["x"]) * 0.5):
 
 
 def found(made):
-    return findings(sit(made, repeat_validation), "E808")
+    return findings(run_check(made, repeat_validation), "E808")
 
 
 def whole():
@@ -77,7 +77,7 @@ def test_a_random_patch_a_case_is_demonstrated():
 
 
 def test_another_order_of_the_same_cases_is_left_alone():
-    evidence = sit(case(shuffled), repeat_validation)
+    evidence = run_check(case(shuffled), repeat_validation)
     assert evidence.last(RepeatedValidation).same_data
     assert findings(evidence, "E808") == []
 
@@ -85,7 +85,7 @@ def test_another_order_of_the_same_cases_is_left_alone():
 def test_redrawn_data_that_hardly_move_the_figure_are_left_alone():
     """A near miss: validation redraws a little noise, far below what the metric calls negligible."""
     made = case(lambda: ({"x": v + 1e-4 * torch.randn(v.shape)} for v in volumes()))
-    evidence = sit(made, repeat_validation)
+    evidence = run_check(made, repeat_validation)
     assert not evidence.last(RepeatedValidation).same_data
     assert findings(evidence, "E808") == []
 
@@ -98,7 +98,7 @@ def test_a_random_prediction_of_the_same_data_is_only_suspected():
 
 
 def test_the_trained_model_has_the_last_word():
-    evidence = sit(case(whole), repeat_validation, trained_repeat_validation, trained=Net())
+    evidence = run_check(case(whole), repeat_validation, trained_repeat_validation, trained=Net())
     assert [record.trained for record in evidence.of(RepeatedValidation)] == [False, True]
 
 
@@ -107,5 +107,5 @@ def test_an_undefined_score_does_not_make_the_mean_undefined():
         return torch.tensor(float("nan")) if t.mean() > 0.005 else mae(p, t)
 
     made = case(whole).but(metrics={"m": metric})
-    record = sit(made, repeat_validation).last(RepeatedValidation)
+    record = run_check(made, repeat_validation).last(RepeatedValidation)
     assert record is None or not any(math.isnan(value) for value in record.values)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.metrics.repeat_selection import repeat_selection
 from traindx.finding import Standing
 
@@ -15,9 +15,9 @@ def found(validate, selects="val_loss", code="E808"):
     case = dx.Case(
         model=lambda: nn.Linear(4, 4),
         train=[torch.zeros(2, 4)],
-        practice=dx.Practice(selects=selects, produces=lambda: ("val_loss",), validate=validate),
+        deployment=dx.Deployment(selects=selects, produces=lambda: ("val_loss",), validate=validate),
     )
-    return findings(sit(case, repeat_selection), code)
+    return findings(run_check(case, repeat_selection), code)
 
 
 def loss_of(model, noise):
@@ -71,6 +71,6 @@ def test_two_models_whose_heads_begin_at_zero_are_told_apart():
     case = dx.Case(
         model=Zero,
         train=[torch.zeros(2, 4)],
-        practice=dx.Practice(selects="val_loss", validate=lambda model: loss_of(model, noise)),
+        deployment=dx.Deployment(selects="val_loss", validate=lambda model: loss_of(model, noise)),
     )
-    assert findings(sit(case, repeat_selection), "E805") == []
+    assert findings(run_check(case, repeat_selection), "E805") == []

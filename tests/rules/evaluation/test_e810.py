@@ -1,4 +1,4 @@
-"""E810 from the exam to the rule: is what is deployed said by the network at all?"""
+"""E810 from the check to the rule: is what is deployed said by the network at all?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.network.model_swap import model_swap
 from traindx.evidence.deployment import ModelSwap
 from traindx.finding import Standing
@@ -33,7 +33,7 @@ def case(predict, model=Net, **parts):
 
 
 def found(made):
-    return findings(sit(made, model_swap), "E810")
+    return findings(run_check(made, model_swap), "E810")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_shares_agree_with_a_count_by_hand():
         out[:, :, :3] = 0.25
         return out
 
-    record = sit(case(half), model_swap).last(ModelSwap)
+    record = run_check(case(half), model_swap).last(ModelSwap)
     assert record.same == pytest.approx(3 / 12)
     assert record.planes == ((3, 0), (0, 0), (0, 0))
     assert record.value == 0.25
@@ -157,6 +157,6 @@ def test_hooks_and_random_state_are_left_as_they_were():
 
     torch.manual_seed(3)
     state, hooks = torch.get_rng_state(), len(global_hooks._global_forward_hooks)
-    sit(case(lambda m, b: m(b["image"])), model_swap)
+    run_check(case(lambda m, b: m(b["image"])), model_swap)
     assert torch.equal(state, torch.get_rng_state())
     assert len(global_hooks._global_forward_hooks) == hooks

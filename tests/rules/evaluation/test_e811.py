@@ -1,4 +1,4 @@
-"""E811 from the exam to the rule: an overlap of sets needs sets."""
+"""E811 from the check to the rule: an overlap of sets needs sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.metrics.hardened_metric import hardened_metric
 from traindx.finding import Standing
 
@@ -38,7 +38,7 @@ def hard(p, t):
 
 def found(metrics, predict=lambda m, b: torch.sigmoid(m(b["image"]))):
     made = dx.Case(model=Net, train=batches, target=lambda b: b["mask"], predict=predict, metrics=metrics)
-    return findings(sit(made, hardened_metric, trained=Net()), "E811")
+    return findings(run_check(made, hardened_metric, trained=Net()), "E811")
 
 
 @pytest.mark.parametrize("name", ["dice", "val_dice", "IoU", "F1-macro"])

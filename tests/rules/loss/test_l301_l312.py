@@ -9,7 +9,7 @@ from torch import nn
 
 import traindx as dx
 from patients.denoisers import denoising_case
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import images
 from traindx.checks.loss.order import loss_order
 from traindx.evidence.loss import StandInLoss
@@ -35,7 +35,7 @@ def ssim_like(p, y):
 
 
 def found(case, *codes):
-    return findings(sit(case, loss_order), *(codes or ("L301", "L312")))
+    return findings(run_check(case, loss_order), *(codes or ("L301", "L312")))
 
 
 def test_a_wrong_sign_is_demonstrated():
@@ -64,7 +64,7 @@ def test_a_regulariser_is_not_expected_to_judge():
 
 
 def test_without_a_path_that_says_what_the_output_means_nothing_is_demonstrated():
-    """Near miss: the network speaks in standardised units; the loss and the deployment know, this exam cannot."""
+    """Near miss: the network speaks in standardised units; the loss and the deployment know, this check cannot."""
 
     def standardised(p, y):
         return F.mse_loss(p * 0.1 - 5, y)
@@ -118,7 +118,7 @@ def test_healthy_losses_are_left_alone(prediction):
     assert found(regression(F.l1_loss)) == []
     assert found(regression(dice_and_focal, lambda m, b: m(b["x"]).sigmoid(), lambda x: (x > 0).float())) == []
     case = denoising_case(prediction=prediction)
-    evidence = sit(case, loss_order)
+    evidence = run_check(case, loss_order)
     (record,) = evidence.of(StandInLoss)
     assert record.encoding == prediction
     assert record.perfect < 0.02 * record.shuffled
@@ -158,15 +158,15 @@ def test_losses_that_cannot_be_judged_are_not():
         loss=lambda model, batch: model(batch["x"]).square().mean(),
         target=lambda batch: batch["x"],
     )
-    assert sit(embed, loss_order).of(StandInLoss) == []
+    assert run_check(embed, loss_order).of(StandInLoss) == []
 
 
 def test_the_network_is_given_back():
     case = denoising_case()
-    from traindx.checks import ExamRoom
+    from traindx.checks import CheckContext
     from traindx.checks.probing import awake_model
     from traindx.evidence import Evidence
 
-    room = ExamRoom(case, Evidence())
-    loss_order.function(room)
-    assert "forward" not in vars(awake_model(room))
+    ctx = CheckContext(case, Evidence())
+    loss_order.function(ctx)
+    assert "forward" not in vars(awake_model(ctx))

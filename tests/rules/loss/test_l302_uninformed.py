@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.loss.gradients import gradients
 from traindx.checks.loss.order import loss_order
 from traindx.finding import Standing
@@ -37,7 +37,7 @@ def case(weight):
 
 
 def found(weight):
-    return findings(sit(case(weight), gradients, loss_order), "L302")
+    return findings(run_check(case(weight), gradients, loss_order), "L302")
 
 
 def test_a_variance_term_that_leads_is_suspected_with_a_trial():

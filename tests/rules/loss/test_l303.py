@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import images
 from traindx.checks.loss.gradients import gradients
 from traindx.finding import Severity, Standing
@@ -28,7 +28,7 @@ def case(terms):
 
 
 def found(terms):
-    return findings(sit(case(terms), gradients), "L303")
+    return findings(run_check(case(terms), gradients), "L303")
 
 
 def dice(p, y):

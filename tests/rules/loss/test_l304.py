@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import images
 from traindx.checks.loss.spatially_invariant_terms import blind_terms
 from traindx.evidence.loss import TermBlindness
@@ -43,7 +43,7 @@ def correlation(p, y):
 
 
 def found(loss):
-    return findings(sit(case_of(loss), blind_terms), "L304")
+    return findings(run_check(case_of(loss), blind_terms), "L304")
 
 
 def test_a_term_of_two_scalars_is_suspected_and_named():
@@ -64,7 +64,7 @@ def test_a_loss_of_nothing_but_scalars_is_demonstrated():
         F.mse_loss,
         lambda p, y: {"l1": F.l1_loss(p, y), "edges": of_edges(p, y)},
         lambda p, y: {"l1": F.l1_loss(p, y), "smooth": 0.1 * variation(p)},  # a regulariser is not expected to judge
-        lambda p, y: {"l1": F.l1_loss(p, y), "correlation": correlation(p, y)},  # blind to scale, in good company
+        lambda p, y: {"l1": F.l1_loss(p, y), "correlation": correlation(p, y)},  # blind to scale, in good context
     ],
 )
 def test_terms_that_see_places_are_left_alone(loss):
@@ -74,7 +74,7 @@ def test_terms_that_see_places_are_left_alone(loss):
 def test_a_loss_that_does_not_ask_for_the_scale_is_suspected():
     (finding,) = found(correlation)
     assert finding.standing is Standing.SUSPECTED
-    assert "dimmed" in finding.message
+    assert "contrast_scaled" in finding.message
 
 
 def test_symmetric_targets_say_nothing():
@@ -82,7 +82,7 @@ def test_symmetric_targets_say_nothing():
     x = images(4, 16)
     y = x + x.flip(2) + x.flip(3) + x.flip(2, 3)
     case = case_of(F.l1_loss).but(train=[{"x": x, "y": y}])
-    evidence = sit(case, blind_terms)
+    evidence = run_check(case, blind_terms)
     assert evidence.of(TermBlindness)
     assert findings(evidence, "L304") == []
 
@@ -94,7 +94,7 @@ def test_a_label_of_the_whole_image_beside_a_mask_is_left_alone():
         "mask": F.binary_cross_entropy_with_logits(p, y),
         "label": F.binary_cross_entropy_with_logits(p.amax((2, 3)), y.amax((2, 3))),
     }
-    evidence = sit(case_of(terms).but(train=[{"x": x, "y": masks}]), blind_terms)
+    evidence = run_check(case_of(terms).but(train=[{"x": x, "y": masks}]), blind_terms)
     assert findings(evidence, "L304") == []
 
 
@@ -105,4 +105,4 @@ def test_classes_have_no_place():
         loss=lambda model, batch: F.mse_loss(model(batch["x"]), batch["y"]),
         target=lambda batch: batch["y"],
     )
-    assert len(sit(case, blind_terms)) == 0
+    assert len(run_check(case, blind_terms)) == 0

@@ -1,4 +1,4 @@
-"""L306: a clamp is guilty only of the gradient that it stops."""
+"""L306: a clamp is at fault only of the gradient that it stops."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import nn
 
 import traindx as dx
 from patients.denoisers import add_noise, denoise, denoising_case
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from patients.volumes import images
 from traindx.checks.training.training_step import training_step
-from traindx.evidence import Healthy
+from traindx.evidence import InOrder
 from traindx.finding import Standing
 
 
@@ -57,7 +57,7 @@ def smallest(model, batch):
 
 @pytest.mark.parametrize("loss", [narrow, saturated, hard, chosen, filled, smallest])
 def test_a_clamp_that_stops_the_gradient_is_demonstrated_at_its_line(loss):
-    (finding,) = findings(sit(case(loss), training_step), "L306")
+    (finding,) = findings(run_check(case(loss), training_step), "L306")
     assert finding.standing is Standing.DEMONSTRATED
     words = ("clamp", "hardtanh", "torch.where", "masked_fill", "minimum")
     assert any(word in line_at(finding.location) for word in words)
@@ -69,7 +69,7 @@ def test_a_clamp_that_stops_the_gradient_is_demonstrated_at_its_line(loss):
 def test_the_share_lost_is_that_of_autograd():
     """Independent reference: the gradient of the network's output with and without the clamp."""
     patient = case(lambda model, batch: F.mse_loss(model(batch["x"]).clamp(-0.5, 0.5), batch["y"]), scale=3)
-    (finding,) = findings(sit(patient, training_step), "L306")
+    (finding,) = findings(run_check(patient, training_step), "L306")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = patient.model()
@@ -120,9 +120,9 @@ def masked_loss(model, batch):
 
 @pytest.mark.parametrize("loss", [wide, in_no_grad, unused, guard, of_the_target, masked_loss])
 def test_innocent_clamps_are_left_alone_and_listed_as_healthy(loss):
-    evidence = sit(case(loss), training_step)
+    evidence = run_check(case(loss), training_step)
     assert findings(evidence, "L306") == []
-    assert any("clamp at" in record.subject for record in evidence.of(Healthy))
+    assert any("clamp at" in record.subject for record in evidence.of(InOrder))
 
 
 def test_activations_inside_a_network_are_its_own_business():
@@ -137,7 +137,7 @@ def test_activations_inside_a_network_are_its_own_business():
         return net
 
     patient = dx.Case(model=build, train=[{"x": x, "y": x}], loss=wide, target=lambda batch: batch["y"])
-    assert findings(sit(patient, training_step), "L306") == []
+    assert findings(run_check(patient, training_step), "L306") == []
 
 
 def test_the_documented_placebo():
@@ -152,4 +152,4 @@ def test_the_documented_placebo():
         x0 = (0.7 * x_t - 0.7 * v).clamp(-10, 10)
         return {"diffusion": F.mse_loss(v, noise), "unused": 0.0 * x0.detach().mean()}
 
-    assert findings(sit(patient.but(loss=loss), training_step), "L306") == []
+    assert findings(run_check(patient.but(loss=loss), training_step), "L306") == []

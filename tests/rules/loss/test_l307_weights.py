@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from patients.region_case import concept_term, findings, region_case
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.loss.regions import class_weighting
 from traindx.evidence import Evidence
 from traindx.evidence.regions import ClassWeighting
@@ -28,7 +28,7 @@ def only_rare(term):
 
 def ratio(case, concept="dot"):
     evidence = Evidence(None)
-    class_weighting.function(ExamRoom(case, evidence))
+    class_weighting.function(CheckContext(case, evidence))
     return {one.concept: one.ratio for one in evidence.of(ClassWeighting) if one.term == "concepts"}[concept]
 
 

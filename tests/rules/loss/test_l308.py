@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.loss.spatially_invariant_terms import blind_terms, low_passed
 from traindx.checks.network.outputs import outputs
 from traindx.evidence.loss import TermDetail
@@ -49,7 +49,7 @@ def evidence_of(loss, cell):
         target=lambda batch: batch["y"],
         predict=lambda model, batch: model(batch["x"]),
     )
-    return sit(case, blind_terms, outputs, trained=Blurring(cell))
+    return run_check(case, blind_terms, outputs, trained=Blurring(cell))
 
 
 def test_a_loss_on_cells_is_demonstrated_where_the_output_is_blurred():

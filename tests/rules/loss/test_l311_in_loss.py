@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from patients.volumes import images
 from traindx.checks.loss.gradients import gradients
 from traindx.checks.loss.operations import loss_operations
@@ -48,7 +48,7 @@ def with_fallback(p, y):
 
 def test_a_swallowed_error_is_demonstrated_at_its_line():
     case = case_of(lambda p, y: {"l1": F.l1_loss(p, y), "features": features(3)(p, y)})
-    (finding,) = findings(sit(case, loss_operations), "L311")
+    (finding,) = findings(run_check(case, loss_operations), "L311")
     assert finding.standing is Standing.DEMONSTRATED
     assert "'features'" in finding.message
     assert "conv2d" in line_at(finding.location)
@@ -57,7 +57,7 @@ def test_a_swallowed_error_is_demonstrated_at_its_line():
 @pytest.mark.parametrize("extra", [features(1), with_fallback, lambda p, y: torch.tensor(0.1)])
 def test_terms_that_are_computed_and_mere_constants_are_left_alone(extra):
     case = case_of(lambda p, y: {"l1": F.l1_loss(p, y), "extra": extra(p, y)})
-    assert findings(sit(case, loss_operations), "L311") == []
+    assert findings(run_check(case, loss_operations), "L311") == []
 
 
 def test_errors_reach_the_user_as_they_are():
@@ -65,7 +65,7 @@ def test_errors_reach_the_user_as_they_are():
         return F.l1_loss(p.view(7, -1), y)
 
     with pytest.raises(RuntimeError, match="shape"):
-        sit(case_of(terms), loss_operations)
+        run_check(case_of(terms), loss_operations)
 
 
 def bounded(most):
@@ -73,7 +73,7 @@ def bounded(most):
 
 
 def sat(terms, *more):
-    return findings(sit(case_of(terms), gradients, loss_order, *more), "L311")
+    return findings(run_check(case_of(terms), gradients, loss_order, *more), "L311")
 
 
 def test_a_term_at_its_ceiling_is_demonstrated():
@@ -87,7 +87,7 @@ def test_where_a_clamp_is_seen_it_is_left_to_the_rule_that_names_its_line():
     terms = bounded(lambda value: torch.clamp(value, 0, 1e-4))
     assert len(sat(terms)) == 1
     assert sat(terms, training_step) == []
-    assert findings(sit(case_of(terms), training_step), "L306")
+    assert findings(run_check(case_of(terms), training_step), "L306")
 
 
 def test_a_bounded_term_with_a_gradient_is_left_alone():

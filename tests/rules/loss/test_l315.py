@@ -1,4 +1,4 @@
-"""L315: a box term without a margin is suspected, its direction acquitted."""
+"""L315: a box term without a margin is suspected, its direction ruled out."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from patients.volumes import images
 from traindx.checks.loss.operations import loss_operations
 from traindx.evidence.loss import FourierMask
@@ -30,7 +30,7 @@ def found(term):
         train=[{"x": x, "y": x.flip(3)}],
         loss=lambda model, batch: term(model(batch["x"]), batch["y"]),
     )
-    evidence = sit(case, loss_operations)
+    evidence = run_check(case, loss_operations)
     return evidence, findings(evidence, "L316")
 
 

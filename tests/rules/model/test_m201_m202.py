@@ -11,7 +11,7 @@ from torch import nn
 
 import traindx as dx
 from patients.denoisers import denoising_case
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from patients.volumes import bodies, images
 from traindx.checks.network.information_path import information_path
 from traindx.evidence.evaluation import BaselineScore
@@ -44,7 +44,7 @@ def lifting_case(**network):
 
 
 def test_sixty_four_features_into_one_channel_is_suspected_at_its_line():
-    (finding,) = findings(sit(lifting_case(), information_path), "M201")
+    (finding,) = findings(run_check(lifting_case(), information_path), "M201")
     assert finding.standing is Standing.SUSPECTED
     assert "self.lift" in line_at(finding.location)
     assert finding.numbers["channels_in"] == 64
@@ -52,7 +52,7 @@ def test_sixty_four_features_into_one_channel_is_suspected_at_its_line():
 
 @pytest.mark.parametrize("network", [{"kept": 16}, {"features": 32}], ids=["16 kept", "ratio 32"])
 def test_enough_channels_are_left_alone(network):
-    assert findings(sit(lifting_case(**network), information_path), "M201") == []
+    assert findings(run_check(lifting_case(**network), information_path), "M201") == []
 
 
 def test_the_networks_own_last_layer_and_gates_are_no_bottleneck():
@@ -83,7 +83,7 @@ def test_the_networks_own_last_layer_and_gates_are_no_bottleneck():
         loss=lambda model, batch: F.mse_loss(model(batch["x"]), batch["y"]),
         target=lambda batch: batch["y"],
     )
-    assert findings(sit(case, information_path), "M201", "M202", "M210") == []
+    assert findings(run_check(case, information_path), "M201", "M202", "M210") == []
 
 
 def ceiling_by_hand(volumes, grid):
@@ -99,13 +99,13 @@ def ceiling_by_hand(volumes, grid):
 @pytest.mark.parametrize("head", ["scalar-tokens", "x0-skip"])
 def test_the_ceiling_of_a_coarse_grid_is_stated_in_db(head):
     prediction = "sample" if head == "scalar-tokens" else "v"
-    (finding,) = findings(sit(denoising_case(head=head, prediction=prediction), information_path), "M202")
+    (finding,) = findings(run_check(denoising_case(head=head, prediction=prediction), information_path), "M202")
     assert finding.standing is Standing.SUSPECTED
     assert finding.numbers["ceiling_db"] == pytest.approx(ceiling_by_hand(bodies(6, 16)[:4], 4), abs=1e-3)
 
 
 def test_a_ceiling_below_a_trivial_baseline_is_demonstrated():
-    evidence = sit(denoising_case(head="x0-skip"), information_path)
+    evidence = run_check(denoising_case(head="x0-skip"), information_path)
     evidence.add(BaselineScore(name="mean of the training targets", metric="psnr", unit="dB", values=(22.0, 23.0)))
     (finding,) = findings(evidence, "M202")
     assert finding.standing is Standing.DEMONSTRATED
@@ -113,9 +113,9 @@ def test_a_ceiling_below_a_trivial_baseline_is_demonstrated():
 
 
 def test_full_resolution_and_fine_grids_are_left_alone():
-    assert findings(sit(denoising_case(head="skip"), information_path), "M202") == []
+    assert findings(run_check(denoising_case(head="skip"), information_path), "M202") == []
     smooth = F.interpolate(F.avg_pool3d(bodies(6, 16), 4), scale_factor=4, mode="trilinear")
     case = denoising_case(head="scalar-tokens", prediction="sample")
     batch = next(case.batches())
     smooth_case = case.but(train=[{**batch, "ct": smooth[:2]}])  # near miss: coarse grid, but nothing fine to draw
-    assert findings(sit(smooth_case, information_path), "M202") == []
+    assert findings(run_check(smooth_case, information_path), "M202") == []

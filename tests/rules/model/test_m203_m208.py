@@ -11,7 +11,7 @@ from torch import nn
 
 import traindx as dx
 from patients.denoisers import denoising_case, diffusion_loss
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from patients.volumes import images
 from traindx.checks.training.training_step import training_step
 from traindx.finding import Standing
@@ -53,7 +53,7 @@ def case(last, target=None, compare=F.mse_loss, channels=1):
 def found(patient, code):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return findings(sit(patient, training_step), code)
+        return findings(run_check(patient, training_step), code)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_watching_changes_nothing():
     model = patient.model()
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    sit(patient, training_step)
+    run_check(patient, training_step)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(parameter.grad is None for parameter in model.parameters())
     torch.manual_seed(0)

@@ -9,18 +9,18 @@ from torch import nn
 
 import traindx as dx
 from patients.denoisers import denoising_case
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import bodies, images
 from traindx.checks.network.conditions import input_effects, trained_input_effects
-from traindx.checks.probing import wake
+from traindx.core.undisturbed import reinit_zero_initialized
 from traindx.finding import Standing
 
 CODES = ("M204", "M205", "M206", "M211")
 
 
 def found(case, trained=None):
-    exams = (input_effects,) if trained is None else (trained_input_effects,)
-    return {finding.code: finding for finding in findings(sit(case, *exams, trained=trained), *CODES)}
+    checks = (input_effects,) if trained is None else (trained_input_effects,)
+    return {finding.code: finding for finding in findings(run_check(case, *checks, trained=trained), *CODES)}
 
 
 @pytest.mark.parametrize("head", ["skip", "scalar-tokens", "x0-skip"])
@@ -64,7 +64,7 @@ def test_time_that_is_not_used():
 def test_a_trained_model_that_ignores_a_view_is_found_too():
     case = denoising_case(head="scalar-tokens")
     model = case.model()
-    wake(model)  # as training would have opened its gates
+    reinit_zero_initialized(model)  # as training would have opened its gates
     with torch.no_grad():
         for parameter in model.views.lateral.parameters():
             parameter.zero_()

@@ -8,7 +8,7 @@ from torch import nn
 
 import traindx as dx
 from patients.denoisers import denoising_case
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from patients.volumes import images
 from traindx.checks.loss.gradients import gradients
 from traindx.finding import Standing
@@ -51,7 +51,7 @@ def case(how):
 
 
 def found(how):
-    return findings(sit(case(how), gradients), "M207")
+    return findings(run_check(case(how), gradients), "M207")
 
 
 def test_a_detached_encoder_is_demonstrated():
@@ -78,7 +78,9 @@ def test_an_unused_part_is_suspected():
 def test_healthy_and_stochastic_parts_are_left_alone():
     assert found("joined") == []
     assert found("sometimes") == []
-    assert findings(sit(denoising_case(), gradients), "M207", "L303") == []  # zero-initialised gates block at the start
+    assert (
+        findings(run_check(denoising_case(), gradients), "M207", "L303") == []
+    )  # zero-initialised gates block at the start
 
 
 def test_a_teacher_that_copies_a_student_is_left_alone():
@@ -93,18 +95,18 @@ def test_a_teacher_that_copies_a_student_is_left_alone():
         def forward(self, x):
             return self.net(x) + self.teacher(x).detach()
 
-    assert findings(sit(case("joined").but(model=Student), gradients), "M207") == []
+    assert findings(run_check(case("joined").but(model=Student), gradients), "M207") == []
 
 
 def test_the_model_is_given_back_as_it_was():
-    from traindx.checks import ExamRoom
+    from traindx.checks import CheckContext
     from traindx.checks.probing import awake_model
     from traindx.evidence import Evidence
 
-    room = ExamRoom(case("detached"), Evidence())
-    model = awake_model(room)
+    ctx = CheckContext(case("detached"), Evidence())
+    model = awake_model(ctx)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    gradients.function(room)
+    gradients.function(ctx)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -128,4 +130,4 @@ def wide(how):
         made.spare = nn.Conv2d(8, 8, 1)
         return made
 
-    return findings(sit(case(how).but(model=model), gradients), "M207")
+    return findings(run_check(case(how).but(model=model), gradients), "M207")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.network.frozen_parts import frozen_parts
 from traindx.evidence import Evidence
 from traindx.finding import Standing
@@ -42,11 +42,11 @@ def found(build):
         loss=lambda model, b: (model(b["x"]) - b["y"]).square().mean(),
         target=lambda b: b["y"],
     )
-    room = ExamRoom(case, Evidence())
+    ctx = CheckContext(case, Evidence())
     before = torch.random.get_rng_state()
-    frozen_parts.function(room)
+    frozen_parts.function(ctx)
     assert torch.equal(torch.random.get_rng_state(), before)
-    return list(frozen_part_still_moves.check(room.evidence))
+    return list(frozen_part_still_moves.check(ctx.evidence))
 
 
 def test_running_statistics_of_a_frozen_encoder_move():

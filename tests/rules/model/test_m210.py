@@ -11,14 +11,14 @@ from torch import nn
 
 import traindx as dx
 from patients.denoisers import ALPHAS_CUMPROD, STEPS, denoising_case
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from patients.volumes import bodies
 from traindx.checks.network.information_path import information_path
 from traindx.finding import Standing
 
 
 def m210(case):
-    return findings(sit(case, information_path), "M210")
+    return findings(run_check(case, information_path), "M210")
 
 
 @pytest.mark.parametrize("prediction", ["v", "epsilon"])

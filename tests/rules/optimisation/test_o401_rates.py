@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 
 from patients.region_case import findings, region_case
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.training.learning_rates import rate_probe
 from traindx.evidence import Evidence
-from traindx.evidence.upkeep import RateProbe
+from traindx.evidence.training_state import RateProbe
 from traindx.finding import Standing
 
 
 def probe(case):
     evidence = Evidence(None)
-    rate_probe.function(ExamRoom(case, evidence))
+    rate_probe.function(CheckContext(case, evidence))
     return evidence.of(RateProbe)[0]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.training.first_steps import first_steps
 from traindx.evidence import NotExamined
 from traindx.evidence.optimisation import FirstSteps
@@ -38,7 +38,7 @@ def scheduled(make, lr=1e-2, by_hand=None):
 
 
 def found(optimizer):
-    return findings(sit(case(optimizer), first_steps), "O407")
+    return findings(run_check(case(optimizer), first_steps), "O407")
 
 
 class FromBase(torch.optim.lr_scheduler.LRScheduler):
@@ -80,12 +80,12 @@ def test_an_optimiser_made_for_its_own_model_is_not_examined():
     def optimizer(parameters):
         raise ValueError("unknown parameter")
 
-    evidence = sit(case(optimizer), first_steps)
+    evidence = run_check(case(optimizer), first_steps)
     assert "unknown parameter" in evidence.of(NotExamined)[0].reason
     assert not evidence.of(FirstSteps)
 
 
 def test_the_model_is_not_touched():
     made = case(lambda p: torch.optim.SGD(p, lr=0.1))
-    evidence = sit(made.but(model=lambda: pytest.fail("no model is needed")), first_steps)
+    evidence = run_check(made.but(model=lambda: pytest.fail("no model is needed")), first_steps)
     assert evidence.last(FirstSteps).rates == (0.1,) * 6

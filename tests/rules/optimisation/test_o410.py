@@ -1,4 +1,4 @@
-"""O410 from the exam to the rule: are the weights that predict those that were trained?"""
+"""O410 from the check to the rule: are the weights that predict those that were trained?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.network.deployed_weights import deployed_weights
 from traindx.finding import Standing
 
@@ -51,7 +51,7 @@ def trained(made, seed=0):
 
 
 def found(made, model):
-    return findings(sit(made, deployed_weights, trained=model), "O410")
+    return findings(run_check(made, deployed_weights, trained=model), "O410")
 
 
 def test_an_average_that_never_began_is_demonstrated():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import traindx as dx
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from patients.volumes import blurred, bodies
 from traindx.checks.network.outputs import outputs
 from traindx.core.spectra import bands_of, by_band, energy
@@ -44,7 +44,7 @@ def case(targets=VOLUMES, size=2):
 
 
 def evidence(says, targets=VOLUMES):
-    return sit(case(targets), outputs, trained=Trained(says))
+    return run_check(case(targets), outputs, trained=Trained(says))
 
 
 def found(says, targets=VOLUMES):

@@ -1,4 +1,4 @@
-"""P601 to P606 end to end: somebody's renderer, through the exam, to the rules.
+"""P601 to P606 end to end: somebody's renderer, through the check, to the rules.
 
 The healthy reference is a closed form: parallel rays along an axis, whose line integral is the sum of attenuation times
 the voxel size. A cone-beam renderer of another library must be silent too.
@@ -12,7 +12,7 @@ from torch import nn
 
 import traindx as dx
 from traindx import rules
-from traindx.checks.base import ExamRoom
+from traindx.checks.base import CheckContext
 from traindx.checks.projection.phantoms import projection
 from traindx.evidence import Evidence
 from traindx.evidence.projection import PhantomResponse
@@ -107,7 +107,7 @@ def diagnose(render, **changes):
     )
     case = dx.Case(model=nn.Identity, train=[batch], target=lambda batch: batch["ct"], projection=part)
     evidence = Evidence()
-    projection.function(ExamRoom(case, evidence))
+    projection.function(CheckContext(case, evidence))
     found = [
         finding for code, rule in rules.catalogue().items() if code.startswith("P") for finding in rule.check(evidence)
     ]

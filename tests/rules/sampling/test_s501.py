@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from patients.samplers import cosine, ddim, diffusion_case, linear, trailing
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from traindx.checks.diffusion.sampler import sampler
 from traindx.evidence import Evidence
 from traindx.evidence.sampling import SamplerRun
@@ -17,7 +17,7 @@ S_CODES = ("S501", "S502", "S503", "S504", "S505", "S506")
 
 
 def found(case):
-    return findings(sit(case, sampler), *S_CODES)
+    return findings(run_check(case, sampler), *S_CODES)
 
 
 def walk(model, batch, rule, table=TABLE, steps=10):

@@ -9,7 +9,7 @@ import torch
 
 from patients.library_samplers import diffusers_case, monai_case
 from patients.samplers import SCHEDULES, cosine, ddim, diffusion_case, linear, trailing
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from traindx.checks.diffusion.sampler import sampler
 from traindx.checks.diffusion.schedule import schedule
 from traindx.evidence.sampling import SamplerRun, SamplerTransitions
@@ -19,7 +19,7 @@ CODES = ("S501", "S502", "S504", "S505", "S506")
 
 
 def found(case, *codes):
-    evidence = sit(case, sampler)
+    evidence = run_check(case, sampler)
     return evidence, findings(evidence, *(codes or CODES))
 
 
@@ -176,5 +176,5 @@ def test_a_point_mass_would_have_been_blind():
 
 def test_a_loop_on_a_schedule_of_its_own_is_the_schedules_fault():
     case = diffusion_case(table=cosine(), sample=ddim(linear(), "v"))
-    evidence = sit(case, schedule, sampler)
+    evidence = run_check(case, schedule, sampler)
     assert [finding.code for finding in findings(evidence, "S501", "S502", "S503", "S504", "S505")] == ["S503"]

@@ -7,7 +7,7 @@ import torch
 
 from patients.library_samplers import diffusers_case
 from patients.samplers import SCHEDULES, cosine, ddim, diffusion_case, linear, scaled_linear, zero_terminal
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.diffusion.sampler import sampler
 from traindx.checks.diffusion.schedule import schedule
 from traindx.errors import CaseError
@@ -15,7 +15,7 @@ from traindx.finding import Severity, Standing
 
 
 def found(case, *codes):
-    return findings(sit(case, schedule, sampler), *(codes or ("S503",)))
+    return findings(run_check(case, schedule, sampler), *(codes or ("S503",)))
 
 
 def betas_of(table):
@@ -81,7 +81,7 @@ def test_tables_that_contradict_themselves(name):
     make, says = BROKEN[name]
     changes = make(cosine())
     case = diffusion_case(table=changes.pop("table", cosine()), sample=ddim(cosine(), "v"), **changes)
-    reported = findings(sit(case, schedule), "S503")
+    reported = findings(run_check(case, schedule), "S503")
     assert [says in finding.message for finding in reported] == [True], [finding.message for finding in reported]
 
 
@@ -111,6 +111,6 @@ def test_epsilon_cannot_start_where_there_is_no_signal():
 
 def test_a_table_of_the_wrong_shape_is_an_error_that_says_so():
     with pytest.raises(CaseError, match=r"alphas_cumprod has shape \(2, 500\)"):
-        sit(diffusion_case(diffusion__alphas_cumprod=cosine().reshape(2, 500)), schedule)
+        run_check(diffusion_case(diffusion__alphas_cumprod=cosine().reshape(2, 500)), schedule)
     with pytest.raises(CaseError, match=r"betas have shape \(999,\)"):
-        sit(diffusion_case(diffusion__betas=betas_of(cosine())[:-1]), schedule)
+        run_check(diffusion_case(diffusion__betas=betas_of(cosine())[:-1]), schedule)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from patients.samplers import cosine, ddim, diffusion_case, expand, linear, zero_terminal
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from traindx.checks.diffusion.prediction_type import prediction_type
 from traindx.checks.diffusion.sampler import sampler
 from traindx.evidence import NotExamined
@@ -18,7 +18,7 @@ CODES = ("S501", "S502", "S503", "S504", "S505")
 
 
 def sat(case):
-    evidence = sit(case, prediction_type, sampler)
+    evidence = run_check(case, prediction_type, sampler)
     return evidence, findings(evidence, *CODES)
 
 
@@ -54,7 +54,7 @@ def test_a_loop_for_epsilon_at_zero_terminal_snr():
 
 
 def test_without_a_loss_the_declaration_stands():
-    evidence = sit(diffusion_case("v", sample=ddim(cosine(), "sample"), loss=None), sampler)
+    evidence = run_check(diffusion_case("v", sample=ddim(cosine(), "sample"), loss=None), sampler)
     (finding,) = findings(evidence, *CODES)
     assert not evidence.of(PredictionCheck)
     assert finding.message.startswith("The network is declared to predict v")
@@ -88,13 +88,13 @@ def test_other_losses_and_further_terms(kind, others):
 
 
 def test_a_loss_that_compares_neither_is_not_guessed():
-    def blind(model, batch):
+    def spatially_invariant(model, batch):
         t = torch.randint(0, 1000, (2,))
         alpha = expand(cosine()[t], batch["image"])
         x_t = alpha.sqrt() * batch["image"] + (1 - alpha).sqrt() * torch.randn_like(batch["image"])
         return model(x_t, t, batch["condition"]).square().mean()
 
-    evidence, reported = sat(diffusion_case(loss=blind))
+    evidence, reported = sat(diffusion_case(loss=spatially_invariant))
     assert evidence.last(PredictionCheck).trained == ""
     assert reported == []
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from patients.samplers import cosine, ddim, diffusion_case, expand, linear, trailing
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from traindx.checks.diffusion.sampler import sampler
 from traindx.checks.diffusion.time_input import time_input
 from traindx.evidence.sampling import TimeArgument
@@ -26,7 +26,7 @@ ALIKE = {frozenset(("t", "t + 1")), frozenset(("t / T", "t / (T-1)"))}  # a step
 
 
 def found(case):
-    return findings(sit(case, sampler, time_input), *CODES)
+    return findings(run_check(case, sampler, time_input), *CODES)
 
 
 @pytest.mark.parametrize("training", FORMS)
@@ -80,7 +80,7 @@ def test_number_type_and_shape_of_the_argument_are_recorded_but_no_fault():
     def loop(model, batch):
         return ddim(cosine(), "v", time=lambda t: t / 1000)(model, batch)
 
-    evidence = sit(diffusion_case(sample=loop, training_time=lambda t: (t / 1000)[:, None]), sampler, time_input)
+    evidence = run_check(diffusion_case(sample=loop, training_time=lambda t: (t / 1000)[:, None]), sampler, time_input)
     sides = {record.phase: record for record in evidence.of(TimeArgument)}
     assert sides["training"].shape == (2, 1)
     assert sides["sampling"].shape == (2,)

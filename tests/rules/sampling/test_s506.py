@@ -8,7 +8,7 @@ import torch
 
 from patients.library_samplers import diffusers_case
 from patients.samplers import cosine, ddim, diffusion_case
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from traindx.checks.diffusion.sampler import sampler
 from traindx.evidence.sampling import SamplerClamp
 from traindx.finding import Standing
@@ -17,7 +17,7 @@ CODES = ("S501", "S502", "S505", "S506")
 
 
 def found(case):
-    evidence = sit(case, sampler)
+    evidence = run_check(case, sampler)
     return evidence, findings(evidence, *CODES)
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from patients.samplers import SCHEDULES, cosine, diffusion_case, linear
-from patients.sitting import findings, line_at, sit
+from patients.sitting import findings, line_at, run_check
 from traindx.checks.diffusion.training_input import training_input
 from traindx.evidence.sampling import TrainingInput
 from traindx.finding import Standing
 
 
 def found(case):
-    evidence = sit(case, training_input)
+    evidence = run_check(case, training_input)
     return evidence.last(TrainingInput), findings(evidence, "S507")
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import traindx as dx
 from patients.samplers import cosine, ddim, diffusion_case, expand
-from patients.sitting import findings, sit
+from patients.sitting import findings, run_check
 from traindx.checks.diffusion.one_step import one_step
 from traindx.evidence import Curve, NotExamined
 from traindx.evidence.sampling import OneStep
@@ -43,7 +43,7 @@ def case_with(loop, noise=0.05, quality=1.0):
 
 
 def found(case):
-    evidence = sit(case, one_step, trained=case.model())
+    evidence = run_check(case, one_step, trained=case.model())
     return evidence, findings(evidence, "S508")
 
 
@@ -76,7 +76,7 @@ def test_a_network_that_knows_nothing_is_not_the_loops_fault():
 def test_the_model_is_left_in_its_mode_and_other_shapes_are_not_examined():
     case = case_with(lambda model, batch: ddim(TABLE, "v")(model, batch)[..., 1:-1])
     model = case.model().train()
-    evidence = sit(case, one_step, trained=model)
+    evidence = run_check(case, one_step, trained=model)
     assert model.training
     assert not evidence.of(OneStep)
     assert "returns shape" in evidence.of(NotExamined)[-1].reason
@@ -100,6 +100,6 @@ def test_epsilon_and_x0_are_read_as_what_they_are():
         case = base.but(
             train=lambda base=base: ({**batch, "condition": batch["image"]} for batch in base.batches()), model=Exact
         )
-        record = sit(case, one_step, trained=case.model()).last(OneStep)
+        record = run_check(case, one_step, trained=case.model()).last(OneStep)
         assert max(record.one_step_mse) < 1e-6
         assert isinstance(case, dx.Case)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from patients.region_case import findings, region_case
-from traindx import Upkeep
-from traindx.checks.training.training_state import upkeep
+from traindx import TrainingState
+from traindx.checks.training.training_state import training_state
 from traindx.finding import Standing
 
 
@@ -18,7 +18,7 @@ def loading(load, rename=lambda name: f"module.{name}"):
     def weights(model):
         return {rename(name): value + 0.1 for name, value in model.state_dict().items()}
 
-    return region_case(upkeep=Upkeep(load=load, weights=weights))
+    return region_case(training_state=TrainingState(load=load, weights=weights))
 
 
 def silently(model, state):
@@ -36,18 +36,18 @@ def body_only(model, state):
 
 
 def test_renamed_weights_that_do_not_arrive_are_demonstrated():
-    found = findings(loading(silently), upkeep, "C1102")
+    found = findings(loading(silently), training_state, "C1102")
     assert [one.standing for one in found] == [Standing.DEMONSTRATED]
     assert found[0].numbers == {"arrived": 0, "offered": 4, "changed": 0}
 
 
 @pytest.mark.parametrize("load", [without_prefix, body_only])
 def test_weights_that_arrive_are_silent(load):
-    assert findings(loading(load), upkeep, "C1102") == []
+    assert findings(loading(load), training_state, "C1102") == []
 
 
 def test_refusing_is_the_right_answer():
-    assert findings(loading(lambda model, state: model.load_state_dict(state)), upkeep, "C1102") == []
+    assert findings(loading(lambda model, state: model.load_state_dict(state)), training_state, "C1102") == []
 
 
 PATIENTS = [f"p{number}" for number in range(50)]
@@ -58,20 +58,20 @@ def split_by(permute):
         order = [PATIENTS[i] for i in permute()]
         return {"train": order[:40], "val": order[40:]}
 
-    return region_case(upkeep=Upkeep(split=split))
+    return region_case(training_state=TrainingState(split=split))
 
 
 @pytest.mark.parametrize(
     "permute", [lambda: np.random.permutation(50), lambda: torch.randperm(50).tolist()], ids=["numpy", "torch"]
 )
 def test_a_split_that_follows_the_global_state_is_demonstrated(permute):
-    found = findings(split_by(permute), upkeep, "C1105")
+    found = findings(split_by(permute), training_state, "C1105")
     assert [one.standing for one in found] == [Standing.DEMONSTRATED]
     assert 0.4 < found[0].numbers["moved"] <= 1  # 80 % of the held-out are expected to be trained on elsewhere
 
 
 def test_a_split_with_its_own_generator_is_silent():
-    assert findings(split_by(lambda: np.random.default_rng(0).permutation(50)), upkeep, "C1105") == []
+    assert findings(split_by(lambda: np.random.default_rng(0).permutation(50)), training_state, "C1105") == []
 
 
 def test_the_order_inside_a_part_is_of_no_importance():
@@ -79,7 +79,7 @@ def test_the_order_inside_a_part_is_of_no_importance():
         order = [str(name) for name in np.random.permutation(PATIENTS[:40])]
         return {"train": order, "val": PATIENTS[40:]}
 
-    assert findings(region_case(upkeep=Upkeep(split=split)), upkeep, "C1105") == []
+    assert findings(region_case(training_state=TrainingState(split=split)), training_state, "C1105") == []
 
 
 def comparing(norms):
@@ -95,11 +95,11 @@ def only_finite(norms):
 
 
 def test_a_monitor_that_only_compares_is_blind_to_nan():
-    found = findings(region_case(upkeep=Upkeep(monitor=comparing)), upkeep, "C1109")
+    found = findings(region_case(training_state=TrainingState(monitor=comparing)), training_state, "C1109")
     assert [one.standing for one in found] == [Standing.DEMONSTRATED]
     assert found[0].numbers["silent on"] == "nan"
 
 
 @pytest.mark.parametrize("monitor", [finite_first, only_finite])
 def test_a_monitor_that_sees_nan_is_silent(monitor):
-    assert findings(region_case(upkeep=Upkeep(monitor=monitor)), upkeep, "C1109") == []
+    assert findings(region_case(training_state=TrainingState(monitor=monitor)), training_state, "C1109") == []

@@ -7,24 +7,24 @@ from typing import Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.evidence.practice import ConditionRange
+from traindx.checks.base import CheckContext, check
+from traindx.evidence.model_in_use import ConditionRange
 
 BATCHES = 4
 _MOST = 200_000  # values that percentiles are taken of
 
 
-@exam("condition-ranges", "the ranges of the conditions, side by side", needs=("conditions",))
-def condition_ranges(room: ExamRoom) -> None:
+@check("condition-ranges", "the ranges of the conditions, side by side", needs=("conditions",))
+def condition_ranges(ctx: CheckContext) -> None:
     """Percentiles of every condition that is an image, over some training batches."""
-    batches = [batch for batch in room.batches(BATCHES) if isinstance(batch, Mapping)]
-    for name in room.case.conditions:
+    batches = [batch for batch in ctx.batches(BATCHES) if isinstance(batch, Mapping)]
+    for name in ctx.case.conditions:
         values = _values(batches, name)
         if values is None:
             continue
         low, high = (float(edge) for edge in torch.quantile(values, torch.tensor([0.01, 0.99]).to(values)))
         distinct = min(17, len(set(values.tolist())))
-        room.record(ConditionRange(condition=name, low=low, high=high, distinct=distinct))
+        ctx.record(ConditionRange(condition=name, low=low, high=high, distinct=distinct))
 
 
 def _values(batches: list[Mapping[str, Any]], name: str) -> torch.Tensor | None:

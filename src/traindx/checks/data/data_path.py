@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence.data_path import InputWindow, MarkerOnPath, PathRepeats
 
 if TYPE_CHECKING:
@@ -25,18 +25,18 @@ SIDE = 0.14  # of the image: 2 % of its area, so that a percentile normalisation
 PLACES = ((0.2, 0.3), (0.7, 0.25), (0.25, 0.65), (0.65, 0.7))  # upper left corners, none symmetric
 
 
-@exam("data-path", "do image and boxes stay together, and what is left of the grey values", needs=("data_path",))
-def data_path(room: ExamRoom) -> None:
+@check("data-path", "do image and boxes stay together, and what is left of the grey values", needs=("data_path",))
+def data_path(ctx: CheckContext) -> None:
     """Follow a marker in both splits, repeat the validation path, and count what arrives of real grey values."""
-    path = room.case.data_path
+    path = ctx.case.data_path
     assert path is not None
     for split in ("train", "val"):
-        _marker(room, path, split)
-    _repeats(room, path)
-    _window(room, path)
+        _marker(ctx, path, split)
+    _repeats(ctx, path)
+    _window(ctx, path)
 
 
-def _marker(room: ExamRoom, path: DataPath, split: str) -> None:
+def _marker(ctx: CheckContext, path: DataPath, split: str) -> None:
     height, width = path.raw.shape[-2:]
     shares: list[float] = []
     mirrored = 0
@@ -47,7 +47,7 @@ def _marker(room: ExamRoom, path: DataPath, split: str) -> None:
         columns = slice(round(x0 * width), round((x0 + SIDE) * width))
         image[:, rows, columns] = path.white
         box = torch.tensor([[columns.start / width, rows.start / height, columns.stop / width, rows.stop / height]])
-        with undisturbed(room.seed + number):
+        with undisturbed(ctx.seed + number):
             arrived, boxes = path.apply(image.to(path.raw.dtype), box, split)
         if not len(boxes):
             continue  # it was moved out of the image, and its box with it
@@ -59,7 +59,7 @@ def _marker(room: ExamRoom, path: DataPath, split: str) -> None:
         if share < 0.5 and _inside(light, [1 - place[2], place[1], 1 - place[0], place[3]]) >= 0.5:
             mirrored += 1
     if shares:
-        room.record(
+        ctx.record(
             MarkerOnPath(
                 where=defined_at(path.apply),
                 split=split,
@@ -80,12 +80,12 @@ def _inside(light: Tensor, box: list[float]) -> float:
     return float(light[rows, columns].sum() / light.sum().clamp_min(1e-12))
 
 
-def _repeats(room: ExamRoom, path: DataPath) -> None:
+def _repeats(ctx: CheckContext, path: DataPath) -> None:
     image = path.raw[0]
     none = torch.zeros(0, 4)
     results = []
     for number in range(4):
-        with undisturbed(room.seed + number):
+        with undisturbed(ctx.seed + number):
             random.random()
             results.append(path.apply(image, none, "val")[0].double())
     spread = float(results[0].std().clamp_min(1e-12))
@@ -93,7 +93,7 @@ def _repeats(room: ExamRoom, path: DataPath) -> None:
         float((one - results[0]).abs().mean()) / spread if one.shape == results[0].shape else float("inf")
         for one in results[1:]
     ]
-    room.record(
+    ctx.record(
         PathRepeats(
             where=defined_at(path.apply),
             split="val",
@@ -104,17 +104,17 @@ def _repeats(room: ExamRoom, path: DataPath) -> None:
     )
 
 
-def _window(room: ExamRoom, path: DataPath) -> None:
+def _window(ctx: CheckContext, path: DataPath) -> None:
     constant, before, levels, levels_before = [], [], [], []
     images = path.raw[:IMAGES]
     for image in images:
-        with undisturbed(room.seed):
+        with undisturbed(ctx.seed):
             arrived = path.apply(image, torch.zeros(0, 4), "val")[0]
         constant.append(_at_ends(arrived))
         before.append(_at_ends(image))
         levels.append(len(torch.unique(arrived)))
         levels_before.append(len(torch.unique(image)))
-    room.record(
+    ctx.record(
         InputWindow(
             where=defined_at(path.apply),
             images=len(images),

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import in_mode, network_of, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.checks.probing import network_of
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence import NotExamined
 from traindx.evidence.labels import BatchLabels, UnlabelledGradient, ValueShare
 
@@ -26,12 +27,12 @@ BATCHES = 8
 SHOWN = 32  # values kept in the record
 
 
-@exam("label-values", "the values of the label maps, and what the loss does where nobody labelled", needs=("labels",))
-def label_values(room: ExamRoom) -> None:
+@check("label-values", "the values of the label maps, and what the loss does where nobody labelled", needs=("labels",))
+def label_values(ctx: CheckContext) -> None:
     """Record the values of some training batches, and the gradient at unlabelled voxels of one of them."""
-    labels = room.case.labels
+    labels = ctx.case.labels
     assert labels is not None
-    batches = room.batches(BATCHES, "train")
+    batches = ctx.batches(BATCHES, "train")
     maps = [labels.read(batch).detach().double().cpu() for batch in batches]
     counts: Counter[float] = Counter()
     fractional = total = 0
@@ -45,7 +46,7 @@ def label_values(room: ExamRoom) -> None:
             else:
                 fractional += count
                 odd.add(value)
-    room.record(
+    ctx.record(
         BatchLabels(
             where=defined_at(labels.read),
             maps=sum(len(one) for one in maps),
@@ -56,24 +57,24 @@ def label_values(room: ExamRoom) -> None:
             fractional_examples=tuple(sorted(odd)[:5]),
         )
     )
-    if labels.ignore and room.case.loss is not None:
-        _gradient(room, labels, batches, maps)
+    if labels.ignore and ctx.case.loss is not None:
+        _gradient(ctx, labels, batches, maps)
 
 
-def _gradient(room: ExamRoom, labels: Labels, batches: list[Any], maps: list[Tensor]) -> None:
+def _gradient(ctx: CheckContext, labels: Labels, batches: list[Any], maps: list[Tensor]) -> None:
     """Gradient at the output of a fresh network, for the first batch that has both kinds of voxels."""
     hidden = [torch.stack([one == value for value in labels.ignore]).any(dim=0) for one in maps]
     usable = [index for index, mask in enumerate(hidden) if 0 < int(mask.sum()) < mask.numel()]
     if not usable:
-        room.record(NotExamined(subject="the gradient at unlabelled voxels", reason="no batch holds an ignored value"))
+        ctx.record(NotExamined(subject="the gradient at unlabelled voxels", reason="no batch holds an ignored value"))
         return
     batch, mask = batches[usable[0]], hidden[usable[0]]
-    outputs, terms = _outputs_and_terms(room, batch)
+    outputs, terms = _outputs_and_terms(ctx, batch)
     spatial = tuple(mask.shape[2:]) if mask.ndim > 3 else tuple(mask.shape[1:])
     found = [one for one in outputs if tuple(one.shape[-len(spatial) :]) == spatial and len(one) == len(mask)]
     if not found:
         reason = f"the network's outputs {[tuple(one.shape) for one in outputs]} have no voxel for each label"
-        room.record(NotExamined(subject="the gradient at unlabelled voxels", reason=reason))
+        ctx.record(NotExamined(subject="the gradient at unlabelled voxels", reason=reason))
         return
     for name, value in terms.items():
         if not value.requires_grad:
@@ -85,14 +86,14 @@ def _gradient(room: ExamRoom, labels: Labels, batches: list[Any], maps: list[Ten
             if gradient is not None
         ]
         if flat:
-            place = defined_at(room.case.loss)
-            room.record(
+            place = defined_at(ctx.case.loss)
+            ctx.record(
                 _measured(name, torch.cat(flat, 1), mask.reshape(-1, *spatial)).model_copy(update={"where": place})
             )
 
 
-def _outputs_and_terms(room: ExamRoom, batch: Any) -> tuple[list[Tensor], dict[str, Tensor]]:
-    model = room.fresh_model()
+def _outputs_and_terms(ctx: CheckContext, batch: Any) -> tuple[list[Tensor], dict[str, Tensor]]:
+    model = ctx.fresh_model()
     outputs: list[Tensor] = []
 
     def listen(_module: Any, _arguments: Any, output: Any) -> None:
@@ -101,10 +102,10 @@ def _outputs_and_terms(room: ExamRoom, batch: Any) -> tuple[list[Tensor], dict[s
         )
         outputs.extend(part for part in parts if isinstance(part, torch.Tensor) and part.requires_grad)
 
-    handle = network_of(room.case, model).register_forward_hook(listen)
+    handle = network_of(ctx.case, model).register_forward_hook(listen)
     try:
-        with undisturbed(room.seed), in_mode(model, training=True), torch.enable_grad():
-            terms = room.case.loss_terms(model, batch)
+        with undisturbed(ctx.seed), in_mode(model, training=True), torch.enable_grad():
+            terms = ctx.case.loss_terms(model, batch)
     finally:
         handle.remove()
     if len(terms) > 1:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import batch_size, tensors_in, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.checks.probing import batch_size
+from traindx.core.batches import tensors_in
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence.evaluation import SharedSamples
 
 if TYPE_CHECKING:
@@ -20,15 +22,15 @@ MOST = 4096  # samples of each split
 LEAST_VALUES = 64  # numbers of a sample; fewer agree by chance
 
 
-@exam("shared-samples", "is anybody both trained on and validated on", needs=("val",))
-def shared_samples(room: ExamRoom) -> None:
+@check("shared-samples", "is anybody both trained on and validated on", needs=("val",))
+def shared_samples(ctx: CheckContext) -> None:
     """Compare fingerprints of the largest tensor of every sample."""
-    train, whole_train = _fingerprints(room, "train")
-    val, whole_val = _fingerprints(room, "val")
+    train, whole_train = _fingerprints(ctx, "train")
+    val, whole_val = _fingerprints(ctx, "val")
     if not train or not val:
         return
     known = set(train)
-    room.record(
+    ctx.record(
         SharedSamples(
             train=len(train),
             val=len(val),
@@ -38,13 +40,13 @@ def shared_samples(room: ExamRoom) -> None:
     )
 
 
-def _fingerprints(room: ExamRoom, split: Literal["train", "val"]) -> tuple[list[bytes], bool]:
+def _fingerprints(ctx: CheckContext, split: Literal["train", "val"]) -> tuple[list[bytes], bool]:
     """Of the samples of a split, and whether all of it was read; constant images are left out."""
     found: list[bytes] = []
     begun = time.monotonic()
-    with undisturbed(room.seed):
-        for batch in room.case.batches(split):
-            size = batch_size(room.case, batch)
+    with undisturbed(ctx.seed):
+        for batch in ctx.case.batches(split):
+            size = batch_size(ctx.case, batch)
             content = _largest(batch, size)
             if content is not None:
                 found += [_mark(sample) for sample in content if bool((sample != sample.flatten()[0]).any())]

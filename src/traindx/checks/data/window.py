@@ -1,10 +1,10 @@
-"""The normalisation exam: which tissues survive the window, measured on real targets."""
+"""The normalisation check: which tissues survive the window, measured on real targets."""
 
 from __future__ import annotations
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
 from traindx.evidence.normalisation import TissueWindow
 
@@ -12,13 +12,13 @@ SAMPLES = 512
 """Points at which a tissue's raw range is encoded: steps of a few HU for any tissue."""
 
 
-@exam("window", "what the intensity window leaves of each tissue", needs=("normaliser.tissues", "target"))
-def window(room: ExamRoom) -> None:
+@check("window", "what the intensity window leaves of each tissue", needs=("normaliser.tissues", "target"))
+def window(ctx: CheckContext) -> None:
     """Encode the raw range of every declared tissue, and the real voxels in it."""
-    normaliser = room.case.normaliser
+    normaliser = ctx.case.normaliser
     assert normaliser is not None
-    batch = room.batch()
-    target = room.target(batch)
+    batch = ctx.batch()
+    target = ctx.target(batch)
     with torch.no_grad():
         raw = (normaliser.raw(batch) if normaliser.raw is not None else normaliser.decode(target)).float()
         encoded = normaliser.encode(raw)
@@ -30,7 +30,7 @@ def window(room: ExamRoom) -> None:
             codes = normaliser.encode(values)
             inside = (raw >= low) & (raw <= high)
             clipped = (raw <= clip_low) | (raw >= clip_high)
-            room.record(
+            ctx.record(
                 TissueWindow(
                     where=defined_at(normaliser.encode),
                     tissue=tissue,

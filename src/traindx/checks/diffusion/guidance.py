@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import awake_model, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.checks.probing import awake_model
 from traindx.core.frames import defined_at
-from traindx.evidence.practice import GuidanceEffect, UncertaintySeen
+from traindx.core.undisturbed import undisturbed
+from traindx.evidence.model_in_use import GuidanceEffect, UncertaintySeen
 
 
-@exam("guidance", "does guidance steer the sampler, and stay in bounds", needs=("guidance", "target"))
-def guidance(room: ExamRoom) -> None:
+@check("guidance", "does guidance steer the sampler, and stay in bounds", needs=("guidance", "target"))
+def guidance(ctx: CheckContext) -> None:
     """Sample twice from the same noise, without guidance and with it."""
-    part = room.case.guidance
+    part = ctx.case.guidance
     assert part is not None
-    batch, model = room.batch("val"), room.fresh_model()
+    batch, model = ctx.batch("val"), ctx.fresh_model()
     samples = []
     for scale in (0.0, part.scale):
-        with undisturbed(room.seed):
+        with undisturbed(ctx.seed):
             samples.append(part.sample(model, batch, scale).detach().float())
     without, guided = samples
     place = without.clone().requires_grad_()
-    with undisturbed(room.seed), torch.enable_grad():
+    with undisturbed(ctx.seed), torch.enable_grad():
         energy = part.energy(place, batch)
         (gradient,) = torch.autograd.grad(energy, place)
-    with undisturbed(room.seed), torch.no_grad():
+    with undisturbed(ctx.seed), torch.no_grad():
         after = float(part.energy(guided, batch))
-    target = room.target(batch)
+    target = ctx.target(batch)
     spread = float(without.std().clamp_min(1e-12))
-    room.record(
+    ctx.record(
         GuidanceEffect(
             where=defined_at(part.sample),
             scale=part.scale,
@@ -44,15 +45,15 @@ def guidance(room: ExamRoom) -> None:
     )
 
 
-@exam("uncertainty", "is the reported uncertainty more than zero", needs=("practice.uncertainty",))
-def uncertainty(room: ExamRoom) -> None:
-    """Ask for the uncertainty of one batch, by a network whose gates are awake."""
-    part = room.case.practice
+@check("uncertainty", "is the reported uncertainty more than zero", needs=("deployment.uncertainty",))
+def uncertainty(ctx: CheckContext) -> None:
+    """Ask for the uncertainty of one batch, by a network whose gates are reinitialised."""
+    part = ctx.case.deployment
     assert part is not None
     assert part.uncertainty is not None
-    with undisturbed(room.seed):
-        found = part.uncertainty(awake_model(room), room.batch("val")).detach().float()
-    room.record(
+    with undisturbed(ctx.seed):
+        found = part.uncertainty(awake_model(ctx), ctx.batch("val")).detach().float()
+    ctx.record(
         UncertaintySeen(
             where=defined_at(part.uncertainty),
             largest=float(found.abs().max()),

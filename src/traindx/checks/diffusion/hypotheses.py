@@ -112,10 +112,10 @@ class Chain:
         with np.errstate(invalid="ignore"):
             return pair[0] * a + pair[1] * first, pair[0] * s + pair[1] * second
 
-    def room(self, after: Array) -> Array:
+    def ctx(self, after: Array) -> Array:
         """Weight left for ε̂ when the fresh noise is taken off: sqrt(1 - ᾱ' - n²)."""
-        room: Array = np.sqrt(np.clip(1 - after - self.n**2, 0, None))
-        return room
+        ctx: Array = np.sqrt(np.clip(1 - after - self.n**2, 0, None))
+        return ctx
 
 
 def _quadratic(gram: Array, first: Any, second: Any) -> Array:
@@ -155,7 +155,7 @@ def exact(chain: Chain) -> ExactSteps:
         with np.errstate(divide="ignore", invalid="ignore"):
             beta = np.clip(1 - alpha / after, 0, None)
             posterior = np.where(alpha < 1, (1 - after) / (1 - alpha) * beta, 0.0)
-        taken_off = (chain.room(after), np.minimum(chain.n, np.sqrt(np.clip(1 - after, 0, None))))
+        taken_off = (chain.ctx(after), np.minimum(chain.n, np.sqrt(np.clip(1 - after, 0, None))))
         enlarged = (np.sqrt(np.clip(1 - after - posterior, 0, None)), np.sqrt(beta))
         for weight, fresh in (taken_off, enlarged) if chain.n.any() else (taken_off,):
             found = chain.distance((b, weight), fresh)
@@ -179,7 +179,7 @@ def shifted(chain: Chain) -> tuple[float, int]:
     for end in chain.ends:
         alpha, after = chain.levels(shifts, end)
         a, s = np.sqrt(alpha), np.sqrt(np.clip(1 - alpha, 0, None))
-        pair = exact_step(chain.kind, a, s, np.sqrt(after), chain.room(after))
+        pair = exact_step(chain.kind, a, s, np.sqrt(after), chain.ctx(after))
         found = np.minimum(found, chain.distance(chain.told(pair)))
     worst = found.max(axis=1)
     if np.isfinite(chain.alpha_in_x0).any():
@@ -221,11 +221,11 @@ def mistakes_elsewhere(chain: Chain, own: Array) -> Ranking:
     alpha = chain.table[chain.timesteps]
     a, s = np.sqrt(alpha), np.sqrt(np.clip(1 - alpha, 0, None))
     after = np.append(chain.table[:: max(1, len(chain.table) // 1000)], 1.0)[:, None] * np.ones(len(chain.p))
-    b, room = np.sqrt(after), chain.room(after)
+    b, ctx = np.sqrt(after), chain.ctx(after)
     found = []
     for candidate in MISTAKES:
         if chain.kind in candidate.kinds and candidate.quantity != "step":  # weights and target cannot both be free
-            misfit = chain.distance(chain.told(candidate.step(chain.kind, a, s, b, room))).min(axis=0)
+            misfit = chain.distance(chain.told(candidate.step(chain.kind, a, s, b, ctx))).min(axis=0)
             found.append((candidate, _worst(misfit, own)))
     return sorted(found, key=lambda item: item[1])
 
@@ -240,7 +240,7 @@ def _with_formula(chain: Chain, formula: Any) -> Array:
     for end in chain.ends:
         alpha, after = chain.levels(end=end)
         a, s = np.sqrt(alpha), np.sqrt(np.clip(1 - alpha, 0, None))
-        found = np.minimum(found, chain.distance(chain.told(formula(a, s, np.sqrt(after), chain.room(after)))))
+        found = np.minimum(found, chain.distance(chain.told(formula(a, s, np.sqrt(after), chain.ctx(after)))))
     return found
 
 
@@ -258,9 +258,7 @@ def other_table(chain: Chain) -> tuple[float, Array]:
         start = levels.copy()
         after = np.append(start[1:], end)
         a, s = np.sqrt(start), np.sqrt(np.clip(1 - start, 0, None))
-        misfit = float(
-            chain.distance(chain.told(exact_step(chain.kind, a, s, np.sqrt(after), chain.room(after)))).max()
-        )
+        misfit = float(chain.distance(chain.told(exact_step(chain.kind, a, s, np.sqrt(after), chain.ctx(after)))).max())
         if misfit < best[0]:
             best = (misfit, start)
     return best

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
+from traindx.checks.diffusion.call_recorder import UnexaminedError, prediction_in
 from traindx.checks.diffusion.prediction_type import prediction_asked_for
 from traindx.checks.diffusion.sampler import sampler_study
-from traindx.checks.probing import batch_size, in_mode, rows_of, undisturbed
-from traindx.core.call_recorder import UnexaminedError, prediction_in
+from traindx.checks.probing import batch_size
+from traindx.core.batches import rows_of
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence import Curve, NotExamined
 from traindx.evidence.sampling import OneStep
 
@@ -21,31 +23,31 @@ NOISE_LEVELS = (0.3, 0.6, 0.8, 0.9, 0.97, 0.995)
 SAMPLES = 4
 
 
-@exam("one-step", TITLE, needs=("diffusion.sample", "diffusion.denoise", "target"), phase="after")
-def one_step(room: ExamRoom) -> None:
+@check("one-step", TITLE, needs=("diffusion.sample", "diffusion.denoise", "target"), phase="after")
+def one_step(ctx: CheckContext) -> None:
     """Mean squared errors of both for a few validation samples."""
     import torch
 
-    assert room.case.diffusion is not None
-    assert room.trained is not None
-    case, diffusion, model = room.case, room.case.diffusion, room.trained
-    batch = room.batch("val")
+    assert ctx.case.diffusion is not None
+    assert ctx.trained is not None
+    case, diffusion, model = ctx.case, ctx.case.diffusion, ctx.trained
+    batch = ctx.batch("val")
     size = batch_size(case, batch)
     if size > SAMPLES:
         batch, size = rows_of(batch, slice(0, SAMPLES), size), SAMPLES
-    x0 = room.target(batch)
-    kind = prediction_asked_for(room) or diffusion.prediction
-    with in_mode(model, training=False), undisturbed(room.seed), torch.no_grad():
-        curve = [_one(room, batch, x0, level, kind) for level in NOISE_LEVELS]
+    x0 = ctx.target(batch)
+    kind = prediction_asked_for(ctx) or diffusion.prediction
+    with in_mode(model, training=False), undisturbed(ctx.seed), torch.no_grad():
+        curve = [_one(ctx, batch, x0, level, kind) for level in NOISE_LEVELS]
         sampled: Any = diffusion.sample(model, batch)
     while isinstance(sampled, tuple | list) and sampled:
         sampled = sampled[0]
     if sampled.shape != x0.shape:
         reason = f"the sampling loop returns shape {tuple(sampled.shape)} for targets of {tuple(x0.shape)}"
-        room.record(NotExamined(subject=TITLE, reason=reason))
+        ctx.record(NotExamined(subject=TITLE, reason=reason))
         return
     low, high = case.data_range or (float(x0.min()), float(x0.max()))
-    average = torch.stack([room.target(item).double().mean(0) for item in room.batches(4)]).mean(0)
+    average = torch.stack([ctx.target(item).double().mean(0) for item in ctx.batches(4)]).mean(0)
     record = OneStep(
         timesteps=tuple(step for step, _ in curve),
         noise_levels=tuple(float((1 - diffusion.alphas_cumprod[step].double()).sqrt()) for step, _ in curve),
@@ -54,10 +56,10 @@ def one_step(room: ExamRoom) -> None:
         mean_mse=_mse(average.expand_as(x0), x0) if average.shape == x0.shape[1:] else float("nan"),
         peak=high - low,
         samples=size,
-        where=_where(room),
+        where=_where(ctx),
     )
-    room.record(record)
-    room.record(
+    ctx.record(record)
+    ctx.record(
         Curve(
             name="one-step-against-sampled",
             caption="Error of x0 predicted in one step from a noised truth, and of the sampled image",
@@ -74,19 +76,19 @@ def one_step(room: ExamRoom) -> None:
     )
 
 
-def _one(room: ExamRoom, batch: Any, x0: Tensor, level: float, kind: str) -> tuple[int, float]:
+def _one(ctx: CheckContext, batch: Any, x0: Tensor, level: float, kind: str) -> tuple[int, float]:
     """Timestep nearest to a noise level, and the error of the x0 predicted from there."""
     import torch
 
-    assert room.case.diffusion is not None
-    assert room.trained is not None
-    diffusion = room.case.diffusion
+    assert ctx.case.diffusion is not None
+    assert ctx.trained is not None
+    diffusion = ctx.case.diffusion
     alphas = diffusion.alphas_cumprod.detach().double().to(x0.device)
     step = int(((1 - alphas).clamp_min(0).sqrt() - level).abs().argmin())
     a, s = alphas[step].sqrt().to(x0), (1 - alphas[step]).clamp_min(0).sqrt().to(x0)
     x_t = a * x0 + s * torch.randn_like(x0)
     timestep = torch.full((len(x0),), step, dtype=torch.long, device=x0.device)
-    output = prediction_in(diffusion.denoise(room.trained, x_t, timestep, batch), tuple(x0.shape))
+    output = prediction_in(diffusion.denoise(ctx.trained, x_t, timestep, batch), tuple(x0.shape))
     if kind == "epsilon":
         predicted = (x_t - s * output) / a.clamp_min(1e-3)
     elif kind == "v":
@@ -100,8 +102,8 @@ def _mse(one: Tensor, two: Tensor) -> float:
     return float((one.double() - two.double()).square().mean())
 
 
-def _where(room: ExamRoom) -> Any:
+def _where(ctx: CheckContext) -> Any:
     try:
-        return sampler_study(room).heard.where
+        return sampler_study(ctx).recorded.where
     except UnexaminedError:
         return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
+from traindx.checks.diffusion.call_recorder import UnexaminedError, stand_in, time_values
 from traindx.checks.diffusion.training_calls import TrainingCalls, network_form, training_calls
-from traindx.checks.probing import awake_model, in_mode, undisturbed
-from traindx.core.call_recorder import UnexaminedError, stand_in, time_values
+from traindx.checks.probing import awake_model
 from traindx.core.gaussian_oracle import TYPES, encode
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence import NotExamined
 from traindx.evidence.sampling import PredictionCheck
 
@@ -24,51 +25,51 @@ CLEARLY = 0.1
 """The exact answer must have less than this share of the next best answer's loss to be told from it."""
 
 
-@exam("prediction-type", TITLE, needs=("diffusion", "loss", "target"))
-def prediction_type(room: ExamRoom) -> None:
+@check("prediction-type", TITLE, needs=("diffusion", "loss", "target"))
+def prediction_type(ctx: CheckContext) -> None:
     """Compare the loss under the exact answers of each type."""
     try:
-        room.record(_check(room))
+        ctx.record(_check(ctx))
     except UnexaminedError as reason:
-        room.record(NotExamined(subject=TITLE, reason=str(reason), where=reason.where))
+        ctx.record(NotExamined(subject=TITLE, reason=str(reason), where=reason.where))
 
 
-def prediction_asked_for(room: ExamRoom) -> str:
+def prediction_asked_for(ctx: CheckContext) -> str:
     """The type that the loss asks for; empty where it cannot be told."""
     try:
-        return _check(room).trained
+        return _check(ctx).trained
     except UnexaminedError:
         return ""
 
 
-def _check(room: ExamRoom) -> PredictionCheck:
-    found = room.once("prediction check", lambda: _check_or_reason(room))
+def _check(ctx: CheckContext) -> PredictionCheck:
+    found = ctx.once("prediction check", lambda: _check_or_reason(ctx))
     if isinstance(found, UnexaminedError):
         raise found
     return found
 
 
-def _check_or_reason(room: ExamRoom) -> PredictionCheck | UnexaminedError:
+def _check_or_reason(ctx: CheckContext) -> PredictionCheck | UnexaminedError:
     try:
-        return _measure(room, training_calls(room))
+        return _measure(ctx, training_calls(ctx))
     except UnexaminedError as reason:
         return reason
     except Exception as error:  # the loss ran before; with another answer it may not
         return UnexaminedError(f"the loss stopped with {type(error).__name__}: {error}")
 
 
-def _measure(room: ExamRoom, calls: TrainingCalls) -> PredictionCheck:
-    assert room.case.diffusion is not None
+def _measure(ctx: CheckContext, calls: TrainingCalls) -> PredictionCheck:
+    assert ctx.case.diffusion is not None
     if calls.time_map is None:
         raise UnexaminedError(
             "the timesteps that the loss draws cannot be told from the network's time argument", calls.where
         )
     by_answer: dict[str, dict[str, float]] = {}
     for answer in (*TYPES, "zero"):
-        by_answer[answer] = _losses(room, calls, answer)
+        by_answer[answer] = _losses(ctx, calls, answer)
     totals = {answer: sum(terms.values()) for answer, terms in by_answer.items()}
     return PredictionCheck(
-        declared=room.case.diffusion.prediction,
+        declared=ctx.case.diffusion.prediction,
         trained=_liked_best(totals) or _liked_by_a_term(by_answer),
         loss_epsilon=totals["epsilon"],
         loss_v=totals["v"],
@@ -79,17 +80,17 @@ def _measure(room: ExamRoom, calls: TrainingCalls) -> PredictionCheck:
     )
 
 
-def _losses(room: ExamRoom, calls: TrainingCalls, answer: str) -> dict[str, float]:
+def _losses(ctx: CheckContext, calls: TrainingCalls, answer: str) -> dict[str, float]:
     """Mean of every loss term when the network gives one kind of exact answer."""
     import torch
 
-    case = room.case
+    case = ctx.case
     assert case.diffusion is not None
-    model = awake_model(room)
+    model = awake_model(ctx)
     alphas = case.diffusion.alphas_cumprod.detach().double()
-    batches = room.batches(min(REPEATS, 4))
-    form = network_form(room)
-    x0: Tensor = room.target(batches[0])
+    batches = ctx.batches(min(REPEATS, 4))
+    form = network_form(ctx)
+    x0: Tensor = ctx.target(batches[0])
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         x_t = calls.layout.x_t(args, kwargs)
@@ -109,8 +110,8 @@ def _losses(room: ExamRoom, calls: TrainingCalls, answer: str) -> dict[str, floa
     with in_mode(model, training=True), stand_in(case.diffusion.network(model), forward):
         for repeat in range(REPEATS):
             batch = batches[repeat % len(batches)]
-            x0 = room.target(batch)
-            with undisturbed(room.seed + repeat):
+            x0 = ctx.target(batch)
+            with undisturbed(ctx.seed + repeat):
                 terms = case.loss_terms(model, batch)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / REPEATS

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
+from traindx.checks.diffusion.call_recorder import UnexaminedError
 from traindx.checks.diffusion.prediction_type import prediction_asked_for
-from traindx.checks.diffusion.time_convention import TimeMap, readings
 from traindx.checks.diffusion.training_calls import TrainingCalls, network_form, training_calls, training_time_map
-from traindx.checks.probing import awake_model, batch_size, in_mode, rows_of
-from traindx.core.call_recorder import UnexaminedError
+from traindx.checks.probing import awake_model, batch_size
+from traindx.core.batches import rows_of
 from traindx.core.frames import raised_at
+from traindx.core.time_convention import TimeMap, readings
+from traindx.core.undisturbed import in_mode
 from traindx.evidence import Curve, NotExamined
 from traindx.evidence.sampling import SamplerTransitions
 
@@ -42,10 +44,10 @@ LONG = 250
 
 @dataclass(frozen=True)
 class SamplerStudy:
-    """What the exams of the sampling loop share.
+    """What the checks of the sampling loop share.
 
     Attributes:
-        heard: Times and layout.
+        recorded: Times and layout.
         convention: How the loop passes time.
         timesteps: What it tells the network, in order.
         training: How training passes time; None if unknown.
@@ -57,7 +59,7 @@ class SamplerStudy:
         high: Upper end.
     """
 
-    heard: HeardTimes
+    recorded: HeardTimes
     convention: TimeMap
     timesteps: list[int]
     training: TimeMap | None
@@ -69,45 +71,45 @@ class SamplerStudy:
     high: float
 
 
-@exam("sampler", TITLE, needs=("diffusion.sample",))
-def sampler(room: ExamRoom) -> None:
+@check("sampler", TITLE, needs=("diffusion.sample",))
+def sampler(ctx: CheckContext) -> None:
     """Run the loop with a batch of up to two, and of one where the first was larger."""
     try:
-        study = sampler_study(room)
+        study = sampler_study(ctx)
     except UnexaminedError as reason:
-        room.record(NotExamined(subject=TITLE, reason=str(reason), where=reason.where))
+        ctx.record(NotExamined(subject=TITLE, reason=str(reason), where=reason.where))
         return
     problem = order_of(study.timesteps)
     if problem:
-        room.record(NotExamined(subject=TITLE, reason=problem, where=study.heard.where))
+        ctx.record(NotExamined(subject=TITLE, reason=problem, where=study.recorded.where))
         return
-    analysis = _examined(room, study, study.batch, study.size, TITLE)
+    analysis = _examined(ctx, study, study.batch, study.size, TITLE)
     if analysis is None:
         return
-    _write(room, analysis)
+    _write(ctx, analysis)
     if study.size > 1 and len(study.timesteps) <= LONG:
         single = rows_of(study.batch, slice(0, 1), study.size)
-        if batch_size(room.case, single) == 1:
-            again = _examined(room, study, single, 1, "the sampling loop with a batch of one")
+        if batch_size(ctx.case, single) == 1:
+            again = _examined(ctx, study, single, 1, "the sampling loop with a batch of one")
             if again is not None and again.run.misfit > max(1e-5, 2 * analysis.run.misfit):
-                _write(room, again)
+                _write(ctx, again)
 
 
-def sampler_study(room: ExamRoom) -> SamplerStudy:
-    """Listen to the loop once for all exams.
+def sampler_study(ctx: CheckContext) -> SamplerStudy:
+    """Listen to the loop once for all checks.
 
     Raises:
         UnexaminedError: It cannot be run or understood.
     """
-    found = room.once("sampler study", lambda: _study_or_reason(room))
+    found = ctx.once("sampler study", lambda: _study_or_reason(ctx))
     if isinstance(found, UnexaminedError):
         raise found
     return found
 
 
-def _study_or_reason(room: ExamRoom) -> SamplerStudy | UnexaminedError:
+def _study_or_reason(ctx: CheckContext) -> SamplerStudy | UnexaminedError:
     try:
-        return _study(room)
+        return _study(ctx)
     except UnexaminedError as reason:
         return reason
     except Exception as error:
@@ -116,80 +118,82 @@ def _study_or_reason(room: ExamRoom) -> SamplerStudy | UnexaminedError:
         return UnexaminedError(f"the sampling loop stopped with {type(error).__name__}: {error}{at}", where)
 
 
-def _study(room: ExamRoom) -> SamplerStudy:
+def _study(ctx: CheckContext) -> SamplerStudy:
 
     from traindx.checks.diffusion.sampler_trace import hear_times
 
-    case, diffusion, model = room.case, _diffusion(room), awake_model(room)
-    batch = room.batch("val")
+    case, diffusion, model = ctx.case, _diffusion(ctx), awake_model(ctx)
+    batch = ctx.batch("val")
     size = batch_size(case, batch)
     if size > 2:
         cut = rows_of(batch, slice(0, 2), size)
         if batch_size(case, cut) == 2:
             batch, size = cut, 2
     has_target = case.target is not None
-    shape = tuple(room.target(batch).shape) if has_target else None
+    shape = tuple(ctx.target(batch).shape) if has_target else None
     with in_mode(model, training=False):
-        heard = hear_times(diffusion, model, batch, shape, network_form(room), room.seed)
-    calls = _training(room)
-    training = calls.time_map if calls is not None else training_time_map(room, heard.layout)
-    resolution = {"float16": 1e-3, "bfloat16": 8e-3}.get(heard.time_dtype, 1e-7)
+        recorded = hear_times(diffusion, model, batch, shape, network_form(ctx), ctx.seed)
+    calls = _training(ctx)
+    training = calls.time_map if calls is not None else training_time_map(ctx, recorded.layout)
+    resolution = {"float16": 1e-3, "bfloat16": 8e-3}.get(recorded.time_dtype, 1e-7)
     length = len(diffusion.alphas_cumprod)
-    found = readings(heard.times, length, [training] if training is not None else [], resolution)
+    found = readings(recorded.times, length, [training] if training is not None else [], resolution)
     if not found:
-        shown = ", ".join(f"{float(value):.4g}" for value in heard.times[:3])
+        shown = ", ".join(f"{float(value):.4g}" for value in recorded.times[:3])
         raise UnexaminedError(
             f"the times given to the network ({shown}, ...) are none of the {length} timesteps of alphas_cumprod",
-            heard.where,
+            recorded.where,
         )
-    low, high, targets = _range(room, batch, calls, heard, shape)
-    kind = prediction_asked_for(room) or diffusion.prediction
-    study = SamplerStudy(heard, found[0], _timesteps(found[0], heard), training, kind, batch, size, targets, low, high)
+    low, high, targets = _range(ctx, batch, calls, recorded, shape)
+    kind = prediction_asked_for(ctx) or diffusion.prediction
+    study = SamplerStudy(
+        recorded, found[0], _timesteps(found[0], recorded), training, kind, batch, size, targets, low, high
+    )
     for convention in found[1:]:
-        other = replace(study, convention=convention, timesteps=_timesteps(convention, heard))
-        if _is_exact(room, other):
+        other = replace(study, convention=convention, timesteps=_timesteps(convention, recorded))
+        if _is_exact(ctx, other):
             return other
     return study
 
 
 def _range(
-    room: ExamRoom, batch: Any, calls: TrainingCalls | None, heard: HeardTimes, shape: tuple[int, ...] | None
+    ctx: CheckContext, batch: Any, calls: TrainingCalls | None, recorded: HeardTimes, shape: tuple[int, ...] | None
 ) -> tuple[float, float, Tensor]:
     """Data range of what is sampled, and values of real targets; unit range and none where latents are sampled."""
     import torch
 
-    if shape is None or (heard.image_shape and heard.image_shape[1:] != shape[1:]):
+    if shape is None or (recorded.image_shape and recorded.image_shape[1:] != shape[1:]):
         return -1.0, 1.0, torch.zeros(1, dtype=torch.float64)
-    targets = room.target(batch).double().flatten().cpu()
+    targets = ctx.target(batch).double().flatten().cpu()
     if calls is not None:
         return calls.data_low, calls.data_high, targets
-    low, high = room.case.data_range or (float(targets.min()), float(targets.max()))
+    low, high = ctx.case.data_range or (float(targets.min()), float(targets.max()))
     return (low, high, targets) if high > low else (low - 1.0, high + 1.0, targets)
 
 
-def _timesteps(convention: TimeMap, heard: HeardTimes) -> list[int]:
-    return [int(step) for step in convention.decode(heard.times).round()]
+def _timesteps(convention: TimeMap, recorded: HeardTimes) -> list[int]:
+    return [int(step) for step in convention.decode(recorded.times).round()]
 
 
-def _is_exact(room: ExamRoom, study: SamplerStudy) -> bool:
+def _is_exact(ctx: CheckContext, study: SamplerStudy) -> bool:
     """True if every step is the exact one for these timesteps."""
     from traindx.checks.diffusion.sampler_analysis import analyse
 
     try:
-        traced = _trace(room, study, study.batch, study.size)
-    except Exception:  # what is wrong with the loop is told by its own exam
+        traced = _trace(ctx, study, study.batch, study.size)
+    except Exception:  # what is wrong with the loop is told by its own check
         return False
-    return analyse(traced, _diffusion(room), study.heard, study.targets).run.misfit < UNEXPLAINED
+    return analyse(traced, _diffusion(ctx), study.recorded, study.targets).run.misfit < UNEXPLAINED
 
 
-def _diffusion(room: ExamRoom) -> Diffusion:
-    assert room.case.diffusion is not None
-    return room.case.diffusion
+def _diffusion(ctx: CheckContext) -> Diffusion:
+    assert ctx.case.diffusion is not None
+    return ctx.case.diffusion
 
 
-def _training(room: ExamRoom) -> TrainingCalls | None:
+def _training(ctx: CheckContext) -> TrainingCalls | None:
     try:
-        return training_calls(room)
+        return training_calls(ctx)
     except UnexaminedError:
         return None
 
@@ -206,46 +210,46 @@ def order_of(timesteps: list[int]) -> str:
     return "the timesteps go up and down (a solver with stages, or resampling), so its steps have no single closed form"
 
 
-def _examined(room: ExamRoom, study: SamplerStudy, batch: Any, size: int, subject: str) -> Analysis | None:
+def _examined(ctx: CheckContext, study: SamplerStudy, batch: Any, size: int, subject: str) -> Analysis | None:
     """Trace and measure one run; what goes wrong becomes *not examined* with the user's line."""
     from traindx.checks.diffusion.sampler_analysis import analyse
 
     try:
-        traced = _trace(room, study, batch, size)
+        traced = _trace(ctx, study, batch, size)
         steps = [call.timestep for call in traced.calls]
         if any(later == earlier for earlier, later in pairwise(steps)) and len(set(steps)) > 1:
             raise UnexaminedError("a timestep is used twice with different x (a solver with stages): no closed form")
     except UnexaminedError as reason:
-        room.record(NotExamined(subject=subject, reason=str(reason), where=reason.where or study.heard.where))
+        ctx.record(NotExamined(subject=subject, reason=str(reason), where=reason.where or study.recorded.where))
         return None
     except Exception as error:
         where = raised_at(error)
         says = f"the loop stopped with {type(error).__name__}: {error}" + (f" at {where}" if where else "")
-        room.record(NotExamined(subject=subject, reason=says, where=where))
+        ctx.record(NotExamined(subject=subject, reason=says, where=where))
         return None
-    return analyse(traced, _diffusion(room), study.heard, study.targets)
+    return analyse(traced, _diffusion(ctx), study.recorded, study.targets)
 
 
-def _trace(room: ExamRoom, study: SamplerStudy, batch: Any, size: int) -> Trace:
+def _trace(ctx: CheckContext, study: SamplerStudy, batch: Any, size: int) -> Trace:
     """Trace in 64 bit where the loop lets types promote, else in its own precision."""
     from traindx.checks.diffusion.sampler_trace import trace
 
-    model = awake_model(room)
+    model = awake_model(ctx)
 
     def run(widen: bool) -> Trace:
         with in_mode(model, training=False):
             return trace(
-                _diffusion(room),
+                _diffusion(ctx),
                 model,
                 batch,
-                heard=study.heard,
+                recorded=study.recorded,
                 timesteps=study.timesteps,
                 kind=study.kind,
-                form=network_form(room),
+                form=network_form(ctx),
                 size=size,
                 low=study.low,
                 high=study.high,
-                seed=room.seed,
+                seed=ctx.seed,
                 widen=widen,
             )
 
@@ -257,10 +261,10 @@ def _trace(room: ExamRoom, study: SamplerStudy, batch: Any, size: int) -> Trace:
         return run(widen=False)
 
 
-def _write(room: ExamRoom, analysis: Analysis) -> None:
+def _write(ctx: CheckContext, analysis: Analysis) -> None:
     run = analysis.run
     if run.residual > max(UNEXPLAINED, 20 * run.resolution):
-        room.record(
+        ctx.record(
             NotExamined(
                 subject="the formula of a sampling step",
                 reason=f"step {run.worst_step + 1} of {len(run.timesteps)} adds something that is not a linear "
@@ -269,12 +273,12 @@ def _write(room: ExamRoom, analysis: Analysis) -> None:
                 where=run.where,
             )
         )
-    room.record(run)
+    ctx.record(run)
     for clamp in analysis.clamps:
-        room.record(clamp)
+        ctx.record(clamp)
     if analysis.transitions is not None:
-        room.record(analysis.transitions)
-        room.record(_curve(analysis.transitions))
+        ctx.record(analysis.transitions)
+        ctx.record(_curve(analysis.transitions))
 
 
 def _curve(steps: SamplerTransitions) -> Curve:

@@ -40,21 +40,21 @@ class Analysis:
     clamps: tuple[SamplerClamp, ...]
 
 
-def analyse(trace: Trace, diffusion: Diffusion, heard: HeardTimes, targets: Tensor) -> Analysis:
+def analyse(trace: Trace, diffusion: Diffusion, recorded: HeardTimes, targets: Tensor) -> Analysis:
     """Measure a traced run.
 
     Args:
         trace: The run.
         diffusion: Its declared parts.
-        heard: The run that told the times.
+        recorded: The run that told the times.
         targets: Values of real targets, flat, for the clamps.
     """
     table = sampling_table(diffusion).numpy()
     with np.errstate(all="ignore"):  # impossible formulas divide by zero at ᾱ = 0 or 1; their misfit is infinite
-        return _analyse(trace, diffusion, heard, targets, table)
+        return _analyse(trace, diffusion, recorded, targets, table)
 
 
-def _analyse(trace: Trace, diffusion: Diffusion, heard: HeardTimes, targets: Tensor, table: Array) -> Analysis:
+def _analyse(trace: Trace, diffusion: Diffusion, recorded: HeardTimes, targets: Tensor, table: Array) -> Analysis:
     timesteps = [call.timestep for call in trace.calls]
     found = fit_steps(trace)
     post_processed = _see_through_post_processing(trace, found)
@@ -74,12 +74,12 @@ def _analyse(trace: Trace, diffusion: Diffusion, heard: HeardTimes, targets: Ten
         "start_alpha_bar": float(trace.alphas[timesteps[0]]),
         "start_expected_sd": _training_sd(float(trace.alphas[timesteps[0]]), targets),
         "starts_from_noise": diffusion.starts_from_noise,
-        "call_where": heard.where,
+        "call_where": recorded.where,
         "post_processed": post_processed,
     }
     clamps = clamps_of(trace, targets)
     if not fits:
-        where = _location(blame.line_of_result(trace, broken[0])) if broken else heard.where
+        where = _location(blame.line_of_result(trace, broken[0])) if broken else recorded.where
         return Analysis(SamplerRun(where=where, **common), None, clamps)
     chain = hypotheses.Chain.of(
         trace.kind, table, timesteps, fits, [blame.alpha_in_x0(trace, fit.step) for fit in fits]

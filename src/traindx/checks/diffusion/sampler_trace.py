@@ -12,9 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from traindx.checks.diffusion.step_log import Segment, StepLog, pick_voxels
-from traindx.checks.probing import undisturbed
-from traindx.core.call_recorder import (
+from traindx.checks.diffusion.call_recorder import (
     HeardCall,
     Layout,
     OutputForm,
@@ -27,8 +25,10 @@ from traindx.core.call_recorder import (
     survey,
     time_values,
 )
+from traindx.checks.diffusion.step_log import Segment, StepLog, pick_voxels
 from traindx.core.frames import location, user_place
 from traindx.core.gaussian_oracle import GaussianField, answer, encode, noise_estimate, posterior_mean
+from traindx.core.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -149,12 +149,12 @@ def hear_times(
     Raises:
         UnexaminedError: The loop never calls the network, or its calls cannot be understood.
     """
-    heard: list[HeardCall] = []
+    recorded: list[HeardCall] = []
     first: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     own_times: list[Tensor] = []
 
     def listen(*args: Any, **kwargs: Any) -> Any:
-        heard.append(remember(args, kwargs))
+        recorded.append(remember(args, kwargs))
         if not first:
             first.append((args, kwargs))
         if diffusion.read_call is not None:
@@ -165,13 +165,13 @@ def hear_times(
 
     with undisturbed(seed), stand_in(diffusion.network(model), listen):
         diffusion.sample(model, batch)
-    if not heard:
+    if not recorded:
         raise UnexaminedError("the sampling loop never called the module that Diffusion.network returns")
-    layout = survey(heard, shape, diffusion)
-    where = location(*heard[0].stack[0]) if heard[0].stack else None
+    layout = survey(recorded, shape, diffusion)
+    where = location(*recorded[0].stack[0]) if recorded[0].stack else None
     if layout.read is None and layout.time is None:
         raise UnexaminedError("no argument of the network looks like a time", where)
-    times = own_times or [call.times[layout.time] for call in heard if layout.time in call.times]
+    times = own_times or [call.times[layout.time] for call in recorded if layout.time in call.times]
     uneven = [row for row in times if bool((row != row[0]).any())]
     if uneven:
         raise UnexaminedError("the samples of one batch are at different timesteps in one call", where)
@@ -181,9 +181,9 @@ def hear_times(
         times=torch.stack([row[0] for row in times]),
         time_dtype=dtype_name(value),
         time_shape=shape_of(value),
-        batch=heard[0].batch,
-        stack=heard[0].stack,
-        calls=len(heard),
+        batch=recorded[0].batch,
+        stack=recorded[0].stack,
+        calls=len(recorded),
         image_shape=tuple(layout.x_t(*first[0]).shape),
     )
 
@@ -193,7 +193,7 @@ def trace(
     model: nn.Module,
     batch: Any,
     *,
-    heard: HeardTimes,
+    recorded: HeardTimes,
     timesteps: list[int],
     kind: str,
     form: OutputForm,
@@ -209,7 +209,7 @@ def trace(
         diffusion: Whose loop.
         model: Any model; its network does not run.
         batch: What the loop conditions on.
-        heard: From :func:`hear_times`.
+        recorded: From :func:`hear_times`.
         timesteps: What each call's time stands for, in order.
         kind: Prediction type to answer in.
         form: Structure of the network's output.
@@ -246,7 +246,7 @@ def trace(
     def forward(*args: Any, **kwargs: Any) -> Any:
         log.paused = True
         try:
-            x = heard.layout.x_t(args, kwargs)
+            x = recorded.layout.x_t(args, kwargs)
             if not state:
                 begin(x)
             if x.shape != state["shape"]:

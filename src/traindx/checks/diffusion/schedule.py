@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.errors import CaseError
 from traindx.evidence.sampling import ScheduleTable
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 TITLE = "the noise schedule"
 
 
-@exam("schedule", TITLE, needs=("diffusion",))
-def schedule(room: ExamRoom) -> None:
+@check("schedule", TITLE, needs=("diffusion",))
+def schedule(ctx: CheckContext) -> None:
     """Measure the table of the case.
 
     Raises:
         CaseError: A table has another shape than ``(T,)``.
     """
-    diffusion = room.case.diffusion
+    diffusion = ctx.case.diffusion
     assert diffusion is not None
     table = _table(diffusion.alphas_cumprod, "alphas_cumprod")
     falls = table.diff()
@@ -38,7 +38,7 @@ def schedule(room: ExamRoom) -> None:
             )
         off = (second.clamp_min(0).sqrt() - table.clamp_min(0).sqrt()).abs()
         other, other_at = float(off.max()), int(off.argmax())
-    room.record(
+    ctx.record(
         ScheduleTable(
             timesteps=len(table),
             alpha_bar_first=float(table[0]),

@@ -5,35 +5,35 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
+from traindx.checks.diffusion.call_recorder import UnexaminedError
 from traindx.checks.diffusion.sampler import sampler_study
 from traindx.checks.diffusion.training_calls import training_calls
-from traindx.core.call_recorder import UnexaminedError
 from traindx.evidence import NotExamined
 from traindx.evidence.sampling import TimeArgument
 
 if TYPE_CHECKING:
     from types import CodeType
 
-    from traindx.checks.diffusion.time_convention import TimeMap
+    from traindx.core.time_convention import TimeMap
 
 TITLE = "the time that the network receives in training and in sampling"
 
 
-@exam("time-input", TITLE, needs=("diffusion.sample",))
-def time_input(room: ExamRoom) -> None:
-    """Record both sides; a side that cannot be heard is listed as not examined."""
+@check("time-input", TITLE, needs=("diffusion.sample",))
+def time_input(ctx: CheckContext) -> None:
+    """Record both sides; a side that cannot be recorded is listed as not examined."""
     for side, record in ((f"{TITLE}: training", _training), (f"{TITLE}: sampling", _sampling)):
         try:
-            room.record(record(room))
+            ctx.record(record(ctx))
         except UnexaminedError as reason:
-            room.record(NotExamined(subject=side, reason=str(reason), where=reason.where))
+            ctx.record(NotExamined(subject=side, reason=str(reason), where=reason.where))
 
 
-def _training(room: ExamRoom) -> TimeArgument:
+def _training(ctx: CheckContext) -> TimeArgument:
     import torch
 
-    calls = training_calls(room)
+    calls = training_calls(ctx)
     times = torch.tensor([sample.time for sample in calls.samples if not math.isnan(sample.time)], dtype=torch.float64)
     if len(times) == 0:
         raise UnexaminedError("no argument of the network looks like a time", calls.where)
@@ -59,35 +59,35 @@ def _training(room: ExamRoom) -> TimeArgument:
     )
 
 
-def _sampling(room: ExamRoom) -> TimeArgument:
+def _sampling(ctx: CheckContext) -> TimeArgument:
     import torch
 
-    study = sampler_study(room)
-    heard = study.heard
+    study = sampler_study(ctx)
+    recorded = study.recorded
     scale, offset, words = _affine(study.convention)
     return TimeArgument(
         phase="sampling",
         source="sample",
-        calls=heard.calls,
-        dtype=heard.time_dtype,
-        shape=heard.time_shape,
-        batch=heard.batch,
-        low=float(heard.times.min()),
-        high=float(heard.times.max()),
-        distinct=len(torch.unique(heard.times)),
+        calls=recorded.calls,
+        dtype=recorded.time_dtype,
+        shape=recorded.time_shape,
+        batch=recorded.batch,
+        low=float(recorded.times.min()),
+        high=float(recorded.times.max()),
+        distinct=len(torch.unique(recorded.times)),
         convention=words,
         scale=scale,
         offset=offset,
         timestep_low=float(min(study.timesteps)),
         timestep_high=float(max(study.timesteps)),
-        draws=heard.calls,
-        where=heard.apart_from(_training_stack(room)),
+        draws=recorded.calls,
+        where=recorded.apart_from(_training_stack(ctx)),
     )
 
 
-def _training_stack(room: ExamRoom) -> tuple[tuple[CodeType, int], ...]:
+def _training_stack(ctx: CheckContext) -> tuple[tuple[CodeType, int], ...]:
     try:
-        return training_calls(room).stack
+        return training_calls(ctx).stack
     except UnexaminedError:
         return ()
 

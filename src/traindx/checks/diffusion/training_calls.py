@@ -1,6 +1,6 @@
 """What the network is given while the loss runs: noisy images, times, and how both belong to the schedule.
 
-Shared by the exams of the time argument, of the prediction type and of the training input. The network itself does not
+Shared by the checks of the time argument, of the prediction type and of the training input. The network itself does not
 run: a stand-in answers with zeros.
 """
 
@@ -12,11 +12,8 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from traindx.checks.base import ExamRoom
-from traindx.checks.diffusion.step_log import pick_voxels
-from traindx.checks.diffusion.time_convention import TimeMap, affine, conventions
-from traindx.checks.probing import awake_model, in_mode, undisturbed
-from traindx.core.call_recorder import (
+from traindx.checks.base import CheckContext
+from traindx.checks.diffusion.call_recorder import (
     HeardCall,
     Layout,
     OutputForm,
@@ -30,7 +27,11 @@ from traindx.core.call_recorder import (
     survey,
     time_values,
 )
+from traindx.checks.diffusion.step_log import pick_voxels
+from traindx.checks.probing import awake_model
 from traindx.core.frames import location
+from traindx.core.time_convention import TimeMap, affine, conventions
+from traindx.core.undisturbed import in_mode, undisturbed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,7 @@ DRAWS = 24
 average."""
 
 SECONDS = 0.6
-"""Time after which listening stops, whatever was heard."""
+"""Time after which listening stops, whatever was recorded."""
 
 LONGEST_TABLE = 3.0
 """Seconds of processor time that a table of all timesteps may take, for time embeddings that are not affine."""
@@ -80,13 +81,13 @@ class NoisedSample:
 
 @dataclass
 class TrainingCalls:
-    """Everything heard while the loss ran.
+    """Everything recorded while the loss ran.
 
     Attributes:
         layout: Which arguments are the noisy image and the time.
         samples: One entry a noised sample.
         stack: The user's lines that called the network, the innermost first.
-        calls: Calls heard.
+        calls: Calls recorded.
         batch: Samples in the first call.
         time_dtype: Type of the time argument.
         time_shape: Its shape.
@@ -118,43 +119,43 @@ class TrainingCalls:
         return location(*self.stack[0]) if self.stack else None
 
 
-def training_calls(room: ExamRoom) -> TrainingCalls:
-    """Listen to the loss of a few batches, once for all exams.
+def training_calls(ctx: CheckContext) -> TrainingCalls:
+    """Listen to the loss of a few batches, once for all checks.
 
     Raises:
         UnexaminedError: The loss never calls the network, or nothing in that call looks like a noisy image.
     """
-    found = room.once("training calls", lambda: _listen_or_reason(room))
+    found = ctx.once("training calls", lambda: _listen_or_reason(ctx))
     if isinstance(found, UnexaminedError):
         raise found
     return found
 
 
-def _listen_or_reason(room: ExamRoom) -> TrainingCalls | UnexaminedError:
+def _listen_or_reason(ctx: CheckContext) -> TrainingCalls | UnexaminedError:
     try:
-        return _listen(room)
+        return _listen(ctx)
     except UnexaminedError as reason:
         return reason
 
 
-def _listen(room: ExamRoom) -> TrainingCalls:
+def _listen(ctx: CheckContext) -> TrainingCalls:
     import torch
 
-    case = room.case
-    diffusion = _diffusion(room)
+    case = ctx.case
+    diffusion = _diffusion(ctx)
     if case.loss is None or case.target is None:
         raise UnexaminedError("the case describes no loss or no target")
-    model = awake_model(room)
+    model = awake_model(ctx)
     network = diffusion.network(model)
-    batches = room.batches(4)
-    shape = tuple(room.target(batches[0]).shape)
-    form = network_form(room)
-    heard: list[HeardCall] = []
+    batches = ctx.batches(4)
+    shape = tuple(ctx.target(batches[0]).shape)
+    form = network_form(ctx)
+    recorded: list[HeardCall] = []
     kept: list[tuple[tuple[Any, ...], dict[str, Any], int]] = []
 
     def listen(*args: Any, **kwargs: Any) -> Any:
         call = remember(args, kwargs)
-        heard.append(call)
+        recorded.append(call)
         kept.append((args, kwargs, number))
         if diffusion.read_call is not None:
             zeros = torch.zeros_like(diffusion.read_call(args, kwargs)[0])
@@ -166,38 +167,40 @@ def _listen(room: ExamRoom) -> TrainingCalls:
     number = 0
     with in_mode(model, training=True), stand_in(network, listen):
         while number < DRAWS and (number < 2 or time.process_time() - started < SECONDS):
-            with undisturbed(room.seed + number):
+            with undisturbed(ctx.seed + number):
                 case.loss_terms(model, batches[number % len(batches)])
             number += 1
-            if not heard:
+            if not recorded:
                 raise UnexaminedError("the loss does not call the module that Diffusion.network returns")
-            if sum(call.batch for call in heard) >= DRAWS and number >= 2:
+            if sum(call.batch for call in recorded) >= DRAWS and number >= 2:
                 break
-    found = TrainingCalls(survey(heard, shape, diffusion), stack=heard[0].stack, calls=len(heard), batch=heard[0].batch)
-    _measure_targets(found, room, batches)
+    found = TrainingCalls(
+        survey(recorded, shape, diffusion), stack=recorded[0].stack, calls=len(recorded), batch=recorded[0].batch
+    )
+    _measure_targets(found, ctx, batches)
     for args, kwargs, index in kept:
-        _regress(found, args, kwargs, room.target(batches[index % len(batches)]))
+        _regress(found, args, kwargs, ctx.target(batches[index % len(batches)]))
     if kept:
         passed = found.layout.time_of(kept[0][0], kept[0][1])
         found.time_dtype, found.time_shape = dtype_name(passed), shape_of(passed)
-    declared = _denoise_map(room, found.layout, model)
+    declared = _denoise_map(ctx, found.layout, model)
     found.time_map = _map_of_loss(found, diffusion, declared)
     if found.time_map is None:
         found.time_map, found.source = declared, "denoise"
     return found
 
 
-def _diffusion(room: ExamRoom) -> Diffusion:
-    assert room.case.diffusion is not None
-    return room.case.diffusion
+def _diffusion(ctx: CheckContext) -> Diffusion:
+    assert ctx.case.diffusion is not None
+    return ctx.case.diffusion
 
 
-def _measure_targets(found: TrainingCalls, room: ExamRoom, batches: list[Any]) -> None:
+def _measure_targets(found: TrainingCalls, ctx: CheckContext, batches: list[Any]) -> None:
     import torch
 
-    values = torch.cat([room.target(batch).double().flatten().cpu() for batch in batches])
+    values = torch.cat([ctx.target(batch).double().flatten().cpu() for batch in batches])
     found.data_mean, found.data_sd = float(values.mean()), float(values.std())
-    low, high = room.case.data_range or (float(values.min()), float(values.max()))
+    low, high = ctx.case.data_range or (float(values.min()), float(values.max()))
     found.data_low, found.data_high = (low, high) if high > low else (low - 1.0, high + 1.0)
 
 
@@ -226,47 +229,47 @@ def _regress(found: TrainingCalls, args: tuple[Any, ...], kwargs: dict[str, Any]
         found.samples.append(sample)
 
 
-def network_form(room: ExamRoom) -> OutputForm:
+def network_form(ctx: CheckContext) -> OutputForm:
     """Structure of the network's output, from one real call; a plain tensor where the network cannot be run."""
-    return room.once("network form", lambda: _form(room))
+    return ctx.once("network form", lambda: _form(ctx))
 
 
-def _form(room: ExamRoom) -> OutputForm:
+def _form(ctx: CheckContext) -> OutputForm:
     import torch
 
-    diffusion = _diffusion(room)
-    if room.case.target is None:
+    diffusion = _diffusion(ctx)
+    if ctx.case.target is None:
         return OutputForm()
-    model = awake_model(room)
-    batch = room.batch()
-    x0 = room.target(batch)
-    heard: list[Any] = []
+    model = awake_model(ctx)
+    batch = ctx.batch()
+    x0 = ctx.target(batch)
+    recorded: list[Any] = []
     network = diffusion.network(model)
-    handle = network.register_forward_hook(lambda module, args, output: heard.append(output))
+    handle = network.register_forward_hook(lambda module, args, output: recorded.append(output))
     try:
-        with undisturbed(room.seed), torch.no_grad():
+        with undisturbed(ctx.seed), torch.no_grad():
             diffusion.denoise(model, x0.clone(), torch.zeros(len(x0), dtype=torch.long, device=x0.device), batch)
-    except Exception:  # what is wrong with the network itself is told by other exams
+    except Exception:  # what is wrong with the network itself is told by other checks
         return OutputForm()
     finally:
         handle.remove()
-    return output_form(heard[0], tuple(x0.shape)) if heard else OutputForm()
+    return output_form(recorded[0], tuple(x0.shape)) if recorded else OutputForm()
 
 
-def training_time_map(room: ExamRoom, layout: Layout) -> TimeMap | None:
+def training_time_map(ctx: CheckContext, layout: Layout) -> TimeMap | None:
     """How ``Diffusion.denoise`` passes a timestep on, for cases without a loss; None if that cannot be told."""
-    if room.case.target is None:
+    if ctx.case.target is None:
         return None
-    return _denoise_map(room, layout, awake_model(room))
+    return _denoise_map(ctx, layout, awake_model(ctx))
 
 
-def _denoise_map(room: ExamRoom, layout: Layout, model: Any) -> TimeMap | None:
+def _denoise_map(ctx: CheckContext, layout: Layout, model: Any) -> TimeMap | None:
     """How ``Diffusion.denoise`` passes a timestep on, found by calling it with a stand-in for the network."""
     import torch
 
-    diffusion = _diffusion(room)
-    batch = room.batch()
-    x0 = room.target(batch)
+    diffusion = _diffusion(ctx)
+    batch = ctx.batch()
+    x0 = ctx.target(batch)
     length = len(diffusion.alphas_cumprod)
     network = diffusion.network(model)
     seen: list[float] = []
@@ -274,7 +277,7 @@ def _denoise_map(room: ExamRoom, layout: Layout, model: Any) -> TimeMap | None:
     def listen(*args: Any, **kwargs: Any) -> Any:
         passed = layout.time_of(args, kwargs)
         seen.append(float(time_values(passed)[0]) if passed is not None else float("nan"))
-        return network_form(room).dress(torch.zeros_like(layout.x_t(args, kwargs)))
+        return network_form(ctx).dress(torch.zeros_like(layout.x_t(args, kwargs)))
 
     def ask(steps: list[int]) -> list[float]:
         seen.clear()
@@ -286,7 +289,7 @@ def _denoise_map(room: ExamRoom, layout: Layout, model: Any) -> TimeMap | None:
 
     probes = sorted({0, 1, length // 3, length // 2, length - 1})
     try:
-        with stand_in(network, listen), undisturbed(room.seed):
+        with stand_in(network, listen), undisturbed(ctx.seed):
             started = time.process_time()
             values = ask(probes)
             cost = (time.process_time() - started) / len(probes)
@@ -297,12 +300,12 @@ def _denoise_map(room: ExamRoom, layout: Layout, model: Any) -> TimeMap | None:
                 return straight
             table = tuple(ask(list(range(length))))
             return TimeMap("a table of the model", float("nan"), 0.0, table) if len(set(table)) == length else None
-    except Exception:  # the call fails for the user too; the sampler's exam says where
+    except Exception:  # the call fails for the user too; the sampler's check says where
         return None
 
 
 def _map_of_loss(found: TrainingCalls, diffusion: Diffusion, declared: TimeMap | None) -> TimeMap | None:
-    """The convention by which the times heard in the loss belong to the noise levels measured in its x_t."""
+    """The convention by which the times recorded in the loss belong to the noise levels measured in its x_t."""
     import torch
 
     samples = [sample for sample in found.samples if not math.isnan(sample.time)]
@@ -325,5 +328,5 @@ def _map_of_loss(found: TrainingCalls, diffusion: Diffusion, declared: TimeMap |
     if best is None:
         return None
     # 25 = five standard errors: the noise levels of the loss do not belong to these timesteps. The declared map stays
-    # the best guess then, and the exam of the training input reports the difference.
+    # the best guess then, and the check of the training input reports the difference.
     return best[1] if best[0] < 25.0 or declared is None else declared

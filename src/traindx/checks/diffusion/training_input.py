@@ -6,29 +6,29 @@ import math
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
+from traindx.checks.diffusion.call_recorder import UnexaminedError
 from traindx.checks.diffusion.training_calls import NoisedSample, TrainingCalls, training_calls
-from traindx.core.call_recorder import UnexaminedError
 from traindx.evidence import NotExamined
 from traindx.evidence.sampling import TrainingInput
 
 TITLE = "the noisy image in training"
 
 
-@exam("training-input", TITLE, needs=("diffusion", "loss", "target"))
-def training_input(room: ExamRoom) -> None:
+@check("training-input", TITLE, needs=("diffusion", "loss", "target"))
+def training_input(ctx: CheckContext) -> None:
     """Measure amplitude of the target and of the noise in what the network sees."""
     try:
-        calls = training_calls(room)
+        calls = training_calls(ctx)
     except UnexaminedError as reason:
-        room.record(NotExamined(subject=TITLE, reason=str(reason), where=reason.where))
+        ctx.record(NotExamined(subject=TITLE, reason=str(reason), where=reason.where))
         return
     if not calls.samples:
         why = "the noisy image has another shape than the target, so the one cannot be found in the other"
-        room.record(NotExamined(subject=TITLE, reason=why, where=calls.where))
+        ctx.record(NotExamined(subject=TITLE, reason=why, where=calls.where))
         return
-    assert room.case.diffusion is not None
-    room.record(_measure(calls, room.case.diffusion.alphas_cumprod.detach().double().cpu()))
+    assert ctx.case.diffusion is not None
+    ctx.record(_measure(calls, ctx.case.diffusion.alphas_cumprod.detach().double().cpu()))
 
 
 def _measure(calls: TrainingCalls, alphas: torch.Tensor) -> TrainingInput:

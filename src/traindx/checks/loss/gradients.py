@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import awake_model, in_mode, modest_batch, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.checks.probing import awake_model, modest_batch
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence.loss import TermGradient
 from traindx.evidence.model import SilentParameters
 from traindx.finding import Location
@@ -23,26 +24,26 @@ MORE_RUNS = 4  # while something is silent: dropped conditions and skipped layer
 NUDGE = 0.1  # relative change of parameters that asks whether they matter
 
 
-@exam("gradients", "does every parameter get a gradient, and does every loss term give one", needs=("loss",))
-def gradients(room: ExamRoom) -> None:
-    """Differentiate each term on a model with awake gates, in training mode; then look at what stayed silent."""
-    model = awake_model(room)
+@check("gradients", "does every parameter get a gradient, and does every loss term give one", needs=("loss",))
+def gradients(ctx: CheckContext) -> None:
+    """Differentiate each term on a model with reinitialised gates, in training mode; look at what stays silent."""
+    model = awake_model(ctx)
     with in_mode(model, training=True), _unchanged(model):
-        study = _Study(room, model)
+        study = _Study(ctx, model)
         study.run(RUNS)
         if study.silent():
             study.run(MORE_RUNS)
         for term in study.terms():
-            room.record(term)
+            ctx.record(term)
         for part in study.silent_modules():
-            room.record(part)
+            ctx.record(part)
 
 
 class _Study:
     """Gradients of every term, summed over runs."""
 
-    def __init__(self, room: ExamRoom, model: nn.Module) -> None:
-        self.room, self.model = room, model
+    def __init__(self, ctx: CheckContext, model: nn.Module) -> None:
+        self.ctx, self.model = ctx, model
         self.parameters = dict(model.named_parameters())
         self.trained = {name: p for name, p in self.parameters.items() if p.requires_grad}
         self.alive: set[str] = set()
@@ -55,11 +56,11 @@ class _Study:
     def run(self, count: int) -> None:
         """Some more losses, each with another seed, over the first batches in turn."""
         for _ in range(count):
-            seed = self.room.seed + len(self.seeds)
-            batch = modest_batch(self.room, len(self.seeds))
+            seed = self.ctx.seed + len(self.seeds)
+            batch = modest_batch(self.ctx, len(self.seeds))
             self.seeds.append(seed)
             with undisturbed(seed), torch.enable_grad(), _noting(self.model, self.ran):
-                terms = self.room.case.loss_terms(self.model, batch)
+                terms = self.ctx.case.loss_terms(self.model, batch)
             for name, value in terms.items():
                 self._differentiate(name, value)
 
@@ -96,7 +97,7 @@ class _Study:
         for name, values in self.values.items():
             moved = abs(nudged.get(name, 0.0) - plain.get(name, 0.0)) > 1e-7 * max(1e-12, abs(plain.get(name, 0.0)))
             yield TermGradient(
-                where=defined_at(self.room.case.loss),
+                where=defined_at(self.ctx.case.loss),
                 term=name,
                 value=sum(values) / len(values),
                 differentiable=self.connected[name],
@@ -134,15 +135,15 @@ class _Study:
             )
 
     def _losses(self) -> dict[str, float]:
-        with undisturbed(self.room.seed), torch.no_grad():
-            terms = self.room.case.loss_terms(self.model, modest_batch(self.room))
+        with undisturbed(self.ctx.seed), torch.no_grad():
+            terms = self.ctx.case.loss_terms(self.model, modest_batch(self.ctx))
         return {name: float(value) for name, value in terms.items()}
 
     def _drawn_at_random(self) -> set[str]:
         """Parameters that differ between two models built from different seeds."""
-        one = self.room.fresh_model()
-        with undisturbed(self.room.seed + 1):
-            two = self.room.case.model()
+        one = self.ctx.fresh_model()
+        with undisturbed(self.ctx.seed + 1):
+            two = self.ctx.case.model()
         others = dict(two.named_parameters())
         return {
             name

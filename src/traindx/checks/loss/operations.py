@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import in_mode, modest_batch, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.checks.probing import modest_batch
 from traindx.core.frames import user_location
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence.loss import FourierMask, SwallowedInLoss
 
 if TYPE_CHECKING:
@@ -40,18 +41,18 @@ MASKING = frozenset({"mul", "__mul__", "__rmul__", "where", "masked_fill", "__ge
 MOST_COEFFICIENTS = 2**21  # a larger mask is left alone
 
 
-@exam("loss-operations", "does the loss swallow errors or lay masks over the wrong frequencies", needs=("loss",))
-def loss_operations(room: ExamRoom) -> None:
+@check("loss-operations", "does the loss swallow errors or lay masks over the wrong frequencies", needs=("loss",))
+def loss_operations(ctx: CheckContext) -> None:
     """Compute a few losses of a fresh model in training mode under :class:`OperationWatch`."""
-    model = room.fresh_model()
+    model = ctx.fresh_model()
     watches: list[OperationWatch] = []
     values: dict[str, list[float]] = {}
     connected: set[str] = set()
     kept = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     for number in range(LOSSES):
         watch = OperationWatch()
-        with undisturbed(room.seed + number), in_mode(model, training=True), torch.enable_grad(), watch:
-            terms = room.case.loss_terms(model, modest_batch(room, number))
+        with undisturbed(ctx.seed + number), in_mode(model, training=True), torch.enable_grad(), watch:
+            terms = ctx.case.loss_terms(model, modest_batch(ctx, number))
         watches.append(watch)
         for name, value in terms.items():
             values.setdefault(name, []).append(float(value.detach()))
@@ -63,9 +64,9 @@ def loss_operations(room: ExamRoom) -> None:
                 buffer.copy_(kept[name])
     constant = tuple(name for name, seen in values.items() if name not in connected and len(set(seen)) == 1)
     for record in _swallowed(watches, constant):
-        room.record(record)
+        ctx.record(record)
     for mask in {(str(mask.where), mask.shape): mask for watch in watches for mask in watch.masks}.values():
-        room.record(mask)
+        ctx.record(mask)
 
 
 def _swallowed(watches: Iterable[OperationWatch], constant: tuple[str, ...]) -> list[SwallowedInLoss]:

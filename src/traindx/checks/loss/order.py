@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.checks.loss.recorded_loss import LossWatch
-from traindx.checks.probing import awake_model, undisturbed
+from traindx.checks.probing import awake_model
 from traindx.checks.stand_ins import ANSWERS, StandIns, stand_ins
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence.loss import StandInLoss
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ STEPS = (0.02, 0.1, 0.3)  # of the answer's spread, along the negative gradient
 AGREES = 0.05  # relative error of the deployed prediction that still shows that an encoding is the right one
 
 
-@exam("loss-order", "does the loss prefer the better prediction", needs=("loss", "target"))
-def loss_order(room: ExamRoom) -> None:
+@check("loss-order", "does the loss prefer the better prediction", needs=("loss", "target"))
+def loss_order(ctx: CheckContext) -> None:
     """Record every term for perfect, nearly perfect, shuffled, blank and inverted predictions."""
-    answers = stand_ins(room, awake_model(room))
+    answers = stand_ins(ctx, awake_model(ctx))
     if answers is None:
         return
     found = certain_encoding(answers)
@@ -37,7 +38,7 @@ def loss_order(room: ExamRoom) -> None:
     descended = _descended(answers, encoding)
     for term in values["perfect"]:
         record = StandInLoss(
-            where=defined_at(room.case.loss),
+            where=defined_at(ctx.case.loss),
             term=term,
             encoding=encoding,
             **{answer: values[answer].get(term, float("nan")) for answer in ANSWERS},
@@ -46,7 +47,7 @@ def loss_order(room: ExamRoom) -> None:
             validated=validated,
         )
         if all(math.isfinite(getattr(record, answer)) for answer in ANSWERS):
-            room.record(record)
+            ctx.record(record)
 
 
 def certain_encoding(answers: StandIns) -> tuple[str, bool] | None:

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from traindx.checks.loss.clamps import CLAMPS, HARD, Clamped, ClampWatch, limits
 from traindx.checks.network.tracing import MIXING
-from traindx.checks.probing import tensors_in
+from traindx.core.batches import tensors_in
 from traindx.core.frames import user_location
 from traindx.finding import Location
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import rows_of, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.core.batches import rows_of
 from traindx.core.frames import defined_at
-from traindx.evidence import Healthy, NotExamined
+from traindx.core.undisturbed import undisturbed
+from traindx.evidence import InOrder, NotExamined
 from traindx.evidence.regions import BoxDirection, BoxesDrawn, ClassWeighting
 
 if TYPE_CHECKING:
@@ -24,17 +25,17 @@ LIT = 10.0  # logits: a probability of 0.99995, as certain as a network gets
 FAINT = 0.05  # logits to either side: right in order, and short of any margin
 
 
-@exam("box-regions", "how boxes are drawn on the map, and where the box term pushes", needs=("regions",))
-def box_regions(room: ExamRoom) -> None:
+@check("box-regions", "how boxes are drawn on the map, and where the box term pushes", needs=("regions",))
+def box_regions(ctx: CheckContext) -> None:
     """Draw the boxes of some training batches, and follow the box term at maps that are known."""
-    regions = room.case.regions
+    regions = ctx.case.regions
     assert regions is not None
-    batches = room.batches(BATCHES, "train")
-    _drawn(room, regions, batches)
-    _direction(room, regions, batches)
+    batches = ctx.batches(BATCHES, "train")
+    _drawn(ctx, regions, batches)
+    _direction(ctx, regions, batches)
 
 
-def _drawn(room: ExamRoom, regions: Regions, batches: list[Any]) -> None:
+def _drawn(ctx: CheckContext, regions: Regions, batches: list[Any]) -> None:
     count = alone = vanished = 0
     smallest = math.nan
     size = (0, 0)
@@ -55,7 +56,7 @@ def _drawn(room: ExamRoom, regions: Regions, batches: list[Any]) -> None:
                     side = min((x1 - x0) * size[1], (y1 - y0) * size[0])
                     smallest = side if math.isnan(smallest) else min(smallest, side)
     if count:
-        room.record(
+        ctx.record(
             BoxesDrawn(
                 where=defined_at(regions.drawn),
                 boxes=count,
@@ -82,7 +83,7 @@ def _regions_of(regions: Regions, batch: Any) -> tuple[Tensor, Tensor]:
     return touched, count
 
 
-def _direction(room: ExamRoom, regions: Regions, batches: list[Any]) -> None:
+def _direction(ctx: CheckContext, regions: Regions, batches: list[Any]) -> None:
     pairs = several = 0
     raised = inside = outside = 0.0
     blank: list[float] = []
@@ -94,12 +95,12 @@ def _direction(room: ExamRoom, regions: Regions, batches: list[Any]) -> None:
         there = (count > 0) & (~touched).flatten(2).any(dim=2)
         if not bool(there.any()):
             continue
-        with undisturbed(room.seed), torch.enable_grad():
+        with undisturbed(ctx.seed), torch.enable_grad():
             maps = (0.01 * torch.randn(touched.shape, device=touched.device)).requires_grad_()
             value = regions.loss(maps, batch)
             if not value.requires_grad:
                 reason = "the term does not depend on the maps it is given"
-                room.record(NotExamined(subject="the direction of the box term", reason=reason))
+                ctx.record(NotExamined(subject="the direction of the box term", reason=reason))
                 return
             step = -torch.autograd.grad(value, maps, allow_unused=True)[0]
         mean_in = (step * touched).sum((2, 3)) / touched.sum((2, 3)).clamp_min(1)
@@ -120,7 +121,7 @@ def _direction(room: ExamRoom, regions: Regions, batches: list[Any]) -> None:
                 if values == "single":
                     faint.append(float(regions.loss(lit * FAINT / LIT, part)))
     if not pairs:
-        room.record(NotExamined(subject="the direction of the box term", reason="no box moves any logit"))
+        ctx.record(NotExamined(subject="the direction of the box term", reason="no box moves any logit"))
         return
     record = BoxDirection(
         where=defined_at(regions.loss),
@@ -135,10 +136,10 @@ def _direction(room: ExamRoom, regions: Regions, batches: list[Any]) -> None:
         at_truth_several=_mean(crowded),
         below_margin=_mean(faint),
     )
-    room.record(record)
+    ctx.record(record)
     if record.raised == 1:
         said = f"a step downhill raises the map inside boxes against outside in all {pairs} pairs looked at"
-        room.record(Healthy(subject=f"direction of the box term {regions.term!r}", detail=said))
+        ctx.record(InOrder(subject=f"direction of the box term {regions.term!r}", detail=said))
 
 
 def _by_crowding(count: Tensor) -> list[tuple[list[int], str]]:
@@ -165,15 +166,15 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-@exam("class-weighting", "how hard terms pull on positives and on negatives", needs=("regions", "loss", "target"))
-def class_weighting(room: ExamRoom) -> None:
+@check("class-weighting", "how hard terms pull on positives and on negatives", needs=("regions", "loss", "target"))
+def class_weighting(ctx: CheckContext) -> None:
     """Let the network answer with zeros everywhere, and compare the gradients of positives and negatives."""
-    case = room.case
+    case = ctx.case
     assert case.regions is not None
-    model = room.fresh_model()
+    model = ctx.fresh_model()
     sums: dict[tuple[str, int], list[float]] = {}
-    for batch in room.batches(BATCHES, "train"):
-        truth = room.target(batch).flatten(2).amax(dim=2) > 0
+    for batch in ctx.batches(BATCHES, "train"):
+        truth = ctx.target(batch).flatten(2).amax(dim=2) > 0
         said: list[Tensor] = []
 
         def answer(_module: Any, _args: Any, output: Tensor, said: list[Tensor] = said) -> Tensor:
@@ -182,7 +183,7 @@ def class_weighting(room: ExamRoom) -> None:
 
         handle = model.register_forward_hook(answer)
         try:
-            with undisturbed(room.seed), torch.enable_grad():
+            with undisturbed(ctx.seed), torch.enable_grad():
                 terms = case.loss_terms(model, batch)
         finally:
             handle.remove()
@@ -203,7 +204,7 @@ def class_weighting(room: ExamRoom) -> None:
     names = case.regions.concepts
     for (term, k), (positive, positives, negative, negatives) in sums.items():
         if positives and negatives and positive > 0 and negative > 0:
-            room.record(
+            ctx.record(
                 ClassWeighting(
                     where=defined_at(case.loss),
                     term=term,

@@ -6,11 +6,12 @@ import math
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.checks.loss.order import certain_encoding, judging_terms, values_of
-from traindx.checks.probing import awake_model, undisturbed
+from traindx.checks.probing import awake_model
 from traindx.checks.stand_ins import StandIns, is_binary, stand_ins
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence.loss import TermBlindness, TermDetail
 
 Tensor = torch.Tensor
@@ -21,13 +22,13 @@ LEAST_SIDE = 8  # pixels; a smaller image has no detail to speak of
 SYMMETRIC = 0.2  # of the distance of another sample: a mirror image that is nearer says nothing
 
 
-@exam("blind-terms", "do the loss terms see where things are, and detail", needs=("loss", "target"))
-def blind_terms(room: ExamRoom) -> None:
-    """Let the network answer with mirror images, a dimmed and a blurred truth."""
-    target = room.target(room.batch())
+@check("blind-terms", "do the loss terms see where things are, and detail", needs=("loss", "target"))
+def blind_terms(ctx: CheckContext) -> None:
+    """Let the network answer with mirror images, a contrast-scaled and a blurred truth."""
+    target = ctx.target(ctx.batch())
     if target.ndim < 4 or not target.is_floating_point() or is_binary(target):
         return  # no image: nothing to turn; and terms of whole images beside a mask are blind to places on purpose
-    answers = stand_ins(room, awake_model(room))
+    answers = stand_ins(ctx, awake_model(ctx))
     if answers is None:
         return
     found = certain_encoding(answers)
@@ -35,9 +36,9 @@ def blind_terms(room: ExamRoom) -> None:
         return
     encoding, validated = found
     asymmetry = _add_turned(answers)
-    _blindness(room, answers, encoding, validated, asymmetry)
+    _blindness(ctx, answers, encoding, validated, asymmetry)
     if min(target.shape[2:]) >= LEAST_SIDE:
-        _detail(room, answers, encoding, validated)
+        _detail(ctx, answers, encoding, validated)
 
 
 def _add_turned(answers: StandIns) -> dict[str, float]:
@@ -51,13 +52,15 @@ def _add_turned(answers: StandIns) -> dict[str, float]:
         away = float((answers.targets[name].double() - target.double()).norm())
         found[name] = away / apart if apart > 0 else 0.0
     low = target.min()
-    answers.targets["dimmed"] = low + DIMMED * (target - low)
+    answers.targets["contrast_scaled"] = low + DIMMED * (target - low)
     return found
 
 
-def _blindness(room: ExamRoom, answers: StandIns, encoding: str, validated: bool, asymmetry: dict[str, float]) -> None:
+def _blindness(
+    ctx: CheckContext, answers: StandIns, encoding: str, validated: bool, asymmetry: dict[str, float]
+) -> None:
     usable = [name for name, away in asymmetry.items() if away >= SYMMETRIC]
-    names = ["perfect", "shuffled", "blank", "inverted", "dimmed", *usable]
+    names = ["perfect", "shuffled", "blank", "inverted", "contrast_scaled", *usable]
     values = {name: values_of(answers, name, encoding) for name in names}
     judging = judging_terms(answers, encoding)
     for term, perfect in values["perfect"].items():
@@ -66,21 +69,21 @@ def _blindness(room: ExamRoom, answers: StandIns, encoding: str, validated: bool
             return abs(values[name].get(term, math.nan) - perfect) if name in values else math.nan
 
         record = TermBlindness(
-            where=defined_at(room.case.loss),
+            where=defined_at(ctx.case.loss),
             term=term,
             perfect=perfect,
             wrong=max(away(name) for name in ("shuffled", "blank", "inverted")),
             turned=max((away(name) for name in usable), default=math.nan),
             asymmetry=min((asymmetry[name] for name in usable), default=0.0),
-            dimmed=away("dimmed"),
+            contrast_scaled=away("contrast_scaled"),
             judges_target=term == "total" or term in judging,
             validated=validated,
         )
         if math.isfinite(record.perfect) and math.isfinite(record.wrong):
-            room.record(record)
+            ctx.record(record)
 
 
-def _detail(room: ExamRoom, answers: StandIns, encoding: str, validated: bool) -> None:
+def _detail(ctx: CheckContext, answers: StandIns, encoding: str, validated: bool) -> None:
     target = answers.targets["perfect"]
     blurred = low_passed(target, CUTOFF)
     missing = (target - blurred).double()
@@ -93,9 +96,9 @@ def _detail(room: ExamRoom, answers: StandIns, encoding: str, validated: bool) -
         rise = values["blurred"].get(term, math.nan) - perfect
         if not (math.isfinite(span) and math.isfinite(rise)) or span == 0:
             continue
-        room.record(
+        ctx.record(
             TermDetail(
-                where=defined_at(room.case.loss),
+                where=defined_at(ctx.case.loss),
                 term=term,
                 rise=rise / span,
                 share=share,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.checks.metrics.predictions import predictions
-from traindx.checks.probing import batch_size, part_of, rows_of, tensors_in
+from traindx.checks.probing import batch_size
 from traindx.checks.stand_ins import is_binary
+from traindx.core.batches import part_of, rows_of, tensors_in
 from traindx.evidence import NotExamined
 from traindx.evidence.evaluation import BaselineScore
 
@@ -25,42 +26,42 @@ SECONDS = 3.0  # for reading batches
 NUMBERS = 2e8  # held in memory: 800 MB of float32
 
 
-@exam("baselines", "what trivial predictors reach", needs=("metrics", "target"))
-def baselines(room: ExamRoom) -> None:
+@check("baselines", "what trivial predictors reach", needs=("metrics", "target"))
+def baselines(ctx: CheckContext) -> None:
     """Score constants, the mean of the training targets, other samples and copies of inputs on validation samples."""
-    known = _training_samples(room)
-    samples = _validation_samples(room)
+    known = _training_samples(ctx)
+    samples = _validation_samples(ctx)
     scores: dict[str, list[float]] = {}
     for batch in samples:
-        target = room.target(batch)
-        for name, prediction in _trivial(room, known, batch, target).items():
+        target = ctx.target(batch)
+        for name, prediction in _trivial(ctx, known, batch, target).items():
             try:
                 with torch.no_grad():
-                    scores.setdefault(name, []).append(room.case.score(prediction, batch))
+                    scores.setdefault(name, []).append(ctx.case.score(prediction, batch))
             except Exception:  # a metric that refuses a constant has no such baseline
                 scores.setdefault(name, []).append(float("nan"))
     for name, values in scores.items():
         if len(values) == len(samples) and not any(math.isnan(value) for value in values):
-            room.record(_record(room, name, values, informed=name not in ("constant", "zeros")))
+            ctx.record(_record(ctx, name, values, informed=name not in ("constant", "zeros")))
 
 
-@exam("model-score", "what the trained model reaches", needs=("metrics", "target"), phase="after")
-def model_score(room: ExamRoom) -> None:
+@check("model-score", "what the trained model reaches", needs=("metrics", "target"), phase="after")
+def model_score(ctx: CheckContext) -> None:
     """Score the trained model on the same samples."""
-    if room.case.diffusion is not None and not room.case.conditions:
+    if ctx.case.diffusion is not None and not ctx.case.conditions:
         reason = "samples of an unconditional model are not predictions of a target"
-        room.record(NotExamined(subject="the model's score beside trivial baselines", reason=reason))
+        ctx.record(NotExamined(subject="the model's score beside trivial baselines", reason=reason))
         return
     with torch.no_grad():
         values = [
-            room.case.score(sample.prediction.to(room.target(sample.batch).device), sample.batch)
-            for sample in predictions(room)
+            ctx.case.score(sample.prediction.to(ctx.target(sample.batch).device), sample.batch)
+            for sample in predictions(ctx)
         ]
-    room.record(_record(room, "model", values, informed=True))
+    ctx.record(_record(ctx, "model", values, informed=True))
 
 
-def _record(room: ExamRoom, name: str, values: list[float], *, informed: bool) -> BaselineScore:
-    metric_name, metric = room.case.metric()
+def _record(ctx: CheckContext, name: str, values: list[float], *, informed: bool) -> BaselineScore:
+    metric_name, metric = ctx.case.metric()
     return BaselineScore(
         name=name,
         metric=metric_name,
@@ -71,32 +72,32 @@ def _record(room: ExamRoom, name: str, values: list[float], *, informed: bool) -
     )
 
 
-def _training_samples(room: ExamRoom) -> list[Any]:
+def _training_samples(ctx: CheckContext) -> list[Any]:
     """Training samples as batches of one."""
-    return _singles(room, "train", TRAINING_BATCHES)[:MOST_TRAINING]
+    return _singles(ctx, "train", TRAINING_BATCHES)[:MOST_TRAINING]
 
 
-def _validation_samples(room: ExamRoom) -> list[Any]:
-    return _singles(room, "val", SAMPLES)[:SAMPLES]
+def _validation_samples(ctx: CheckContext) -> list[Any]:
+    return _singles(ctx, "val", SAMPLES)[:SAMPLES]
 
 
-def _singles(room: ExamRoom, split: Literal["train", "val"], most: int) -> list[Any]:
+def _singles(ctx: CheckContext, split: Literal["train", "val"], most: int) -> list[Any]:
     """Samples of a split, one a batch, as many batches as can be read in the time and held in memory."""
     started = time.monotonic()
-    first = room.batches(1, split)
+    first = ctx.batches(1, split)
     seconds = max(1e-3, time.monotonic() - started)
     numbers = max(1, sum(tensor.numel() for tensor in tensors_in(first[0])))
     count = int(max(1, min(most, SECONDS / seconds, NUMBERS / numbers)))
     found: list[Any] = []
-    for batch in room.batches(count, split):
-        size = batch_size(room.case, batch)
+    for batch in ctx.batches(count, split):
+        size = batch_size(ctx.case, batch)
         found += [rows_of(batch, slice(i, i + 1), size) for i in range(size)]
     return found
 
 
-def _trivial(room: ExamRoom, known: list[Any], batch: Any, target: Tensor) -> dict[str, Tensor]:
+def _trivial(ctx: CheckContext, known: list[Any], batch: Any, target: Tensor) -> dict[str, Tensor]:
     """Every trivial prediction that exists for a sample. A training sample that is this very sample does not count."""
-    targets = [room.target(other) for other in known]
+    targets = [ctx.target(other) for other in known]
     alike = [
         (other, value)
         for other, value in zip(known, targets, strict=True)
@@ -113,21 +114,21 @@ def _trivial(room: ExamRoom, known: list[Any], batch: Any, target: Tensor) -> di
         stack = torch.cat([value for _, value in alike])
         found["constant"] = torch.full_like(target, stack.double().median().to(target.dtype).item())
     found["another sample"] = alike[0][1]
-    nearest = _nearest(room, batch, alike)
+    nearest = _nearest(ctx, batch, alike)
     if nearest is not None:
         found["nearest neighbour"] = nearest
-    for key in room.case.conditions:
+    for key in ctx.case.conditions:
         value = part_of(batch, key)
         if isinstance(value, torch.Tensor) and value.shape == target.shape and value.dtype == target.dtype:
             found[f"copy of {key}"] = value
     return found
 
 
-def _nearest(room: ExamRoom, batch: Any, alike: list[tuple[Any, Tensor]]) -> Tensor | None:
+def _nearest(ctx: CheckContext, batch: Any, alike: list[tuple[Any, Tensor]]) -> Tensor | None:
     """Target of the training sample whose conditions are nearest (Euclidean, each condition in its own units of sd)."""
     distances = torch.zeros(len(alike))
     used = False
-    for key in room.case.conditions:
+    for key in ctx.case.conditions:
         mine = part_of(batch, key)
         theirs = [part_of(other, key) for other, _ in alike]
         if not isinstance(mine, torch.Tensor) or not all(

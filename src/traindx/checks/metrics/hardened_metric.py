@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.checks.metrics.predictions import predictions
 from traindx.checks.metrics.reference_predictions import scorer
-from traindx.checks.probing import undisturbed
 from traindx.checks.stand_ins import is_binary
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence.deployment import HardenedScore
 
 if TYPE_CHECKING:
@@ -21,23 +21,25 @@ if TYPE_CHECKING:
 OVERLAP = re.compile(r"(?<!soft)(?<!soft[ _-])(dice|dsc|iou|jaccard|f1)", re.IGNORECASE)
 
 
-@exam("hardened-metric", "are overlap metrics computed of masks", needs=("predict", "target", "metrics"), phase="after")
-def hardened_metric(room: ExamRoom) -> None:
+@check(
+    "hardened-metric", "are overlap metrics computed of masks", needs=("predict", "target", "metrics"), phase="after"
+)
+def hardened_metric(ctx: CheckContext) -> None:
     """Score the predictions as they are and as masks, for metrics that are named after an overlap of sets."""
-    names = [name for name in room.case.metrics if OVERLAP.search(name)]
+    names = [name for name in ctx.case.metrics if OVERLAP.search(name)]
     if not names:
         return
-    samples = [one for one in predictions(room) if one.prediction.shape == one.target.shape and is_binary(one.target)]
+    samples = [one for one in predictions(ctx) if one.prediction.shape == one.target.shape and is_binary(one.target)]
     if not samples:
         return
     for name in names:
-        _, metric = room.case.metric(name)
-        score = scorer(room.case, metric)
-        with undisturbed(room.seed), torch.no_grad():
+        _, metric = ctx.case.metric(name)
+        score = scorer(ctx.case, metric)
+        with undisturbed(ctx.seed), torch.no_grad():
             pairs = [(score(one.prediction, one.target), score(_hard(one.prediction), one.target)) for one in samples]
         finite = [pair for pair in pairs if pair[0] == pair[0] and pair[1] == pair[1]]
         if finite:
-            room.record(
+            ctx.record(
                 HardenedScore(
                     where=defined_at(metric.function),
                     metric=name,

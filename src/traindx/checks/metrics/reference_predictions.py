@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.checks.stand_ins import ANSWERS, answers_for, is_binary
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence import NotExamined
 from traindx.evidence.evaluation import PeakProbe, ReferenceScores
 
@@ -28,25 +28,25 @@ ERROR = 0.01  # of the range: the known error of a probe
 DOUBLE = 20 * math.log10(2)  # what a PSNR loses when the error doubles
 
 
-@exam("metric-probe", "what the metrics say of predictions of known quality", needs=("metrics", "target"))
-def metric_probe(room: ExamRoom) -> None:
+@check("metric-probe", "what the metrics say of predictions of known quality", needs=("metrics", "target"))
+def metric_probe(ctx: CheckContext) -> None:
     """Score the reference predictions, then infer the peak of everything that behaves like a PSNR."""
-    target = _targets(room)
-    for name in room.case.metrics:
-        _, metric = room.case.metric(name)
-        score = scorer(room.case, metric)
+    target = _targets(ctx)
+    for name in ctx.case.metrics:
+        _, metric = ctx.case.metric(name)
+        score = scorer(ctx.case, metric)
         try:
-            with undisturbed(room.seed), torch.no_grad():
-                room.record(_reference_scores(name, metric, score, target, room.seed))
-                in_raw_units = metric.raw is not None and room.case.normaliser is not None
+            with undisturbed(ctx.seed), torch.no_grad():
+                ctx.record(_reference_scores(name, metric, score, target, ctx.seed))
+                in_raw_units = metric.raw is not None and ctx.case.normaliser is not None
                 if target.is_floating_point() and not is_binary(target) and not in_raw_units:
                     # a metric in raw units states its own evaluation window, whatever window the network sees
-                    probe = _peak(room, name, metric, score, target)
+                    probe = _peak(ctx, name, metric, score, target)
                     if probe is not None:
-                        room.record(probe)
+                        ctx.record(probe)
         except Exception as error:  # a metric that refuses a stand-in says nothing of the case
             reason = f"it refused a stand-in prediction: {type(error).__name__}: {error}"
-            room.record(NotExamined(subject=f"metric {name!r} on reference predictions", reason=reason))
+            ctx.record(NotExamined(subject=f"metric {name!r} on reference predictions", reason=reason))
 
 
 def scorer(case: Case, metric: Metric) -> Score:
@@ -57,11 +57,11 @@ def scorer(case: Case, metric: Metric) -> Score:
     return lambda prediction, target: float(raw(normaliser.decode(prediction), normaliser.decode(target)))
 
 
-def _targets(room: ExamRoom) -> Tensor:
+def _targets(ctx: CheckContext) -> Tensor:
     """A few validation targets of one shape."""
     found: list[Tensor] = []
-    for batch in room.batches(2, "val"):
-        target = room.target(batch)
+    for batch in ctx.batches(2, "val"):
+        target = ctx.target(batch)
         if not found or target.shape[1:] == found[0].shape[1:]:
             found.append(target)
     return torch.cat(found)[:SAMPLES]
@@ -88,7 +88,7 @@ def _reference_scores(name: str, metric: Metric, score: Score, target: Tensor, s
     )
 
 
-def _peak(room: ExamRoom, name: str, metric: Metric, score: Score, target: Tensor) -> PeakProbe | None:
+def _peak(ctx: CheckContext, name: str, metric: Metric, score: Score, target: Tensor) -> PeakProbe | None:
     """Infer the peak from the error: PSNR = 20 log10(peak / error) for an error of one size everywhere."""
     low, high = float(target.min()), float(target.max())
     if not high > low:
@@ -99,10 +99,10 @@ def _peak(room: ExamRoom, name: str, metric: Metric, score: Score, target: Tenso
     half = _inferred_peak(score, middle + 0.5 * (target - middle), middle, error)
     if whole is None or half is None:
         return None
-    seen = torch.cat([room.target(batch).flatten()[:: 1 + room.target(batch).numel() // 200_000]
-                      for batch in room.batches(RANGE_BATCHES, "train")]).double()  # fmt: skip
+    seen = torch.cat([ctx.target(batch).flatten()[:: 1 + ctx.target(batch).numel() // 200_000]
+                      for batch in ctx.batches(RANGE_BATCHES, "train")]).double()  # fmt: skip
     seen_low, seen_high = (float(value) for value in torch.quantile(seen, torch.tensor([0.001, 0.999]).to(seen)))
-    declared = declared_range(room.case)
+    declared = declared_range(ctx.case)
     range_low, range_high = declared or (seen_low, seen_high)
     return PeakProbe(
         where=defined_at(metric.function),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam, to_device
+from traindx.checks.base import CheckContext, check
 from traindx.checks.metrics.reference_predictions import scorer
-from traindx.checks.probing import in_mode, undisturbed
+from traindx.core.batches import to_device
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence.deployment import RepeatedValidation
 
 if TYPE_CHECKING:
@@ -22,42 +23,42 @@ PASSES = 4
 BATCHES = 8  # of each pass; a redrawn validation shows in the first ones
 
 
-@exam(
+@check(
     "repeat-validation", "does validation score a fixed model the same each time", needs=("predict", "metrics", "val")
 )
-def repeat_validation(room: ExamRoom) -> None:
+def repeat_validation(ctx: CheckContext) -> None:
     """Score a fresh model in several passes; each pass has its own random state, as in training."""
-    if room.case.diffusion is None:
-        _measure(room, room.fresh_model(), trained=False)
+    if ctx.case.diffusion is None:
+        _measure(ctx, ctx.fresh_model(), trained=False)
 
 
-@exam(
+@check(
     "trained-repeat-validation",
     "does validation score the trained model the same each time",
     needs=("predict", "metrics", "val"),
     phase="after",
 )
-def trained_repeat_validation(room: ExamRoom) -> None:
+def trained_repeat_validation(ctx: CheckContext) -> None:
     """The same for the trained model."""
-    assert room.trained is not None
-    if room.case.diffusion is None:
-        _measure(room, room.trained, trained=True)
+    assert ctx.trained is not None
+    if ctx.case.diffusion is None:
+        _measure(ctx, ctx.trained, trained=True)
 
 
-def _measure(room: ExamRoom, model: nn.Module, *, trained: bool) -> None:
-    name, metric = room.case.metric()
-    score = scorer(room.case, metric)
+def _measure(ctx: CheckContext, model: nn.Module, *, trained: bool) -> None:
+    name, metric = ctx.case.metric()
+    score = scorer(ctx.case, metric)
     values: list[float] = []
     seen: list[list[float]] = []
     count = 0
     for number in range(PASSES):
         scores: list[float] = []
         marks: list[float] = []
-        with in_mode(model, training=False), undisturbed(room.seed + number), torch.no_grad():
-            for batch in _pass(room):
-                target = room.target(batch)
+        with in_mode(model, training=False), undisturbed(ctx.seed + number), torch.no_grad():
+            for batch in _pass(ctx):
+                target = ctx.target(batch)
                 marks.append(_mark(target))
-                value = score(room.case.prediction(model, batch), target)
+                value = score(ctx.case.prediction(model, batch), target)
                 if not math.isnan(value):  # an undefined score (no object in the case) is left out of the mean
                     scores.append(value)
         count = len(marks)
@@ -66,9 +67,9 @@ def _measure(room: ExamRoom, model: nn.Module, *, trained: bool) -> None:
             seen.append(sorted(marks))
     if len(values) < 2:
         return
-    room.record(
+    ctx.record(
         RepeatedValidation(
-            where=defined_at(room.case.val) if callable(room.case.val) else None,
+            where=defined_at(ctx.case.val) if callable(ctx.case.val) else None,
             metric=name,
             unit=metric.unit,
             values=tuple(values),
@@ -80,9 +81,9 @@ def _measure(room: ExamRoom, model: nn.Module, *, trained: bool) -> None:
     )
 
 
-def _pass(room: ExamRoom) -> Iterator[Any]:
+def _pass(ctx: CheckContext) -> Iterator[Any]:
     """A fresh pass over the validation batches: not the shared ones, which would hide a redrawn validation."""
-    return (to_device(batch, room.case.device) for batch in islice(room.case.batches("val"), BATCHES))
+    return (to_device(batch, ctx.case.device) for batch in islice(ctx.case.batches("val"), BATCHES))
 
 
 def _mark(target: Tensor) -> float:

@@ -9,20 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import (
-    NetworkProbe,
-    awake_model,
-    flat,
-    in_mode,
-    network_of,
-    network_probe,
-    other_awake_model,
-    part_of,
-    undisturbed,
-    with_part,
-)
+from traindx.checks.base import CheckContext, check
+from traindx.checks.probing import NetworkProbe, awake_model, network_of, network_probe, other_awake_model
+from traindx.core.batches import flat, part_of, with_part
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence.model import InputEffect
 
 if TYPE_CHECKING:
@@ -33,18 +24,18 @@ VIEWS = range(2, 5)  # sizes of an axis that may hold views
 LOOK_CLOSER = 0.3  # a flip that does less than this share of what another sample does calls for a closer look
 
 
-@exam("input-effects", "does the output follow every input, view and time", needs=())
-def input_effects(room: ExamRoom) -> None:
-    """Effects of every input on a fresh model with awake gates."""
-    _measure(room, awake_model(room), trained=False)
+@check("input-effects", "does the output follow every input, view and time", needs=())
+def input_effects(ctx: CheckContext) -> None:
+    """Effects of every input on a fresh model with reinitialised gates."""
+    _measure(ctx, awake_model(ctx), trained=False)
 
 
-@exam("trained-input-effects", "does the trained model follow every input, view and time", needs=(), phase="after")
-def trained_input_effects(room: ExamRoom) -> None:
+@check("trained-input-effects", "does the trained model follow every input, view and time", needs=(), phase="after")
+def trained_input_effects(ctx: CheckContext) -> None:
     """The same for the trained model."""
-    assert room.trained is not None
-    with in_mode(room.trained, training=False):
-        _measure(room, room.trained, trained=True)
+    assert ctx.trained is not None
+    with in_mode(ctx.trained, training=False):
+        _measure(ctx, ctx.trained, trained=True)
 
 
 @dataclass
@@ -92,59 +83,59 @@ class _Bench:
         )
 
 
-def _measure(room: ExamRoom, model: nn.Module, *, trained: bool) -> None:
-    bench = _bench(room, model, trained)
+def _measure(ctx: CheckContext, model: nn.Module, *, trained: bool) -> None:
+    bench = _bench(ctx, model, trained)
     probe = bench.probe
-    bench.reference = _main_effect(room, bench)
-    bench.learned = bench.effect(model=other_awake_model(room))
+    bench.reference = _main_effect(ctx, bench)
+    bench.learned = bench.effect(model=other_awake_model(ctx))
     main = "x_t" if bench.x_t is not None else "all inputs"
     if bench.reference == bench.reference:  # NaN where there is no other sample
-        room.record(bench.record(main, "other sample", bench.reference))
+        ctx.record(bench.record(main, "other sample", bench.reference))
     if bench.t is not None:
-        assert room.case.diffusion is not None
-        last = len(room.case.diffusion.alphas_cumprod) - 1
+        assert ctx.case.diffusion is not None
+        last = len(ctx.case.diffusion.alphas_cumprod) - 1
         early = torch.full_like(bench.t, last // 10)
-        room.record(bench.record("time", "other time", bench.effect(t=early)))
-    for key in room.case.conditions:
+        ctx.record(bench.record("time", "other time", bench.effect(t=early)))
+    for key in ctx.case.conditions:
         value = part_of(probe.batch, key)
         if isinstance(value, torch.Tensor):
             for record in _of_condition(bench, key, value):
-                room.record(record)
-    for record in _of_swaps(bench, room.case.conditions):
-        room.record(record)
+                ctx.record(record)
+    for record in _of_swaps(bench, ctx.case.conditions):
+        ctx.record(record)
 
 
-def _bench(room: ExamRoom, model: nn.Module, trained: bool) -> _Bench:
-    probe = network_probe(room)
+def _bench(ctx: CheckContext, model: nn.Module, trained: bool) -> _Bench:
+    probe = network_probe(ctx)
     x_t = t = None
     if probe.x_t is not None and probe.noise is not None:
-        assert room.case.diffusion is not None
-        alphas = room.case.diffusion.alphas_cumprod.detach().to(probe.x_t)
+        assert ctx.case.diffusion is not None
+        alphas = ctx.case.diffusion.alphas_cumprod.detach().to(probe.x_t)
         step = int((alphas - NOISY).abs().argmin())
-        x0 = room.target(probe.batch)
+        x0 = ctx.target(probe.batch)
         x_t = alphas[step].sqrt() * x0 + (1 - alphas[step]).sqrt() * probe.noise
         t = torch.full((len(x0),), step, dtype=torch.long, device=x0.device)
     base = flat(probe.outputs(model, x_t=x_t, t=t))
     again = flat(probe.outputs(model, x_t=x_t, t=t, seed=1))
     spread = max(float(base.std()), 1e-3 * float(base.square().mean().sqrt()), 1e-12)
     noise = float((again - base).square().mean().sqrt()) / spread if again.shape == base.shape else 0.0
-    spatial = tuple(room.target(probe.batch).shape[2:]) if room.case.target is not None else ()
+    spatial = tuple(ctx.target(probe.batch).shape[2:]) if ctx.case.target is not None else ()
     return _Bench(probe, model, trained, x_t, t, base, spread, noise, spatial)
 
 
-def _main_effect(room: ExamRoom, bench: _Bench) -> float:
+def _main_effect(ctx: CheckContext, bench: _Bench) -> float:
     """Effect of another sample's x_t with other noise; without diffusion, of another sample altogether."""
     other = bench.probe.other
     if bench.x_t is None:
         return bench.effect(batch=other) if other is not None else float("nan")
-    with undisturbed(room.seed + 1):
+    with undisturbed(ctx.seed + 1):
         noise = torch.randn_like(bench.x_t)
-    assert room.case.diffusion is not None
+    assert ctx.case.diffusion is not None
     assert bench.t is not None
-    alpha = room.case.diffusion.alphas_cumprod.detach().to(bench.x_t)[int(bench.t[0])]
-    x0 = room.target(other if other is not None else bench.probe.batch)
+    alpha = ctx.case.diffusion.alphas_cumprod.detach().to(bench.x_t)[int(bench.t[0])]
+    x0 = ctx.target(other if other is not None else bench.probe.batch)
     if x0.shape != bench.x_t.shape:
-        x0 = room.target(bench.probe.batch)
+        x0 = ctx.target(bench.probe.batch)
     return bench.effect(x_t=alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import in_mode, undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence.deployment import DeployedWeights
 
 if TYPE_CHECKING:
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 NUDGE = 0.2  # relative change of the weights that asks whether they matter
 
 
-@exam("deployed-weights", "are the weights that predict those that were trained", needs=("predict",), phase="after")
-def deployed_weights(room: ExamRoom) -> None:
+@check("deployed-weights", "are the weights that predict those that were trained", needs=("predict",), phase="after")
+def deployed_weights(ctx: CheckContext) -> None:
     """Change the trained weights and look whether the prediction follows; then the same for all others."""
-    assert room.trained is not None
-    if room.case.diffusion is not None:
+    assert ctx.trained is not None
+    if ctx.case.diffusion is not None:
         return
-    model = room.trained
+    model = ctx.trained
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     others = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-    first = dict(room.initial_model().named_parameters())
-    plain = _predict(room, model)
+    first = dict(ctx.initial_model().named_parameters())
+    plain = _predict(ctx, model)
     follows = []
     for group in (trained, others):
-        with _nudged(list(group.values()), room.seed):
-            follows.append(bool(group) and not torch.equal(plain, _predict(room, model)))
+        with _nudged(list(group.values()), ctx.seed):
+            follows.append(bool(group) and not torch.equal(plain, _predict(ctx, model)))
     moved = [not torch.equal(p.detach(), first[name].detach()) for name, p in trained.items() if name in first]
     stayed = [torch.equal(p.detach(), first[name].detach()) for name, p in others.items() if name in first]
     shapes = Counter(tuple(p.shape) for p in trained.values())
@@ -43,9 +43,9 @@ def deployed_weights(room: ExamRoom) -> None:
         if shapes[tuple(parameter.shape)] > 0:
             shapes[tuple(parameter.shape)] -= 1
             twins += 1
-    room.record(
+    ctx.record(
         DeployedWeights(
-            where=defined_at(room.case.predict),
+            where=defined_at(ctx.case.predict),
             follows_trained=follows[0],
             follows_others=follows[1],
             twins=twins / len(others) if others else 0.0,
@@ -55,9 +55,9 @@ def deployed_weights(room: ExamRoom) -> None:
     )
 
 
-def _predict(room: ExamRoom, model: nn.Module) -> Tensor:
-    with in_mode(model, training=False), undisturbed(room.seed), torch.no_grad():
-        return room.case.prediction(model, room.batch("val")).detach().cpu()
+def _predict(ctx: CheckContext, model: nn.Module) -> Tensor:
+    with in_mode(model, training=False), undisturbed(ctx.seed), torch.no_grad():
+        return ctx.case.prediction(model, ctx.batch("val")).detach().cpu()
 
 
 @contextmanager

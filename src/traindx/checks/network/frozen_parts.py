@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import modest_batch, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.checks.probing import modest_batch
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence.model import FrozenPart
 
 if TYPE_CHECKING:
@@ -15,26 +16,26 @@ if TYPE_CHECKING:
 LOSSES = 2
 
 
-@exam("frozen-parts", "whether frozen parts stay what they are", needs=("loss",))
-def frozen_parts(room: ExamRoom) -> None:
+@check("frozen-parts", "whether frozen parts stay what they are", needs=("loss",))
+def frozen_parts(ctx: CheckContext) -> None:
     """Compute losses on a fresh model as training does, and compare the buffers of every frozen part."""
     import torch
 
-    with undisturbed(room.seed):
-        model = room.fresh_model()
+    with undisturbed(ctx.seed):
+        model = ctx.fresh_model()
         model.train()
     parts = frozen_modules(model)
     if not parts:
         return
     before = {name: {key: value.clone() for key, value in part.named_buffers()} for name, part in parts.items()}
     for number in range(LOSSES):
-        batch = modest_batch(room, number)
-        with undisturbed(room.seed + number), torch.enable_grad():
-            room.case.loss_terms(model, batch)
+        batch = modest_batch(ctx, number)
+        with undisturbed(ctx.seed + number), torch.enable_grad():
+            ctx.case.loss_terms(model, batch)
     for name, part in parts.items():
         now = dict(part.named_buffers())
         moved = (key for key, value in before[name].items() if key in now and not _same(value, now[key]))
-        room.record(
+        ctx.record(
             FrozenPart(
                 where=defined_at(type(part)),
                 module=name,

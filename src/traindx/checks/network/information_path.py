@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.checks.network.tracing import Cut, Holding, PathTrace, numbers, trace
 from traindx.checks.network.transfer import (
     high_pass_noise,
@@ -17,7 +17,9 @@ from traindx.checks.network.transfer import (
     recovered_share,
     resampling_matrix,
 )
-from traindx.checks.probing import NetworkProbe, awake_model, flat, network_probe, tensors_in, undisturbed
+from traindx.checks.probing import NetworkProbe, awake_model, network_probe
+from traindx.core.batches import flat, tensors_in
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence.model import ChannelReduction, HighFrequencyTransfer, InformationPath, SpanFloor
 
 if TYPE_CHECKING:
@@ -30,13 +32,13 @@ RESAMPLING = frozenset({"interpolate", "upsample"})
 TARGETS = 8  # targets measured for what is lost of them
 
 
-@exam("information-path", "how much can get through the network, and where the least does", needs=("target",))
-def information_path(room: ExamRoom) -> None:
+@check("information-path", "how much can get through the network, and where the least does", needs=("target",))
+def information_path(ctx: CheckContext) -> None:
     """Trace the numbers that reach the output, hold the narrowest place fixed, and measure what the targets lose."""
-    experiment = _Experiment.prepare(room)
+    experiment = _Experiment.prepare(ctx)
     traced = experiment.traced
     for step in traced.channel_steps:
-        room.record(
+        ctx.record(
             ChannelReduction(
                 where=step.line,
                 module=step.module,
@@ -53,11 +55,11 @@ def information_path(room: ExamRoom) -> None:
             continue
         cut = narrowest(traced, source)
         around = experiment.way_around(cut) if cut is not None and source == judged else float("nan")
-        room.record(experiment.path_record(source, cut, around))
+        ctx.record(experiment.path_record(source, cut, around))
         if cut is not None and around < NO_WAY_AROUND:
-            _what_it_costs(room, experiment, cut)
+            _what_it_costs(ctx, experiment, cut)
     if judged == "x_t" and narrowest(traced, judged) is None:
-        _image_behind_tokens(room, experiment)
+        _image_behind_tokens(ctx, experiment)
 
 
 def narrowest(traced: PathTrace, source: str) -> Cut | None:
@@ -80,10 +82,10 @@ class _Experiment:
     target: Tensor
 
     @classmethod
-    def prepare(cls, room: ExamRoom) -> _Experiment:
-        probe, model = network_probe(room), awake_model(room)
+    def prepare(cls, ctx: CheckContext) -> _Experiment:
+        probe, model = network_probe(ctx), awake_model(ctx)
         sources = _sources(probe)
-        target = room.target(probe.batch)
+        target = ctx.target(probe.batch)
         full = target.numel() if probe.x_t is not None else main_output(probe.outputs(model)).numel()
         joint = ALL_INPUTS if probe.x_t is None else ""
         with undisturbed(0), torch.enable_grad():
@@ -165,12 +167,12 @@ class _Experiment:
         )
 
 
-def _what_it_costs(room: ExamRoom, experiment: _Experiment, cut: Cut) -> None:
+def _what_it_costs(ctx: CheckContext, experiment: _Experiment, cut: Cut) -> None:
     """The floor of the loss, the ceiling of the metric, and the fate of fine noise."""
-    diffusion = room.case.diffusion
+    diffusion = ctx.case.diffusion
     share = cut.numbers / experiment.traced.full
-    detail, variance, exact, count = _lost_detail(room, experiment, cut)
-    peak = _peak(room)
+    detail, variance, exact, count = _lost_detail(ctx, experiment, cut)
+    peak = _peak(ctx)
     mean_alpha_bar = float("nan")
     prediction = "regression"
     floor = detail
@@ -183,8 +185,8 @@ def _what_it_costs(room: ExamRoom, experiment: _Experiment, cut: Cut) -> None:
             "epsilon": outside,
             "sample": detail,
         }[prediction]
-        _transfer(room, experiment, cut)
-    room.record(
+        _transfer(ctx, experiment, cut)
+    ctx.record(
         SpanFloor(
             where=cut.line,
             prediction=prediction,
@@ -201,8 +203,8 @@ def _what_it_costs(room: ExamRoom, experiment: _Experiment, cut: Cut) -> None:
     )
 
 
-def _transfer(room: ExamRoom, experiment: _Experiment, cut: Cut) -> None:
-    diffusion, probe = room.case.diffusion, experiment.probe
+def _transfer(ctx: CheckContext, experiment: _Experiment, cut: Cut) -> None:
+    diffusion, probe = ctx.case.diffusion, experiment.probe
     assert diffusion is not None
     assert probe.t is not None
     if experiment.response is None:
@@ -211,7 +213,7 @@ def _transfer(room: ExamRoom, experiment: _Experiment, cut: Cut) -> None:
     alpha_bar = float(diffusion.alphas_cumprod[int(probe.t[0])])
     a, sigma = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
     response = experiment.response / PERTURBATION
-    room.record(
+    ctx.record(
         HighFrequencyTransfer(
             prediction=diffusion.prediction,
             alpha_bar=alpha_bar,
@@ -223,17 +225,17 @@ def _transfer(room: ExamRoom, experiment: _Experiment, cut: Cut) -> None:
     )
 
 
-def _image_behind_tokens(room: ExamRoom, experiment: _Experiment) -> None:
+def _image_behind_tokens(ctx: CheckContext, experiment: _Experiment) -> None:
     """Where x_t has its own way, find out whether the *image* still has to pass a coarse grid.
 
     The one-step x0 = a*x_t - sigma*v (or its like) of an x0 head with an analytic skip does not move with fine noise
     while the tokens are held. Then the grid bounds the image, and its ceiling is worth knowing.
     """
-    diffusion, probe = room.case.diffusion, experiment.probe
+    diffusion, probe = ctx.case.diffusion, experiment.probe
     assert diffusion is not None
     assert probe.t is not None
     assert probe.x_t is not None
-    keys = [name for name in room.case.conditions if experiment.traced.reached(name) is not None]
+    keys = [name for name in ctx.case.conditions if experiment.traced.reached(name) is not None]
     cuts = [narrowest(experiment.traced, key) for key in keys]
     cut = cuts[0] if cuts else None
     if cut is None or any(other is None or (other.call, other.position) != (cut.call, cut.position) for other in cuts):
@@ -251,9 +253,9 @@ def _image_behind_tokens(room: ExamRoom, experiment: _Experiment) -> None:
     )
     if float(moved.std()) > 10 * NO_WAY_AROUND * PERTURBATION:
         return
-    detail, variance, exact, count = _lost_detail(room, experiment, cut)
-    peak = _peak(room)
-    room.record(
+    detail, variance, exact, count = _lost_detail(ctx, experiment, cut)
+    peak = _peak(ctx)
+    ctx.record(
         SpanFloor(
             where=cut.line,
             prediction="sample",
@@ -278,9 +280,9 @@ def predicted_x0(output: Tensor, x_t: Tensor, alpha_bar: float, prediction: str)
     return (x_t - sigma * output) / a if prediction == "epsilon" else output
 
 
-def _lost_detail(room: ExamRoom, experiment: _Experiment, cut: Cut) -> tuple[float, float, bool, int]:
+def _lost_detail(ctx: CheckContext, experiment: _Experiment, cut: Cut) -> tuple[float, float, bool, int]:
     """Mean square of real targets outside the span, their variance, whether the span is exact, and how many."""
-    targets = torch.cat([room.target(batch).double().cpu() for batch in room.batches(TARGETS, "train")])[:TARGETS]
+    targets = torch.cat([ctx.target(batch).double().cpu() for batch in ctx.batches(TARGETS, "train")])[:TARGETS]
     variance = float((targets - targets.mean()).square().mean())
     grid, channels = experiment.grid(cut)
     spatial = targets.shape[2:]
@@ -303,11 +305,11 @@ def _lost_detail(room: ExamRoom, experiment: _Experiment, cut: Cut) -> tuple[flo
     return 0.0, variance, False, len(targets)
 
 
-def _peak(room: ExamRoom) -> float:
-    if room.case.data_range is not None:
-        low, high = room.case.data_range
+def _peak(ctx: CheckContext) -> float:
+    if ctx.case.data_range is not None:
+        low, high = ctx.case.data_range
         return float(high - low)
-    targets = torch.cat([room.target(batch).flatten() for batch in room.batches(TARGETS, "train")])
+    targets = torch.cat([ctx.target(batch).flatten() for batch in ctx.batches(TARGETS, "train")])
     return float(targets.max() - targets.min()) or 1.0
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import in_mode, undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.checks.stand_ins import is_binary
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence import NotExamined
 from traindx.evidence.deployment import ModelSwap
 
@@ -27,34 +27,34 @@ NOISE = 4.0  # standard deviation: as large as the logits of a trained network
 SUBJECT = "whether the output depends on the model"
 
 
-@exam("model-swap", "does the output depend on the model", needs=("predict", "target"))
-def model_swap(room: ExamRoom) -> None:
+@check("model-swap", "does the output depend on the model", needs=("predict", "target"))
+def model_swap(ctx: CheckContext) -> None:
     """Predict one validation batch several times while the networks say noise, then once more from noisy images."""
-    if room.case.diffusion is not None:
+    if ctx.case.diffusion is not None:
         return  # a sampling loop is examined with exact denoisers
-    batch = room.batch("val")
-    model = room.fresh_model()
+    batch = ctx.batch("val")
+    model = ctx.fresh_model()
     calls: list[int] = []
-    outputs = [_predict(room, model, batch, seed, calls) for seed in range(DRAWS)]
+    outputs = [_predict(ctx, model, batch, seed, calls) for seed in range(DRAWS)]
     if not calls:
-        room.record(NotExamined(subject=SUBJECT, reason="the prediction calls no module of the model"))
+        ctx.record(NotExamined(subject=SUBJECT, reason="the prediction calls no module of the model"))
         return
     if any(one.shape != outputs[0].shape for one in outputs):
-        room.record(NotExamined(subject=SUBJECT, reason="the shape of the prediction depends on the network's output"))
+        ctx.record(NotExamined(subject=SUBJECT, reason="the shape of the prediction depends on the network's output"))
         return
     stacked = torch.stack(outputs)
     same = _same(stacked)
-    masks = _masks(stacked, room.target(batch).cpu())
+    masks = _masks(stacked, ctx.target(batch).cpu())
     planes: tuple[tuple[int, int], ...] = ()
     value = float("nan")
     if stacked.ndim >= 5 and 0 < float(same.double().mean()) < 1:
-        dead = same & _same(torch.stack([_predict(room, model, _noisy(batch), seed, calls) for seed in range(DRAWS)]))
+        dead = same & _same(torch.stack([_predict(ctx, model, _noisy(batch), seed, calls) for seed in range(DRAWS)]))
         planes = _planes(dead)
         if any(map(any, planes)):
             value = float(stacked[0][dead].median())
-    room.record(
+    ctx.record(
         ModelSwap(
-            where=defined_at(room.case.predict),
+            where=defined_at(ctx.case.predict),
             draws=DRAWS,
             same=float(same.double().mean()),
             same_mask=float((masks == masks[0]).all(dim=0).double().mean()) if masks is not None else float("nan"),
@@ -67,9 +67,9 @@ def model_swap(room: ExamRoom) -> None:
     )
 
 
-def _predict(room: ExamRoom, model: nn.Module, batch: Any, seed: int, calls: list[int]) -> Tensor:
-    with in_mode(model, training=False), undisturbed(room.seed), torch.no_grad(), _noise(model, seed, calls):
-        return room.case.prediction(model, batch).detach().cpu().double()
+def _predict(ctx: CheckContext, model: nn.Module, batch: Any, seed: int, calls: list[int]) -> Tensor:
+    with in_mode(model, training=False), undisturbed(ctx.seed), torch.no_grad(), _noise(model, seed, calls):
+        return ctx.case.prediction(model, batch).detach().cpu().double()
 
 
 @contextmanager

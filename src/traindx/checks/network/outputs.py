@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.checks.metrics.predictions import Predicted, predictions
 from traindx.core.spectra import bands_of, by_band, energy
 from traindx.evidence import Curve, NotExamined, Picture
@@ -20,29 +20,29 @@ LEVELS = 100
 IMAGE_LEVELS = 10  # targets of fewer values are masks or classes: they have no spectrum to speak of
 
 
-@exam("outputs", "values, spread and spectrum of the trained model's predictions", needs=("target",), phase="after")
-def outputs(room: ExamRoom) -> None:
+@check("outputs", "values, spread and spectrum of the trained model's predictions", needs=("target",), phase="after")
+def outputs(ctx: CheckContext) -> None:
     """Record statistics, spectra and pictures of predictions beside their targets."""
-    samples = [sample for sample in predictions(room) if sample.prediction.shape == sample.target.shape]
+    samples = [sample for sample in predictions(ctx) if sample.prediction.shape == sample.target.shape]
     if not samples:
-        shapes = [(tuple(s.prediction.shape), tuple(s.target.shape)) for s in predictions(room)[:1]]
+        shapes = [(tuple(s.prediction.shape), tuple(s.target.shape)) for s in predictions(ctx)[:1]]
         reason = f"prediction and target differ in shape: {shapes[0][0]} and {shapes[0][1]}" if shapes else "no sample"
-        room.record(NotExamined(subject="outputs of the trained model", reason=reason))
+        ctx.record(NotExamined(subject="outputs of the trained model", reason=reason))
         return
     shape = samples[0].target.shape
     samples = [sample for sample in samples if sample.target.shape == shape]
     said = torch.cat([sample.prediction for sample in samples]).double()
     wanted = torch.cat([sample.target for sample in samples]).double()
     statistics = _statistics(said, wanted)
-    room.record(statistics)
+    ctx.record(statistics)
     image = len(shape) >= 3 and min(shape[2:]) >= 8 and statistics.target_levels >= IMAGE_LEVELS
     if image and statistics.finite == 1:
         spectrum = _spectrum(said, wanted)
-        room.record(spectrum)
-        room.record(_curve(spectrum))
+        ctx.record(spectrum)
+        ctx.record(_curve(spectrum))
     if len(shape) >= 4:
         for number, sample in enumerate(samples[:PICTURES]):
-            _picture(room, sample, number)
+            _picture(ctx, sample, number)
 
 
 def _statistics(said: Tensor, wanted: Tensor) -> OutputStatistics:
@@ -137,14 +137,14 @@ def _curve(spectrum: OutputSpectrum) -> Curve:
     )
 
 
-def _picture(room: ExamRoom, sample: Predicted, number: int) -> None:
+def _picture(ctx: CheckContext, sample: Predicted, number: int) -> None:
     """Prediction, target and difference in the middle of the first spatial axis."""
     said, wanted = sample.prediction[0, 0].float(), sample.target[0, 0].float()
     if wanted.ndim == 3:
         said, wanted = said[len(said) // 2], wanted[len(wanted) // 2]
     low, high = float(sample.target.min()), float(sample.target.max())
     difference = (low + high) / 2 + (said - wanted)
-    room.evidence.add_picture(
+    ctx.evidence.add_picture(
         Picture(
             name=f"output-{number}",
             caption=f"Validation sample {number}: what the trained model says, the truth, and the difference",

@@ -1,4 +1,4 @@
-"""Exams of the radiograph physics: phantoms with exactly known line integrals through the case's own renderer."""
+"""Checks of the radiograph physics: phantoms with exactly known line integrals through the case's own renderer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
 from traindx.evidence.projection import (
     PhantomResponse,
@@ -27,22 +27,22 @@ MU_PHANTOM = 0.005
 """Attenuation of the phantoms in 1/mm: a quarter of water's, so that doubling it stays within any sensible window."""
 
 
-@exam("projection", "the renderer against phantoms of known attenuation", needs=("projection.render", "target"))
-def projection(room: ExamRoom) -> None:
+@check("projection", "the renderer against phantoms of known attenuation", needs=("projection.render", "target"))
+def projection(ctx: CheckContext) -> None:
     """Render cubes, air, an asymmetric body and the real targets, in every view."""
-    part = room.case.projection
+    part = ctx.case.projection
     assert part is not None
     where = defined_at(part.render)
-    target = room.target(room.batch())
+    target = ctx.target(ctx.batch())
     with torch.random.fork_rng():
-        torch.manual_seed(room.seed)
+        torch.manual_seed(ctx.seed)
         for view in part.views:
-            _phantoms(room, part, view, target, where)
-            _coupling(room, part, view, target, where)
-            _gradient(room, part, view, target, where)
-        _view_differences(room, part, target, where)
+            _phantoms(ctx, part, view, target, where)
+            _coupling(ctx, part, view, target, where)
+            _gradient(ctx, part, view, target, where)
+        _view_differences(ctx, part, target, where)
         if part.observed is not None:
-            _agreement(room, part, target, where)
+            _agreement(ctx, part, target, where)
 
 
 def integral(part: Projection, volume: Tensor, view: str) -> Tensor:
@@ -55,7 +55,7 @@ def integral(part: Projection, volume: Tensor, view: str) -> Tensor:
     return image
 
 
-def _phantoms(room: ExamRoom, part: Projection, view: str, like: Tensor, where: Location | None) -> None:
+def _phantoms(ctx: CheckContext, part: Projection, view: str, like: Tensor, where: Location | None) -> None:
     if part.from_mu is None:
         return
     shape = tuple(like.shape[2:])
@@ -71,7 +71,7 @@ def _phantoms(room: ExamRoom, part: Projection, view: str, like: Tensor, where: 
                 ("thicker", tuple(2 * side if k == axis else side for k in range(3)), MU_PHANTOM),
             )
         }
-    room.record(
+    ctx.record(
         PhantomResponse(
             where=where,
             view=view,
@@ -118,7 +118,7 @@ def _viewing_axis(part: Projection, view: str, like: Tensor) -> int:
     return max(range(3), key=shares.__getitem__)
 
 
-def _coupling(room: ExamRoom, part: Projection, view: str, target: Tensor, where: Location | None) -> None:
+def _coupling(ctx: CheckContext, part: Projection, view: str, target: Tensor, where: Location | None) -> None:
     with torch.no_grad():
         image = part.render(target[:1], view)
         if part.from_mu is not None:
@@ -130,7 +130,7 @@ def _coupling(room: ExamRoom, part: Projection, view: str, target: Tensor, where
         pair = torch.cat((target[:1], target[:1]))
         brighter = torch.cat((target[:1], target[:1] + 0.5 * target[:1].std()))
         alone, beside = part.render(pair, view)[:1], part.render(brighter, view)[:1]
-    room.record(
+    ctx.record(
         SampleCoupling(
             where=where,
             view=view,
@@ -142,22 +142,22 @@ def _coupling(room: ExamRoom, part: Projection, view: str, target: Tensor, where
     )
 
 
-def _gradient(room: ExamRoom, part: Projection, view: str, target: Tensor, where: Location | None) -> None:
+def _gradient(ctx: CheckContext, part: Projection, view: str, target: Tensor, where: Location | None) -> None:
     volume = target[:1].clone().requires_grad_(True)
     with torch.enable_grad():
         image = part.render(volume, view)
     if not image.requires_grad:
-        room.record(ProjectionGradient(where=where, view=view, connected=False, share=0.0, finite=True))
+        ctx.record(ProjectionGradient(where=where, view=view, connected=False, share=0.0, finite=True))
         return
     weights = torch.linspace(0.5, 1.5, image.numel(), device=image.device, dtype=image.dtype).reshape(image.shape)
     gradient: Tensor | None = torch.autograd.grad((image * weights).sum(), volume, allow_unused=True)[0]
     if gradient is None:
-        room.record(ProjectionGradient(where=where, view=view, connected=False, share=0.0, finite=True))
+        ctx.record(ProjectionGradient(where=where, view=view, connected=False, share=0.0, finite=True))
         return
     core = gradient
     for axis, count in enumerate(gradient.shape[2:]):
         core = core.narrow(2 + axis, count // 4, count - 2 * (count // 4))
-    room.record(
+    ctx.record(
         ProjectionGradient(
             where=where,
             view=view,
@@ -168,7 +168,7 @@ def _gradient(room: ExamRoom, part: Projection, view: str, target: Tensor, where
     )
 
 
-def _view_differences(room: ExamRoom, part: Projection, target: Tensor, where: Location | None) -> None:
+def _view_differences(ctx: CheckContext, part: Projection, target: Tensor, where: Location | None) -> None:
     volume = _body(target[:1], MU_PHANTOM)
     volume = part.from_mu(volume) if part.from_mu is not None else volume / volume.max() * target.std() + target.mean()
     with torch.no_grad():
@@ -176,12 +176,12 @@ def _view_differences(room: ExamRoom, part: Projection, target: Tensor, where: L
     for first, second in itertools.combinations(part.views, 2):
         same_shape = images[first].shape == images[second].shape
         relative = _of_contrast(images[second], images[first]) if same_shape else 1.0
-        room.record(ViewDifference(where=where, first=first, second=second, relative=relative))
+        ctx.record(ViewDifference(where=where, first=first, second=second, relative=relative))
 
 
-def _agreement(room: ExamRoom, part: Projection, target: Tensor, where: Location | None) -> None:
+def _agreement(ctx: CheckContext, part: Projection, target: Tensor, where: Location | None) -> None:
     assert part.observed is not None
-    batch = room.batch()
+    batch = ctx.batch()
     observed = {view: part.observed(batch, view).detach() for view in part.views}
     with torch.no_grad():
         rendered = {view: part.render(target, view) for view in part.views}
@@ -193,7 +193,7 @@ def _agreement(room: ExamRoom, part: Projection, target: Tensor, where: Location
             if other != view:
                 candidates[f"the {other} view"] = _correlation(rendered[other], observed[view])
         best = max(candidates, key=candidates.__getitem__)
-        room.record(
+        ctx.record(
             ViewAgreement(
                 where=where,
                 view=view,

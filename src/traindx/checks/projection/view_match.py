@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
 from traindx.core.orientation import TURNS, correlation
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence import NotExamined
 from traindx.evidence.projection import ViewMatch
 
@@ -24,38 +24,38 @@ MARGIN = 0.01  # of correlation; the same image rendered twice correlates by 1, 
 LEAST = 0.95  # another orientation must fit as its own projection does
 
 
-@exam(
+@check(
     "view-match",
     "is every given radiograph the projection of its own target",
     needs=("projection.render", "projection.observed", "target"),
 )
-def view_match(room: ExamRoom) -> None:
+def view_match(ctx: CheckContext) -> None:
     """Render the targets and correlate with what is given, as it is and turned."""
-    _split(room, "train")
-    if room.case.val is not None:
-        _split(room, "val")
+    _split(ctx, "train")
+    if ctx.case.val is not None:
+        _split(ctx, "val")
 
 
-def _split(room: ExamRoom, split: Literal["train", "val"]) -> None:
-    projection = room.case.projection
+def _split(ctx: CheckContext, split: Literal["train", "val"]) -> None:
+    projection = ctx.case.projection
     assert projection is not None
     assert projection.observed is not None
     found: dict[str, list[tuple[float, float, str]]] = {}
-    for batch in _first(room, split):
-        target = room.target(batch)
-        with undisturbed(room.seed), torch.no_grad():
+    for batch in _first(ctx, split):
+        target = ctx.target(batch)
+        with undisturbed(ctx.seed), torch.no_grad():
             given = {view: projection.observed(batch, view) for view in projection.views}
             rendered = {view: projection.render(target, view) for view in projection.views}
         if _alike(rendered):
             reason = "the renderer gives the same image for every view"
-            room.record(NotExamined(subject=f"radiographs of {split} beside their targets", reason=reason))
+            ctx.record(NotExamined(subject=f"radiographs of {split} beside their targets", reason=reason))
             return
         for view, images in given.items():
             for index, image in enumerate(images):
                 found.setdefault(view, []).append(_fit(image, view, index, rendered))
     for view, fits in found.items():
         better = [how for own, best, how in fits if best >= LEAST and best > own + MARGIN]
-        room.record(
+        ctx.record(
             ViewMatch(
                 where=defined_at(projection.observed),
                 view=view,
@@ -70,14 +70,14 @@ def _split(room: ExamRoom, split: Literal["train", "val"]) -> None:
         )
 
 
-def _first(room: ExamRoom, split: Literal["train", "val"]) -> list[object]:
+def _first(ctx: CheckContext, split: Literal["train", "val"]) -> list[object]:
     """The first batches, fewer where there are not as many."""
     from traindx.errors import CaseError
 
     try:
-        return list(room.batches(BATCHES, split))
+        return list(ctx.batches(BATCHES, split))
     except CaseError:
-        return list(room.batches(1, split))
+        return list(ctx.batches(1, split))
 
 
 def _alike(rendered: dict[str, Tensor]) -> bool:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
-from traindx.evidence.practice import PictureMarker, SelectionKey, SettingsRead
+from traindx.core.undisturbed import undisturbed
+from traindx.evidence.model_in_use import PictureMarker, SelectionKey, SettingsRead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,19 +19,19 @@ SIDE = 48  # pixels of the marked image
 MARK = (slice(5, 14), slice(22, 44))  # no flip, turn or transposition brings it onto itself
 
 
-@exam("bookkeeping", "selection key, settings and pictures", needs=("practice",))
-def bookkeeping(room: ExamRoom) -> None:
+@check("bookkeeping", "selection key, settings and pictures", needs=("deployment",))
+def bookkeeping(ctx: CheckContext) -> None:
     """Ask each part that the case describes."""
-    part = room.case.practice
+    part = ctx.case.deployment
     assert part is not None
-    with undisturbed(room.seed):
+    with undisturbed(ctx.seed):
         if part.selects and part.produces is not None:
             where = defined_at(part.produces)
-            room.record(SelectionKey(where=where, key=part.selects, produced=tuple(sorted(part.produces()))))
+            ctx.record(SelectionKey(where=where, key=part.selects, produced=tuple(sorted(part.produces()))))
         if part.settings is not None and part.configure is not None:
-            _settings(room, part.settings, part.configure)
+            _settings(ctx, part.settings, part.configure)
         if part.picture is not None:
-            _picture(room, part.picture)
+            _picture(ctx, part.picture)
 
 
 class _Remembering(Mapping[str, Any]):
@@ -53,15 +53,15 @@ class _Remembering(Mapping[str, Any]):
         return len(self._values)
 
 
-def _settings(room: ExamRoom, settings: Mapping[str, Any], configure: Callable[[Mapping[str, Any]], Any]) -> None:
+def _settings(ctx: CheckContext, settings: Mapping[str, Any], configure: Callable[[Mapping[str, Any]], Any]) -> None:
     remembering = _Remembering(settings)
     configure(remembering)
     read = tuple(name for name in settings if name in remembering.asked)
     unread = tuple(name for name in settings if name not in remembering.asked)
-    room.record(SettingsRead(where=defined_at(configure), read=read, unread=unread))
+    ctx.record(SettingsRead(where=defined_at(configure), read=read, unread=unread))
 
 
-def _picture(room: ExamRoom, picture: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+def _picture(ctx: CheckContext, picture: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
     mark = torch.zeros(1, SIDE, SIDE)
     mark[(0, *MARK)] = 1
     image, mask = (torch.as_tensor(shown).detach().float().squeeze() for shown in picture(mark.clone(), mark.clone()))
@@ -78,7 +78,7 @@ def _picture(room: ExamRoom, picture: Callable[[Tensor, Tensor], tuple[Tensor, T
     overlap = _overlap(seen, drawn)
     better = max(turns, key=lambda name: _overlap(seen, turns[name]))
     helps = overlap < 0.5 <= _overlap(seen, turns[better])
-    room.record(PictureMarker(where=defined_at(picture), overlap=overlap, turned=better if helps else ""))
+    ctx.record(PictureMarker(where=defined_at(picture), overlap=overlap, turned=better if helps else ""))
 
 
 def _overlap(one: Tensor, other: Tensor) -> float:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence import NotExamined
 from traindx.evidence.optimisation import FirstSteps
 
 STEPS = 6
 
 
-@exam("first-steps", "which learning rate is in effect at the first steps", needs=("optimizer",))
-def first_steps(room: ExamRoom) -> None:
+@check("first-steps", "which learning rate is in effect at the first steps", needs=("optimizer",))
+def first_steps(ctx: CheckContext) -> None:
     """Take a few steps on two small tensors: schedules and hooks come along, the model is not needed."""
-    assert room.case.optimizer is not None
+    assert ctx.case.optimizer is not None
     parameters = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
     rates: list[float] = []
     try:
-        with undisturbed(room.seed), torch.enable_grad():
-            optimizer = room.case.optimizer(parameters)
+        with undisturbed(ctx.seed), torch.enable_grad():
+            optimizer = ctx.case.optimizer(parameters)
             for _ in range(STEPS):
                 for parameter in parameters:
                     parameter.grad = torch.full_like(parameter, 1e-3)
@@ -30,8 +30,6 @@ def first_steps(room: ExamRoom) -> None:
                 optimizer.step()
     except Exception as error:  # an optimiser that is made for its own model only
         reason = f"it cannot be made for other parameters: {type(error).__name__}: {error}"
-        room.record(NotExamined(subject="the learning rate at the first steps", reason=reason))
+        ctx.record(NotExamined(subject="the learning rate at the first steps", reason=reason))
         return
-    room.record(
-        FirstSteps(where=defined_at(room.case.optimizer), optimizer=type(optimizer).__name__, rates=tuple(rates))
-    )
+    ctx.record(FirstSteps(where=defined_at(ctx.case.optimizer), optimizer=type(optimizer).__name__, rates=tuple(rates)))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import in_mode, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.errors import InputError
 from traindx.evidence import Curve, NotExamined
 from traindx.evidence.forecast import RunForecast
@@ -29,29 +29,29 @@ SECONDS = 60.0  # for all of them
 BATCHES = 4  # of validation
 
 
-@exam("recorded-run", "would more steps have helped", needs=("own_run.history", "metrics"))
-def recorded_run(room: ExamRoom) -> None:
+@check("recorded-run", "would more steps have helped", needs=("full_run.history", "metrics"))
+def recorded_run(ctx: CheckContext) -> None:
     """Forecast the curve that the author recorded."""
-    run = room.case.own_run
+    run = ctx.case.full_run
     assert run is not None
     assert run.history is not None
     points = sorted((float(step), float(value)) for step, value in run.history() if math.isfinite(value))
     rates = tuple(float(rate) for rate in run.rates()) if run.rates is not None else ()
-    forecast(room, dict(points), rates, repeatable=room.case.steps == run.steps)
+    forecast(ctx, dict(points), rates, repeatable=ctx.case.steps == run.steps)
 
 
-@exam("own-run", "would more steps help", needs=("own_run", "loss", "target", "metrics"), phase="after")
-def own_run(room: ExamRoom) -> None:
+@check("own-run", "would more steps help", needs=("full_run", "loss", "target", "metrics"), phase="after")
+def full_run(ctx: CheckContext) -> None:
     """Train as the author does, validate on the way, and forecast; only where a trial trains as long as the author."""
     from traindx.trials.training import train
 
-    run, case = room.case.own_run, room.case
+    run, case = ctx.case.full_run, ctx.case
     assert run is not None
     if run.history is not None:
         return
     if case.steps != run.steps:
         reason = f"a trial trains for {case.steps} steps and the author for {run.steps}: its end is not the end"
-        room.record(NotExamined(subject=SUBJECT, reason=reason))
+        ctx.record(NotExamined(subject=SUBJECT, reason=reason))
         return
     held, watched = _held(case)
     points: dict[float, float] = {}
@@ -65,29 +65,29 @@ def own_run(room: ExamRoom) -> None:
         if step % every and step != case.steps:
             return
         begun = time.monotonic()
-        points[float(step)] = _validated(room, held["model"])
+        points[float(step)] = _validated(ctx, held["model"])
         spent += time.monotonic() - begun
         if spent / len(points) * POINTS > SECONDS:  # fewer points, but never fewer than can be fitted
             every = max(every, case.steps // (2 * FEWEST))
 
-    train(watched, room.seed, on_step=on_step)
-    forecast(room, points, tuple(rates), repeatable=True)
+    train(watched, ctx.seed, on_step=on_step)
+    forecast(ctx, points, tuple(rates), repeatable=True)
 
 
-def forecast(room: ExamRoom, points: dict[float, float], rates: Sequence[float], *, repeatable: bool) -> None:
+def forecast(ctx: CheckContext, points: dict[float, float], rates: Sequence[float], *, repeatable: bool) -> None:
     """Record the forecast of a curve, or why there is none."""
-    name, metric = room.case.metric()
-    run = room.case.own_run
+    name, metric = ctx.case.metric()
+    run = ctx.case.full_run
     assert run is not None
     schedule = Schedule.recorded(rates)
     curve = LearningCurve(tuple(points), tuple(points.values()), metric.higher_is_better, name, metric.unit, schedule)
     try:
         found = prognosis(curve, worth=metric.negligible or None)
     except InputError as error:
-        room.record(NotExamined(subject=SUBJECT, reason=error.found))
+        ctx.record(NotExamined(subject=SUBJECT, reason=error.found))
         return
     there, stop = found.forecast, found.stop
-    room.record(
+    ctx.record(
         Curve(
             name="own-run",
             caption=f"{name} over the author's own training",
@@ -97,7 +97,7 @@ def forecast(room: ExamRoom, points: dict[float, float], rates: Sequence[float],
             y_label=name,
         )
     )
-    room.record(
+    ctx.record(
         RunForecast(
             figure=name,
             unit=metric.unit,
@@ -137,8 +137,8 @@ def _held(case: Case) -> tuple[dict[str, Any], Case]:
     return held, case.but(model=model, optimizer=optimizer)
 
 
-def _validated(room: ExamRoom, model: nn.Module) -> float:
+def _validated(ctx: CheckContext, model: nn.Module) -> float:
     """Mean of the metric over the first validation batches."""
-    with in_mode(model, training=False), undisturbed(room.seed), torch.no_grad():
-        scores = [room.case.score(room.case.prediction(model, batch), batch) for batch in room.batches(BATCHES, "val")]
+    with in_mode(model, training=False), undisturbed(ctx.seed), torch.no_grad():
+        scores = [ctx.case.score(ctx.case.prediction(model, batch), batch) for batch in ctx.batches(BATCHES, "val")]
     return sum(scores) / len(scores)

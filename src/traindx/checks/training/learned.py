@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import in_mode, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence.dynamics import LossBeforeAfter
 
 DRAWS = 4  # of time and noise, spread over two batches
 
 
-@exam("learned", "did training lower the loss", needs=("loss",), phase="after")
-def learned(room: ExamRoom) -> None:
+@check("learned", "did training lower the loss", needs=("loss",), phase="after")
+def learned(ctx: CheckContext) -> None:
     """Compare the loss of the model before and after training, draw by draw, in evaluation mode."""
-    assert room.trained is not None
-    first = room.initial_model()
-    batches = room.batches(2, "train")
+    assert ctx.trained is not None
+    first = ctx.initial_model()
+    batches = ctx.batches(2, "train")
     values: list[list[float]] = []
-    for model in (first, room.trained):
+    for model in (first, ctx.trained):
         mine: list[float] = []
         with in_mode(model, training=False), torch.no_grad():
             for draw in range(DRAWS):
-                with undisturbed(room.seed + draw):
-                    terms = room.case.loss_terms(model, batches[draw % len(batches)])
+                with undisturbed(ctx.seed + draw):
+                    terms = ctx.case.loss_terms(model, batches[draw % len(batches)])
                 mine.append(float(sum(float(value) for value in terms.values())))
         values.append(mine)
     before, after = values
-    trained = dict(room.trained.named_parameters())
+    trained = dict(ctx.trained.named_parameters())
     pairs = [(old, trained[name]) for name, old in first.named_parameters() if name in trained]
     change = sum(float((new.detach() - old.detach()).square().sum()) for old, new in pairs) ** 0.5
     size = sum(float(old.detach().square().sum()) for old, _ in pairs) ** 0.5
-    room.record(
+    ctx.record(
         LossBeforeAfter(
             before=sum(before) / len(before),
             after=sum(after) / len(after),
             differences=tuple(b - a for a, b in zip(before, after, strict=True)),
-            steps=room.case.steps,
+            steps=ctx.case.steps,
             moved=change / size if size > 0 else float("nan"),
         )
     )

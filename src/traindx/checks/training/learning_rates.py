@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import in_mode, undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
-from traindx.evidence.upkeep import RateProbe
+from traindx.core.undisturbed import in_mode, undisturbed
+from traindx.evidence.training_state import RateProbe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,37 +25,37 @@ SHORT = 1.0  # a weight that can go less than its own size in the whole training
 FACTORS = (1.0, 10.0, 100.0)
 
 
-@exam("rate-probe", "how far the learning rates can carry the weights", needs=("loss", "optimizer"))
-def rate_probe(room: ExamRoom) -> None:
+@check("rate-probe", "how far the learning rates can carry the weights", needs=("loss", "optimizer"))
+def rate_probe(ctx: CheckContext) -> None:
     """Measure the reach, and where it is short the fall of the loss at larger rates."""
-    make = room.case.optimizer
+    make = ctx.case.optimizer
     assert make is not None
-    batch = room.batch()
-    rates, reach = _reach(room, batch)
+    batch = ctx.batch()
+    rates, reach = _reach(ctx, batch)
     factors = FACTORS if 0 < reach < SHORT else ()
-    falls = tuple(_fall(room, batch, factor) for factor in factors)
-    room.record(
+    falls = tuple(_fall(ctx, batch, factor) for factor in factors)
+    ctx.record(
         RateProbe(
             where=defined_at(make),
             rates=rates,
             reach=reach,
             steps=STEPS,
-            planned=room.case.steps,
+            planned=ctx.case.steps,
             factors=factors,
             falls=falls,
         )
     )
 
 
-def _reach(room: ExamRoom, batch: Any) -> tuple[tuple[float, ...], float]:
-    model = room.fresh_model()
-    with undisturbed(room.seed), in_mode(model, training=True), torch.enable_grad():
-        optimizer = room.case.optimizer(model.parameters())  # type: ignore[misc]
+def _reach(ctx: CheckContext, batch: Any) -> tuple[tuple[float, ...], float]:
+    model = ctx.fresh_model()
+    with undisturbed(ctx.seed), in_mode(model, training=True), torch.enable_grad():
+        optimizer = ctx.case.optimizer(model.parameters())  # type: ignore[misc]
         groups = [[p for p in group["params"] if p.ndim > 1] for group in optimizer.param_groups]
         before = [[p.detach().clone() for p in group] for group in groups]
         rates: tuple[float, ...] = ()
         for _ in range(LOOK):
-            _step(room, model, batch, optimizer)
+            _step(ctx, model, batch, optimizer)
             # a warm-up rises: the rates of the last step looked at count
             rates = tuple(
                 max(float(group["lr"]), rate)
@@ -69,24 +69,24 @@ def _reach(room: ExamRoom, batch: Any) -> tuple[tuple[float, ...], float]:
         moved = math.sqrt(sum(float((q.detach() - p).square().sum()) for p, q in zip(old, new, strict=True)))
         if size > 0:
             ratios.append(moved / size / LOOK)
-    return rates, max(ratios, default=0.0) * room.case.steps
+    return rates, max(ratios, default=0.0) * ctx.case.steps
 
 
-def _fall(room: ExamRoom, batch: Any, factor: float) -> float:
+def _fall(ctx: CheckContext, batch: Any, factor: float) -> float:
     """Relative fall of the loss in a few steps at a multiple of the case's rates."""
-    model = room.fresh_model()
-    with undisturbed(room.seed), in_mode(model, training=True), torch.enable_grad():
-        optimizer = room.case.optimizer(model.parameters())  # type: ignore[misc]
+    model = ctx.fresh_model()
+    with undisturbed(ctx.seed), in_mode(model, training=True), torch.enable_grad():
+        optimizer = ctx.case.optimizer(model.parameters())  # type: ignore[misc]
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] * factor
-        losses = [_step(room, model, batch, optimizer) for _ in range(STEPS)]
+        losses = [_step(ctx, model, batch, optimizer) for _ in range(STEPS)]
     first, last = losses[0], sum(losses[-3:]) / 3
     return (first - last) / abs(first) if math.isfinite(last) and first != 0 else math.nan
 
 
-def _step(room: ExamRoom, model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> float:
-    torch.manual_seed(room.seed)  # the same noise at every step: only the weights change
-    loss = torch.stack([value.reshape(()) for value in room.case.loss_terms(model, batch).values()]).sum()
+def _step(ctx: CheckContext, model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> float:
+    torch.manual_seed(ctx.seed)  # the same noise at every step: only the weights change
+    loss = torch.stack([value.reshape(()) for value in ctx.case.loss_terms(model, batch).values()]).sum()
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     optimizer.step()

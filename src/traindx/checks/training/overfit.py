@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import batch_size, in_mode, modest_batch, rows_of, undisturbed
+from traindx.checks.base import CheckContext, check
+from traindx.checks.probing import batch_size, modest_batch
+from traindx.core.batches import rows_of
+from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence import Curve, NotExamined
 from traindx.evidence.dynamics import FrozenFit
 
@@ -22,38 +24,38 @@ MOST_STEPS = 80
 FEWEST = 20  # steps below which nothing shows
 
 
-@exam("one-frozen-batch", "can the network learn one frozen batch by heart", needs=("loss",))
-def one_frozen_batch(room: ExamRoom) -> None:
+@check("one-frozen-batch", "can the network learn one frozen batch by heart", needs=("loss",))
+def one_frozen_batch(ctx: CheckContext) -> None:
     """Train a fresh model on one batch whose every draw is frozen, at two learning rates."""
-    _learn_by_heart(room, SECONDS)
+    _learn_by_heart(ctx, SECONDS)
 
 
-@exam("one-frozen-batch-longer", "the same, where the steps are slow", needs=("loss",), phase="after")
-def one_frozen_batch_longer(room: ExamRoom) -> None:
+@check("one-frozen-batch-longer", "the same, where the steps are slow", needs=("loss",), phase="after")
+def one_frozen_batch_longer(ctx: CheckContext) -> None:
     """Take more time for it where too few steps could be made before training."""
-    if not room.evidence.of(FrozenFit):
-        _learn_by_heart(room, SECONDS_AFTER)
+    if not ctx.evidence.of(FrozenFit):
+        _learn_by_heart(ctx, SECONDS_AFTER)
 
 
-def _learn_by_heart(room: ExamRoom, seconds: float) -> None:
-    batch = modest_batch(room)
-    size = batch_size(room.case, batch)
+def _learn_by_heart(ctx: CheckContext, seconds: float) -> None:
+    batch = modest_batch(ctx)
+    size = batch_size(ctx.case, batch)
     one = rows_of(batch, slice(0, 1), size)
-    if room.case.diffusion is not None and not _normalises_batches(room.fresh_model()):
+    if ctx.case.diffusion is not None and not _normalises_batches(ctx.fresh_model()):
         batch = one
     fits: list[FrozenFit] = []
     for rate in RATES:
-        fit = _fit(room, batch, rate, seconds)
+        fit = _fit(ctx, batch, rate, seconds)
         if fit is None:
             reason = f"{FEWEST} steps take longer than {seconds:g} s on this machine"
-            room.record(NotExamined(subject="whether one frozen batch can be learned by heart", reason=reason))
+            ctx.record(NotExamined(subject="whether one frozen batch can be overfit", reason=reason))
             return
         fits.append(fit)
     for fit in fits:
-        room.record(fit)
+        ctx.record(fit)
     steps = min(len(fit.losses) for fit in fits)
     if steps >= 2:
-        room.record(
+        ctx.record(
             Curve(
                 name="one-frozen-batch",
                 caption="Loss of one frozen batch, the same noise and time at every step, learned from scratch",
@@ -69,9 +71,9 @@ def _normalises_batches(model: nn.Module) -> bool:
     return any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-def _fit(room: ExamRoom, batch: Any, rate: float, seconds: float) -> FrozenFit | None:
+def _fit(ctx: CheckContext, batch: Any, rate: float, seconds: float) -> FrozenFit | None:
     """A fit, or None as soon as it is clear that too few steps would fit in the time."""
-    model = room.fresh_model()
+    model = ctx.fresh_model()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=rate)
     losses: list[float] = []
@@ -82,8 +84,8 @@ def _fit(room: ExamRoom, batch: Any, rate: float, seconds: float) -> FrozenFit |
             if len(losses) == 2 and (time.monotonic() - started) / 2 * FEWEST > 1.5 * seconds:
                 return None
             optimizer.zero_grad(set_to_none=True)
-            with undisturbed(room.seed), torch.enable_grad():
-                total = sum(room.case.loss_terms(model, batch).values(), torch.zeros((), device=room.case.device))
+            with undisturbed(ctx.seed), torch.enable_grad():
+                total = sum(ctx.case.loss_terms(model, batch).values(), torch.zeros((), device=ctx.case.device))
             losses.append(float(total.detach()))
             if not total.requires_grad or not torch.isfinite(total):
                 break

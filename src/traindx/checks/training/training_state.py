@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
-from traindx.evidence.upkeep import LoadedWeights, MonitorAnswers, PrototypeSpread, SelectorAnswers, SplitDrawn
+from traindx.core.undisturbed import undisturbed
+from traindx.evidence.training_state import LoadedWeights, MonitorAnswers, PrototypeSpread, SelectorAnswers, SplitDrawn
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,18 +21,18 @@ FIRST, SECOND = 0.9, (0.3, 0.5, 0.7)  # a later stage on a scale of its own, imp
 BAD = {"nan": math.nan, "inf": math.inf, "vanished": 1e-12, "exploded": 1e6}
 
 
-@exam("upkeep", "splits, best checkpoints, monitors and loaded weights", needs=("upkeep",))
-def upkeep(room: ExamRoom) -> None:
+@check("training_state", "splits, best checkpoints, monitors and loaded weights", needs=("training_state",))
+def training_state(ctx: CheckContext) -> None:
     """Ask each part of the upkeep that the case describes."""
-    part = room.case.upkeep
+    part = ctx.case.training_state
     assert part is not None
     if part.split is not None:
-        _split(room, part.split)
+        _split(ctx, part.split)
     if part.best is not None and len(part.stages) > 1:
-        _selector(room, part.best, (part.stages[0], part.stages[1]))
+        _selector(ctx, part.best, (part.stages[0], part.stages[1]))
     if part.monitor is not None:
         silent = tuple(name for name, norm in BAD.items() if not part.monitor({"encoder": norm, "head": 1.0}))
-        room.record(
+        ctx.record(
             MonitorAnswers(
                 where=defined_at(part.monitor),
                 silent_on=silent,
@@ -41,17 +41,17 @@ def upkeep(room: ExamRoom) -> None:
             )
         )
     if part.load is not None and part.weights is not None:
-        _load(room, part.load, part.weights)
+        _load(ctx, part.load, part.weights)
 
 
-def _split(room: ExamRoom, split: Callable[[], Mapping[str, Any]]) -> None:
+def _split(ctx: CheckContext, split: Callable[[], Mapping[str, Any]]) -> None:
     drawn = []
     for number in range(DRAWS):  # another random state, as another process or rank has
-        with undisturbed(1000 * room.seed + number):
+        with undisturbed(1000 * ctx.seed + number):
             drawn.append({name: frozenset(names) for name, names in split().items()})
     held = frozenset().union(*(names for part, names in drawn[0].items() if part != "train"))
     moved = [len(held & other.get("train", frozenset())) / max(1, len(held)) for other in drawn[1:]]
-    room.record(
+    ctx.record(
         SplitDrawn(
             where=defined_at(split),
             draws=DRAWS,
@@ -62,11 +62,11 @@ def _split(room: ExamRoom, split: Callable[[], Mapping[str, Any]]) -> None:
     )
 
 
-def _selector(room: ExamRoom, best: Callable[[], Callable[[str, float], bool]], stages: tuple[str, str]) -> None:
+def _selector(ctx: CheckContext, best: Callable[[], Callable[[str, float], bool]], stages: tuple[str, str]) -> None:
     offer = best()
     for score in (FIRST / 2, FIRST):
         offer(stages[0], score)
-    room.record(
+    ctx.record(
         SelectorAnswers(
             where=defined_at(best),
             stages=stages,
@@ -78,23 +78,23 @@ def _selector(room: ExamRoom, best: Callable[[], Callable[[str, float], bool]], 
 
 
 def _load(
-    room: ExamRoom,
+    ctx: CheckContext,
     load: Callable[[nn.Module, Mapping[str, Tensor]], Any],
     weights: Callable[[nn.Module], Mapping[str, Tensor]],
 ) -> None:
-    model = room.fresh_model()
-    with undisturbed(room.seed):
+    model = ctx.fresh_model()
+    with undisturbed(ctx.seed):
         offered = {name: value.detach().clone() for name, value in weights(model).items()}
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     refused = False
     try:
-        with undisturbed(room.seed):
+        with undisturbed(ctx.seed):
             load(model, offered)
     except Exception:  # refusing is the right answer to weights that do not fit
         refused = True
     # batch counters are equal by accident: they tell nothing of where a tensor came from
     now = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
-    room.record(
+    ctx.record(
         LoadedWeights(
             where=defined_at(load),
             network=type(model).__name__,
@@ -110,20 +110,20 @@ def _load(
     )
 
 
-@exam("prototype-spread", "how alike prototypes become", needs=("prototypes",))
-def prototype_spread(room: ExamRoom) -> None:
+@check("prototype-spread", "how alike prototypes become", needs=("prototypes",))
+def prototype_spread(ctx: CheckContext) -> None:
     """Let prototypes learn for a moment, and measure their similarity within and between concepts."""
-    learning = room.case.prototypes
+    learning = ctx.case.prototypes
     assert learning is not None
-    with undisturbed(room.seed):
-        before, after = (one.detach().double() for one in learning.fit(room.seed))
-    with undisturbed(room.seed):
-        used = learning.used(room.seed)
+    with undisturbed(ctx.seed):
+        before, after = (one.detach().double() for one in learning.fit(ctx.seed))
+    with undisturbed(ctx.seed):
+        used = learning.used(ctx.seed)
     K, M, _ = after.shape
     counts = used.double()
     shares = counts.amax(dim=1) / counts.sum(dim=1).clamp_min(1)
     seen = counts.sum(dim=1) > 0
-    room.record(
+    ctx.record(
         PrototypeSpread(
             where=defined_at(learning.fit),
             concepts=K,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from traindx.checks.base import ExamRoom, exam
+from traindx.checks.base import CheckContext, check
 from traindx.checks.loss.clamps import Clamped
 from traindx.checks.loss.recorded_loss import Bound, LossWatch, Seen
-from traindx.checks.probing import in_mode, modest_batch, network_of, undisturbed
-from traindx.evidence import Healthy
+from traindx.checks.probing import modest_batch, network_of
+from traindx.core.undisturbed import in_mode, undisturbed
+from traindx.evidence import InOrder
 from traindx.evidence.model import Comparison, HeadBounds
 from traindx.evidence.observed_loss import ClampSeen
 
@@ -23,49 +24,49 @@ STEPS = 2  # losses watched: two draws of time and noise
 TOUCHES = 1e-4  # share of a target's values that may lie outside by round-off alone
 
 
-@exam("training-step", "what the loss compares, and which values it holds within bounds", needs=("loss",))
-def training_step(room: ExamRoom) -> None:
+@check("training-step", "what the loss compares, and which values it holds within bounds", needs=("loss",))
+def training_step(ctx: CheckContext) -> None:
     """Watch the loss of a fresh model in training mode."""
-    _watch(room, room.fresh_model())
+    _watch(ctx, ctx.fresh_model())
 
 
-@exam("trained-step", "which values the loss holds within bounds after training", needs=("loss",), phase="after")
-def trained_step(room: ExamRoom) -> None:
+@check("trained-step", "which values the loss holds within bounds after training", needs=("loss",), phase="after")
+def trained_step(ctx: CheckContext) -> None:
     """The clamps again, on the trained model."""
-    assert room.trained is not None
-    _record_clamps(room, [clamp for watch in _runs(room, room.trained) for clamp in watch.clamps])
+    assert ctx.trained is not None
+    _record_clamps(ctx, [clamp for watch in _runs(ctx, ctx.trained) for clamp in watch.clamps])
 
 
-def _watch(room: ExamRoom, model: nn.Module) -> None:
-    runs = _runs(room, model)
-    _record_clamps(room, [clamp for watch in runs for clamp in watch.clamps])
-    _record_comparisons(room, runs[0])
+def _watch(ctx: CheckContext, model: nn.Module) -> None:
+    runs = _runs(ctx, model)
+    _record_clamps(ctx, [clamp for watch in runs for clamp in watch.clamps])
+    _record_comparisons(ctx, runs[0])
     bounded = [seen for seen in runs[0].comparisons if seen.bounds and seen.prediction.shape == seen.target.shape]
     if bounded:
-        _record_bounds(room, model, bounded)
+        _record_bounds(ctx, model, bounded)
 
 
-def _runs(room: ExamRoom, model: nn.Module) -> list[LossWatch]:
+def _runs(ctx: CheckContext, model: nn.Module) -> list[LossWatch]:
     """Losses with their gradients, watched; parameters and their gradients are left as they were."""
     before = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
-        return [_run(room, model, seed=room.seed + step, backward=True) for step in range(STEPS)]
+        return [_run(ctx, model, seed=ctx.seed + step, backward=True) for step in range(STEPS)]
     finally:
         for parameter, gradient in before:
             parameter.grad = gradient
 
 
 def _run(
-    room: ExamRoom, model: nn.Module, *, seed: int, backward: bool, forced: Mapping[int, float] | None = None
+    ctx: CheckContext, model: nn.Module, *, seed: int, backward: bool, forced: Mapping[int, float] | None = None
 ) -> LossWatch:
-    batch = modest_batch(room)
+    batch = modest_batch(ctx)
     names = {module: name for name, module in model.named_modules()}
     watch = LossWatch(batch, names, forced)
     state = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     with undisturbed(seed), in_mode(model, training=True), torch.set_grad_enabled(backward):
-        with watch.following(network_of(room.case, model)), watch:
-            terms = room.case.loss_terms(model, batch)
-        total = sum(terms.values(), torch.zeros((), device=room.case.device))
+        with watch.following(network_of(ctx.case, model)), watch:
+            terms = ctx.case.loss_terms(model, batch)
+        total = sum(terms.values(), torch.zeros((), device=ctx.case.device))
         if backward and total.requires_grad:
             torch.autograd.backward(total)
     with torch.no_grad():
@@ -75,9 +76,9 @@ def _run(
     return watch
 
 
-def _record_comparisons(room: ExamRoom, watch: LossWatch) -> None:
+def _record_comparisons(ctx: CheckContext, watch: LossWatch) -> None:
     output = watch.output_shapes[-1] if watch.output_shapes else ()
-    wanted = tuple(room.target(modest_batch(room)).shape) if room.case.target is not None else ()
+    wanted = tuple(ctx.target(modest_batch(ctx)).shape) if ctx.case.target is not None else ()
     known: set[tuple[Any, ...]] = set()
     for seen in watch.comparisons:
         record = Comparison(
@@ -93,16 +94,16 @@ def _record_comparisons(room: ExamRoom, watch: LossWatch) -> None:
         key = (str(record.where), record.operation, record.prediction_shape, record.target_shape)
         if key not in known:
             known.add(key)
-            room.record(record)
+            ctx.record(record)
 
 
-def _record_bounds(room: ExamRoom, model: nn.Module, bounded: list[Seen]) -> None:
+def _record_bounds(ctx: CheckContext, model: nn.Module, bounded: list[Seen]) -> None:
     """Drive the bounded operations to either end and see what values reach the comparison."""
     bounds: dict[int, Bound] = {bound.call: bound for seen in bounded for bound in seen.bounds}
     ends = []
     for end in (-1.0, 1.0):
         forced = dict.fromkeys(bounds, end)
-        again = _run(room, model, seed=room.seed, backward=False, forced=forced)
+        again = _run(ctx, model, seed=ctx.seed, backward=False, forced=forced)
         ends.append({seen.call: seen for seen in again.comparisons})
     for seen in bounded:
         one, two = ends[0].get(seen.call), ends[1].get(seen.call)
@@ -114,7 +115,7 @@ def _record_bounds(room: ExamRoom, model: nn.Module, bounded: list[Seen]) -> Non
         distance = (low - target).clamp_min(0) + (target - high).clamp_min(0)
         slack = 1e-4 * (high - low).clamp(max=1e3)
         bound = seen.bounds[0]
-        room.record(
+        ctx.record(
             HeadBounds(
                 where=bound.line,
                 operation=bound.operation,
@@ -130,7 +131,7 @@ def _record_bounds(room: ExamRoom, model: nn.Module, bounded: list[Seen]) -> Non
         )
 
 
-def _record_clamps(room: ExamRoom, clamps: list[Clamped]) -> None:
+def _record_clamps(ctx: CheckContext, clamps: list[Clamped]) -> None:
     sites: dict[tuple[Any, ...], list[Clamped]] = {}
     for clamp in clamps:
         if clamp.line is not None:
@@ -141,7 +142,7 @@ def _record_clamps(room: ExamRoom, clamps: list[Clamped]) -> None:
         outside = sum(call.outside for call in calls) / len(calls)
         record = ClampSeen(
             where=first.line,
-            step=-1 if room.trained is None else room.case.steps,
+            step=-1 if ctx.trained is None else ctx.case.steps,
             function=first.operation,
             low=first.low,
             high=first.high,
@@ -156,8 +157,8 @@ def _record_clamps(room: ExamRoom, clamps: list[Clamped]) -> None:
             first_on_bounds=first.outside,
             last_on_bounds=calls[-1].outside,
         )
-        room.record(record)
+        ctx.record(record)
         if not lost or record.gradient_lost == 0.0:
             path = "no gradient passes it" if not lost else "none of the gradient is stopped"
             detail = f"[{first.low:g}, {first.high:g}]: {100 * outside:.3g} % of the values are beyond it and {path}"
-            room.record(Healthy(where=first.line, subject=f"{first.operation} at {first.line}", detail=detail))
+            ctx.record(InOrder(where=first.line, subject=f"{first.operation} at {first.line}", detail=detail))

@@ -5,29 +5,29 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from traindx.checks.base import ExamRoom, exam
-from traindx.checks.probing import undisturbed
+from traindx.checks.base import CheckContext, check
 from traindx.core.frames import defined_at
+from traindx.core.undisturbed import undisturbed
 from traindx.evidence import NotExamined
-from traindx.evidence.practice import UpdateBudget
+from traindx.evidence.model_in_use import UpdateBudget
 
 MOST = 2000  # calls; a longer training is not played through
 
 
-@exam("update-budget", "how many updates a whole training gets", needs=("optimizer", "loss"))
-def update_budget(room: ExamRoom) -> None:
+@check("update-budget", "how many updates a whole training gets", needs=("optimizer", "loss"))
+def update_budget(ctx: CheckContext) -> None:
     """Play a training's calls of ``zero_grad`` and ``step`` on one small tensor."""
-    case = room.case
+    case = ctx.case
     assert case.optimizer is not None
     calls = case.steps
     if calls > MOST:
         reason = f"a training of {calls} steps is too long to play through"
-        room.record(NotExamined(subject="the update budget", reason=reason))
+        ctx.record(NotExamined(subject="the update budget", reason=reason))
         return
     weight = nn.Parameter(torch.ones(4))
     updates, spent, last = 0, 0.0, 0.0
     try:
-        with undisturbed(room.seed), torch.enable_grad():
+        with undisturbed(ctx.seed), torch.enable_grad():
             optimizer = case.optimizer([weight])
             group = optimizer.param_groups[0]
             given = float(group.get("initial_lr", group["lr"]))
@@ -42,9 +42,9 @@ def update_budget(room: ExamRoom) -> None:
                     spent += last
     except Exception as error:  # an optimiser that is made for its own model only
         reason = f"it cannot be made for another parameter: {type(error).__name__}: {error}"
-        room.record(NotExamined(subject="the update budget", reason=reason))
+        ctx.record(NotExamined(subject="the update budget", reason=reason))
         return
-    room.record(
+    ctx.record(
         UpdateBudget(
             where=defined_at(case.optimizer),
             calls=calls,

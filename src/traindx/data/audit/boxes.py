@@ -51,40 +51,40 @@ class Box:
         return (x0 / self.width, y0 / self.height, x1 / self.width, y1 / self.height) if self.width else None
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Write :class:`BoxTable` and :class:`BoxesOnMap` a table, :class:`LabelBoxAgreement` a class."""
-    for table in (table for table in room.tables if table.box is not None):
-        relative = _is_relative(room, table)
-        _table(room, table, relative)
-        _map(room, table, relative)
-    if room.store.count("SELECT COUNT(*) FROM boxes") and room.store.count("SELECT COUNT(*) FROM labels"):
-        _agreement(room)
+    for table in (table for table in ctx.tables if table.box is not None):
+        relative = _is_relative(ctx, table)
+        _table(ctx, table, relative)
+        _map(ctx, table, relative)
+    if ctx.store.count("SELECT COUNT(*) FROM boxes") and ctx.store.count("SELECT COUNT(*) FROM labels"):
+        _agreement(ctx)
 
 
-def boxes(room: AuditRoom, table: Table) -> Iterator[Box]:
+def boxes(ctx: AuditRoom, table: Table) -> Iterator[Box]:
     """All boxes of a table, with the size of their images where that is known."""
-    key = matching_column(room.store, "boxes", table.name) or "name"
-    room.store.run("DROP TABLE IF EXISTS sizes")
-    room.store.run(
+    key = matching_column(ctx.store, "boxes", table.name) or "name"
+    ctx.store.run("DROP TABLE IF EXISTS sizes")
+    ctx.store.run(
         f"CREATE TEMP TABLE sizes AS SELECT {key} AS id, MAX(width) AS width, MAX(height) AS height FROM items "
         f"WHERE role = 'image' AND kind <> 'nifti' GROUP BY {key}"
     )
-    room.store.run("CREATE INDEX sizes_id ON sizes (id)")
+    ctx.store.run("CREATE INDEX sizes_id ON sizes (id)")
     query = (
         "SELECT b.line, b.id, b.name, b.x0, b.y0, b.x1, b.y1, s.width, s.height FROM boxes b "
         "LEFT JOIN sizes s ON s.id = b.id WHERE b.source = ? ORDER BY b.line"
     )
-    for line, name, kind, x0, y0, x1, y1, width, height in room.store.rows(query, table.name):
+    for line, name, kind, x0, y0, x1, y1, width, height in ctx.store.rows(query, table.name):
         corners = tuple(math.nan if value is None else float(value) for value in (x0, y0, x1, y1))
         yield Box(line, name, kind, (corners[0], corners[1], corners[2], corners[3]), width or 0, height or 0)
 
 
-def _is_relative(room: AuditRoom, table: Table) -> bool:
-    finite = [box.relative for box in boxes(room, table) if box.finite]
+def _is_relative(ctx: AuditRoom, table: Table) -> bool:
+    finite = [box.relative for box in boxes(ctx, table) if box.finite]
     return bool(finite) and sum(finite) * 2 >= len(finite)
 
 
-def _table(room: AuditRoom, table: Table, relative: bool) -> None:
+def _table(ctx: AuditRoom, table: Table, relative: bool) -> None:
     other, lost, outside = Collector(), Collector(), Collector(worst_first=True)
     swapped, flat, repeated = Collector(), Collector(), Collector()
     count = sizes = as_size = 0
@@ -92,7 +92,7 @@ def _table(room: AuditRoom, table: Table, relative: bool) -> None:
     images: set[str] = set()
     seen: set[int] = set()
     names: Counter[str] = Counter()
-    for box in boxes(room, table):
+    for box in boxes(ctx, table):
         count += 1
         images.add(box.id)
         names[box.name] += 1
@@ -126,7 +126,7 @@ def _table(room: AuditRoom, table: Table, relative: bool) -> None:
             size = "" if relative else f" in an image of {box.width} x {box.height}"
             outside.add(name, f"{said}{size}", beyond)
         areas.append((place[2] - place[0]) * (place[3] - place[1]))
-    room.evidence.add(
+    ctx.evidence.add(
         BoxTable(
             table=table.name,
             boxes=count,
@@ -161,13 +161,13 @@ def _fits_as_size(box: Box, relative: bool) -> bool:
     return x + width <= limits[0] + 1e-6 and y + height <= limits[1] + 1e-6
 
 
-def _map(room: AuditRoom, table: Table, relative: bool) -> None:
-    stated = room.options.map_size is not None
-    size = room.options.map_size or room.options.task.map_size or DEFAULT_MAP
+def _map(ctx: AuditRoom, table: Table, relative: bool) -> None:
+    stated = ctx.options.map_size is not None
+    size = ctx.options.map_size or ctx.options.task.map_size or DEFAULT_MAP
     lost: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     examples = Collector(worst_first=True)
     total = 0
-    for box in boxes(room, table):
+    for box in boxes(ctx, table):
         place = box.scaled(relative) if box.finite else None
         if place is None or place[2] <= place[0] or place[3] <= place[1]:
             continue
@@ -179,11 +179,11 @@ def _map(room: AuditRoom, table: Table, relative: bool) -> None:
             examples.add(f"{table.name}:{box.line}", f"{box.id}, {wide:.2f} x {high:.2f} cells", -wide * high)
     if not total:
         return
-    room.evidence.add(
+    ctx.evidence.add(
         BoxesOnMap(
             table=table.name,
             map_size=size,
-            stated=stated or bool(room.options.task.map_size),
+            stated=stated or bool(ctx.options.task.map_size),
             boxes=total,
             vanished=sum(count for count, _ in lost.values()),
             vanished_by_class={name: (gone, count) for name, (gone, count) in sorted(lost.items())},
@@ -197,9 +197,9 @@ def holds_a_centre(low: float, high: float, size: int) -> bool:
     return math.ceil(low * size - 0.5) < high * size - 0.5
 
 
-def _agreement(room: AuditRoom) -> None:
+def _agreement(ctx: AuditRoom) -> None:
     """Compare labels and boxes of classes that both have, by name."""
-    store = room.store
+    store = ctx.store
     boxed = {str(name).lower(): str(name) for (name,) in store.rows("SELECT DISTINCT name FROM boxes WHERE name <> ''")}
     for (label,) in list(store.rows("SELECT DISTINCT name FROM labels ORDER BY name")):
         plain = str(label).rpartition("=")[2].lower()
@@ -225,7 +225,7 @@ def _agreement(room: AuditRoom) -> None:
         )
         for (name,) in store.rows(query, boxed[plain], scope, label):
             contrary.add(str(name), f"box of {boxed[plain]}, label negative")
-        room.evidence.add(
+        ctx.evidence.add(
             LabelBoxAgreement(
                 name=boxed[plain],
                 positives=store.count(f"SELECT COUNT(DISTINCT id) FROM ({positives})", label),

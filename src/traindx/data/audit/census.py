@@ -16,9 +16,9 @@ _EXPECTED = {
 }
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Write :class:`FileCensus`, :class:`UnreadableFiles` and :class:`HiddenFormat`."""
-    store = room.store
+    store = ctx.store
     status = {name: int(count) for name, count in store.rows("SELECT status, COUNT(*) FROM files GROUP BY status")}
     looked = sum(status.get(name, 0) for name in ("read", "unreadable", "not-image"))
     by_kind = store.rows(
@@ -28,9 +28,9 @@ def audit(room: AuditRoom) -> None:
     others: Counter[str] = Counter()
     for (path,) in store.rows("SELECT path FROM files WHERE status = 'ignored' AND kind = ''"):
         others[kinds.suffix_of(path) or "no suffix"] += 1
-    room.evidence.add(
+    ctx.evidence.add(
         FileCensus(
-            root=room.root,
+            root=ctx.root,
             files=looked,
             readable=status.get("read", 0),
             unreadable=status.get("unreadable", 0),
@@ -39,49 +39,49 @@ def audit(room: AuditRoom) -> None:
             images=roles.get("image", 0),
             masks=roles.get("mask", 0),
             bytes_read=store.count("SELECT SUM(size) FROM files WHERE status IN ('read', 'unreadable')"),
-            seconds=float(room.notes.get("seconds", 0.0)),
+            seconds=float(ctx.notes.get("seconds", 0.0)),
             formats=tuple(Share(value=kind, count=count) for kind, count in by_kind),
             other_formats=tuple(Share(value=kind, count=count) for kind, count in others.most_common(12)),
         )
     )
     if others:
         said = ", ".join(f"{count} {kind}" for kind, count in others.most_common(4))
-        room.skip("files of other kinds", f"{sum(others.values())} files are of no kind that is read ({said})")
+        ctx.skip("files of other kinds", f"{sum(others.values())} files are of no kind that is read ({said})")
     for reason, path, count in store.rows(
         "SELECT reason, MIN(path), COUNT(*) FROM files WHERE status = 'not-image' GROUP BY reason ORDER BY reason"
     ):
-        room.skip("files without images", f"{count} x {reason}, for example {path}")
+        ctx.skip("files without images", f"{count} x {reason}, for example {path}")
     if looked:
-        _unreadable(room, looked, status.get("unreadable", 0))
-        _hidden(room)
+        _unreadable(ctx, looked, status.get("unreadable", 0))
+        _hidden(ctx)
 
 
-def _unreadable(room: AuditRoom, looked: int, count: int) -> None:
-    rows = room.store.rows(
+def _unreadable(ctx: AuditRoom, looked: int, count: int) -> None:
+    rows = ctx.store.rows(
         "SELECT path, reason FROM files WHERE status = 'unreadable' ORDER BY path LIMIT ?", 5 * EXAMPLES
     )
-    damaged = room.store.count("SELECT COUNT(*) FROM items WHERE damage <> ''")
-    room.evidence.add(
+    damaged = ctx.store.count("SELECT COUNT(*) FROM items WHERE damage <> ''")
+    ctx.evidence.add(
         UnreadableFiles(
             files=looked,
             unreadable=count,
             examples=tuple(Example(name=path, detail=reason) for path, reason in rows),
             damaged=damaged,
-            damaged_examples=room.examples("damage", "damage <> ''", lambda damage: damage),
+            damaged_examples=ctx.examples("damage", "damage <> ''", lambda damage: damage),
         )
     )
 
 
-def _hidden(room: AuditRoom) -> None:
+def _hidden(ctx: AuditRoom) -> None:
     """Files that a search for the usual suffix of their format would miss."""
     hidden: dict[tuple[str, str], Collector] = {}
     totals: Counter[str] = Counter()
-    for path, kind in room.store.rows("SELECT path, kind FROM files WHERE status = 'read' ORDER BY path"):
+    for path, kind in ctx.store.rows("SELECT path, kind FROM files WHERE status = 'read' ORDER BY path"):
         totals[kind] += 1
         suffix = kinds.suffix_of(path)
         if kind in _EXPECTED and suffix not in _EXPECTED[kind] and path != ".":
             hidden.setdefault((kind, suffix), Collector()).add(item_name(path))
     for (kind, suffix), found in sorted(hidden.items()):
-        room.evidence.add(
+        ctx.evidence.add(
             HiddenFormat(format=kind, suffix=suffix, hidden=found.count, total=totals[kind], examples=found.examples)
         )

@@ -52,21 +52,21 @@ class Cases:
     thumbs: NDArray[np.uint8]
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Write :class:`Copies` and, where splits are known, :class:`SplitOverlap` for every kind of identity."""
-    _identical(room)
+    _identical(ctx)
     sizes = {
         split: int(count)
-        for split, count in room.store.rows(
+        for split, count in ctx.store.rows(
             "SELECT split, COUNT(*) FROM items WHERE split <> '' AND role = 'image' GROUP BY split ORDER BY split"
         )
     }
     if len(sizes) > 1:
-        _identities(room, sizes)
-    _near(room, sizes if len(sizes) > 1 else {})
+        _identities(ctx, sizes)
+    _near(ctx, sizes if len(sizes) > 1 else {})
 
 
-def _identical(room: AuditRoom) -> None:
+def _identical(ctx: AuditRoom) -> None:
     real = "role = 'image' AND vmax > vmin"
     found = Collector()
     copies = contrary = 0
@@ -74,17 +74,17 @@ def _identical(room: AuditRoom) -> None:
         f"SELECT digest, path, item, key, name FROM items WHERE {real} AND digest IN "
         f"(SELECT digest FROM items WHERE {real} GROUP BY digest HAVING COUNT(*) > 1) ORDER BY digest, path, item"
     )
-    for _, rows in grouped(room.store.rows(query)):
+    for _, rows in grouped(ctx.store.rows(query)):
         names = [item_name(*row[1:5]) for row in rows]
         copies += len(rows) - 1
-        differ = _labels_differ(room, {row[4] for row in rows})
+        differ = _labels_differ(ctx, {row[4] for row in rows})
         contrary += differ
         said = ", ".join(names[1:4]) + (", ..." if len(names) > 4 else "")
         found.add(names[0], f"the same pixels as {said}" + (", with another label" if differ else ""))
-    room.evidence.add(
+    ctx.evidence.add(
         Copies(
             identity="pixels",
-            images=room.store.count(f"SELECT COUNT(*) FROM items WHERE {real}"),
+            images=ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {real}"),
             groups=found.count,
             copies=copies,
             different_labels=contrary,
@@ -93,28 +93,26 @@ def _identical(room: AuditRoom) -> None:
     )
 
 
-def _labels_differ(room: AuditRoom, names: set[str]) -> bool:
+def _labels_differ(ctx: AuditRoom, names: set[str]) -> bool:
     """True if the label tables say different things of images that are one and the same."""
     if len(names) < 2:
         return False
     query = "SELECT name, value FROM labels WHERE id = ? AND value <> 0 ORDER BY name"
-    said = [tuple(room.store.rows(query, name)) for name in sorted(names)]
+    said = [tuple(ctx.store.rows(query, name)) for name in sorted(names)]
     known = [labels for labels in said if labels]
     return len(set(known)) > 1
 
 
-def _identities(room: AuditRoom, sizes: dict[str, int]) -> None:
+def _identities(ctx: AuditRoom, sizes: dict[str, int]) -> None:
     """Patients, studies, series, rows of split tables and identical pixels in two splits."""
     for identity, column in (("patient", "patient"), ("study", "study"), ("series", "series"), ("pixels", "digest")):
         known = f"role = 'image' AND split <> '' AND {column} <> '' AND vmax > vmin"
         if identity == "series":
             known += f" AND {column} NOT LIKE '{FOLDER_SERIES}%'"
-        members = room.store.count(f"SELECT COUNT(DISTINCT {column}) FROM items WHERE {known}")
+        members = ctx.store.count(f"SELECT COUNT(DISTINCT {column}) FROM items WHERE {known}")
         if not members:
             if identity == "patient":
-                room.skip(
-                    "patients in two splits", "no patient identifiers are known (DICOM, a patient column, sub-01)"
-                )
+                ctx.skip("patients in two splits", "no patient identifiers are known (DICOM, a patient column, sub-01)")
             continue
         shared = f"SELECT {column} FROM items WHERE {known} GROUP BY {column} HAVING COUNT(DISTINCT split) > 1"
         found = Collector()
@@ -123,7 +121,7 @@ def _identities(room: AuditRoom, sizes: dict[str, int]) -> None:
             f"SELECT {column}, split, COUNT(*), MIN(path), MIN(item), MIN(key) FROM items WHERE {known} "
             f"AND {column} IN ({shared}) GROUP BY {column}, split ORDER BY {column}, split"
         )
-        for value, rows in grouped(room.store.rows(query)):
+        for value, rows in grouped(ctx.store.rows(query)):
             if identity == "patient" and is_placeholder(str(value)):
                 continue
             images += sum(row[2] for row in rows)
@@ -131,11 +129,11 @@ def _identities(room: AuditRoom, sizes: dict[str, int]) -> None:
             name = item_name(*rows[0][3:6])
             label = "" if identity == "pixels" else f"{identity} {value}: "
             found.add(name, label + where)
-        studies = room.store.count(f"SELECT COUNT(DISTINCT study) FROM items WHERE {known} AND study <> ''")
+        studies = ctx.store.count(f"SELECT COUNT(DISTINCT study) FROM items WHERE {known} AND study <> ''")
         usable = not (identity == "patient" and members == 1 and studies > 1)
         if not usable:
-            room.skip("patients in two splits", f"all {studies} studies carry one and the same patient identifier")
-        room.evidence.add(
+            ctx.skip("patients in two splits", f"all {studies} studies carry one and the same patient identifier")
+        ctx.evidence.add(
             SplitOverlap(
                 identity=identity,
                 splits=sizes,
@@ -146,37 +144,37 @@ def _identities(room: AuditRoom, sizes: dict[str, int]) -> None:
                 examples=found.examples,
             )
         )
-    _rows(room, sizes)
+    _rows(ctx, sizes)
 
 
-def _rows(room: AuditRoom, sizes: dict[str, int]) -> None:
+def _rows(ctx: AuditRoom, sizes: dict[str, int]) -> None:
     """Cases that one split table puts into two splits."""
     found = Collector()
     query = (
         "SELECT id, GROUP_CONCAT(DISTINCT split) FROM splits WHERE source <> 'images' "
         "GROUP BY source, id HAVING COUNT(DISTINCT split) > 1 ORDER BY id"
     )
-    for name, splits in room.store.rows(query):
+    for name, splits in ctx.store.rows(query):
         found.add(str(name), f"in {str(splits).replace(',', ' and ')}")
-    members = room.store.count("SELECT COUNT(DISTINCT id) FROM splits WHERE source <> 'images'")
+    members = ctx.store.count("SELECT COUNT(DISTINCT id) FROM splits WHERE source <> 'images'")
     if members:
-        room.evidence.add(
+        ctx.evidence.add(
             SplitOverlap(identity="case", splits=sizes, members=members, shared=found.count, examples=found.examples)
         )
 
 
-def _near(room: AuditRoom, sizes: dict[str, int]) -> None:
-    total = room.store.count(
+def _near(ctx: AuditRoom, sizes: dict[str, int]) -> None:
+    total = ctx.store.count(
         "SELECT COUNT(*) FROM (SELECT DISTINCT CASE kind WHEN 'dicom' THEN series ELSE id END FROM items "
         "WHERE role = 'image' AND vmax > vmin)"
     )
     if total < 2:
         return
     if total > LARGEST:
-        room.skip("near-duplicates", f"{total} cases are more than the {LARGEST} that are compared pair by pair")
+        ctx.skip("near-duplicates", f"{total} cases are more than the {LARGEST} that are compared pair by pair")
         return
-    everything = cases(room)
-    pairs = _find(room, everything)
+    everything = cases(ctx)
+    pairs = _find(ctx, everything)
     inside, across = Collector(worst_first=True), Collector(worst_first=True)
     for pair in pairs:
         one, two = everything.keys[pair.first], everything.keys[pair.second]
@@ -188,8 +186,8 @@ def _near(room: AuditRoom, sizes: dict[str, int]) -> None:
             across.add(everything.names[pair.first], f"{detail}; in {one[2]} and {two[2]}", pair.correlation)
         else:
             inside.add(everything.names[pair.first], detail, pair.correlation)
-    room.notes["near"] = [(everything.numbers[pair.first], everything.numbers[pair.second]) for pair in pairs[:8]]
-    room.evidence.add(
+    ctx.notes["near"] = [(everything.numbers[pair.first], everything.numbers[pair.second]) for pair in pairs[:8]]
+    ctx.evidence.add(
         Copies(
             identity="near-duplicate",
             images=total,
@@ -199,7 +197,7 @@ def _near(room: AuditRoom, sizes: dict[str, int]) -> None:
         )
     )
     if sizes:
-        room.evidence.add(
+        ctx.evidence.add(
             SplitOverlap(
                 identity="near-duplicate",
                 splits=sizes,
@@ -211,13 +209,13 @@ def _near(room: AuditRoom, sizes: dict[str, int]) -> None:
         )
 
 
-def cases(room: AuditRoom) -> Cases:
+def cases(ctx: AuditRoom) -> Cases:
     """Every case once: a volume shows its middle slice, a DICOM series likewise."""
     names: list[str] = []
     keys: list[tuple[str, str, str, bytes]] = []
     thumbs: list[NDArray[np.uint8]] = []
     numbers: list[int] = []
-    for number, name, key, thumb in _each(room):
+    for number, name, key, thumb in _each(ctx):
         numbers.append(number)
         names.append(name)
         keys.append(key)
@@ -226,15 +224,15 @@ def cases(room: AuditRoom) -> Cases:
     return Cases(numbers, names, keys, stacked)
 
 
-def _each(room: AuditRoom) -> Iterator[tuple[int, str, tuple[str, str, str, bytes], NDArray[np.uint8]]]:
+def _each(ctx: AuditRoom) -> Iterator[tuple[int, str, tuple[str, str, str, bytes], NDArray[np.uint8]]]:
     columns = "id, path, item, key, name, case_key, patient, split, thumb, digest"
     real = "role = 'image' AND vmax > vmin"
     query = f"SELECT {columns} FROM items WHERE {real} AND kind <> 'dicom' ORDER BY path, item, key"
-    for rows in batched(room.store.rows(query), 1024):
+    for rows in batched(ctx.store.rows(query), 1024):
         for number, path, item, key, name, case, patient, split, thumb, digest in rows:
             yield number, item_name(path, item, key, name), (case, patient, split, digest), _thumb(thumb)
     query = f"SELECT series, {columns} FROM items WHERE {real} AND kind = 'dicom' ORDER BY series, position, path"
-    for _, rows in grouped(room.store.rows(query)):
+    for _, rows in grouped(ctx.store.rows(query)):
         _, number, path, item, key, _, case, patient, split, thumb, digest = rows[len(rows) // 2]
         yield number, item_name(path, item, key), (case, patient, split, digest), _thumb(thumb)
 
@@ -243,7 +241,7 @@ def _thumb(data: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(THUMB, THUMB)
 
 
-def _find(room: AuditRoom, everything: Cases) -> list[Pair]:
+def _find(ctx: AuditRoom, everything: Cases) -> list[Pair]:
     """Pairs of different cases and patients whose detail correlates, the most alike first."""
     thumbs = everything.thumbs
     codes = perceptual.hashes(thumbs)
@@ -262,7 +260,7 @@ def _find(room: AuditRoom, everything: Cases) -> list[Pair]:
                     ):
                         found[first, second] = Pair(first, second, mirror, value)
             if looked > _MOST_PAIRS:
-                room.skip("near-duplicates", f"the images are too much alike: {looked} pairs were compared, not all")
+                ctx.skip("near-duplicates", f"the images are too much alike: {looked} pairs were compared, not all")
                 return _ordered(found)
     return _ordered(found)
 

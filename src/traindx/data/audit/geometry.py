@@ -30,29 +30,29 @@ class Member:
     shape: str
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Write a :class:`GeometrySpread` for every set of images, and of masks without image, whose spacing is known."""
-    for name in (*room.sets(), *room.sets("mask")):
-        members = list(_members(room, name))
+    for name in (*ctx.sets(), *ctx.sets("mask")):
+        members = list(_members(ctx, name))
         if len(members) > 1:
-            _write(room, name, members)
+            _write(ctx, name, members)
 
 
-def _members(room: AuditRoom, name: str) -> Iterator[Member]:
+def _members(ctx: AuditRoom, name: str) -> Iterator[Member]:
     columns = "path, item, key, spacing0, spacing1, spacing2, orient, oblique, shape, position"
     known = (
         "set_name = ? AND spacing0 IS NOT NULL "
         "AND (role = 'image' OR id NOT IN (SELECT mask FROM pairs))"  # masks with an image are compared with it
     )
     query = f"SELECT {columns} FROM items WHERE {known} AND kind <> 'dicom' ORDER BY path, item"
-    for path, item, key, first, second, third, code, tilt, shape, _ in room.store.rows(query, name):
+    for path, item, key, first, second, third, code, tilt, shape, _ in ctx.store.rows(query, name):
         where = item_name(path, item, key)
         if third is None:
             yield Member(where, first, second, math.nan, code, _number(tilt), shape)
         else:
             yield _volume(where, (first, second, third), code, _number(tilt), shape)
     query = f"SELECT series, {columns} FROM items WHERE {known} AND kind = 'dicom' ORDER BY series, position, path"
-    for _, rows in grouped(room.store.rows(query, name)):
+    for _, rows in grouped(ctx.store.rows(query, name)):
         _, path, _, _, first, second, _, code, tilt, shape, _ = rows[0]
         positions = np.array([row[10] for row in rows if row[10] is not None], np.float64)
         steps = np.diff(np.unique(positions))
@@ -73,7 +73,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _write(room: AuditRoom, name: str, members: list[Member]) -> None:
+def _write(ctx: AuditRoom, name: str, members: list[Member]) -> None:
     in_plane = np.array([math.sqrt(member.rows_mm * member.columns_mm) for member in members])
     depth = np.array([member.slice_mm for member in members])
     edges = np.array([[member.rows_mm, member.columns_mm, member.slice_mm] for member in members])
@@ -95,10 +95,10 @@ def _write(room: AuditRoom, name: str, members: list[Member]) -> None:
             far.add(member.name, f"{size}, shape {member.shape}", float(distance))
     tilts = np.array([member.tilt for member in members])
     oblique = np.nan_to_num(tilts) > OBLIQUE_DEGREES
-    room.evidence.add(
+    ctx.evidence.add(
         GeometrySpread(
             name=name,
-            modality=str(room.store.one("SELECT modality FROM items WHERE set_name = ? LIMIT 1", name)[0] or ""),
+            modality=str(ctx.store.one("SELECT modality FROM items WHERE set_name = ? LIMIT 1", name)[0] or ""),
             members=len(members),
             in_plane_mm=spread(in_plane),
             slice_mm=spread(depth) if has_depth else None,

@@ -11,44 +11,44 @@ _AIR = -200.0
 _SHIFTED_TISSUE = 800.0
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Write :class:`ImageSet`, :class:`IntensitySpread`, :class:`HounsfieldFacts` and :class:`NonFiniteVoxels`."""
     for role in ("image", "mask"):
-        for name in room.sets(role):
-            _set(room, name, role)
-    for name in room.sets():
-        _intensity(room, name)
-        if _modality(room, name) == "CT":
-            _hounsfield(room, name)
-    _non_finite(room)
+        for name in ctx.sets(role):
+            _set(ctx, name, role)
+    for name in ctx.sets():
+        _intensity(ctx, name)
+        if _modality(ctx, name) == "CT":
+            _hounsfield(ctx, name)
+    _non_finite(ctx)
 
 
-def _modality(room: AuditRoom, name: str) -> str:
-    return str(room.store.one("SELECT modality FROM items WHERE set_name = ? LIMIT 1", name)[0] or "")
+def _modality(ctx: AuditRoom, name: str) -> str:
+    return str(ctx.store.one("SELECT modality FROM items WHERE set_name = ? LIMIT 1", name)[0] or "")
 
 
-def _set(room: AuditRoom, name: str, role: str) -> None:
-    count, files = room.store.one("SELECT COUNT(*), COUNT(DISTINCT path) FROM items WHERE set_name = ?", name)
+def _set(ctx: AuditRoom, name: str, role: str) -> None:
+    count, files = ctx.store.one("SELECT COUNT(*), COUNT(DISTINCT path) FROM items WHERE set_name = ?", name)
     constant = "set_name = ? AND vmin = vmax AND role = 'image'"
-    room.evidence.add(
+    ctx.evidence.add(
         ImageSet(
             name=name,
             role=role,
-            modality=_modality(room, name),
+            modality=_modality(ctx, name),
             count=count,
             files=files,
-            shapes=room.tally("shape", "set_name = ?", name),
-            dtypes=room.tally("dtype", "set_name = ?", name),
+            shapes=ctx.tally("shape", "set_name = ?", name),
+            dtypes=ctx.tally("dtype", "set_name = ?", name),
             volumes=" 3D " in f" {name} ",
-            constant=room.store.count(f"SELECT COUNT(*) FROM items WHERE {constant}", name),
-            constant_examples=room.examples("vmin, shape", constant, lambda v, s: f"{v:g} everywhere, {s}", name),
+            constant=ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {constant}", name),
+            constant_examples=ctx.examples("vmin, shape", constant, lambda v, s: f"{v:g} everywhere, {s}", name),
         )
     )
 
 
-def _intensity(room: AuditRoom, name: str) -> None:
+def _intensity(ctx: AuditRoom, name: str) -> None:
     where = "set_name = ? AND vmax > vmin"
-    low, high = room.columns("p01, p99", where, name)
+    low, high = ctx.columns("p01, p99", where, name)
     width = high - low
     usable = width > 0
     if not usable.any():
@@ -57,29 +57,29 @@ def _intensity(room: AuditRoom, name: str) -> None:
     def say(p01: float, p99: float, dtype: str) -> tuple[str, float]:
         return f"1st to 99th percentile {p01:g} to {p99:g}, {dtype}", p99 - p01
 
-    dtypes = room.tally("dtype", where, name)
+    dtypes = ctx.tally("dtype", where, name)
     ranges = {}
     for share in dtypes:
-        (of_type,) = room.columns("p99 - p01", f"{where} AND dtype = ?", name, share.value)
+        (of_type,) = ctx.columns("p99 - p01", f"{where} AND dtype = ?", name, share.value)
         ranges[share.value] = float(np.median(of_type))
     columns, where = "p01, p99, dtype", f"{where} AND p99 > p01"
-    room.evidence.add(
+    ctx.evidence.add(
         IntensitySpread(
             name=name,
-            modality=_modality(room, name),
+            modality=_modality(ctx, name),
             members=int(usable.sum()),
             dynamic_range=spread(width[usable]),
             low=spread(low[usable]),
             high=spread(high[usable]),
             dtypes=dtypes,
             dtype_range=ranges,
-            narrow_examples=room.examples(columns, where, say, name, order="p99 - p01"),
-            wide_examples=room.examples(columns, where, say, name, order="p01 - p99"),
+            narrow_examples=ctx.examples(columns, where, say, name, order="p99 - p01"),
+            wide_examples=ctx.examples(columns, where, say, name, order="p01 - p99"),
         )
     )
 
 
-def _hounsfield(room: AuditRoom, name: str) -> None:
+def _hounsfield(ctx: AuditRoom, name: str) -> None:
     where = "set_name = ?"
     eight_bit = f"{where} AND (bits <= 8 OR dtype IN ('uint8', 'int8'))"
     unit = f"{where} AND vmin >= -1.001 AND vmax <= 1.001 AND vmax > vmin AND dtype LIKE 'float%'"
@@ -91,28 +91,28 @@ def _hounsfield(room: AuditRoom, name: str) -> None:
     padded = f"{where} AND below_air > 0"
 
     def count(selection: str) -> int:
-        return room.store.count(f"SELECT COUNT(*) FROM items WHERE {selection}", name)
+        return ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {selection}", name)
 
     def say_range(p01: float, p50: float, p99: float) -> str:
         return f"1st, 50th, 99th percentile {p01:g}, {p50:g}, {p99:g}"
 
-    worst, _ = room.store.one(f"SELECT MAX(below_air), 0 FROM items WHERE {padded}", name)
-    room.evidence.add(
+    worst, _ = ctx.store.one(f"SELECT MAX(below_air), 0 FROM items WHERE {padded}", name)
+    ctx.evidence.add(
         HounsfieldFacts(
             name=name,
-            modality_from=str(room.store.one("SELECT modality_from FROM items WHERE set_name = ? LIMIT 1", name)[0]),
+            modality_from=str(ctx.store.one("SELECT modality_from FROM items WHERE set_name = ? LIMIT 1", name)[0]),
             members=count(where),
             without_rescale=count(raw),
-            without_rescale_examples=room.examples("p01, p50, p99", raw, say_range, name),
+            without_rescale_examples=ctx.examples("p01, p50, p99", raw, say_range, name),
             eight_bit=count(eight_bit),
-            eight_bit_examples=room.examples("vmin, vmax", eight_bit, lambda a, b: f"values {a:g} to {b:g}", name),
+            eight_bit_examples=ctx.examples("vmin, vmax", eight_bit, lambda a, b: f"values {a:g} to {b:g}", name),
             padded=count(padded),
             padded_share=float(worst or 0.0),
             padding_values=tuple(
                 Share(value=f"{float(share.value):g}", count=share.count)
-                for share in room.tally("below_value", padded, name)[:6]
+                for share in ctx.tally("below_value", padded, name)[:6]
             ),
-            padded_examples=room.examples(
+            padded_examples=ctx.examples(
                 "below_value, below_air",
                 padded,
                 lambda value, share: (f"{value:g} HU in {share:.1%} of the pixels", share),
@@ -120,26 +120,26 @@ def _hounsfield(room: AuditRoom, name: str) -> None:
                 order="below_air DESC",
             ),
             unit_interval=count(unit),
-            unit_interval_examples=room.examples("vmin, vmax", unit, lambda a, b: f"values {a:.3g} to {b:.3g}", name),
+            unit_interval_examples=ctx.examples("vmin, vmax", unit, lambda a, b: f"values {a:.3g} to {b:.3g}", name),
             no_air=count(airless),
             shifted=count(shifted),
-            no_air_examples=room.examples("p01, p50, p99", airless, say_range, name),
+            no_air_examples=ctx.examples("p01, p50, p99", airless, say_range, name),
         )
     )
 
 
-def _non_finite(room: AuditRoom) -> None:
+def _non_finite(ctx: AuditRoom) -> None:
     for role, subject in (("image", "images on disk"), ("mask", "masks on disk")):
-        members = room.store.count("SELECT COUNT(*) FROM items WHERE role = ?", role)
+        members = ctx.store.count("SELECT COUNT(*) FROM items WHERE role = ?", role)
         if not members:
             continue
         where = "role = ? AND nonfinite > 0"
-        room.evidence.add(
+        ctx.evidence.add(
             NonFiniteVoxels(
                 subject=subject,
                 members=members,
-                affected=room.store.count(f"SELECT COUNT(*) FROM items WHERE {where}", role),
-                examples=room.examples(
+                affected=ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {where}", role),
+                examples=ctx.examples(
                     "nonfinite, voxels",
                     where,
                     lambda bad, total: (f"{bad} of {total} values", bad / max(total, 1)),

@@ -17,17 +17,17 @@ _GREY_RANGE = 32
 _KEPT = 64
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Write :class:`MaskValues` for every set of masks."""
-    options = room.options
+    options = ctx.options
     declared, by = options.label_values, "the command line"
-    if not declared and room.declared_labels:
-        declared, by = room.declared_labels, "dataset.json"
-    for name in room.sets("mask"):
-        _set(room, name, declared, by if declared else "", options.ignore_value)
+    if not declared and ctx.declared_labels:
+        declared, by = ctx.declared_labels, "dataset.json"
+    for name in ctx.sets("mask"):
+        _set(ctx, name, declared, by if declared else "", options.ignore_value)
 
 
-def _set(room: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignored: float | None) -> None:
+def _set(ctx: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignored: float | None) -> None:
     voxels: dict[float, int] = defaultdict(int)
     members: dict[float, int] = defaultdict(int)
     fractional, many, undeclared = Collector(), Collector(worst_first=True), Collector(worst_first=True)
@@ -38,7 +38,7 @@ def _set(room: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignor
         "SELECT path, item, key, label_values, fractional, levels FROM items "
         "WHERE set_name = ? ORDER BY path, item, key"
     )
-    for path, item, key, text, is_fractional, distinct in room.store.rows(query, name):
+    for path, item, key, text, is_fractional, distinct in ctx.store.rows(query, name):
         count += 1
         where = item_name(path, item, key)
         values = {float(value): int(number) for value, number in json.loads(text or "{}").items()}
@@ -64,7 +64,7 @@ def _set(room: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignor
             share = sum(strange.values()) / size
             undeclared.add(where, f"value {said} in {share:.1%} of the voxels", share)
     integers = sorted((value for value in voxels if value == int(value)), key=lambda value: -voxels[value])[:_KEPT]
-    room.evidence.add(
+    ctx.evidence.add(
         MaskValues(
             name=name,
             masks=count,

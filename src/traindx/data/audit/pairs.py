@@ -18,35 +18,35 @@ CORNER_TOLERANCE = 0.05
 """Corner distance in voxels that counts as the same place: rounding of quaternions leaves about a hundredth."""
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Find the pairs, then write :class:`PairCensus` and :class:`PairGeometry`."""
-    masks = room.store.count("SELECT COUNT(*) FROM items WHERE role = 'mask'")
-    images = room.store.count("SELECT COUNT(*) FROM items WHERE role = 'image'")
-    room.store.run("DROP TABLE IF EXISTS pairs")
-    room.store.run("CREATE TABLE pairs (mask INTEGER, image INTEGER)")
+    masks = ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'mask'")
+    images = ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'image'")
+    ctx.store.run("DROP TABLE IF EXISTS pairs")
+    ctx.store.run("CREATE TABLE pairs (mask INTEGER, image INTEGER)")
     if not masks:
-        if room.options.task.masks and images:
-            _missing(room, "image", "mask", images, "role = 'image'", declared=True)
+        if ctx.options.task.masks and images:
+            _missing(ctx, "image", "mask", images, "role = 'image'", declared=True)
         return
     if not images:
-        room.skip("images and masks", f"there are {masks} masks and no images beside them")
+        ctx.skip("images and masks", f"there are {masks} masks and no images beside them")
         return
-    _match(room)
+    _match(ctx)
     unpaired = "role = 'mask' AND id NOT IN (SELECT mask FROM pairs)"
-    _missing(room, "mask", "image", masks, unpaired, declared=True)
+    _missing(ctx, "mask", "image", masks, unpaired, declared=True)
     # A DICOM image is one slice of a volume; whether its series has a mask is asked of the mask.
     singles = "role = 'image' AND kind <> 'dicom'"
-    total = room.store.count(f"SELECT COUNT(*) FROM items WHERE {singles}")
+    total = ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {singles}")
     if total:
         alone = f"{singles} AND id NOT IN (SELECT image FROM pairs)"
-        _missing(room, "image", "mask", total, alone, declared=room.options.task.masks or bool(room.declared_labels))
-    if room.store.count("SELECT COUNT(*) FROM pairs"):
-        _compare(room)
+        _missing(ctx, "image", "mask", total, alone, declared=ctx.options.task.masks or bool(ctx.declared_labels))
+    if ctx.store.count("SELECT COUNT(*) FROM pairs"):
+        _compare(ctx)
 
 
-def _match(room: AuditRoom) -> None:
+def _match(ctx: AuditRoom) -> None:
     """Pairs within one array file, then by case, then by a case name that the mask's name begins with."""
-    store = room.store
+    store = ctx.store
     store.run(
         "INSERT INTO pairs SELECT m.id, i.id FROM items m JOIN items i ON i.path = m.path AND i.item = m.item "
         "WHERE m.role = 'mask' AND i.role = 'image' AND m.pair_scope <> '' AND i.pair_scope = m.pair_scope"
@@ -72,15 +72,15 @@ def _match(room: AuditRoom) -> None:
                 break
 
 
-def _missing(room: AuditRoom, left: str, right: str, total: int, where: str, *, declared: bool) -> None:
-    missing = room.store.count(f"SELECT COUNT(*) FROM items WHERE {where}")
-    examples = room.examples("shape", where, lambda shape: shape)
-    room.evidence.add(
+def _missing(ctx: AuditRoom, left: str, right: str, total: int, where: str, *, declared: bool) -> None:
+    missing = ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {where}")
+    examples = ctx.examples("shape", where, lambda shape: shape)
+    ctx.evidence.add(
         PairCensus(left=left, right=right, total=total, missing=missing, declared=declared, examples=examples)
     )
 
 
-def _compare(room: AuditRoom) -> None:
+def _compare(ctx: AuditRoom) -> None:
     shape, spacing, orientation = Collector(), Collector(worst_first=True), Collector()
     displaced = Collector(worst_first=True)
     side = "path, item, key, shape, spacing0, spacing1, spacing2, orient, affine"
@@ -90,7 +90,7 @@ def _compare(room: AuditRoom) -> None:
         "WHERE i.kind <> 'dicom' AND m.kind <> 'dicom' ORDER BY m.path, m.item, i.path, i.key"
     )
     total = 0
-    for row in room.store.rows(query):
+    for row in ctx.store.rows(query):
         total += 1
         image, mask = row[:9], row[9:]
         name = item_name(*mask[:3])
@@ -101,7 +101,7 @@ def _compare(room: AuditRoom) -> None:
         _compare_space(name, partner, image, mask, spacing, orientation, displaced)
     if not total:
         return
-    room.evidence.add(
+    ctx.evidence.add(
         PairGeometry(
             pairs=total,
             shape_differs=shape.count,

@@ -20,28 +20,28 @@ _OPPOSITE = -0.5
 _ALIKE = 0.3
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Write :class:`Polarity`, :class:`BitDepth` and :class:`DisplayWindow` for every set of images."""
-    for name in room.sets():
-        _polarity(room, name)
-        _bit_depth(room, name)
-        _window(room, name)
+    for name in ctx.sets():
+        _polarity(ctx, name)
+        _bit_depth(ctx, name)
+        _window(ctx, name)
 
 
-def _polarity(room: AuditRoom, name: str) -> None:
+def _polarity(ctx: AuditRoom, name: str) -> None:
     where = "set_name = ? AND photometric = ?"
 
     def count(photometric: str) -> int:
-        return room.store.count(f"SELECT COUNT(*) FROM items WHERE {where}", name, photometric)
+        return ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {where}", name, photometric)
 
-    opposite = _opposite(room, name)
-    room.evidence.add(
+    opposite = _opposite(ctx, name)
+    ctx.evidence.add(
         Polarity(
             name=name,
-            members=room.store.count("SELECT COUNT(*) FROM items WHERE set_name = ?", name),
+            members=ctx.store.count("SELECT COUNT(*) FROM items WHERE set_name = ?", name),
             monochrome1=count("MONOCHROME1"),
             monochrome2=count("MONOCHROME2"),
-            monochrome1_examples=room.examples("photometric", where, lambda value: value, name, "MONOCHROME1"),
+            monochrome1_examples=ctx.examples("photometric", where, lambda value: value, name, "MONOCHROME1"),
             opposite=opposite.count,
             opposite_correlation=_OPPOSITE,
             opposite_examples=opposite.examples,
@@ -49,23 +49,23 @@ def _polarity(room: AuditRoom, name: str) -> None:
     )
 
 
-def _opposite(room: AuditRoom, name: str) -> Collector:
+def _opposite(ctx: AuditRoom, name: str) -> Collector:
     """Images whose thumbnail is the negative of what the set has in common (its first principal component)."""
     found = Collector(worst_first=True)
     # CT, MR and PET have no negatives; slices of a body part are not alike enough to tell either.
     flat = "set_name = ? AND vmax > vmin AND shape NOT LIKE '%x%x%' AND modality NOT IN ('CT', 'MR', 'PT')"
-    total = room.store.count(f"SELECT COUNT(*) FROM items WHERE {flat}", name)
+    total = ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {flat}", name)
     if total < _FEWEST:
         return found
     step = max(1, total // SAMPLE)
     query = f"SELECT path, item, key, thumb FROM items WHERE {flat} ORDER BY path, item"
-    sample = [row[3] for number, row in enumerate(room.store.rows(query, name)) if number % step == 0]
+    sample = [row[3] for number, row in enumerate(ctx.store.rows(query, name)) if number % step == 0]
     common = common_appearance(standardised(sample))
     loadings = standardised(sample) @ common
     sign = 1.0 if np.median(loadings) >= 0 else -1.0
     if np.median(np.abs(loadings)) < _ALIKE:
         return found
-    for rows in batched(room.store.rows(query, name), 1024):
+    for rows in batched(ctx.store.rows(query, name), 1024):
         correlations = standardised([row[3] for row in rows]) @ common * sign
         for number in np.flatnonzero(correlations <= _OPPOSITE):
             path, item, key, _ = rows[number]
@@ -94,19 +94,19 @@ def common_appearance(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return common / max(float(np.linalg.norm(common)), 1e-12)
 
 
-def _bit_depth(room: AuditRoom, name: str) -> None:
+def _bit_depth(ctx: AuditRoom, name: str) -> None:
     files = "set_name = ? AND kind = 'image'"
-    members = room.store.count(f"SELECT COUNT(*) FROM items WHERE {files}", name)
+    members = ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {files}", name)
     if not members:
         return
     deep = f"{files} AND bits > 8"
-    average, largest = room.store.one(f"SELECT AVG(above_255), MAX(vmax) FROM items WHERE {deep}", name)
+    average, largest = ctx.store.one(f"SELECT AVG(above_255), MAX(vmax) FROM items WHERE {deep}", name)
     odd = f"{files} AND photometric IN ('colour', 'palette')"
 
     def count(selection: str) -> int:
-        return room.store.count(f"SELECT COUNT(*) FROM items WHERE {selection}", name)
+        return ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {selection}", name)
 
-    room.evidence.add(
+    ctx.evidence.add(
         BitDepth(
             name=name,
             members=members,
@@ -116,32 +116,32 @@ def _bit_depth(room: AuditRoom, name: str) -> None:
             shallow=count(f"{files} AND bits <= 8"),
             colour=count(f"{files} AND photometric = 'colour'"),
             palette=count(f"{files} AND photometric = 'palette'"),
-            examples=room.examples("bits, vmax", deep, lambda bits, top: f"{bits} bits, values up to {top:g}", name),
-            colour_examples=room.examples("photometric", odd, lambda value: value, name),
+            examples=ctx.examples("bits, vmax", deep, lambda bits, top: f"{bits} bits, values up to {top:g}", name),
+            colour_examples=ctx.examples("photometric", odd, lambda value: value, name),
         )
     )
 
 
-def _window(room: AuditRoom, name: str) -> None:
+def _window(ctx: AuditRoom, name: str) -> None:
     windowed = "set_name = ? AND window_inside IS NOT NULL"
     shallow = "set_name = ? AND bits <= 8 AND bits > 1 AND vmax > vmin"
-    (inside,) = room.columns("window_inside", windowed, name)
-    (saturated,) = room.columns("at_min + at_max", shallow, name)
+    (inside,) = ctx.columns("window_inside", windowed, name)
+    (saturated,) = ctx.columns("at_min + at_max", shallow, name)
     starved = f"{windowed} AND window_inside < 0.1"
     burnt = f"{shallow} AND at_max > 0.25"
     large = f"set_name = ? AND vmax > vmin AND voxels >= {_ENOUGH}"
-    images = room.store.count(f"SELECT COUNT(*) FROM items WHERE {large}", name)
+    images = ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {large}", name)
     if not inside.size and not saturated.size and not images:
         return
     coarse = f"{large} AND levels < {COARSE}"
-    room.evidence.add(
+    ctx.evidence.add(
         DisplayWindow(
             name=name,
-            modality=str(room.store.one("SELECT modality FROM items WHERE set_name = ? LIMIT 1", name)[0] or ""),
+            modality=str(ctx.store.one("SELECT modality FROM items WHERE set_name = ? LIMIT 1", name)[0] or ""),
             windowed=int(inside.size),
             inside=float(np.median(inside)) if inside.size else 1.0,
-            starved=room.store.count(f"SELECT COUNT(*) FROM items WHERE {starved}", name),
-            starved_examples=room.examples(
+            starved=ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {starved}", name),
+            starved_examples=ctx.examples(
                 "window_center, window_width, p01, p99, window_inside",
                 starved,
                 lambda c, w, low, high, share: (
@@ -153,8 +153,8 @@ def _window(room: AuditRoom, name: str) -> None:
             ),
             eight_bit=int(saturated.size),
             saturated=float(np.median(saturated)) if saturated.size else 0.0,
-            burnt=room.store.count(f"SELECT COUNT(*) FROM items WHERE {burnt}", name),
-            burnt_examples=room.examples(
+            burnt=ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {burnt}", name),
+            burnt_examples=ctx.examples(
                 "at_min, at_max, levels",
                 burnt,
                 lambda low, high, values: (f"{high:.0%} white, {low:.0%} black, {values} grey values", high),
@@ -162,9 +162,9 @@ def _window(room: AuditRoom, name: str) -> None:
                 order="at_max DESC",
             ),
             images=images,
-            coarse=room.store.count(f"SELECT COUNT(*) FROM items WHERE {coarse}", name),
+            coarse=ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {coarse}", name),
             coarse_levels=COARSE,
-            coarse_examples=room.examples(
+            coarse_examples=ctx.examples(
                 "levels, vmin, vmax",
                 coarse,
                 lambda levels, low, high: (f"{levels} values between {low:g} and {high:g}", levels),

@@ -16,7 +16,7 @@ UNEVEN = 0.1
 _FEWEST = 3
 
 
-def audit(room: AuditRoom) -> None:
+def audit(ctx: AuditRoom) -> None:
     """Write :class:`SeriesGeometry` over all series of at least three slices with positions."""
     query = (
         "SELECT series, path, position, thickness, digest, normal, shape, spacing0, spacing1 FROM items "
@@ -25,7 +25,7 @@ def audit(room: AuditRoom) -> None:
     uneven, thick = Collector(worst_first=True), Collector(worst_first=True)
     repeated, disordered, mixed = Collector(), Collector(), Collector()
     total = 0
-    for _, slices in grouped(room.store.rows(query)):
+    for _, slices in grouped(ctx.store.rows(query)):
         rows = _without_copies(slices)
         if len(rows) < _FEWEST:
             continue
@@ -55,7 +55,7 @@ def audit(room: AuditRoom) -> None:
             thick.add(name, detail, max(thickness / middle, middle / thickness))
     if not total:
         return
-    room.evidence.add(
+    ctx.evidence.add(
         SeriesGeometry(
             series=total,
             uneven=uneven.count,

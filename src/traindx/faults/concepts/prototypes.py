@@ -1,4 +1,4 @@
-"""Temperatures of the prototypes' contrast: the one that was blamed, and the cure that makes prototypes alike."""
+"""Temperatures of the prototypes' contrast: the one that was blamed, and the fix that makes prototypes alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def temperature_low(case: Case) -> Case:
 
 
 def temperature_raised(case: Case) -> Case:
-    """The document's cure against collapse: temperature .5, and a monitor of the mean over all pairs.
+    """The document's fix against collapse: temperature .5, and a monitor of the mean over all pairs.
 
     Nothing keeps the prototypes of a concept apart, as there.
     """

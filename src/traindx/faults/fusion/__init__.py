@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from traindx.faults.base import Fault, together
-from traindx.faults.fusion import data, metrics, network, objective, practice, sampler
+from traindx.faults.fusion import data, deployment, metrics, network, objective, sampler
 
 _SINGLE = (
     *data.FAULTS,
@@ -11,7 +11,7 @@ _SINGLE = (
     *sampler.FAULTS,
     *objective.FAULTS,
     *metrics.FAULTS,
-    *practice.FAULTS,
+    *deployment.FAULTS,
 )
 
 _PATIENT = ("scale-mismatch", "pooled-condition-half-resolution", "strided-sampler")

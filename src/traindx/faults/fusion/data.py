@@ -22,7 +22,7 @@ DOCUMENT_SCALE = DocumentScale("document", -1000, 3000, -1000, 4000, True, "noth
 
 
 def with_scale_mismatch(case: Case) -> Case:
-    """Show CT in [0, 1] and MR z-scored. The fused image keeps its range, so no yardstick moves."""
+    """Show CT in [0, 1] and MR z-scored. The fused image keeps its range, so no scoring metric moves."""
     return changed(case, data=system_of(case).data.seen_as(DOCUMENT_SCALE))
 
 
@@ -41,8 +41,8 @@ FAULTS = (
         expected_rule="D101",
         documented_diagnosis="right",
         claim="critical: the root cause; the model ignores CT, bone PSNR is negative",
-        truth="by itself its cure changes nothing, because the conditions do not reach the image at all; once "
-        "everything else is cured it is worth much, for the recipe's head blends both images in their own units",
+        truth="by itself its fix changes nothing, because the conditions do not reach the image at all; once "
+        "everything else is fixed it is worth much, for the recipe's head blends both images in their own units",
     ),
     Fault(
         name="window-kills-bone",

@@ -1,4 +1,4 @@
-"""The guilty ones: an output at half the resolution, and conditions pooled to a vector."""
+"""What is at fault: an output at half the resolution, and conditions pooled to a vector."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class PooledConditionDenoiser(Denoiser):
         )
         del self.gain, self.offset
         for name, weight in self.named_parameters():
-            if name.endswith("modulate.weight"):  # the vector shall be heard: it fails for want of place, not of size
+            if name.endswith(
+                "modulate.weight"
+            ):  # the vector shall be recorded: it fails for want of place, not of size
                 nn.init.normal_(weight, std=0.2)
 
     def estimate(self, x_t: Tensor, time: Tensor, ct: Tensor, mr: Tensor) -> Tensor:

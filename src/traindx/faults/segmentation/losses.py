@@ -1,4 +1,4 @@
-"""Faults of the loss: terms that dominate, never arrive, cannot reach zero, or broadcast; and one that is innocent."""
+"""Faults of the loss: terms that dominate, never arrive, cannot reach zero, or broadcast; one is without effect."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ FAULTS: tuple[Fault, ...] = (
         expected_rule="",
         documented_diagnosis="placebo",
         claim="the variance loss overwhelms the other signals, or has a sign error",
-        truth="its sign was right and its share of the gradient was 5 %: innocent",
+        truth="its sign was right and its share of the gradient was 5 %: without effect",
     ),
     Fault(
         name="variance-term-dominates",

@@ -37,7 +37,7 @@ FAULTS: tuple[Fault, ...] = (
         expected_rule="M210",
         documented_diagnosis="wrong",
         claim="the sampler's formula is the root cause; all fixes together give 35 to 43 dB",
-        truth="the bottlenecked head is; the documented cures leave noise, and one of them was masking it",
+        truth="the bottlenecked head is; the documented fixes leave noise, and one of them was masking it",
     ),
     *regression.FAULTS,
     *regression_losses.FAULTS,

@@ -1,4 +1,4 @@
-"""The guilty one: one number for each token, up-sampled, and no path from the noisy volume at full resolution."""
+"""What is at fault: one number for each token, up-sampled, and no path from the noisy volume at full resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of depth lifting: 512 channels squeezed into one, and the documented cure that broadcasts silently."""
+"""Faults of depth lifting: 512 channels squeezed into one, and the documented fix that broadcasts silently."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def with_unplaced_tokens(case: Case) -> Case:
 
 
 class SeventeenChannels(Denoiser):
-    """The documented cure: 16 depth channels beside the noisy volume, in a backbone that emits what it is given."""
+    """The documented fix: 16 depth channels beside the noisy volume, in a backbone that emits what it is given."""
 
     def __init__(self, geometry: ConeGeometry, *, refine_channels: int = 8, **options: Any) -> None:
         super().__init__(geometry, refine_channels=refine_channels, **options)
@@ -159,7 +159,7 @@ FAULTS = (
         name="seventeen-channels",
         recipe="xray2ct",
         postmortem="xray-to-ct-diffusion",
-        title="the cure for depth lifting makes the network emit 17 channels, broadcast against 1 in the loss",
+        title="the fix for depth lifting makes the network emit 17 channels, broadcast against 1 in the loss",
         apply=with_seventeen_channels,
         expected_rule="M208",
         documented_diagnosis="harm",

@@ -1,4 +1,4 @@
-"""What was said of the Hounsfield window: the wide one accused, and the narrow one proposed as a cure."""
+"""What was said of the Hounsfield window: the wide one accused, and the narrow one proposed as a fix."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ FAULTS = (
         name="window-soft-tissue",
         recipe="xray2ct",
         postmortem="xray-to-ct-diffusion",
-        title="the cure for the window clips the target to [-200, 200] HU",
+        title="the fix for the window clips the target to [-200, 200] HU",
         apply=partial(_under, SOFT_TISSUE),
         expected_rule="D102",
         documented_diagnosis="harm",

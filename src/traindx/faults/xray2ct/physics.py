@@ -42,7 +42,7 @@ def one_angle(system: System, volume: Tensor, view: str) -> Tensor:
 
 
 def attenuated_sum(system: System, volume: Tensor, view: str) -> Tensor:
-    """The documented cure: "replace sum projection with Beer-Lambert attenuation"."""
+    """The documented fix: "replace sum projection with Beer-Lambert attenuation"."""
     attenuation = torch.exp(-0.1 * volume)  # mu = 0.1 for soft tissue
     return attenuation.sum(dim=-1) if view == "lateral" else attenuation.sum(dim=-2)
 
@@ -78,7 +78,7 @@ FAULTS = (
         name="drr-attenuated-sum",
         recipe="xray2ct",
         postmortem="xray-to-ct-diffusion",
-        title="the cure for the renderer sums exp(-mu v) voxel by voxel, which is no attenuation",
+        title="the fix for the renderer sums exp(-mu v) voxel by voxel, which is no attenuation",
         apply=partial(_with_render, attenuated_sum),
         expected_rule="P601",
         documented_diagnosis="harm",

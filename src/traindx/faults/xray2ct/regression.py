@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from traindx.case import Metric
-from traindx.case_run import OwnRun
+from traindx.case_full_run import FullRun
 from traindx.faults.base import Chapter
 from traindx.faults.xray2ct.data import with_training_patients
 from traindx.recipes.xray2ct.cascade.cascade import Cascade
@@ -140,7 +140,7 @@ def with_narrow_window(case: Case) -> Case:
 
 def with_two_epochs(case: Case) -> Case:
     """The author's own training is that short, not only a trial."""
-    return case.but(steps=TWO_EPOCHS, own_run=OwnRun(TWO_EPOCHS))
+    return case.but(steps=TWO_EPOCHS, full_run=FullRun(TWO_EPOCHS))
 
 
 _CHAPTER = Chapter(RECIPE, DOCUMENT)

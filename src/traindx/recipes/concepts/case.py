@@ -1,7 +1,7 @@
 """The recipe as a case: small enough to be trained many times over in trials, and in every part the recipe's own code.
 
 The case trains the first stage, the concept maps; prediction and target are maps, so that one figure judges whether a
-finding is seen and the other where. Prototypes are learnt for a moment in an exam of their own.
+finding is seen and the other where. Prototypes are learnt for a moment in a check of their own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from traindx import Case, DataPath, Metric, PrototypeLearning, Regions, Upkeep
+from traindx import Case, DataPath, Metric, PrototypeLearning, Regions, TrainingState
 from traindx.recipes.concepts.best import BestScores
 from traindx.recipes.concepts.boxes import Boxes, masks, moved
-from traindx.recipes.concepts.data import Batch, Shelf
+from traindx.recipes.concepts.data import Batch, Dataset
 from traindx.recipes.concepts.gradient_monitor import flags
 from traindx.recipes.concepts.loss import (
     box_loss,
@@ -70,8 +70,8 @@ class Setup:
     box_weight: float
     temperature: float
     separation: float
-    train: Shelf
-    val: Shelf
+    train: Dataset
+    val: Dataset
     whole: Radiographs
 
     @cached_property
@@ -115,7 +115,7 @@ def make_case(
     )
     split = split_patients(whole, val=0.35, test=0.0, seed=seed)
     train, val = (
-        Shelf(whole.only(part), size=architecture.size, map_size=architecture.map_size)
+        Dataset(whole.only(part), size=architecture.size, map_size=architecture.map_size)
         for part in (split.train, split.val)
     )
     setup = Setup(
@@ -163,7 +163,7 @@ def make_case(
         ),
         data_path=DataPath(apply=recipe_path(setup), raw=raw_images(whole), white=whole.white),
         prototypes=recipe_prototypes(setup),
-        upkeep=recipe_upkeep(setup, seed),
+        training_state=recipe_upkeep(setup, seed),
         treatments={"box-margin": with_margin, "class-weights": with_weights, "union-of-boxes": with_margin},
         extras={"recipe": "concepts", "setup": setup},
     )
@@ -339,14 +339,14 @@ def learn_prototypes(setup: Setup, seed: int, steps: int = PROTOTYPE_STEPS) -> t
     return before, after, used(embedded, owner, after)
 
 
-def recipe_upkeep(setup: Setup, seed: int) -> Upkeep:
+def recipe_upkeep(setup: Setup, seed: int) -> TrainingState:
     """The recipe's split, best scores, gradient monitor and loading of weights."""
 
     def split() -> dict[str, tuple[str, ...]]:
         made = split_patients(setup.whole, seed=seed)
         return {"train": made.train, "val": made.val, "test": made.test}
 
-    return Upkeep(
+    return TrainingState(
         split=split,
         best=lambda: BestScores().offer,
         stages=STAGES,

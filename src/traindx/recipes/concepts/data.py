@@ -35,7 +35,7 @@ class Batch(TypedDict):
     index: Tensor
 
 
-class Shelf:
+class Dataset:
     """Normalised radiographs in memory, handed out as batches.
 
     Args:
@@ -87,7 +87,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        shelf: Shelf,
+        shelf: Dataset,
         batch_size: int,
         augmentation: Augmentation | None,
         *,
@@ -118,7 +118,7 @@ class TrainBatches:
 class EvalBatches:
     """All images in order, never augmented."""
 
-    def __init__(self, shelf: Shelf, batch_size: int = 32) -> None:
+    def __init__(self, shelf: Dataset, batch_size: int = 32) -> None:
         self.shelf, self.batch_size = shelf, batch_size
 
     def __len__(self) -> int:

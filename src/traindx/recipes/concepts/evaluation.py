@@ -16,7 +16,7 @@ from traindx.errors import InputError
 from traindx.finding import Frozen
 from traindx.recipes.concepts.boxes import Boxes
 from traindx.recipes.concepts.contract import Learnt, module_from
-from traindx.recipes.concepts.data import EvalBatches, Shelf
+from traindx.recipes.concepts.data import Dataset, EvalBatches
 from traindx.recipes.concepts.loss import pooled
 from traindx.recipes.concepts.metrics import (
     Interval,
@@ -77,7 +77,7 @@ class Outputs:
 
 
 @torch.no_grad()
-def outputs_of(module: ConceptsModule, shelf: Shelf) -> Outputs:
+def outputs_of(module: ConceptsModule, shelf: Dataset) -> Outputs:
     """Maps of logits, concept probabilities and task probabilities of a set."""
     module.eval()
     maps, task = [], []
@@ -109,7 +109,7 @@ def evaluate_model(
         raise InputError(f"the model's split has no {part} images", expected="a part that was held out")
     architecture = module.settings.architecture
     train, held = (data.only(names) for names in (learnt.split.train, getattr(learnt.split, part)))
-    shelf = Shelf(held, size=architecture.size, map_size=architecture.map_size)
+    shelf = Dataset(held, size=architecture.size, map_size=architecture.map_size)
     said = outputs_of(module, shelf)
     labels, hits, overlaps = held.labels, pointing(said.maps, held.boxes), overlap(said.maps, held.boxes)
     known = held.task >= 0
@@ -129,7 +129,7 @@ def evaluate_model(
         )
     present = [float(np.nanmean(labels[:, k])) for k in range(labels.shape[1])]
     # in one pass over images: the most frequent place of training boxes, on the map's own grid
-    shelf_train = Shelf(train, size=architecture.size, map_size=architecture.map_size)
+    shelf_train = Dataset(train, size=architecture.size, map_size=architecture.map_size)
     place = np.mean([shelf_train.batch([i])["masks"][0].numpy() for i in range(len(shelf_train))], axis=0)
     baselines = {
         "mAP": float(np.mean(present)),
@@ -148,7 +148,9 @@ def evaluate_model(
         }
         for k, name in enumerate(held.concepts)
     }
-    alike, pure, blind = _prototypes(module, shelf) if "prototypes" in learnt.trained else (None, np.nan, np.nan)
+    alike, pure, spatially_invariant = (
+        _prototypes(module, shelf) if "prototypes" in learnt.trained else (None, np.nan, np.nan)
+    )
     found = Evaluation(
         part=part,
         images=len(held),
@@ -158,7 +160,7 @@ def evaluate_model(
         per_concept=per_concept,
         prototypes=alike,
         purity=float(pure),
-        purity_chance=float(blind),
+        purity_chance=float(spatially_invariant),
     )
     return found, said, held
 
@@ -168,7 +170,7 @@ def _nanmean(values: NDArray[np.floating]) -> float:
 
 
 @torch.no_grad()
-def _prototypes(module: ConceptsModule, shelf: Shelf) -> tuple[Similarities, float, float]:
+def _prototypes(module: ConceptsModule, shelf: Dataset) -> tuple[Similarities, float, float]:
     """Similarities, and purity over all patches of the held-out images."""
     network = module.network
     embedded, owner = [], []
@@ -250,7 +252,7 @@ def _examples(module: ConceptsModule, held: Radiographs, said: Outputs, count: i
     architecture = module.settings.architecture
     chosen = [index for index, boxes in enumerate(held.boxes) if len(boxes)][:count]
     few = held.only([held.ids[index] for index in chosen])
-    shelf = Shelf(few, size=architecture.size, map_size=architecture.map_size)
+    shelf = Dataset(few, size=architecture.size, map_size=architecture.map_size)
     pictures = []
     for position, index in enumerate(chosen):
         image = (shelf.batch([position])["image"][0, 0] * 0.25 + 0.5).numpy()

@@ -15,7 +15,7 @@ import torch
 
 from traindx.errors import InputError, UsageError
 from traindx.recipes.concepts.contract import Learnt, save_model
-from traindx.recipes.concepts.data import EvalBatches, Shelf, TrainBatches
+from traindx.recipes.concepts.data import Dataset, EvalBatches, TrainBatches
 from traindx.recipes.concepts.loss import pooled, positive_weights
 from traindx.recipes.concepts.metrics import thresholds
 from traindx.recipes.concepts.module import ConceptsModule
@@ -40,7 +40,7 @@ class ConceptsData(L.LightningDataModule):  # type: ignore[misc]
         architecture = settings.architecture
         self.settings, self.split = settings, split
         self.train_shelf, self.val_shelf = (
-            Shelf(data.only(part), size=architecture.size, map_size=architecture.map_size)
+            Dataset(data.only(part), size=architecture.size, map_size=architecture.map_size)
             for part in (split.train, split.val)
         )
 

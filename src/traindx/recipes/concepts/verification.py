@@ -1,4 +1,4 @@
-"""The data is verified before any training: the first exam of the recipe."""
+"""The data is verified before any training: the first check of the recipe."""
 
 from __future__ import annotations
 

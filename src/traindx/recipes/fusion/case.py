@@ -1,4 +1,4 @@
-"""The recipe as a :class:`traindx.Case`, complete in every part, so that every exam can sit."""
+"""The recipe as a :class:`traindx.Case`, complete in every part, so that every check can run."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def case_of(system: System) -> dx.Case:
         guidance=dx.Guidance(
             sample=partial(_guided_sample, system), energy=partial(_roi_energy, system), scale=GUIDANCE
         ),
-        practice=dx.Practice(
+        deployment=dx.Deployment(
             uncertainty=partial(_uncertainty, system),
             selects="fusion_score",
             produces=produced,

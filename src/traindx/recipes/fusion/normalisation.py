@@ -1,8 +1,8 @@
 """How CT and MR become numbers: one fixed display range for what is fused and measured, presets for what is seen.
 
 Two things are kept apart on purpose. The *fused image*, its target and every metric live on one fixed display range in
-[0, 1] that no option moves, so two trainings are always compared by the same yardstick. The *conditions*, CT and MR as
-the network sees them, follow a preset; :func:`destroyed` measures what each one destroys.
+[0, 1] that no option moves, so two trainings are always compared by the same scoring metric. The *conditions*, CT and
+MR as the network sees them, follow a preset; :func:`destroyed` measures what each one destroys.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The recipe as a :class:`traindx.Case`, complete in every part, so that every exam can sit."""
+"""The recipe as a :class:`traindx.Case`, complete in every part, so that every check can run."""
 
 from __future__ import annotations
 

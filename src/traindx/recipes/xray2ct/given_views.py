@@ -108,7 +108,7 @@ def verify_views(given: dict[str, Tensor], rendered: dict[str, Tensor], ids: tup
                     f"is ({own:.3f})",
                     expected="images as rendered: superior at the top, the patient's right on the left of the frontal "
                     "view, anterior on the left of the lateral one",
-                    do="turn the file, or mend the pairing of files and patients",
+                    do="turn the file, or fix the pairing of files and patients",
                 )
             if own < _LEAST:
                 raise InputError(

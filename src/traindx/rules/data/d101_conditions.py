@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.practice import ConditionRange
+from traindx.evidence.model_in_use import ConditionRange
 from traindx.finding import Proposal, Severity
 from traindx.rules.base import Found, Limits, Threshold, rule
 
@@ -22,7 +22,7 @@ def conditions_differ_in_range(evidence: Evidence, limits: Limits) -> Iterator[F
     """Two images that a network is conditioned on have very different ranges.
 
     1st to 99th percentile of every condition; the widest over the narrowest. ``suspected``: in the case that this rule
-    grew from it mostly moved the yardstick, and a trial has to say what it is worth.
+    grew from it mostly changed the meaning of the metric, and a trial has to say what it is worth.
     """
     ranges = {
         seen.condition: seen

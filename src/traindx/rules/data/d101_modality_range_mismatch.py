@@ -35,7 +35,7 @@ def modality_range_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Foun
     How it decides:
         1st to 99th percentile of every channel of the images that a network gets in training; the widest over the
         narrowest. Channels with few distinct values (masks) are left out. `suspected`: how much it matters is for a
-        trial to say; in the case that this rule grew from it mostly moved the yardstick.
+        trial to say; in the case that this rule grew from it mostly changed the meaning of the metric.
     Remedy:
         Normalise every modality to the same range.
     Trial it proposes:

@@ -42,7 +42,7 @@ def window_starves_tissue(evidence: Evidence, limits: Limits) -> Iterator[Found]
         add a channel with a narrow window instead of narrowing the only one.
 
     Trial it proposes:
-        ``window``, where the case offers it, scored in raw units so that the yardstick does not move.
+        ``window``, where the case offers it, scored in raw units so that the scoring metric does not move.
 
     Known false positives:
         A task that is about one tissue only: declare only that tissue in ``Normaliser.tissues``.

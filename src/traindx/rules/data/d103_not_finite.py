@@ -33,7 +33,7 @@ def not_finite(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         background) and replace them before normalisation; statistics computed with them are lost too.
 
     Trial it proposes:
-        None; the data must be mended.
+        None; the data must be fixed.
 
     Known false positives:
         A pipeline that replaces NaN on loading (``nan_to_num``) does not see these values; the files still hold them.

@@ -42,7 +42,7 @@ def box_invalid(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Repair the rows named; where the boxes belong to the original image size, scale them with the image.
 
     Trial it proposes:
-        None; the table must be mended.
+        None; the table must be fixed.
 
     Known false positives:
         Boxes drawn deliberately over the border of a cropped image: clip them.

@@ -38,7 +38,7 @@ def label_box_inconsistent(evidence: Evidence, limits: Limits) -> Iterator[Found
         Correct the rows named. Where boxes are knowingly incomplete, leave images without a box out of the box loss.
 
     Trial it proposes:
-        None; the tables must be mended.
+        None; the tables must be fixed.
 
     Known false positives:
         Class names that are equal but mean different things in the two tables.

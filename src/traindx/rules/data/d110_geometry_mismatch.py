@@ -39,7 +39,7 @@ def geometry_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         a mask saved without the image's affine), copy the header.
 
     Trial it proposes:
-        None; the files must be mended.
+        None; the files must be fixed.
 
     Known false positives:
         Masks drawn on a crop whose loader knows the offset.

@@ -63,8 +63,8 @@ def unlabelled_is_trained(evidence: Evidence, limits: Limits) -> Iterator[Found]
     if worst is None or labels is None:
         return
     terms = {one.term for one in evidence.of(UnlabelledGradient)} - {"total"}
-    guilty = {one.term for one in leaks} - {"total"}
-    who = f"The loss term {min(guilty)!r}" if len(guilty) == 1 and len(terms) > 1 else "The loss"
+    named = {one.term for one in leaks} - {"total"}
+    who = f"The loss term {min(named)!r}" if len(named) == 1 and len(terms) > 1 else "The loss"
     ratio = worst.unlabelled / worst.labelled if worst.labelled else float("inf")
     yield Found(
         message=f"{who} trains on the {worst.share:.0%} of the voxels that are declared as not labelled (value "

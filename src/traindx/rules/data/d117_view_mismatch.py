@@ -29,7 +29,7 @@ def view_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Image and target contradict each other in as many samples as were turned: the network learns the mean of both.
         If only one split is turned, it is asked in use for something that it was never shown.
     Evidence it needs:
-        ViewMatch (exam *view-match*): radiographs as given, and rendered from the targets of the same batch.
+        ViewMatch (check *view-match*): radiographs as given, and rendered from the targets of the same batch.
     How it decides:
         Each radiograph is correlated with the projection of its target as it is, mirrored, upside down, turned,
         transposed, and with that of another view. Where another orientation fits better by the margin of the record in
@@ -39,7 +39,7 @@ def view_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Draw one transformation a sample, apply it to the volume, and render the radiograph from the result.
     Trial it proposes:
-        None; the path is mended, not tuned.
+        None; the path is fixed, not tuned.
     Known false positives:
         Bodies that are symmetric to within the margin are never reported.
     References:

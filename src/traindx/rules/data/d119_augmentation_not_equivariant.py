@@ -39,7 +39,7 @@ def augmentation_not_equivariant(evidence: Evidence, limits: Limits) -> Iterator
         Move image, boxes and masks by one matrix that is drawn once; build the validation path without augmentation.
 
     Trial it proposes:
-        None; the path is mended, not tuned.
+        None; the path is fixed, not tuned.
 
     Known false positives:
         Cut-out and mosaic augmentations that hide the marker on purpose; test-time augmentation that is averaged.

@@ -33,7 +33,7 @@ def intensity_scale_varies(evidence: Evidence, limits: Limits) -> Iterator[Found
         ``IntensitySpread``.
 
     How it decides:
-        Suspected, because normalisation per image mends it: at least ``fewest`` members and a ratio of the largest to
+        Suspected, because normalisation per image fixes it: at least ``fewest`` members and a ratio of the largest to
         the smallest dynamic range above ``ratio``. CT is left out (its scale is D112's), and PET, whose values are
         quantities.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.practice import PictureMarker
+from traindx.evidence.model_in_use import PictureMarker
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
@@ -25,14 +25,14 @@ def picture_mask_turned(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It does not; but every picture says that segmentation or registration is wrong, or hides that it is.
     Evidence it needs:
-        PictureMarker (exam *bookkeeping*): ``Case.practice.picture``.
+        PictureMarker (check *bookkeeping*): ``Case.deployment.picture``.
     How it decides:
         A mark that no turn brings onto itself is given as image and as mask. Where both are drawn they overlap by less
         than `overlap`: `demonstrated`.
     Remedy:
         Take image and mask through one function.
     Trial it proposes:
-        None; mend it.
+        None; fix it.
     Known false positives:
         A picture that shows the mask beside the image and not on it.
     References:

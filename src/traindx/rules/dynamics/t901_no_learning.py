@@ -27,7 +27,7 @@ def no_learning(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         It never started: a learning rate far too small or far too large, an optimiser that holds other parameters, a
         loss without gradient, or parameters that are put back.
     Evidence it needs:
-        LossBeforeAfter (exam *learned*).
+        LossBeforeAfter (check *learned*).
     How it decides:
         The loss of the fresh and of the trained model is compared draw by draw (same batch, noise and time) in
         evaluation mode. After at least `steps` planned steps it must have fallen by `gain`; if it did not, in the mean

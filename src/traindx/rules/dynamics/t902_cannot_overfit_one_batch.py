@@ -32,10 +32,10 @@ def cannot_overfit_one_batch(evidence: Evidence, limits: Limits) -> Iterator[Fou
     What it finds:
         A loss that stays up although every input, draw of noise and time is the same at every step.
     Why it stops learning:
-        What cannot be learned by heart will not be learned from data: the capacity, the wiring or the loss is at fault,
+        What cannot be overfit will not be learned from data: the capacity, the wiring or the loss is at fault,
         not the amount of data or its order.
     Evidence it needs:
-        FrozenFit (exam *one-frozen-batch*).
+        FrozenFit (check *one-frozen-batch*).
     How it decides:
         A fresh model is trained by Adam at two learning rates, a factor of ten apart, for at most 80 steps. If the best
         of them is still above `left` of the first loss, it is `suspected`: it may need more steps. `demonstrated` only
@@ -59,7 +59,7 @@ def cannot_overfit_one_batch(evidence: Evidence, limits: Limits) -> Iterator[Fou
     if _same_floor(fits, limits):
         floor = min(fit.last for fit in fits)
         yield Found(
-            message=f"One frozen batch cannot be learned by heart: at learning rates {rates} alike the loss settles at "
+            message=f"One frozen batch cannot be overfit: at learning rates {rates} alike the loss settles at "
             f"{floor:.3g} of {fits[0].first:.3g} within {steps} steps and its gradient is spent.",
             standing=Standing.DEMONSTRATED,
             numbers={"first": fits[0].first, "floor": floor, "steps": steps},

@@ -33,7 +33,7 @@ def undertrained(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It does not stop learning: it is stopped. A cosine that ends makes the curve look flat whatever is left.
     Evidence it needs:
-        RunForecast (exams *recorded-run* and *own-run*, or the losses of a watched script that ran to its own end).
+        RunForecast (checks *recorded-run* and *own-run*, or the losses of a watched script that ran to its own end).
     How it decides:
         Power laws and exponentials with a plateau, a logarithm without one and a flat line are averaged over, in the
         steps that the learning rate has spent. It speaks only if the run was seen to the end of its plan (`ended`),

@@ -30,8 +30,8 @@ def plateau_stuck(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Not for want of steps: a rate that is zero or far off, a loss without gradient, parameters that are put back, a
         target that the network cannot express.
     Evidence it needs:
-        RunForecast (exams *recorded-run* and *own-run*, or the losses of a watched script that ran to its own end), and
-        BaselineScore where there is one.
+        RunForecast (checks *recorded-run* and *own-run*, or the losses of a watched script that ran to its own end),
+        and BaselineScore where there is one.
     How it decides:
         The upper end of the 80 % interval of what twice the steps would gain is below `moved` differences of no
         importance, and the level is either no better than at the start or than the best trivial predictor by as

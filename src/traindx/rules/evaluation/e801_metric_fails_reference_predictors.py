@@ -19,7 +19,9 @@ REMEDY = "Check what the metric compares with what, its direction, and test it o
     Severity.MAJOR,
     needs=(ReferenceScores,),
     margin=Threshold(1e-3, "of the span of the values; round-off stays below 1e-6"),
-    blind=Threshold(0.05, "of the distance between perfect and constant; SSIM of an image and its negative: 0.01"),
+    spatially_invariant=Threshold(
+        0.05, "of the distance between perfect and constant; SSIM of an image and its negative: 0.01"
+    ),
 )
 def metric_fails_reference_predictors(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A metric does not rank predictions whose order is known.
@@ -30,7 +32,7 @@ def metric_fails_reference_predictors(evidence: Evidence, limits: Limits) -> Ite
     Why it stops learning:
         It does not; but the best checkpoint, the learning-rate schedule and every decision follow the wrong figure.
     Evidence it needs:
-        ReferenceScores (exam *metric-probe*).
+        ReferenceScores (check *metric-probe*).
     How it decides:
         The metric is given the target itself, the target with a slight error, another sample's, a constant, the
         target upside down, and the other sample's with a single voxel far outside the range. The perfect prediction
@@ -40,7 +42,7 @@ def metric_fails_reference_predictors(evidence: Evidence, limits: Limits) -> Ite
         Give the metric prediction and target in the right order, with a fixed data range and no normalisation of its
         own.
     Trial it proposes:
-        None; a yardstick is not tried but mended.
+        None; a scoring metric is not tried but fixed.
     Known false positives:
         Metrics that are invariant on purpose (correlation in absolute value, mutual information).
     References:
@@ -110,6 +112,6 @@ def _blind(scores: ReferenceScores, limits: Limits) -> str:
     if not all(math.isfinite(value) for value in values):
         return ""
     span = abs(scores.perfect - scores.constant)
-    if span > 0 and abs(scores.perfect - scores.inverted) < limits.blind * span:
+    if span > 0 and abs(scores.perfect - scores.inverted) < limits.spatially_invariant * span:
         return f"gives the target upside down {scores.inverted:.4g} and the target itself {scores.perfect:.4g}."
     return ""

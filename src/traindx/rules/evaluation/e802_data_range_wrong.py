@@ -31,7 +31,7 @@ def data_range_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It does not; but the figure cannot be compared with any other, and a change of normalisation reads as progress.
     Evidence it needs:
-        PeakProbe (exam *metric-probe*).
+        PeakProbe (check *metric-probe*).
     How it decides:
         Targets are scored with an error of known size everywhere; a metric that loses 6.02 dB when the error doubles is
         a PSNR, and its value tells its peak. The peak must be the declared range (or that at which the normaliser
@@ -41,7 +41,7 @@ def data_range_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         One fixed data range, stated.
     Trial it proposes:
-        None; a yardstick is not tried but mended.
+        None; a scoring metric is not tried but fixed.
     Known false positives:
         A peak fixed by a published protocol that differs from the data's range: declare `data_range` accordingly.
     References:

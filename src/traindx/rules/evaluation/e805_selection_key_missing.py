@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.practice import SelectionKey
+from traindx.evidence.model_in_use import SelectionKey
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, rule
 
@@ -21,7 +21,7 @@ def selection_key_missing(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Why it stops learning:
         It does not; but what is kept, evaluated and deployed is the first epoch.
     Evidence it needs:
-        SelectionKey (exam *bookkeeping*): ``Case.practice.selects`` and ``produces``; or RepeatedSelection (exam
+        SelectionKey (check *bookkeeping*): ``Case.deployment.selects`` and ``produces``; or RepeatedSelection (check
         *repeat-selection*): ``validate``.
     How it decides:
         The key is not among the names that validation produces: `demonstrated`. So is a figure that the case's own
@@ -29,7 +29,7 @@ def selection_key_missing(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Remedy:
         Select by a figure that exists, and fail where it is missing instead of assuming a default.
     Trial it proposes:
-        None; mend it.
+        None; fix it.
     Known false positives:
         A figure that is produced in some epochs only.
     References:

@@ -20,7 +20,7 @@ def evaluated_on_training_data(evidence: Evidence, limits: Limits) -> Iterator[F
     Why it stops learning:
         It does not; but the best checkpoint is the one that memorises best, and the figure holds for nobody else.
     Evidence it needs:
-        SharedSamples (exam *shared-samples*).
+        SharedSamples (check *shared-samples*).
     How it decides:
         The largest tensor of every sample is compared bit by bit between the splits, as the loaders hand them out. One
         sample in both is enough: `demonstrated`. Constant images are left out. What is augmented or cut at random never

@@ -31,7 +31,7 @@ def beaten_by_trivial_baseline(evidence: Evidence, limits: Limits) -> Iterator[F
         It is a symptom: what the model has learned is worth less than knowing nothing of the patient. Other findings
         say why.
     Evidence it needs:
-        BaselineScore of the baselines (exam *baselines*) and of the model (exam *model-score*).
+        BaselineScore of the baselines (check *baselines*) and of the model (check *model-score*).
     How it decides:
         On the same validation samples, the best baseline must be better on average and on more than half of them. If
         a predictor that knows no anatomy (a constant, zeros) beats the model by `margin_db` (or by `margin` of the

@@ -32,7 +32,7 @@ def selection_on_noise(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         The best of n evaluations of a constant rises with n. Early stopping and checkpoints follow luck, and a real
         improvement is not seen.
     Evidence it needs:
-        RepeatedValidation (exams *repeat-validation* and *trained-repeat-validation*).
+        RepeatedValidation (checks *repeat-validation* and *trained-repeat-validation*).
     How it decides:
         A fixed model is scored in four passes over the first validation batches. The range of the four means is
         compared with `redrawn` times what the metric calls negligible (or `relative` of the mean): `demonstrated` if

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.upkeep import SelectorAnswers
+from traindx.evidence.training_state import SelectorAnswers
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, rule
 
@@ -20,8 +20,8 @@ def best_checkpoint_shared(evidence: Evidence, limits: Limits) -> Iterator[Found
         the model that is used comes from its first step, or from the stage before.
 
     Evidence it needs:
-        ``Case.upkeep.best``: a fresh selector is offered rising scores of a second stage that all lie below the best
-        of the first one.
+        ``Case.training_state.best``: a fresh selector is offered rising scores of a second stage that all lie below
+        the best of the first one.
 
     How it decides:
         Every score that is better than those of its own stage before must be kept. Demonstrated if one is not.
@@ -30,7 +30,7 @@ def best_checkpoint_shared(evidence: Evidence, limits: Limits) -> Iterator[Found
         Keep a best score for each stage, or begin it anew with the stage.
 
     Trial it proposes:
-        None; the selector is mended.
+        None; the selector is fixed.
 
     Known false positives:
         Stages that are judged by one figure on one scale, where the earlier model may stay the best on purpose.

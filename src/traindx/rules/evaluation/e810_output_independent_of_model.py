@@ -31,7 +31,7 @@ def output_independent_of_model(evidence: Evidence, limits: Limits) -> Iterator[
         It does not: training may be perfect. What is deployed and scored does not show it, and the figures look like a
         collapsed model: identical foreground ratios in every case.
     Evidence it needs:
-        ModelSwap (exam *model-swap*).
+        ModelSwap (check *model-swap*).
     How it decides:
         Every network on the prediction path says noise instead, with six seeds. `demonstrated` if the output, or the
         mask that it becomes at one half or by the likeliest class, is the same in more than `all` of the voxels; and if
@@ -41,7 +41,7 @@ def output_independent_of_model(evidence: Evidence, limits: Limits) -> Iterator[
     Remedy:
         Apply one activation, once; let windows start at `size - window` too; give every window positive weights.
     Trial it proposes:
-        `reference-prediction`, where the case offers another prediction path; the weights are innocent.
+        `reference-prediction`, where the case offers another prediction path; the weights are without effect.
     Known false positives:
         A path that blanks the border of every volume on purpose.
     References:

@@ -28,7 +28,7 @@ def overlap_of_unthresholded_values(evidence: Evidence, limits: Limits) -> Itera
         It does not; but the figure is another one than that of the deployed mask: too low for a hesitant network, above
         one for logits, and it rewards certainty instead of shape.
     Evidence it needs:
-        HardenedScore (exam *hardened-metric*).
+        HardenedScore (check *hardened-metric*).
     How it decides:
         The trained model's predictions are scored as they are and as masks (likeliest class, or 0.5). `demonstrated` if
         the two differ by more than `difference`.

@@ -34,7 +34,7 @@ def loss_prefers_worse(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It does learn, and what it learns is wrong.
     Evidence it needs:
-        StandInLoss (exam *loss-order*).
+        StandInLoss (check *loss-order*).
     How it decides:
         The network's answer is replaced by the target itself, by the target with 5 % noise, by another sample's, by a
         constant and by the target upside down. If the perfect one does not have the smallest total loss, by `margin` of
@@ -45,7 +45,7 @@ def loss_prefers_worse(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Check the term's sign, the order of its arguments, and that prediction and target are in the same range.
     Trial it proposes:
-        `flip-term` and `drop-term` for the guilty term.
+        `flip-term` and `drop-term` for the term at fault.
     Known false positives:
         Adversarial and contrastive terms, for which the target is not the optimum.
     References:
@@ -53,12 +53,12 @@ def loss_prefers_worse(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     records = {record.term: record for record in evidence.of(StandInLoss)}
     overall = records.get("total") or (next(iter(records.values())) if len(records) == 1 else None)
-    guilty = {term: preferred(record, limits.margin) for term, record in records.items() if record.judges_target}
-    guilty = {term: better for term, better in guilty.items() if better}
-    whole = overall is not None and overall.term in guilty
-    for term, better in guilty.items():
-        if whole and term == "total" and len(guilty) > 1:
-            continue  # the guilty term is named instead
+    fault_found = {term: preferred(record, limits.margin) for term, record in records.items() if record.judges_target}
+    fault_found = {term: better for term, better in fault_found.items() if better}
+    whole = overall is not None and overall.term in fault_found
+    for term, better in fault_found.items():
+        if whole and term == "total" and len(fault_found) > 1:
+            continue  # the term at fault is named instead
         record = records[term]
         certain = whole and record.validated
         yield Found(

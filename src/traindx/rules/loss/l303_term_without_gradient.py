@@ -20,7 +20,7 @@ def term_without_gradient(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Why it stops learning:
         Its weight has no effect, whatever it is: the training believes in a term that is not there.
     Evidence it needs:
-        TermGradient (exam *gradients*).
+        TermGradient (check *gradients*).
     How it decides:
         Each term is differentiated with respect to all trained parameters, with up to six seeds. A term whose value
         follows the network's weights but whose gradient is missing or exactly zero each time is `demonstrated`. A

@@ -16,25 +16,25 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     Severity.MAJOR,
     needs=(TermBlindness,),
     turned=Threshold(0.002, "of what a plainly wrong answer does; round-off of sums in another order is below 1e-4"),
-    dimmed=Threshold(0.002, "the same for a truth at 70 % of its contrast"),
+    contrast_scaled=Threshold(0.002, "the same for a truth at 70 % of its contrast"),
 )
 def term_blind(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A term compares the prediction with the target and cannot tell the target from its mirror image.
 
     What it finds:
         Terms that compare two numbers instead of two images (the total variation of the prediction with that of the
-        target, means, histograms), and losses that do not change when the prediction is dimmed.
+        target, means, histograms), and losses that do not change when the prediction is contrast-scaled.
     Why it stops learning:
         Such a term is satisfied by structures anywhere. It cannot teach where an edge belongs, whatever its weight.
     Evidence it needs:
-        TermBlindness (exam *blind-terms*).
+        TermBlindness (check *blind-terms*).
     How it decides:
         The network's answer is replaced by the target, by its mirror image along every axis along which it is not
         symmetric, by the target at 70 % of its contrast, and by plainly wrong answers (another sample, a constant, the
         target upside down in value). A term that depends on the target, changes for a wrong answer, and changes by less
         than `turned` of that for every mirror image is blind to place: `suspected`, as there are terms that are meant
         to be. If the whole loss is blind to place, it is `demonstrated`. A whole loss that changes by less than
-        `dimmed` for the dimmed truth is `suspected`.
+        `contrast-scaled` for the contrast-scaled truth is `suspected`.
     Remedy:
         Compare voxel by voxel first and average afterwards: the mean of differences, not the difference of means.
     Trial it proposes:
@@ -47,10 +47,12 @@ def term_blind(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     records = [record for record in evidence.of(TermBlindness) if record.judges_target]
     whole = {record.term for record in records if record.term == "total" or len(evidence.of(TermBlindness)) == 1}
-    blind = [record for record in records if _sees(record) and record.turned <= limits.turned * record.wrong]
-    everything = any(record.term in whole for record in blind)
-    for record in blind:
-        if record.term == "total" and len(blind) > 1:
+    spatially_invariant = [
+        record for record in records if _sees(record) and record.turned <= limits.turned * record.wrong
+    ]
+    everything = any(record.term in whole for record in spatially_invariant)
+    for record in spatially_invariant:
+        if record.term == "total" and len(spatially_invariant) > 1:
             continue  # its blind terms are named instead
         yield Found(
             message=f"{_name(record.term)} is {record.perfect:.4g} for the target and changes by {record.turned:.2g} "
@@ -66,12 +68,17 @@ def term_blind(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             else (Proposal(treatment="drop-term", parameters={"term": record.term}),),
         )
     for record in records:
-        if record.term in whole and record.wrong > 0 and record.dimmed <= limits.dimmed * record.wrong:
+        if (
+            record.term in whole
+            and record.wrong > 0
+            and record.contrast_scaled <= limits.contrast_scaled * record.wrong
+        ):
             yield Found(
-                message=f"{_name(record.term)} changes by {record.dimmed:.2g} when the target is dimmed to 70 % of its "
-                f"contrast (a plainly wrong answer: {record.wrong:.4g}): it does not ask for the right scale.",
+                message=f"{_name(record.term)} changes by {record.contrast_scaled:.2g} when the target is scaled to "
+                f"70 % of its contrast (a plainly wrong answer: {record.wrong:.4g}): it does not ask for the "
+                f"right scale.",
                 location=record.where,
-                numbers={"dimmed": record.dimmed, "wrong": record.wrong},
+                numbers={"contrast_scaled": record.contrast_scaled, "wrong": record.wrong},
                 remedy="Add a term that compares values, unless the scale is fixed elsewhere.",
             )
 

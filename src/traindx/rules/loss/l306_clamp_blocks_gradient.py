@@ -30,12 +30,12 @@ def clamp_blocks_gradient(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Why it stops learning:
         Beyond a bound the derivative is zero: a wrong prediction out there is never corrected.
     Evidence it needs:
-        ClampSeen (exams *training-step* and *trained-step*, or a watched script).
+        ClampSeen (checks *training-step* and *trained-step*, or a watched script).
     How it decides:
         The gradient that arrives at the clamp is split into what passes and what stops. Above `lost` of its norm the
         finding is `suspected`, above `most_lost` it is `demonstrated`. Whatever its bounds, a clamp that no gradient
-        passes (under `no_grad`, in an unused branch) or that stops none is not reported: it is innocent, and listed
-        among what was found healthy. So is a guard before a logarithm or a division.
+        passes (under `no_grad`, in an unused branch) or that stops none is not reported: it is without effect, and
+        listed among what was found healthy. So is a guard before a logarithm or a division.
     Remedy:
         Remove the clamp from the training path, or widen it to the range of the targets; clip at inference only.
     Trial it proposes:

@@ -34,7 +34,7 @@ def blind_to_detail(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         No gradient reaches the high spatial frequencies: no number of epochs draws them.
     Evidence it needs:
-        TermDetail (exam *blind-terms*), OutputSpectrum (exam *outputs*, of the trained model).
+        TermDetail (check *blind-terms*), OutputSpectrum (check *outputs*, of the trained model).
     How it decides:
         Everything above 35 % of the Nyquist frequency is taken from the target, and the network answers with what is
         left. The loss is blind to detail if it rises by less than `rise` of what the mean squared error would, and the

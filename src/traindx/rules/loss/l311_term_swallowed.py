@@ -26,8 +26,8 @@ def term_swallowed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         The term is not there, and nothing says so.
     Evidence it needs:
-        SwallowedException (a watched script); or SwallowedInLoss (exam *loss-operations*); or TermGradient and
-        StandInLoss (exams *gradients* and *loss-order*).
+        SwallowedException (a watched script); or SwallowedInLoss (check *loss-operations*); or TermGradient and
+        StandInLoss (checks *gradients* and *loss-order*).
     How it decides:
         The same exception at the same line in at least `iterations` watched iterations that all went on to the
         optimiser's step, and a `try` around one of the lines of its stack: `demonstrated`. Of a case: the same torch
@@ -38,7 +38,7 @@ def term_swallowed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Mend what raises; catch only what is expected, and log it.
     Trial it proposes:
-        None; mend it.
+        None; fix it.
     Known false positives:
         A probing call that is expected to fail on some systems, if it is made in every iteration.
     References:

@@ -32,7 +32,7 @@ def term_not_zero_at_truth(evidence: Evidence, limits: Limits) -> Iterator[Found
         Near the truth this term's gradient does not vanish and pulls away from it; the sum of all terms settles in
         between.
     Evidence it needs:
-        StandInLoss (exam *loss-order*).
+        StandInLoss (check *loss-order*).
     How it decides:
         With the target itself as prediction, the term is above `share` of its value for a blank or foreign prediction
         (the smaller of the two). If small steps downhill from the truth lower it by more than `downhill` of the gap

@@ -37,7 +37,7 @@ def region_term_without_margin(evidence: Evidence, limits: Limits) -> Iterator[F
         Ask for a margin, max(0, m - (inside - outside)), of a logit or two.
 
     Trial it proposes:
-        ``box-margin`` where the case offers it; and ``flip-term``, which acquits the sign: turned, the term must harm.
+        ``box-margin`` where the case offers it; and ``flip-term``, which rule out the sign: turned, the term must harm.
 
     Known false positives:
         Terms on probabilities that saturate.

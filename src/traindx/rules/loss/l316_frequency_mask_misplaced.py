@@ -28,7 +28,7 @@ def frequency_mask_misplaced(evidence: Evidence, limits: Limits) -> Iterator[Fou
         Low and high frequencies are exchanged: a term that is to sharpen weights the coarse structure, and its weights
         for the detail fall on nothing but the corners.
     Evidence it needs:
-        FourierMask (exam *loss-operations*).
+        FourierMask (check *loss-operations*).
     How it decides:
         Masks that are laid over Fourier coefficients along at least two axes are compared with rings about frequency
         zero at index 0 and about the middle, whose value rises or falls outwards. If rings about the place where
@@ -37,7 +37,7 @@ def frequency_mask_misplaced(evidence: Evidence, limits: Limits) -> Iterator[Fou
     Remedy:
         Make the mask from `fftfreq`, or shift the coefficients with `fftshift` before it.
     Trial it proposes:
-        None; the mask is mended.
+        None; the mask is fixed.
     Known false positives:
         None known: no filter is round about the highest frequency of the diagonal.
     References:

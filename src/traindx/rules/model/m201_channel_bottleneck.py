@@ -31,7 +31,7 @@ def channel_bottleneck(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         One channel holds one number a position. What the encoder knew beyond that is gone before the decoder sees it.
     Evidence it needs:
-        ChannelReduction (exam *information-path*).
+        ChannelReduction (check *information-path*).
     How it decides:
         Channels in over channels out above `largest_ratio`, at most `most_channels` out, effective rank of the input
         (Roy and Vetterli 2007) above `rank_per_channel` times the channels out, all of at least one input's influence

@@ -30,7 +30,7 @@ def token_bottleneck(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Detail above the grid's Nyquist frequency cannot be drawn. No loss term and no number of epochs changes that;
         training ends in a blurred image whose error is the ceiling's.
     Evidence it needs:
-        SpanFloor (exam *information-path*); BaselineScore where there is one, to compare the ceiling with.
+        SpanFloor (check *information-path*); BaselineScore where there is one, to compare the ceiling with.
     How it decides:
         The ceiling is the PSNR of the least-squares representation of real training targets by the very interpolation
         that the network uses. Below `asked_db` it is reported as `suspected` with its figure. It is `demonstrated` only

@@ -28,7 +28,7 @@ def head_cannot_reach_target(evidence: Evidence, limits: Limits) -> Iterator[Fou
     Why it stops learning:
         Values outside the range are pressed against its end, where the activation's gradient vanishes.
     Evidence it needs:
-        HeadBounds (exam *training-step*).
+        HeadBounds (check *training-step*).
     How it decides:
         The bounded operation is driven to both of its ends while everything else stays as it is, and the values that
         arrive at the comparison are recorded. More than `share_outside` of the target's values must lie outside, and

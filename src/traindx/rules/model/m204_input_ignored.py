@@ -26,7 +26,7 @@ def input_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         A constant function can only learn the mean of the targets.
     Evidence it needs:
-        InputEffect of ``x_t`` or ``all inputs`` (exams *input-effects* and *trained-input-effects*).
+        InputEffect of ``x_t`` or ``all inputs`` (checks *input-effects* and *trained-input-effects*).
     How it decides:
         The root mean square change of the output, over the output's own spread, is at most `most_effect`. Before
         training, zero-initialised heads and gates are drawn again first.

@@ -32,7 +32,7 @@ def condition_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         The network then models the targets without the evidence: it learns the average patient.
     Evidence it needs:
-        InputEffect of each of `Case.conditions` (exams *input-effects* and *trained-input-effects*).
+        InputEffect of each of `Case.conditions` (checks *input-effects* and *trained-input-effects*).
     How it decides:
         Zero-initialised heads and gates are drawn again, the timestep is noisy (alpha bar 0.1), and each condition is
         replaced by another sample's. A change of at most `nothing` of the output's spread is `demonstrated`. A change

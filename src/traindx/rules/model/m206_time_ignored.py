@@ -27,7 +27,7 @@ def time_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         The right answer differs by noise level (for v even in sign). A network that cannot tell has to guess the level
         from the image, and learns a blend.
     Evidence it needs:
-        InputEffect of ``time`` (exams *input-effects* and *trained-input-effects*).
+        InputEffect of ``time`` (checks *input-effects* and *trained-input-effects*).
     How it decides:
         The output at the same x_t is compared between a noisy and an early timestep, on a fresh network whose
         zero-initialised gates were drawn again. No change at all is `demonstrated`; a change below `least_share` of

@@ -28,7 +28,7 @@ def dead_parameters(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         What those parameters compute stays what chance made it; the rest has to work around it.
     Evidence it needs:
-        SilentParameters (exam *gradients*).
+        SilentParameters (check *gradients*).
     How it decides:
         The loss is differentiated on a fresh model in training mode whose zero-initialised gates were drawn again, up
         to six times with other seeds, so that dropped conditions get their turn. A module without any gradient is

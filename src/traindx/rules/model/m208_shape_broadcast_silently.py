@@ -21,7 +21,7 @@ def shape_broadcast_silently(evidence: Evidence, limits: Limits) -> Iterator[Fou
         Each value is compared with values it has nothing to do with: every surplus channel learns the same image, or
         every sample learns the mean of the batch.
     Evidence it needs:
-        Comparison (exam *training-step*).
+        Comparison (check *training-step*).
     How it decides:
         Prediction and target, followed from the network's output and the batch to the place of comparison, differ in
         shape. In a function that exists to compare (`mse_loss` and its kin, which warn of it themselves) and wherever
@@ -31,7 +31,7 @@ def shape_broadcast_silently(evidence: Evidence, limits: Limits) -> Iterator[Fou
     Remedy:
         Make the shapes equal where the two meet, and let the code check it.
     Trial it proposes:
-        None; mend the shape.
+        None; fix the shape.
     Known false positives:
         Several hypotheses on the channel axis that are compared with one target on purpose: `suspected` there.
     References:

@@ -22,7 +22,7 @@ def frozen_part_still_moves(evidence: Evidence, limits: Limits) -> Iterator[Foun
         What comes after learns from a moving or noisy input, and in use it meets another one. The frozen part is no
         longer the one that was trained and validated.
     Evidence it needs:
-        FrozenPart (exam *frozen-parts*).
+        FrozenPart (check *frozen-parts*).
     How it decides:
         Two losses are computed on a fresh model in training mode. Running statistics of a frozen part that differ
         afterwards are `demonstrated`: frozen means unchanged. Dropout that is on is `suspected`, because noise on the

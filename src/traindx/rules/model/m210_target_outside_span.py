@@ -36,7 +36,7 @@ def target_outside_span(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         The part of the target outside the span of the output is lost at every step. The loss falls to a floor and
         stays there; sampling then shows a near-constant image or static, depending on the sampler.
     Evidence it needs:
-        InformationPath, SpanFloor and HighFrequencyTransfer (exam *information-path*).
+        InformationPath, SpanFloor and HighFrequencyTransfer (check *information-path*).
     How it decides:
         (1) The numbers that can reach the output are counted along every path. (2) With the values at the narrowest
         place held fixed, fine noise in x_t must not change the output any more (`most_around`): there is no way

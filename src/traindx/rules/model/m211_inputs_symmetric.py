@@ -28,7 +28,7 @@ def inputs_symmetric(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         What tells the two apart (which axis a radiograph was projected along) is the information that a second view
         adds. Without it the network places structures from either view along both axes.
     Evidence it needs:
-        InputEffect of swaps (exams *input-effects* and *trained-input-effects*).
+        InputEffect of swaps (checks *input-effects* and *trained-input-effects*).
     How it decides:
         Each of the two inputs matters (`used`), and exchanging them changes the output by at most `nothing` of its
         spread, although their contents differ. Then it is `demonstrated`.

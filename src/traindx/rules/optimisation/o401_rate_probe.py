@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.upkeep import RateProbe
+from traindx.evidence.training_state import RateProbe
 from traindx.finding import Proposal, Severity
 from traindx.rules.base import Found, Limits, Threshold, rule
 

@@ -27,7 +27,7 @@ def ema_evaluated_too_early(evidence: Evidence, limits: Limits) -> Iterator[Foun
     Why it stops learning:
         The network learns, and validation, checkpoint selection and deployment see the weights of step 0.
     Evidence it needs:
-        DeployedWeights (exam *deployed-weights*).
+        DeployedWeights (check *deployed-weights*).
     How it decides:
         After training, the parameters that the optimiser moves are changed: the prediction stays bit-identical. The
         others are changed: it follows. They are a copy of the network (`twins`). `demonstrated` if they are also

@@ -34,7 +34,7 @@ def clip_before_unscale(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         `scaler.unscale_(optimizer)` right before the clip.
     Trial it proposes:
-        None; mend it.
+        None; fix it.
     Known false positives:
         None known.
     References:

@@ -40,7 +40,7 @@ def too_few_updates(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Step once more after the loop with what is left, or make the number of batches a multiple of the accumulation.
     Trial it proposes:
-        None; mend it.
+        None; fix it.
     Known false positives:
         None known for the first two. A pass over a very small data set has few steps by nature.
     References:

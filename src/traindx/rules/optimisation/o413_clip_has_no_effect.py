@@ -32,7 +32,7 @@ def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Clip between `backward()` and `step()`.
     Trial it proposes:
-        None; mend it.
+        None; fix it.
     Known false positives:
         A call that only measures the norm for a log.
     References:

@@ -29,7 +29,7 @@ def collapsed_output(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It is the symptom of a model that found no use for its input. What caused it is another finding's business.
     Evidence it needs:
-        OutputStatistics (exam *outputs*).
+        OutputStatistics (check *outputs*).
     How it decides:
         Spread over samples (standard deviation at a voxel, root mean square over voxels) of predictions over that of
         targets; contrast within a sample likewise. Below `same` of the spread it is `demonstrated` that the output does

@@ -30,7 +30,7 @@ def predicts_the_prior(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         The mean is the best answer of a model that gets no usable input, or whose labels say little: for example
         unlabelled voxels that are trained as foreground make the prior a very good answer.
     Evidence it needs:
-        OutputStatistics (exam *outputs*).
+        OutputStatistics (check *outputs*).
     How it decides:
         The spread over samples is below `spread` of the targets', and the predictions lie within `to_mean` of the mean
         target (distances in units of the targets' own) or within `to_level` of the mean value with no contrast of

@@ -27,7 +27,7 @@ def saturated_at_bounds(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         At a bound the output can no longer answer; and a clip in the sampler hides how far off the network is.
     Evidence it needs:
-        OutputStatistics (exam *outputs*).
+        OutputStatistics (check *outputs*).
     How it decides:
         Share of the predictions exactly at their own minimum or maximum, less the targets' share at theirs: above
         `excess` it is `suspected`, above `most` it is `demonstrated`. Outputs or targets of fewer than `levels` values

@@ -31,7 +31,7 @@ def blurred(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         A pixel-wise loss rewards the mean of all images that fit; a coarse token grid cannot draw more; a loss that is
         blind to detail does not ask for more. Which of them it is, other findings say.
     Evidence it needs:
-        OutputSpectrum (exam *outputs*).
+        OutputSpectrum (check *outputs*).
     How it decides:
         Energy of predictions over targets below a quarter of the Nyquist frequency is at least `coarse`, and above half
         of it at most `fine`, while the targets hold more than `detail` of their energy there. Always `suspected`: the

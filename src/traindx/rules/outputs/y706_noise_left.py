@@ -30,7 +30,7 @@ def noise_left(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It is a symptom; the cause lies in the sampler (S rules) or in what the network can express (M210).
     Evidence it needs:
-        OutputSpectrum (exam *outputs*).
+        OutputSpectrum (check *outputs*).
     How it decides:
         Energy of predictions over targets above half of the Nyquist frequency exceeds `excess`, and the surplus above a
         quarter of it is more than `share` of all the predictions' energy: `suspected`; more than `most` of it:

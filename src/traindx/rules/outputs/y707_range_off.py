@@ -29,7 +29,7 @@ def range_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It may have learned well: the figures are bad because prediction and target do not share a scale.
     Evidence it needs:
-        OutputStatistics (exam *outputs*).
+        OutputStatistics (check *outputs*).
     How it decides:
         Where predictions and targets correlate above `correlation`, their means must agree within `shift` of the
         targets' range, and the predictions must not have more than `scale` times the contrast of the targets (by the

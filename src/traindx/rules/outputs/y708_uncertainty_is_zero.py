@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.practice import UncertaintySeen
+from traindx.evidence.model_in_use import UncertaintySeen
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
@@ -26,10 +26,10 @@ def uncertainty_is_zero(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It does not; but a map that is zero says that the model is sure of everything.
     Evidence it needs:
-        UncertaintySeen (exam *uncertainty*): ``Case.practice.uncertainty``.
+        UncertaintySeen (check *uncertainty*): ``Case.deployment.uncertainty``.
     How it decides:
-        The case's own method is applied to one batch, with an untrained network whose gates are awake. A map that is
-        nowhere above `largest`: `demonstrated`.
+        The case's own method is applied to one batch, with an untrained network whose gates are reinitialised. A map
+        that is nowhere above `largest`: `demonstrated`.
     Remedy:
         Draw other noise for each sample, or keep the stochastic layers of the network active.
     Trial it proposes:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.upkeep import PrototypeSpread
+from traindx.evidence.training_state import PrototypeSpread
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
@@ -55,8 +55,10 @@ def prototypes_collapsed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             continue
         if record.within - record.within_before <= limits.rise:
             continue
-        blind = not math.isnan(record.monitored) and record.monitored < limits.unnoticed
-        unseen = f" The case's own monitor reads {record.monitored:.3f} and cannot see it." if blind else ""
+        spatially_invariant = not math.isnan(record.monitored) and record.monitored < limits.unnoticed
+        unseen = (
+            f" The case's own monitor reads {record.monitored:.3f} and cannot see it." if spatially_invariant else ""
+        )
         yield Found(
             message=f"Learning at temperature {record.temperature:g} raises the mean cosine of two prototypes of one "
             f"concept from {record.within_before:.2f} to {record.within:.2f}: {record.each} prototypes say what one "

@@ -23,8 +23,9 @@ def sampler_does_not_invert(evidence: Evidence, limits: Limits) -> Iterator[Foun
         is computed on samples) is wrong from the first epoch to the last. The usual picture is a constant image, since
         the error of ε̂ is repeated at every step.
     Evidence it needs:
-        SamplerRun (exam *sampler*): the loop runs unchanged while the network's answers are those of the exact denoiser
-        of voxels drawn from known Gaussians, so the right result of every step is known in closed form, voxel by voxel.
+        SamplerRun (check *sampler*): the loop runs unchanged while the network's answers are those of the exact
+        denoiser of voxels drawn from known Gaussians, so the right result of every step is known in closed form,
+        voxel by voxel.
     How it decides:
         The worst step differs from the exact one by more than `max_misfit`, relative to x, and neither another
         prediction type (S504), nor a shifted time (S505), nor another ᾱ to step to (S502), nor another ᾱ table (S503)

@@ -41,7 +41,7 @@ def sampler_wrong_distribution(evidence: Evidence, limits: Limits) -> Iterator[F
         The network is told a noise level that its input does not have. Samples keep noise or lose spread, more so the
         fewer the steps; with many steps the fault fades, which is how it survives in released libraries.
     Evidence it needs:
-        SamplerRun and SamplerTransitions (exam *sampler*).
+        SamplerRun and SamplerTransitions (check *sampler*).
     How it decides:
         Every step is explained to `explained` by a step from ᾱ of its timestep to some other ᾱ than that of the next
         timestep, while the exact step misses by more than `max_misfit`. The last step may end at ᾱ = 1 or at ᾱ_0.

@@ -42,7 +42,8 @@ def schedule_inconsistent(evidence: Evidence, limits: Limits) -> Iterator[Found]
         The network is trained at one noise level and asked at another. Where the start still holds signal in training,
         sampling never sees it, and the lowest frequencies (the mean, the gross anatomy) come out wrong.
     Evidence it needs:
-        ScheduleTable (exam *schedule*); SamplerRun (exam *sampler*) for where sampling really starts and what it uses.
+        ScheduleTable (check *schedule*); SamplerRun (check *sampler*) for where sampling really starts and what it
+        uses.
     How it decides:
         Largest |ᾱ − Π(1−β)| above `max_product_error`; any rise; difference of the square roots of two tables above
         `max_table_error`, or a loop every step of which is exact on another table (to `explained`); sqrt(ᾱ) at the

@@ -22,7 +22,7 @@ def prediction_type_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Fou
     Why it stops learning:
         The loss falls and the samples are noise or a constant: what the network says is right and is misread.
     Evidence it needs:
-        SamplerRun (exam *sampler*); PredictionCheck (exam *prediction-type*), which gives the loss the exact ε, v and
+        SamplerRun (check *sampler*); PredictionCheck (check *prediction-type*), which gives the loss the exact ε, v and
         x0 of each noised sample and sees which one it wants.
     How it decides:
         With the exact denoiser answering in the type that the loss asks for (the declared one, where the loss cannot

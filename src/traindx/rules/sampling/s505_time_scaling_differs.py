@@ -36,8 +36,8 @@ def time_scaling_differs(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         A time embedding is an ordinary input: outside the range it was trained on it says nothing, so the network
         denoises for a noise level that is not there.
     Evidence it needs:
-        TimeArgument of training and of sampling (exam *time-input*); SamplerRun (exam *sampler*) for the timestep that
-        the loop's own arithmetic is at.
+        TimeArgument of training and of sampling (check *time-input*); SamplerRun (check *sampler*) for the timestep
+        that the loop's own arithmetic is at.
     How it decides:
         What sampling passes for a timestep against what training passes for it, over all timesteps, relative to the
         range

@@ -32,10 +32,10 @@ def clip_does_not_match_data(evidence: Evidence, limits: Limits) -> Iterator[Fou
         the [-1, 1] that schedulers clip to by default on data that is z-scored; or a clamp of the noisy x itself, which
         cuts the noise.
     Why it stops learning:
-        It does not: the network is innocent. But no sample can ever reach the values that are cut off, and a clipped x̂0
-        pulls every later step the same way.
+        It does not: the network is without effect. But no sample can ever reach the values that are cut off, and a
+        clipped x̂0 pulls every later step the same way.
     Evidence it needs:
-        SamplerRun and SamplerClamp (exam *sampler*): every clamp between two calls of the network, its line, and what
+        SamplerRun and SamplerClamp (check *sampler*): every clamp between two calls of the network, its line, and what
         it is applied to. Clamps written without torch's clamp functions are not seen.
     How it decides:
         More than `target_share` of the real targets' voxels outside the bounds on x0; more than `state_share` of the

@@ -34,7 +34,7 @@ def training_input_not_unit_variance(evidence: Evidence, limits: Limits) -> Iter
         The loop assumes the exact mixture: with another one, x̂0 and ε̂ computed from the network's answer are wrong by
         the same factors at every step. With data of a small spread nearly all timesteps are pure noise to the network.
     Evidence it needs:
-        TrainingInput (exam *training-input*): x_t of the loss, regressed on its own target.
+        TrainingInput (check *training-input*): x_t of the loss, regressed on its own target.
     How it decides:
         |a² + s² − 1| above `power_error`, or |a − √ᾱ| above `signal_error`, each beyond six standard errors:
         demonstrated. Standard deviation of the targets outside `smallest_sd` to `largest_sd`: suspected.

@@ -37,11 +37,11 @@ def one_step_vs_sampled_gap(evidence: Evidence, limits: Limits) -> Iterator[Foun
     Why it stops learning:
         It does learn: what is looked at is spoiled afterwards.
     Evidence it needs:
-        OneStep (exam *one-step*, after training).
+        OneStep (check *one-step*, after training).
     How it decides:
         Squared error of the sample against that of the one-step prediction at noise levels above `noisy`, in dB, above
         `gap_db`, while the one-step prediction beats the mean image by `lead_db`. A pattern, hence `suspected`; where
-        an exam of the loop found the reason (S501, S502, S504, S505), that is the cause and this its size.
+        a check of the loop found the reason (S501, S502, S504, S505), that is the cause and this its size.
     Remedy:
         Look at the sampling loop and at the time it passes, not at the network.
     Trial it proposes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.practice import GuidanceEffect
+from traindx.evidence.model_in_use import GuidanceEffect
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
@@ -26,7 +26,7 @@ def guidance_without_effect(evidence: Evidence, limits: Limits) -> Iterator[Foun
     Why it stops learning:
         It does not; but the samples are not steered, and any comparison of guidance strengths compares noise.
     Evidence it needs:
-        GuidanceEffect (exam *guidance*): ``Case.guidance``.
+        GuidanceEffect (check *guidance*): ``Case.guidance``.
     How it decides:
         The same noise is sampled with and without guidance. The change is below `change` of the spread of the samples
         although the energy has a gradient there (above `gradient`): `demonstrated`. Without a gradient the energy

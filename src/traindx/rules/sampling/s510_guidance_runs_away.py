@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.practice import GuidanceEffect
+from traindx.evidence.model_in_use import GuidanceEffect
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
@@ -27,7 +27,7 @@ def guidance_runs_away(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         It does not; but samples are saturated, and the energy that guidance was to lower rises.
     Evidence it needs:
-        GuidanceEffect (exam *guidance*): ``Case.guidance``.
+        GuidanceEffect (check *guidance*): ``Case.guidance``.
     How it decides:
         The same noise is sampled with and without guidance. Guided samples that are not finite, or that span more than
         `span` times as much as unguided ones and as the data: `demonstrated`. Guided samples with more than `worse`

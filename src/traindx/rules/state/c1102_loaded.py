@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.upkeep import LoadedWeights
+from traindx.evidence.training_state import LoadedWeights
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 

@@ -35,7 +35,7 @@ def partial_load(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Rename the keys (often a prefix: `module.`, `model.`, `backbone.`), and check the returned missing keys.
     Trial it proposes:
-        None; mend the names.
+        None; fix the names.
     Known false positives:
         A small pretrained part of a large new network.
     References:

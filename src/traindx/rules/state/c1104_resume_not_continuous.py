@@ -37,7 +37,7 @@ def resume_not_continuous(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Remedy:
         Restore optimiser, schedule, scaler, epoch and random state; build the schedule before restoring it.
     Trial it proposes:
-        None; mend it.
+        None; fix it.
     Known false positives:
         A new training that starts from a checkpoint's weights on purpose.
     References:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.practice import SettingsRead
+from traindx.evidence.model_in_use import SettingsRead
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, rule
 

@@ -35,7 +35,7 @@ def loaded_tensors_coverage(evidence: Evidence, limits: Limits) -> Iterator[Foun
     Remedy:
         Print which names are left after filtering; load strictly.
     Trial it proposes:
-        None; mend the loading.
+        None; fix the loading.
     Known false positives:
         Weights that are read for another purpose than to train on (an ensemble, a comparison).
     References:

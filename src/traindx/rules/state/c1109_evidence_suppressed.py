@@ -42,5 +42,5 @@ def evidence_suppressed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             standing=Standing.DEMONSTRATED,
             location=seen.where,
             numbers={"hidden": len(seen.hidden)},
-            remedy="Ignore single messages by text or module, and mend what this one says.",
+            remedy="Ignore single messages by text or module, and fix what this one says.",
         )

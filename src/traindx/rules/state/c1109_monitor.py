@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.upkeep import MonitorAnswers
+from traindx.evidence.training_state import MonitorAnswers
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, rule
 

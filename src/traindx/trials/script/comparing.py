@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from traindx.case import Metric
-from traindx.durations import spoken as spoken_duration
+from traindx.durations import format_duration
 from traindx.finding import Effect
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.claims import Change, Comparison, FixVerdict, Pair, Run, judge_claim, told
@@ -26,7 +26,7 @@ from traindx.trials.statistics import paired_effect
 from traindx.watch.interventions.treatments.reference import KINDS
 from traindx.watch.runtime.settings import Settings
 
-SHARE = 5.0  # the first run may take a fifth of the budget: two pairs, and something for the yardstick
+SHARE = 5.0  # the first run may take a fifth of the budget: two pairs, and something for the scoring metric
 SAME = 1e-9  # relative difference below which two printed figures are the same
 
 
@@ -137,7 +137,7 @@ class ScriptComparison:
 
     def _short(self, why: str) -> None:
         self.complete = False
-        self.notes.append(f"{why} {spoken_duration(self.budget)}")
+        self.notes.append(f"{why} {format_duration(self.budget)}")
 
     def _same_numbers(self) -> bool:
         first, second = self.pairs[0][1], self.pairs[1][1]
@@ -253,12 +253,12 @@ class ScriptComparison:
         """One word and why: what is bit-identical first, then what does not run, then what can be compared at all."""
         alike = self._alike(runs, name)
         if alike:
-            return FixVerdict.PLACEBO, alike
-        mended = next((pair for pair in runs if pair.before.broke and not pair.after.broke), None)
-        if mended is not None:
-            value = mended.after.score.values[name]
+            return FixVerdict.NO_EFFECT, alike
+        fixed = next((pair for pair in runs if pair.before.broke and not pair.after.broke), None)
+        if fixed is not None:
+            value = fixed.after.score.values[name]
             now = f"; now {name} is {value:.4g}" if math.isfinite(value) else ""
-            return FixVerdict.HELPS, f"it did not run before ({mended.before.broke}){now}"
+            return FixVerdict.HELPS, f"it did not run before ({fixed.before.broke}){now}"
         if any(pair.after.broke for pair in runs):
             return judge_claim(runs, effect, name, metric, (), {})
         if self.chosen is None:

@@ -170,8 +170,12 @@ def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted
     """
     path = directory / ARM_FILE
     if not path.exists():
-        blind = directory / BLIND_FILE
-        why = blind.read_text(encoding="utf-8") if blind.exists() else why_broken(run) or "torch was never imported"
+        spatially_invariant = directory / BLIND_FILE
+        why = (
+            spatially_invariant.read_text(encoding="utf-8")
+            if spatially_invariant.exists()
+            else why_broken(run) or "torch was never imported"
+        )
         return ArmResult(run=run, broke=why, lost=lost)
     fields = json.loads(path.read_text(encoding="utf-8"))
     stopped = run.ending is Ending.STOPPED

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from traindx.case import Metric
-from traindx.diagnosis import Arm, Diagnosis, Outcome, TreatmentResult, TrialTable, ranked
-from traindx.durations import spoken as spoken_duration
+from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable, Variant, ranked
+from traindx.durations import format_duration
 from traindx.evidence import Evidence, NotExamined
 from traindx.finding import Finding, Standing, Verdict
 from traindx.progress import Listener, Progress, silent
@@ -25,7 +25,7 @@ from traindx.trials.effects import Judgement, judge, results
 from traindx.trials.jobs import ArmScore, JobResult
 from traindx.trials.outcome import apply_results
 from traindx.trials.planning import Costs, fit
-from traindx.trials.results import Ledger
+from traindx.trials.results import Results
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
 from traindx.trials.script.scoring_metric import Choice, Chosen, choose, read_at, value_of
 from traindx.trials.script.shortlist import RuntimeShortlist
@@ -80,7 +80,7 @@ class Proof:
     def __post_init__(self) -> None:
         self.list = RuntimeShortlist.of(self.findings, self.evidence)
         self.design = Design.of(self.list.designs)
-        self.ledger, self.costs = Ledger(), Costs()
+        self.ledger, self.costs = Results(), Costs()
         self.notes: list[str] = []
         self.controls: dict[int, ArmResult] = {}
         self.broken: dict[tuple[int, Company], str] = {}
@@ -136,7 +136,7 @@ class Proof:
             seconds = min(seconds, self.length.seconds)
         control = self._run(self.seeds[0], frozenset(), iterations=self.length.steps, seconds=seconds)
         if control.broke or control.unfinished:
-            why = control.broke or f"it did not finish within {spoken_duration(self.budget)}"
+            why = control.broke or f"it did not finish within {format_duration(self.budget)}"
             self._refuse_all(f"the script did not run as it is: {why}")
             return None
         choice: Choice = choose(control, self.metric)
@@ -173,7 +173,7 @@ class Proof:
         return True
 
     def _hopeless(self, arm: Company) -> bool:
-        """A company that holds a treatment which breaks the script by itself breaks as well."""
+        """A context that holds a treatment which breaks the script by itself breaks as well."""
         return len(arm) > 1 and any(self.ledger.failed(frozenset({key})) for key in arm)
 
     def _run(self, seed: int, arm: Company, *, iterations: int, seconds: float) -> ArmResult:
@@ -305,7 +305,7 @@ class Proof:
 
     def _out_of_time(self) -> None:
         self.complete = False
-        self.notes.append(f"the budget of {spoken_duration(self.budget)} ended before every arm was run")
+        self.notes.append(f"the budget of {format_duration(self.budget)} ended before every arm was run")
 
     def _tell_plan(self, count: int) -> None:
         if count < len(self.seeds):
@@ -322,7 +322,7 @@ class Proof:
     def table(self) -> TrialTable:
         """What is known now."""
         rows: tuple[TreatmentResult, ...] = ()
-        arms: list[Arm] = []
+        arms: list[Variant] = []
         seeds = self.tried or list(self.seeds[:1])
         if self.design.treatments and self.chosen is not None:
             judged = judge(self.design, self.ledger, seeds, self._name, self._metric, self.level)
@@ -338,15 +338,15 @@ class Proof:
                 moved=self.moved,
             )
             rows = tuple(self._placebo(row) for row in rows)
-            for company in self.design.arms():
-                values = [self.ledger.value(seed, company, self._name) for seed in seeds]
-                known = tuple(v for v, s in zip(values, seeds, strict=True) if (s, company) in self.ledger.scores)
+            for context in self.design.arms():
+                values = [self.ledger.value(seed, context, self._name) for seed in seeds]
+                known = tuple(v for v, s in zip(values, seeds, strict=True) if (s, context) in self.ledger.scores)
                 if known:
-                    name = self.design.name(company)
-                    for key in sorted(company | self.design.everything, key=len, reverse=True):
+                    name = self.design.name(context)
+                    for key in sorted(context | self.design.everything, key=len, reverse=True):
                         name = name.replace(key, self.list.labels[key])
-                    treatments = tuple(self.list.labels[key] for key in sorted(company))
-                    arms.append(Arm(name=name, treatments=treatments, values=known))
+                    treatments = tuple(self.list.labels[key] for key in sorted(context))
+                    arms.append(Variant(name=name, treatments=treatments, values=known))
         control = self.controls.get(self.seeds[0])
         return TrialTable(
             metric=self._name if self.chosen is not None else "none",
@@ -361,8 +361,8 @@ class Proof:
         )
 
     def _tempered(self, key: str, one: Judgement) -> Judgement:
-        """A treatment that refused itself was not tried, and a figure that never moves acquits nobody."""
-        if key in self.refused or (one.verdict is Verdict.INNOCENT and self._constant(key) is not None):
+        """A treatment that refused itself was not tried, and a figure that never moves rule out nobody."""
+        if key in self.refused or (one.verdict is Verdict.NO_EFFECT and self._constant(key) is not None):
             return replace(one, verdict=Verdict.INCONCLUSIVE)
         return one
 
@@ -386,8 +386,8 @@ class Proof:
             if value is not None and row.verdict is Verdict.INCONCLUSIVE and not row.note.startswith("broke"):
                 note = f"{self._name} is {value:g} in every run: at its limit, or too coarse to tell these runs apart"
                 return row.model_copy(update={"note": note})
-        if row.verdict is Verdict.INNOCENT and row.bit_identical:
-            note = "a placebo: weights, outputs and figures are bit-identical with and without it"
+        if row.verdict is Verdict.NO_EFFECT and row.bit_identical:
+            note = "no effect: weights, outputs and figures are bit-identical with and without it"
             return row.model_copy(update={"note": note})
         return row
 
@@ -425,9 +425,9 @@ def concluded(diagnosis: Diagnosis, table: TrialTable) -> Diagnosis:
         missing.append(NotExamined(subject="trials", reason=reason))
     outcome = diagnosis.outcome
     if any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings):
-        outcome = Outcome.GUILTY
-    elif outcome is Outcome.GUILTY:
-        outcome = Outcome.HEALTHY
+        outcome = Outcome.FAULT_FOUND
+    elif outcome is Outcome.FAULT_FOUND:
+        outcome = Outcome.NOTHING_FOUND
     return diagnosis.model_copy(
         update={
             "findings": ranked(findings),

@@ -9,8 +9,8 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed import LossSeries
-from traindx.watch.runtime.call_sites import Site, here
-from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.call_sites import CallSite, here
+from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import thin
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -29,14 +29,14 @@ class Backward:
     """
 
     root: Any
-    site: Site
+    site: CallSite
     value: float | None
     scale: float = 1.0
 
 
 @dataclass
 class _Series:
-    site: Site
+    site: CallSite
     iterations: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     pending: list[tuple[int, Any]] = field(default_factory=list)
@@ -59,11 +59,11 @@ class Backwards(Collector):
         super().__init__(watch)
         self.unsafe = ""
         self.scale_of: Callable[[Any], float] = lambda root: 1.0
-        self.last_site: Site | None = None
+        self.last_site: CallSite | None = None
         self.in_iteration = 0
         self._before: list[tuple[Collector, Callable[[Backward], None]]] = []
         self._after: list[tuple[Collector, Callable[[Backward], None]]] = []
-        self._series: dict[Site, _Series] = {}
+        self._series: dict[CallSite, _Series] = {}
         self._checkpointed = -1
 
     def on_backward(
@@ -159,7 +159,7 @@ class Backwards(Collector):
             self._add(series, watch.iteration, value)
             return value
         series.pending.append((watch.iteration, root.detach() / scale))
-        if watch.closeness is not Closeness.OFF or len(series.pending) >= 256:
+        if watch.level is not ObservationLevel.OFF or len(series.pending) >= 256:
             self._read(series)
             return series.values[-1] if series.values else None
         return None

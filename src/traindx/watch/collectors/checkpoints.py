@@ -13,7 +13,7 @@ from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
-from traindx.watch.runtime.call_sites import Site, here
+from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.stats import probe
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -26,7 +26,7 @@ class _File:
     """A file that was read, by small samples of its tensors."""
 
     name: str
-    site: Site | None
+    site: CallSite | None
     parts: tuple[str, ...]
     prints: dict[tuple[Any, ...], str]
     optimizer_state: bool

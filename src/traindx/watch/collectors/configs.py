@@ -20,7 +20,7 @@ from typing import Any
 from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.observed_state import ConfigFile
-from traindx.watch.runtime.call_sites import Site, here, users
+from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.source_text import parsed
 
@@ -41,7 +41,7 @@ class _Node:
         return self
 
 
-class Remembering(dict[Any, Any]):
+class KeyAccessTracking(dict[Any, Any]):
     """A mapping that remembers which keys were asked for."""
 
     __slots__ = ("_node",)
@@ -92,9 +92,9 @@ class Remembering(dict[Any, Any]):
         self._bulk()
         return super().items()
 
-    def copy(self) -> Remembering:
+    def copy(self) -> KeyAccessTracking:
         """As ``dict.copy``; the copy remembers for the original."""
-        return Remembering(dict.copy(self), self._node)
+        return KeyAccessTracking(dict.copy(self), self._node)
 
     def _bulk(self) -> None:
         """Handed on as a whole, unless somebody only writes it down."""
@@ -110,8 +110,8 @@ class Remembering(dict[Any, Any]):
         return (dict, (), None, None, iter(dict.items(self)))
 
 
-def _again(node: _Node) -> Remembering:
-    return Remembering({}, node)
+def _again(node: _Node) -> KeyAccessTracking:
+    return KeyAccessTracking({}, node)
 
 
 def remember(content: Any, path: str, nodes: list[_Node]) -> Any:
@@ -121,7 +121,7 @@ def remember(content: Any, path: str, nodes: list[_Node]) -> Any:
             return content
         node = _Node(path)
         nodes.append(node)
-        return Remembering(
+        return KeyAccessTracking(
             {key: remember(value, f"{path}.{key}" if path else str(key), nodes) for key, value in content.items()}, node
         )
     if type(content) is list:
@@ -131,7 +131,7 @@ def remember(content: Any, path: str, nodes: list[_Node]) -> Any:
 
 def plain(content: Any) -> Any:
     """Without wrappers, for writers that look at exact types."""
-    if isinstance(content, Remembering):
+    if isinstance(content, KeyAccessTracking):
         return {key: plain(value) for key, value in dict.items(content)}
     if type(content) in (list, tuple):
         return type(content)(plain(value) for value in content)
@@ -143,7 +143,7 @@ def plain(content: Any) -> Any:
 @dataclass
 class _Read:
     file: str
-    site: Site
+    site: CallSite
     leaves: dict[str, Any]
     nodes: list[_Node]
 
@@ -189,7 +189,7 @@ class Configs:
         for name in ("SafeDumper", "Dumper", "CSafeDumper", "CDumper"):
             dumper = getattr(yaml, name, None)
             if dumper is not None:
-                dumper.add_representer(Remembering, represent)
+                dumper.add_representer(KeyAccessTracking, represent)
 
     def install_torch(self, torch: Any) -> None:
         """A checkpoint must hold plain mappings, or it could not be read with ``weights_only``."""

@@ -15,7 +15,7 @@ from traindx.evidence.observed import SwallowedException
 from traindx.evidence.observed_state import SuppressedEvidence
 from traindx.finding import Location
 from traindx.watch.collectors.torch_calls import TorchCalls
-from traindx.watch.runtime.call_sites import Site, here, stack, users
+from traindx.watch.runtime.call_sites import CallSite, here, stack, users
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.watch import Collector, Watch
@@ -34,7 +34,7 @@ SERIOUS = (  # what torch says when the training itself is wrong
 class _Error:
     error: str
     function: str
-    sites: tuple[Site, ...]
+    sites: tuple[CallSite, ...]
     times: int = 0
     iterations: set[int] = field(default_factory=set)
 
@@ -87,7 +87,7 @@ class Exceptions(Collector):
                 )
 
 
-def handler_of(sites: tuple[Site, ...]) -> Location | None:
+def handler_of(sites: tuple[CallSite, ...]) -> Location | None:
     """The ``except`` that must have caught an exception: that of the innermost ``try`` around any line of its stack."""
     for site in sites:
         tree = parsed(site.file)
@@ -102,12 +102,12 @@ def handler_of(sites: tuple[Site, ...]) -> Location | None:
     return None
 
 
-class Silence:
+class WarningFilters:
     """Warnings that the script silences for good; what they would have said is counted while they are hidden."""
 
     def __init__(self) -> None:
         self.patches = Patches()
-        self.places: list[Site] = []
+        self.places: list[CallSite] = []
         self.hidden: list[str] = []
         self.active = True
 

@@ -13,7 +13,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_state import LoaderSeen
 from traindx.finding import Location
 from traindx.watch.collectors.backwards import Backward, Backwards
-from traindx.watch.runtime.call_sites import Site, maker
+from traindx.watch.runtime.call_sites import CallSite, constructor_site
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.watch import Collector, Watch
@@ -23,7 +23,7 @@ from traindx.watch.runtime.watch import Collector, Watch
 class Loader:
     """One data loader."""
 
-    made: Site | None
+    made: CallSite | None
     dataset: str
     item: Location | None
     batches: int
@@ -132,7 +132,7 @@ class Loaders(Collector):
             batches = -1
         item = getattr(type(dataset), "__getitem__", None) or getattr(type(dataset), "__iter__", None)
         known = Loader(
-            made=maker(loader),
+            made=constructor_site(loader),
             dataset=type(dataset).__name__,
             item=defined_at(item) if inspect.isfunction(item) else None,
             batches=batches,

@@ -19,7 +19,7 @@ from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.provenance import Provenance, Tag
 from traindx.watch.collectors.provenance_ranges import RANGES
 from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site, named_functions
-from traindx.watch.runtime.call_sites import Site
+from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.source_text import assigned_name
 from traindx.watch.runtime.stats import Range, sample, value_range
@@ -67,7 +67,7 @@ class _Loss:
 @dataclass
 class _Constant:
     how: str
-    cut: Site | None
+    cut: CallSite | None
     values: list[float] = field(default_factory=list)
     totals: list[float] = field(default_factory=list)
 
@@ -87,10 +87,10 @@ class LossCalls(Collector):
         self._losses: dict[tuple[Any, ...], _Loss] = {}
         self._targets: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._chains: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self._single: dict[Site, dict[str, Any]] = {}
+        self._single: dict[CallSite, dict[str, Any]] = {}
         self._constants: dict[tuple[Any, ...], _Constant] = {}
         self._scalar_adds: set[Any] = set()
-        self._pending: dict[int, tuple[tuple[Any, ...], Site | None, float, float]] = {}
+        self._pending: dict[int, tuple[tuple[Any, ...], CallSite | None, float, float]] = {}
 
     def install(self) -> None:
         """Subscribe."""
@@ -141,7 +141,7 @@ class LossCalls(Collector):
         prediction: Any,
         target: Any,
         tag: Tag,
-        made: Site | None,
+        made: CallSite | None,
     ) -> dict[str, Any]:
         seen, wanted = value_range(prediction), value_range(target)
         bounds = RANGES.get(tag.activation)
@@ -218,8 +218,8 @@ class LossCalls(Collector):
         name: str,
         tensor: Any,
         before: Tag | None,
-        site: Site | None,
-        made: Site | None,
+        site: CallSite | None,
+        made: CallSite | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Callable[[Any], None] | None:

@@ -18,8 +18,8 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import LossTermSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.torch_calls import TorchCalls
-from traindx.watch.runtime.call_sites import Site, stack
-from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.call_sites import CallSite, stack
+from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_text import assigned_name, function_name
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -42,7 +42,7 @@ WHOLE_GRADIENTS = 2_000_000  # elements; larger gradients are compared on a stri
 class Note:
     """A scalar that was computed in the watched iteration."""
 
-    sites: tuple[Site, ...]
+    sites: tuple[CallSite, ...]
     function: str
     value: Any
 
@@ -54,8 +54,8 @@ class Leaf:
     node: Any
     number: int
     factor: float
-    join: Site | None
-    added: Site | None = None
+    join: CallSite | None
+    added: CallSite | None = None
 
     @property
     def sequence(self) -> int:
@@ -67,9 +67,9 @@ class Leaf:
 class Term:
     """What is known of a term over all watched iterations."""
 
-    origin: Site | None
-    join: Site | None
-    backward: Site
+    origin: CallSite | None
+    join: CallSite | None
+    backward: CallSite
     function: str
     name: str
     weights: list[float] = field(default_factory=list)
@@ -106,7 +106,7 @@ class LossTerms(Collector):
         self.data: set[int] = set()
         self.region: set[int] = set()
         self.depth_of: Callable[[], int] = lambda: 0
-        self.parameters_of: Callable[[Site], list[Any]] = lambda site: []
+        self.parameters_of: Callable[[CallSite], list[Any]] = lambda site: []
         self.on_constants: list[Callable[[list[int]], None]] = []
         self._terms: dict[tuple[Any, ...], Term] = {}
         self._loss_functions: set[Any] = set()
@@ -161,7 +161,7 @@ class LossTerms(Collector):
     # -- at backward ---------------------------------------------------------------------------------------------
 
     def _look(self, call: Backward) -> None:
-        if self.watch.closeness is Closeness.OFF or not self.notes or call.root.grad_fn is None:
+        if self.watch.level is ObservationLevel.OFF or not self.notes or call.root.grad_fn is None:
             return
         walk = Walk(self.notes)
         walk.down(Leaf(call.root.grad_fn, 0, 1.0 / call.scale, None))
@@ -177,7 +177,7 @@ class LossTerms(Collector):
         self._total = assigned_name(root.sites[0]) if root is not None and root.sites else ""
         for key, members in groups.items():
             self._remember(key, members, call.site)
-        apart = self.watch.closeness is Closeness.FULL and self.watch.iteration > 0 and len(groups) > 1
+        apart = self.watch.level is ObservationLevel.FULL and self.watch.iteration > 0 and len(groups) > 1
         if apart and call.value is not None and math.isfinite(call.value):
             reason = self.backwards.why_not_again
             if reason:
@@ -185,12 +185,12 @@ class LossTerms(Collector):
             else:
                 self._take_apart(groups, call)
 
-    def _key(self, leaf: Leaf, backward: Site) -> tuple[Any, ...]:
+    def _key(self, leaf: Leaf, backward: CallSite) -> tuple[Any, ...]:
         note = self.notes.get(leaf.sequence)
         site = note.sites[0] if note is not None and note.sites else None
         return (backward, site, leaf.join, leaf.node.name())
 
-    def _remember(self, key: tuple[Any, ...], members: list[Leaf], backward: Site) -> None:
+    def _remember(self, key: tuple[Any, ...], members: list[Leaf], backward: CallSite) -> None:
         leaf = members[0]
         note = self.notes.get(leaf.sequence)
         term = self._terms.get(key)
@@ -302,7 +302,7 @@ class Walk:
         for step in steps:
             self.down(step, depth + 1)
 
-    def _line(self, node: Any) -> Site | None:
+    def _line(self, node: Any) -> CallSite | None:
         note = self.notes.get(node._sequence_nr())
         return note.sites[0] if note is not None and note.sites else None
 
@@ -312,7 +312,7 @@ class Walk:
         children = [child for child in node.next_functions if child[0] is not None]
         line = self._line(node)
 
-        def weighted(child: tuple[Any, int], times: float, join: Site | None) -> Leaf:
+        def weighted(child: tuple[Any, int], times: float, join: CallSite | None) -> Leaf:
             return Leaf(child[0], child[1], leaf.factor * times, join, leaf.added)
 
         if name in ("AddBackward0", "SubBackward0") and same_shape(node, children):
@@ -345,7 +345,7 @@ class Walk:
             return [weighted(children[0], 1.0, leaf.join)]
         return self._reduction(leaf, children[0], line)
 
-    def _reduction(self, leaf: Leaf, child: tuple[Any, int], line: Site | None) -> list[Leaf] | None:
+    def _reduction(self, leaf: Leaf, child: tuple[Any, int], line: CallSite | None) -> list[Leaf] | None:
         """A sum or mean of stacked scalars, or of sums of one number a sample."""
         name, below = leaf.node.name(), child[0]
         if not name.startswith(("SumBackward", "MeanBackward")):
@@ -411,7 +411,7 @@ def sums_up(node: Any) -> bool:
     return getattr(node, "_saved_reduction", None) == 2  # at::Reduction::Sum
 
 
-def term_name(note: Note | None, leaf: Leaf, backward: Site, total: str) -> str:
+def term_name(note: Note | None, leaf: Leaf, backward: CallSite, total: str) -> str:
     """What the user calls a term: the variable it is assigned to, else the function that computes it."""
     if leaf.join is not None and leaf.join != leaf.added:  # weighted on a line of its own: ``kl = 0.1 * ...``
         name = assigned_name(leaf.join)
@@ -430,6 +430,6 @@ def term_name(note: Note | None, leaf: Leaf, backward: Site, total: str) -> str:
     return ""
 
 
-def enclosing(site: Site) -> str:
+def enclosing(site: CallSite) -> str:
     """The function that a site is in; a comprehension, generator or lambda counts as part of it."""
     return re.sub(r"(\.<locals>\.<\w+>)+$", "", site.symbol)

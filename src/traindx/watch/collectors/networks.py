@@ -15,7 +15,7 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed import ModeSwitch, NetworkCalls
 from traindx.finding import Location
-from traindx.watch.runtime.call_sites import Site, here, maker, users
+from traindx.watch.runtime.call_sites import CallSite, constructor_site, here, users
 from traindx.watch.runtime.watch import Collector, Watch
 
 NOISY = ("Dropout", "BatchNorm", "SyncBatchNorm", "AlphaDropout")
@@ -26,7 +26,7 @@ class Call:
     """One call of an outermost network, as it is handed to the subscribers when it has ended."""
 
     network: Any
-    site: Site
+    site: CallSite
     place: CallPlace
     grad: bool
     args: tuple[Any, ...] = ()
@@ -39,8 +39,8 @@ class CallPlace:
     """All calls of one network class from one line with or without gradients."""
 
     network: str
-    made: Site | None
-    site: Site
+    made: CallSite | None
+    site: CallSite
     grad: bool
     calls: int = 0
     iterations: set[int] = field(default_factory=set)
@@ -92,8 +92,8 @@ class Networks(Collector):
         self._has_parameters: Any = weak.WeakIdKeyDictionary()
         self._subscribers: list[tuple[Collector, Callable[[Call], None]]] = []
         self._each: list[tuple[Collector, Callable[[Any, Any, Any], None]]] = []
-        self._switches: dict[tuple[str, str, Site], list[int]] = {}
-        self._switch_order: list[tuple[str, str, Site]] = []
+        self._switches: dict[tuple[str, str, CallSite], list[int]] = {}
+        self._switch_order: list[tuple[str, str, CallSite]] = []
         self._handles: list[Any] = []
         self._open: Call | None = None
         self._inside_train = False
@@ -118,7 +118,7 @@ class Networks(Collector):
                 original(module, *args, **kwargs)
                 if watch.here_and_now:
                     with watch.ours(self):
-                        site = maker(module)
+                        site = constructor_site(module)
                         if site is not None:
                             self.made[module] = site
 
@@ -210,7 +210,7 @@ class Networks(Collector):
                 self._root_begins(module)
 
     def _root_begins(self, module: Any) -> None:
-        site = here() or Site("", 0, "")
+        site = here() or CallSite("", 0, "")
         grad = bool(self.watch.torch.is_grad_enabled())
         name = type(module).__name__
         key = (name, site, grad)
@@ -295,7 +295,7 @@ class Networks(Collector):
             return "auxiliary"
         return "validation"
 
-    def library_maker(self) -> Site | None:
+    def library_maker(self) -> CallSite | None:
         """Where the library module that is running right now was made; None inside a module of the user's own."""
         if not self.stack:
             return None
@@ -338,7 +338,7 @@ class Networks(Collector):
             )
 
 
-def place_of(site: Site | None) -> Location | None:
+def place_of(site: CallSite | None) -> Location | None:
     """A site as a location."""
     return site.location() if site is not None and site.file else None
 

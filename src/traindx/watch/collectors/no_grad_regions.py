@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from traindx.watch.runtime.call_sites import Site, site_of, users
+from traindx.watch.runtime.call_sites import CallSite, site_of, users
 from traindx.watch.runtime.watch import Collector
 
 
-class Pauses(Collector):
+class NoGradRegions(Collector):
     """Wraps ``torch.no_grad`` and ``torch.inference_mode``; only uses in user code begin a burst."""
 
     subject = "evaluation"
@@ -46,7 +46,7 @@ class Pauses(Collector):
         return leave
 
 
-def user_above() -> Site | None:
+def user_above() -> CallSite | None:
     """The line that opened the context, if it is the user's own (directly or through the decorator)."""
     frame = sys._getframe(2)
     if frame.f_code.co_filename.endswith("_contextlib.py") and frame.f_back is not None:

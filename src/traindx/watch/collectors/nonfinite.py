@@ -18,8 +18,8 @@ from traindx.evidence.observed_loss import NonFiniteOrigin
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.torch_calls import TorchCalls, call_site
-from traindx.watch.runtime.call_sites import Site
-from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_NODES = 20_000
@@ -29,7 +29,7 @@ RESULTS = ("_saved_result", "_saved_output")
 
 @dataclass
 class _Suspect:
-    """A node that looks guilty."""
+    """A node that looks at fault."""
 
     index: int
     function: str
@@ -49,8 +49,8 @@ class NonFinite(Collector):
         self.calls = calls
         self.networks = networks
         self.backwards = backwards
-        self._sites: dict[int, tuple[Site | None, Site | None]] = {}
-        self._template: list[tuple[str, Site | None, Site | None]] = []
+        self._sites: dict[int, tuple[CallSite | None, CallSite | None]] = {}
+        self._template: list[tuple[str, CallSite | None, CallSite | None]] = []
         self._found: dict[tuple[Any, ...], NonFiniteOrigin] = {}
         self._done = 0
 
@@ -64,7 +64,7 @@ class NonFinite(Collector):
         self._sites.clear()
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if self.watch.closeness is Closeness.FULL and out.requires_grad:
+        if self.watch.level is ObservationLevel.FULL and out.requires_grad:
             node = out.grad_fn
             if node is not None:
                 self._sites[node._sequence_nr()] = (call_site(), self.networks.library_maker())
@@ -73,7 +73,7 @@ class NonFinite(Collector):
         if call.root.grad_fn is None or self._done >= 2:
             return
         broken = call.value is not None and not math.isfinite(call.value)
-        full = self.watch.closeness is Closeness.FULL
+        full = self.watch.level is ObservationLevel.FULL
         if not broken and not full:
             return
         nodes = sorted(graph_nodes(call.root.grad_fn), key=lambda node: node._sequence_nr())

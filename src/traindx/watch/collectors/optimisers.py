@@ -13,8 +13,8 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import GradientSeries, OptimizerSeen, ParameterGroupSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
-from traindx.watch.runtime.call_sites import Site, here, maker
-from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
+from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import probe, sample
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -42,11 +42,11 @@ class Tracked:
     """One optimiser."""
 
     name: str
-    made: Site | None
+    made: CallSite | None
     reference: Callable[[], Any]
     steps: int = 0
-    stepped: Site | None = None
-    backward: Site | None = None
+    stepped: CallSite | None = None
+    backward: CallSite | None = None
     first_lrs: tuple[float, ...] = ()
     lrs: tuple[float, ...] = ()
     parameters: int = 0
@@ -65,7 +65,7 @@ class Tracked:
     leaked: int = 0
     before: dict[int, Any] = field(default_factory=dict)
     held: list[tuple[Callable[[], Any], Callable[[], Any]]] = field(default_factory=list)
-    follows: set[Site] = field(default_factory=set)
+    follows: set[CallSite] = field(default_factory=set)
 
 
 class Optimisers(Collector):
@@ -108,7 +108,7 @@ class Optimisers(Collector):
                 original(optimizer, *args, **kwargs)
                 if watch.here_and_now:
                     with watch.ours(self):
-                        self._track(optimizer, maker(optimizer))
+                        self._track(optimizer, constructor_site(optimizer))
                     watch.start()
 
             return init
@@ -130,7 +130,7 @@ class Optimisers(Collector):
         watch.patches.keep(hooks.register_optimizer_step_post_hook(self._after_step))
         self.backwards.on_backward(self, before=self._before_backward, after=self._after_backward)
 
-    def _track(self, optimizer: Any, made: Site | None) -> Tracked:
+    def _track(self, optimizer: Any, made: CallSite | None) -> Tracked:
         known = self.tracked.get(optimizer)
         if known is None:
             known = Tracked(type(optimizer).__name__, made, weakref.ref(optimizer))
@@ -153,7 +153,7 @@ class Optimisers(Collector):
                     break
 
     def _is_zero(self, grad: Any) -> bool:
-        if grad.device.type != "cpu" and self.watch.closeness is Closeness.OFF:
+        if grad.device.type != "cpu" and self.watch.level is ObservationLevel.OFF:
             return True  # would have to wait for the device: taken as cleared, which accuses nobody
         return not bool(sample(grad, 64).any())
 
@@ -225,7 +225,7 @@ class Optimisers(Collector):
                 tracked.first_lrs = tracked.lrs
                 tracked.parameters = sum(len(group["params"]) for group in optimizer.param_groups)
                 self._probe(optimizer)
-            if watch.closeness is not Closeness.OFF:
+            if watch.level is not ObservationLevel.OFF:
                 self._measure_gradients(optimizer, tracked)
             self._count(tracked)
         self._stepping = True
@@ -258,7 +258,7 @@ class Optimisers(Collector):
         factor = 1.0 / self.scale(optimizer)
         square = 0.0
         few = sum(len(group["params"]) for group in optimizer.param_groups) <= 40
-        updates = few or self.watch.closeness is Closeness.FULL
+        updates = few or self.watch.level is ObservationLevel.FULL
         tracked.before.clear()
         for index, group in enumerate(optimizer.param_groups):
             entry = tracked.groups.setdefault(index, Group())
@@ -344,7 +344,7 @@ class Optimisers(Collector):
 
     # -- for others ----------------------------------------------------------------------------------------------
 
-    def parameters_after(self, backward: Site) -> list[Any]:
+    def parameters_after(self, backward: CallSite) -> list[Any]:
         """Trainable parameters of the optimisers that step after a backward pass from this line."""
         chosen: list[Any] = []
         for tracked in self.order:
@@ -356,7 +356,7 @@ class Optimisers(Collector):
 
     def end(self) -> None:
         """Optimisers may be gone when the last summary is written (a function returned): keep what is known."""
-        if self.watch.closeness is Closeness.FULL:
+        if self.watch.level is ObservationLevel.FULL:
             for tracked in self.order:
                 self._describe_groups(tracked)
 

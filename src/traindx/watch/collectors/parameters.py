@@ -10,7 +10,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import ParameterSeen
 from traindx.watch.collectors.networks import Networks, place_of
 from traindx.watch.collectors.optimisers import Optimisers
-from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_RECORDS = 400
@@ -59,7 +59,7 @@ class Parameters(Collector):
 
     def end(self) -> None:
         """Networks may be gone when the last summary is written (a function returned): keep what is known."""
-        if self.watch.closeness is Closeness.FULL:
+        if self.watch.level is ObservationLevel.FULL:
             self._rows_before = list(self._rows()) or self._rows_before
 
     def records(self) -> Iterable[Record]:

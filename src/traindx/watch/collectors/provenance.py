@@ -12,7 +12,7 @@ from typing import Any
 
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site, named_functions
-from traindx.watch.runtime.call_sites import Site
+from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.watch import Collector, Watch
 
 ACTIVATIONS = ("sigmoid", "softmax", "log_softmax", "logsigmoid", "tanh", "softplus", "hardsigmoid")
@@ -71,10 +71,10 @@ class Tag:
     """
 
     activation: str = ""
-    site: Site | None = None
-    made: Site | None = None
+    site: CallSite | None = None
+    made: CallSite | None = None
     clamp: Any = None
-    cut: Site | None = None
+    cut: CallSite | None = None
     axis: bool = False
 
 
@@ -89,7 +89,7 @@ class Provenance(Collector):
         self.networks = networks
         self._tags: dict[int, tuple[Any, Tag]] = {}
         self._activated: list[tuple[Collector, Callable[..., Callable[[Any], None] | None]]] = []
-        self.numbers: dict[float, Site] = {}
+        self.numbers: dict[float, CallSite] = {}
 
     def on_activation(self, collector: Collector, before: Callable[..., Callable[[Any], None] | None]) -> None:
         """Call ``before(name, tensor, tag_of_tensor, site, made)`` at every activation; its result gets the output."""

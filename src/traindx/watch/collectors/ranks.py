@@ -53,7 +53,7 @@ def rank_here() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-class Witness:
+class RankRecorder:
     """Writes what one rank sees of its distributed networks."""
 
     def __init__(self, torch: ModuleType, settings: Settings, watch: Watch | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import SchedulerSeen
 from traindx.watch.collectors.optimisers import Optimisers
-from traindx.watch.runtime.call_sites import Site, here, maker
+from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 from traindx.watch.runtime.stats import thin
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -19,12 +19,12 @@ from traindx.watch.runtime.watch import Collector, Watch
 @dataclass
 class _Schedule:
     name: str
-    made: Site | None
+    made: CallSite | None
     horizon: int
     warmup: int
     base: float
     begun: int
-    stepped: Site | None = None
+    stepped: CallSite | None = None
     calls: int = 0
     before_optimizer: int = 0
     rates: list[float] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Rates(Collector):
                             base = max(base, self._known[part].base)  # the parts have changed the rate already
                     entry = _Schedule(
                         type(scheduler).__name__,
-                        maker(scheduler),
+                        constructor_site(scheduler),
                         *horizon_of(scheduler),
                         base=base,
                         begun=watch.iteration,

@@ -12,8 +12,8 @@ from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.networks import place_of
 from traindx.watch.collectors.optimisers import Optimisers, is_adaptive
-from traindx.watch.runtime.call_sites import Site, directly, here, maker
-from traindx.watch.runtime.schedule import Closeness
+from traindx.watch.runtime.call_sites import CallSite, constructor_site, directly, here
+from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.watch import Collector, Watch
 
 
@@ -33,8 +33,8 @@ class _Clip:
 
 @dataclass
 class _Scaler:
-    made: Site | None
-    stepped: Site | None = None
+    made: CallSite | None
+    stepped: CallSite | None = None
     steps: int = 0
     skipped: int = 0
     run: int = 0
@@ -95,7 +95,7 @@ class Scaling(Collector):
                 site = here()
                 largest = None
                 with watch.ours(self):
-                    if function == "value" and watch.closeness is not Closeness.OFF:
+                    if function == "value" and watch.level is not ObservationLevel.OFF:
                         sizes = [p.grad.detach().abs().max() for p in listed if p.grad is not None and p.grad.numel()]
                         largest = watch.torch.stack(sizes).max() if sizes else None
                 self._inside_clip = True
@@ -111,7 +111,7 @@ class Scaling(Collector):
 
         return make
 
-    def _clipped(self, function: str, site: Site | None, limit: float, parameters: list[Any], size: Any) -> None:
+    def _clipped(self, function: str, site: CallSite | None, limit: float, parameters: list[Any], size: Any) -> None:
         entry = self._clips.setdefault((function, site), _Clip(function, limit))
         entry.limit = limit
         entry.calls += 1
@@ -126,7 +126,7 @@ class Scaling(Collector):
                     entry.after_step += 1
         if size is not None:
             entry.pending.append(size.detach())
-        if self.watch.closeness is not Closeness.OFF or len(entry.pending) > 64:
+        if self.watch.level is not ObservationLevel.OFF or len(entry.pending) > 64:
             for value in entry.pending:
                 number = float(value)
                 if math.isfinite(number):
@@ -139,7 +139,7 @@ class Scaling(Collector):
     def _known(self, scaler: Any) -> _Scaler:
         entry: _Scaler | None = self._scalers.get(scaler)
         if entry is None:
-            entry = self._scalers[scaler] = _Scaler(maker(scaler), enabled=bool(scaler.is_enabled()))
+            entry = self._scalers[scaler] = _Scaler(constructor_site(scaler), enabled=bool(scaler.is_enabled()))
             self._order.append(entry)
         return entry
 
@@ -178,7 +178,7 @@ class Scaling(Collector):
     def _read(self, scaler: Any) -> float:
         """The present factor; on a device it is read only while watching."""
         factor = scaler._scale
-        if factor is None or (factor.device.type != "cpu" and self.watch.closeness is Closeness.OFF):
+        if factor is None or (factor.device.type != "cpu" and self.watch.level is ObservationLevel.OFF):
             return self._factor
         return float(factor)
 
@@ -199,7 +199,7 @@ class Scaling(Collector):
                 entry = self._known(scaler)
                 entry.stepped = directly() or entry.stepped
                 entry.steps += 1
-                if watch.closeness is not Closeness.OFF and entry.enabled:
+                if watch.level is not ObservationLevel.OFF and entry.enabled:
                     entry.scales.append(self._read(scaler))
             tracked = self.optimisers.tracked.get(optimizer)
             before = tracked.steps if tracked is not None else 0

@@ -9,14 +9,14 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_state import SeedsSeen, SplitSeen
-from traindx.watch.runtime.call_sites import Site, here, users
+from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.watch import Collector, Watch
 
 
 @dataclass
 class _Split:
-    site: Site
+    site: CallSite
     function: str
     lengths: tuple[int, ...]
     seeded: bool
@@ -27,7 +27,7 @@ class SeedCalls:
 
     def __init__(self) -> None:
         self.patches = Patches()
-        self.seeded: dict[str, list[Site]] = {"torch": [], "numpy": [], "python": []}
+        self.seeded: dict[str, list[CallSite]] = {"torch": [], "numpy": [], "python": []}
         self.active = True
 
     def install_python(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from traindx.watch.runtime.call_sites import Site, here
+from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.watch import Collector, Watch
 
 After = Callable[[Any], None]
@@ -132,7 +132,7 @@ def argument(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: st
     return kwargs.get(name, default)
 
 
-def call_site() -> Site | None:
+def call_site() -> CallSite | None:
     """The user's line of the torch call that is being handled."""
     return here(3)
 

@@ -1,8 +1,8 @@
 """What a script overwrites, creates, renames or removes during an arm, so that all can be put back afterwards.
 
 A paired run must not leave a treated checkpoint where the user's own was, and the second arm must not resume from what
-the first one saved. Before a file is opened for writing, renamed or removed it is copied aside; the journal says what
-to do, and is followed backwards by the parent when the arm has ended, however it ended.
+the first one saved. Before a file is opened for writing, renamed or removed it is copied aside; the resume log says
+what to do, and is followed backwards by the parent when the arm has ended, however it ended.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NEVER = ("/dev/", "/proc/", "/sys/")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-class Journal:
+class ResumeLog:
     """Writes down, in the script's process, what is about to change on disk.
 
     Args:

@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from traindx.watch.collectors.networks import is_users_module
-from traindx.watch.runtime.call_sites import Site
+from traindx.watch.runtime.call_sites import CallSite
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Arm
+    from traindx.watch.interventions.run import Variant
     from traindx.watch.interventions.treatments.base import RuntimeTreatment
 
 Replace = Callable[[str, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -25,7 +25,7 @@ AfterScalar = Callable[[Any, Any], None]
 class Modes:
     """Subscribers, the mode, and which library module is running."""
 
-    def __init__(self, arm: Arm) -> None:
+    def __init__(self, arm: Variant) -> None:
         self.arm = arm
         self._table: dict[Any, tuple[str, list[tuple[RuntimeTreatment, Replace]]]] = {}
         self._scalars: list[tuple[RuntimeTreatment, AfterScalar]] = []
@@ -57,7 +57,7 @@ class Modes:
             if self._stack.pop() is module:
                 break
 
-    def library_maker(self) -> Site | None:
+    def library_maker(self) -> CallSite | None:
         """Where the library module that is running was made; None inside the user's own."""
         if not self._stack:
             return None

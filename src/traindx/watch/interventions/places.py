@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from traindx.watch.runtime.call_sites import Site, here, maker
+from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 
 
 class Place:
@@ -21,7 +21,7 @@ class Place:
         self._real = os.path.realpath(file) if file else ""
         self._known: dict[str, bool] = {}
 
-    def holds(self, site: Site | None) -> bool:
+    def holds(self, site: CallSite | None) -> bool:
         """True if a site is this line."""
         if not self.line:
             return True
@@ -49,11 +49,11 @@ class Makers:
 
     def remember(self, instance: Any) -> None:
         """Called at the end of a constructor."""
-        site = maker(instance, 2)
+        site = constructor_site(instance, 2)
         if site is not None:
             self.made[instance] = site
 
-    def of(self, instance: Any) -> Site | None:
+    def of(self, instance: Any) -> CallSite | None:
         """The line that constructed something."""
-        site: Site | None = self.made.get(instance)
+        site: CallSite | None = self.made.get(instance)
         return site

@@ -1,18 +1,18 @@
-"""What an arm does before torch is there: seeds, listening to what is printed, a journal of what is written."""
+"""What an arm does before torch is there: seeds, listening to what is printed, a resume log of what is written."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traindx.watch.interventions.files import Journal
+from traindx.watch.interventions.files import ResumeLog
 from traindx.watch.interventions.loggers import Loggers
 from traindx.watch.interventions.printed import Printed
 from traindx.watch.interventions.readings import Readings
 from traindx.watch.interventions.seeding import Seeding
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Arm
+    from traindx.watch.interventions.run import Variant
     from traindx.watch.runtime.after_import import AfterImport
     from traindx.watch.runtime.settings import Settings
 
@@ -23,12 +23,12 @@ class Preparation:
     def __init__(self, settings: Settings, imports: AfterImport) -> None:
         self.settings = settings
         self.readings = Readings()
-        self.journal = Journal(Path(settings.out))
-        self.journal.install()
+        self.resume_log = ResumeLog(Path(settings.out))
+        self.resume_log.install()
         self.seeding = Seeding(settings.seed, settings.extras.get("seeds"))
         self.seeding.python()
         imports.when("numpy", self.seeding.numpy)
-        self._arm: Arm | None = None
+        self._arm: Variant | None = None
         printed = Printed(self.readings, self._evaluating)
         printed.install()
         imports.when("tqdm.std", printed.install_tqdm)
@@ -37,12 +37,12 @@ class Preparation:
     def _evaluating(self) -> bool:
         return self._arm is not None and self._arm.evaluating
 
-    def with_torch(self, torch: Any) -> Arm:
+    def with_torch(self, torch: Any) -> Variant:
         """Begin the arm itself."""
-        from traindx.watch.interventions.run import Arm
+        from traindx.watch.interventions.run import Variant
 
         self.seeding.torch(torch)
-        self.journal.with_torch(torch)
-        self._arm = Arm(torch, self.settings, self.seeding, self.readings)
+        self.resume_log.with_torch(torch)
+        self._arm = Variant(torch, self.settings, self.seeding, self.readings)
         self._arm.install()
         return self._arm

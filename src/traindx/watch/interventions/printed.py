@@ -36,11 +36,11 @@ class Printed:
             return
         original, hear = write.__func__, self._hear
 
-        def heard(cls: Any, s: Any, *args: Any, **kwargs: Any) -> Any:
+        def recorded(cls: Any, s: Any, *args: Any, **kwargs: Any) -> Any:
             hear(f"{s}\n")
             return original(cls, s, *args, **kwargs)
 
-        setattr(kind, "write", classmethod(heard))  # noqa: B010
+        setattr(kind, "write", classmethod(recorded))  # noqa: B010
 
     def _hear(self, text: str) -> None:
         if os.getpid() == self.pid:

@@ -24,7 +24,7 @@ from traindx.watch.interventions.modes import Modes
 from traindx.watch.interventions.outputs import Outputs
 from traindx.watch.interventions.places import Makers
 from traindx.watch.interventions.readings import Readings
-from traindx.watch.runtime.call_sites import Site, here, users
+from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.settings import ARM_FILE, HEARTBEAT_FILE, WINDOW_FILE, Settings
 from traindx.watch.runtime.watch import WindowEnded
@@ -37,7 +37,7 @@ MOST_LOSSES = 20_000
 MOST_NETWORKS = 64
 
 
-class Arm:
+class Variant:
     """State of one arm.
 
     Attributes:
@@ -78,7 +78,7 @@ class Arm:
         self.first_gradient = ""
         self.not_finite = ""
         self.notes: list[str] = []
-        self.before_backward: list[Callable[[Any, Site | None], None]] = []
+        self.before_backward: list[Callable[[Any, CallSite | None], None]] = []
         self.entering: list[Callable[[Any, tuple[Any, ...]], tuple[Any, ...] | None]] = []
         self.leaving: list[Callable[[Any, Any], Any]] = []
         self.root: Any = None

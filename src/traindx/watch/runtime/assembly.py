@@ -13,18 +13,18 @@ from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.collectors.clamps import Clamps
 from traindx.watch.collectors.compiled import Compiled
 from traindx.watch.collectors.configs import Configs
-from traindx.watch.collectors.exceptions import Exceptions, Silence
+from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.loss_calls import LossCalls
 from traindx.watch.collectors.loss_terms import LossTerms
 from traindx.watch.collectors.networks import Networks
-from traindx.watch.collectors.no_grad_regions import Pauses
+from traindx.watch.collectors.no_grad_regions import NoGradRegions
 from traindx.watch.collectors.nonfinite import NonFinite
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.collectors.provenance import Provenance
-from traindx.watch.collectors.ranks import Launchers, Witness, is_worker, rank_here
+from traindx.watch.collectors.ranks import Launchers, RankRecorder, is_worker, rank_here
 from traindx.watch.collectors.rates import Rates
 from traindx.watch.collectors.scaling import Scaling
 from traindx.watch.collectors.seeds import SeedCalls, Seeds
@@ -34,7 +34,7 @@ from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Arm
+    from traindx.watch.interventions.run import Variant
     from traindx.watch.runtime.bootstrap import Bootstrap
 
 
@@ -44,7 +44,7 @@ class WithoutTorch:
     def __init__(self) -> None:
         self.configs = Configs()
         self.seeds = SeedCalls()
-        self.silence = Silence()
+        self.silence = WarningFilters()
         self.arm: Preparation | None = None  # of an arm of a paired run, in which nothing is watched
 
     def records(self) -> Iterable[Record]:
@@ -85,13 +85,13 @@ def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
     return early
 
 
-def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> Watch | Arm | None:
+def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> Watch | Variant | None:
     """Start the watching, or the arm of a paired run; torch was just imported."""
     settings = bootstrap.settings
     if early.arm is not None:
         return early.arm.with_torch(torch)
     if is_worker(settings) and rank_here() > 0:
-        Witness(torch, settings).install()
+        RankRecorder(torch, settings).install()
         return None
     sink = Sink(Path(settings.out), settings.max_evidence_mb)
     watch = Watch(torch, settings, sink)
@@ -102,7 +102,7 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
         with watch.ours(collector):
             collector.install()
     with watch.ours():
-        Witness(torch, settings, watch).install()
+        RankRecorder(torch, settings, watch).install()
         if not is_worker(settings):
             Launchers(watch).install(bootstrap.imports)
     return watch
@@ -149,6 +149,6 @@ def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
         Inputs(watch, networks),
         checkpoints,
         seeds,
-        Pauses(watch),
+        NoGradRegions(watch),
         _Early(watch, early),
     ]

@@ -27,7 +27,7 @@ from traindx.watch.runtime.call_sites import count_as_users
 from traindx.watch.runtime.settings import BLIND_FILE, CRASH_FILE, STACK_FILE, STOPPED, Settings
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Arm
+    from traindx.watch.interventions.run import Variant
     from traindx.watch.runtime.watch import Watch
 
 _KEPT: list[ModuleType] = []  # our own namespace, which would be cleared with the last reference to it
@@ -39,7 +39,7 @@ class Bootstrap:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.out = Path(settings.out)
-        self.watch: Watch | Arm | None = None
+        self.watch: Watch | Variant | None = None
         self.pid = os.getpid()
         self.imports = AfterImport()
 
@@ -52,20 +52,20 @@ class Bootstrap:
             for root in self.settings.user_roots:
                 count_as_users(root)
         except Exception as error:
-            self.blind(error)
+            self.spatially_invariant(error)
             return
 
         def torch_arrived(module: ModuleType) -> None:
             try:
                 self.watch = with_torch(self, module, early)
             except Exception as error:
-                self.blind(error)
+                self.spatially_invariant(error)
 
         self.imports.when("torch", torch_arrived)
         os.register_at_fork(after_in_child=self.forked)
         atexit.register(self.finish)
 
-    def blind(self, error: Exception) -> None:
+    def spatially_invariant(self, error: Exception) -> None:
         """Our own failure must not be the script's: it runs on, and the report says that nothing was seen."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
@@ -160,7 +160,7 @@ def report_crash(out: Path, error: BaseException) -> None:
 
     from traindx.core.frames import raised_at
 
-    ours = os.path.dirname(os.path.abspath(__file__))
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     entries = error.__traceback__
     while entries is not None and (
         entries.tb_frame.f_code.co_filename.startswith(ours) or "runpy" in entries.tb_frame.f_code.co_filename

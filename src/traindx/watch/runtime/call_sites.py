@@ -10,7 +10,7 @@ from traindx.core.frames import is_user_file, shown_path
 from traindx.finding import Location
 
 
-class Site(NamedTuple):
+class CallSite(NamedTuple):
     """A line of user code; hashable, keeps nothing of the script alive."""
 
     file: str
@@ -23,7 +23,7 @@ class Site(NamedTuple):
 
 
 _users: dict[str, bool] = {}
-_sites: dict[tuple[int, int], tuple[CodeType, Site]] = {}
+_sites: dict[tuple[int, int], tuple[CodeType, CallSite]] = {}
 _roots: list[str] = []
 
 
@@ -42,7 +42,7 @@ def users(filename: str) -> bool:
     return known
 
 
-def here(depth: int = 1) -> Site | None:
+def here(depth: int = 1) -> CallSite | None:
     """The innermost user line at or above the caller's ``depth``-th frame."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
@@ -53,16 +53,16 @@ def here(depth: int = 1) -> Site | None:
     return None
 
 
-def directly(depth: int = 2) -> Site | None:
+def directly(depth: int = 2) -> CallSite | None:
     """The line of the ``depth``-th frame if it is the user's own, and not a library's that works for it."""
     frame = sys._getframe(depth)
     return site_of(frame) if users(frame.f_code.co_filename) else None
 
 
-def stack(depth: int = 1, limit: int = 12) -> tuple[Site, ...]:
+def stack(depth: int = 1, limit: int = 12) -> tuple[CallSite, ...]:
     """User lines from the innermost outwards."""
     frame: FrameType | None = sys._getframe(depth)
-    found: list[Site] = []
+    found: list[CallSite] = []
     while frame is not None and len(found) < limit:
         if users(frame.f_code.co_filename):
             found.append(site_of(frame))
@@ -70,7 +70,7 @@ def stack(depth: int = 1, limit: int = 12) -> tuple[Site, ...]:
     return tuple(found)
 
 
-def maker(instance: Any, depth: int = 1) -> Site | None:
+def constructor_site(instance: Any, depth: int = 1) -> CallSite | None:
     """The user line that constructs ``instance``: its own ``__init__`` chain is skipped."""
     codes = (getattr(vars(kind).get("__init__"), "__code__", None) for kind in type(instance).__mro__)
     own = {id(code) for code in codes if code is not None}
@@ -82,12 +82,12 @@ def maker(instance: Any, depth: int = 1) -> Site | None:
     return None
 
 
-def site_of(frame: FrameType) -> Site:
+def site_of(frame: FrameType) -> CallSite:
     """The site of a frame, interned by code object and instruction."""
     key = (id(frame.f_code), frame.f_lasti)
     known = _sites.get(key)
     if known is not None and known[0] is frame.f_code:
         return known[1]
-    site = Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+    site = CallSite(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
     _sites[key] = (frame.f_code, site)
     return site

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 
-class Closeness(IntEnum):
+class ObservationLevel(IntEnum):
     """How closely an iteration is watched."""
 
     OFF = 0
@@ -20,7 +20,7 @@ FULL_SHARE = 4
 
 
 class Schedule:
-    """Closeness of every iteration, decided from its number alone, so that two runs watch the same iterations.
+    """ObservationLevel of every iteration, decided from its number alone, so that two runs watch the same iterations.
 
     Args:
         every: Constant rate, one in so many; 0 for dense first, then geometric. Of iterations that are watched at a
@@ -38,28 +38,28 @@ class Schedule:
         self._light_next = dense
         self._full_next = 2
 
-    def closeness(self, iteration: int) -> Closeness:
-        """Closeness of an iteration; to be asked with growing numbers."""
+    def level(self, iteration: int) -> ObservationLevel:
+        """ObservationLevel of an iteration; to be asked with growing numbers."""
         if self.every:
             return self._at_a_constant_rate(iteration)
         if iteration == 0:
-            return Closeness.FULL
+            return ObservationLevel.FULL
         if iteration >= self._full_next:
             self._full_next = max(iteration + 1, round(iteration * self.full_ratio))
             self._light_next = max(self._light_next, iteration + 1)
-            return Closeness.FULL
+            return ObservationLevel.FULL
         if iteration < self.dense:
-            return Closeness.LIGHT
+            return ObservationLevel.LIGHT
         if iteration >= self._light_next:
             self._light_next = max(iteration + 2, round(iteration * self.ratio))
-            return Closeness.LIGHT
-        return Closeness.OFF
+            return ObservationLevel.LIGHT
+        return ObservationLevel.OFF
 
-    def _at_a_constant_rate(self, iteration: int) -> Closeness:
+    def _at_a_constant_rate(self, iteration: int) -> ObservationLevel:
         number, between = divmod(iteration, self.every)
         if between:
-            return Closeness.OFF
-        return Closeness.FULL if self.every == 1 or number % FULL_SHARE == 0 else Closeness.LIGHT
+            return ObservationLevel.OFF
+        return ObservationLevel.FULL if self.every == 1 or number % FULL_SHARE == 0 else ObservationLevel.LIGHT
 
 
 class Bursts:

@@ -32,7 +32,7 @@ class Settings:
         seconds: Wall time since the first optimiser iteration after which the window is full; 0 for no limit.
         stop: End the script when the window is full; otherwise only the watching ends.
         every: Watch one iteration in so many, at a constant rate; 0 for dense first, then geometric.
-        watch: False runs the script with treatments only and no evidence but that of the yardstick.
+        watch: False runs the script with treatments only and no evidence but that of the scoring metric.
         rank: Rank of a worker started by the script under distributed training; 0 for the script itself.
         treatments: Runtime treatments: mappings with a ``treatment`` and its parameters.
         seed: Seed set before the script starts, for paired runs; -1 leaves the generators alone.

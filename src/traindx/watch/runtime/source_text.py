@@ -6,7 +6,7 @@ import ast
 import linecache
 from functools import lru_cache
 
-from traindx.watch.runtime.call_sites import Site
+from traindx.watch.runtime.call_sites import CallSite
 
 
 @lru_cache(maxsize=64)
@@ -31,7 +31,7 @@ def statement_at(filename: str, line: int) -> ast.stmt | None:
     return best
 
 
-def assigned_name(site: Site) -> str:
+def assigned_name(site: CallSite) -> str:
     """The name that the statement at a line assigns to, or "" (``a``, ``self.a``, the key of ``losses["a"]``)."""
     statement = statement_at(site.file, site.line)
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
@@ -45,7 +45,7 @@ def assigned_name(site: Site) -> str:
     return ast.unparse(target) if isinstance(target, ast.Name | ast.Attribute) else ""
 
 
-def function_name(site: Site) -> str:
+def function_name(site: CallSite) -> str:
     """The function or class that a site is in, as a short name: ``DiceLoss.forward`` is ``DiceLoss``."""
     parts = [part for part in site.symbol.split(".") if not part.startswith("<")]
     if parts and parts[-1] in ("forward", "__call__"):
@@ -53,6 +53,6 @@ def function_name(site: Site) -> str:
     return parts[-1] if parts else ""
 
 
-def line_text(site: Site) -> str:
+def line_text(site: CallSite) -> str:
     """The stripped source line."""
     return linecache.getline(site.file, site.line).strip()

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from traindx.evidence.base import NotExamined, Record
 from traindx.evidence.observed import IterationsSeen
 from traindx.finding import Location
-from traindx.watch.runtime.call_sites import Site, here
+from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.patching import Patches
-from traindx.watch.runtime.schedule import Bursts, Closeness, Schedule
+from traindx.watch.runtime.schedule import Bursts, ObservationLevel, Schedule
 from traindx.watch.runtime.settings import HEARTBEAT_FILE, WINDOW_FILE, Settings
 from traindx.watch.runtime.sink import Sink
 
@@ -83,7 +83,7 @@ class Watch:
         self.bursts = Bursts()
         self.collectors: list[Collector] = []
         self.iteration = 0
-        self.closeness = Closeness.OFF
+        self.level = ObservationLevel.OFF
         self.watched = 0
         self.busy = False
         self.in_backward = False
@@ -143,7 +143,7 @@ class Watch:
             if collector.failures >= MAX_FAILURES and collector in self.collectors:
                 self.collectors.remove(collector)
 
-    def not_examined(self, subject: str, reason: str, where: Site | None = None) -> None:
+    def not_examined(self, subject: str, reason: str, where: CallSite | None = None) -> None:
         """Say once that something is not looked at, and why."""
         if subject in self._said:
             return
@@ -151,7 +151,7 @@ class Watch:
         place = where.location() if where is not None else None
         self.sink.event(NotExamined(subject=subject, reason=reason, where=place, step=self.iteration))
 
-    def shown(self, site: Site | None, made: Site | None = None) -> Location | None:
+    def shown(self, site: CallSite | None, made: CallSite | None = None) -> Location | None:
         """The place to show: the line itself, or where the library object was made if the line only drives the loop."""
         if site is not None and site.file and not ((site.file, site.line) in self.stepped_at and made is not None):
             return site.location()
@@ -214,7 +214,7 @@ class Watch:
         self.burst_depth -= 1
         if self.burst_depth > 0:
             return
-        if self.burst_left and self.closeness is Closeness.OFF:
+        if self.burst_left and self.level is ObservationLevel.OFF:
             self.detach()
         self.burst_left = 0
 
@@ -222,7 +222,7 @@ class Watch:
         """One network call of a burst was looked at."""
         if self.burst_left:
             self.burst_left -= 1
-            if not self.burst_left and self.closeness is Closeness.OFF:
+            if not self.burst_left and self.level is ObservationLevel.OFF:
                 self.detach()
 
     # -- iterations ----------------------------------------------------------------------------------------------
@@ -232,8 +232,8 @@ class Watch:
         if self._begun or self.over:
             return
         self._begun = True
-        self.closeness = self.schedule.closeness(0)
-        if self.closeness is not Closeness.OFF:
+        self.level = self.schedule.level(0)
+        if self.level is not ObservationLevel.OFF:
             self.watched = 1
             self.attach()
             self._tell("begin")
@@ -274,7 +274,7 @@ class Watch:
             self._beat = now
             (self.sink.directory / HEARTBEAT_FILE).write_text(str(self.started), encoding="utf-8")
         self.last = now
-        if self.closeness is not Closeness.OFF:
+        if self.level is not ObservationLevel.OFF:
             self._tell("end")
         self.iteration += 1
         self.burst_left = self.burst_depth = 0
@@ -283,12 +283,12 @@ class Watch:
         if self._window_is_full(now) and not self.hold(self.iteration):
             self._end_window()
             return
-        before, self.closeness = self.closeness, self.schedule.closeness(self.iteration)
-        if self.closeness is not Closeness.OFF:
+        before, self.level = self.level, self.schedule.level(self.iteration)
+        if self.level is not ObservationLevel.OFF:
             self.watched += 1
             self.attach()
             self._tell("begin")
-        elif before is not Closeness.OFF or self.attached:
+        elif before is not ObservationLevel.OFF or self.attached:
             self.detach()
 
     def _window_is_full(self, now: float) -> bool:
@@ -342,7 +342,7 @@ class Watch:
         """The watching ends: everything is taken away and the last snapshot is written. Safe to call twice."""
         if self.over or os.getpid() != self.pid:
             return
-        if self.closeness is not Closeness.OFF:
+        if self.level is not ObservationLevel.OFF:
             self._tell("end")
         self.detach()
         self.write_snapshot()

@@ -110,7 +110,7 @@ def case_of(system: CascadeSystem) -> dx.Case:
             observed=observed,
             geometry="cone",
         ),
-        practice=dx.Practice(
+        deployment=dx.Deployment(
             selects=system.selects,
             produces=partial(system.produces, system),
             validate=partial(system.validate, system),
@@ -130,7 +130,9 @@ def system_of(case: dx.Case) -> CascadeSystem:
 def changed(case: dx.Case, **parts: Any) -> dx.Case:
     """The same case with some parts of its system exchanged."""
     made = case_of(replace(system_of(case), **parts))
-    return made.but(name=case.name, device=case.device, contexts=case.contexts, steps=case.steps, own_run=case.own_run)
+    return made.but(
+        name=case.name, device=case.device, contexts=case.contexts, steps=case.steps, full_run=case.full_run
+    )
 
 
 def with_window(case: dx.Case, window: HounsfieldWindow) -> dx.Case:

@@ -1,4 +1,4 @@
-"""The second stage of a cascade in training as exchangeable parts, small enough for exams and trials."""
+"""The second stage of a cascade in training as exchangeable parts, small enough for checks and trials."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from traindx.watch.interventions.treatments.term import Term
 from traindx.watch.interventions.treatments.workers import SeedWorkers
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Arm
+    from traindx.watch.interventions.run import Variant
 
-RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Arm], RuntimeTreatment]] = {
+RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Variant], RuntimeTreatment]] = {
     "unclamp": Unclamp,
     "drop-activation": DropActivation,
     "reweight-term": Term,
@@ -40,6 +40,6 @@ RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Arm], RuntimeTreatment]] = {
 }
 
 
-def build(fields: Mapping[str, Any], arm: Arm) -> RuntimeTreatment:
+def build(fields: Mapping[str, Any], arm: Variant) -> RuntimeTreatment:
     """The treatment that some fields describe."""
     return RUNTIME[str(fields["treatment"])](fields, arm)

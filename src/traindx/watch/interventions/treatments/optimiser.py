@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from traindx.watch.interventions.treatments.base import RuntimeTreatment
-from traindx.watch.runtime.call_sites import Site, here
+from traindx.watch.runtime.call_sites import CallSite, here
 
 
 class ZeroGradients(RuntimeTreatment):
@@ -22,7 +22,7 @@ class ZeroGradients(RuntimeTreatment):
         if self.arm.ours and not any(known is optimizer for known in self._stepped):
             self._stepped.append(optimizer)
 
-    def _before(self, root: Any, site: Site | None) -> None:
+    def _before(self, root: Any, site: CallSite | None) -> None:
         if not self.place.holds(site):
             return
         for optimizer in self._stepped:

@@ -11,7 +11,7 @@ from typing import Any
 
 from traindx.watch.collectors.loss_terms import Leaf, Note, Walk, term_name
 from traindx.watch.interventions.treatments.base import RuntimeTreatment
-from traindx.watch.runtime.call_sites import Site, stack
+from traindx.watch.runtime.call_sites import CallSite, stack
 from traindx.watch.runtime.source_text import assigned_name
 
 
@@ -38,7 +38,7 @@ class Term(RuntimeTreatment):
             note = Note(stack(2, 4), getattr(function, "__name__", ""), None)
             self.notes[out.grad_fn._sequence_nr()] = note
 
-    def _look(self, root: Any, site: Site | None) -> None:
+    def _look(self, root: Any, site: CallSite | None) -> None:
         if root.grad_fn is None or site is None or self.refused:
             return
         self._total = assigned_name(note.sites[0]) if (note := self.notes.get(root.grad_fn._sequence_nr())) else ""
@@ -55,7 +55,7 @@ class Term(RuntimeTreatment):
                 self.hits += 1
         self.notes.clear()
 
-    def _is_it(self, leaf: Leaf, backward: Site) -> bool:
+    def _is_it(self, leaf: Leaf, backward: CallSite) -> bool:
         note = self.notes.get(leaf.sequence)
         function = note.function if note is not None else leaf.node.name().removesuffix("Backward0")
         name = term_name(note, leaf, backward, self._total) or function

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class OwnRun:
+class FullRun:
     """How long the author trains, and what came of it.
 
     ``Case.steps`` is how long a *trial* trains, and that a trial ends too early says nothing. Where ``steps`` is the

@@ -1,6 +1,6 @@
 """Listening to the calls of a network, and standing in for it.
 
-The exams of diffusion cases replace the ``forward`` of one module instance for the time of a run. Whatever calls that
+The checks of diffusion cases replace the ``forward`` of one module instance for the time of a run. Whatever calls that
 module, through hooks, wrappers or directly, gets the stand-in; weights, hooks and modes stay as they are.
 """
 

@@ -29,7 +29,7 @@ class Guidance:
 
 
 @dataclass(frozen=True)
-class Practice:
+class Deployment:
     """What is done with a model besides training it; each is examined by something with a known right answer.
 
     Attributes:
