@@ -50,7 +50,7 @@ class Backwards(Collector):
 
     Attributes:
         unsafe: Why the graph may not be walked backwards a second time in this iteration, or "".
-        scale_of: Set by the scaler collector: factor that a scaled loss was multiplied by.
+        scaled: Factor that a loss was multiplied by for the sake of half precision, of those that were.
     """
 
     subject = "backward passes"
@@ -58,7 +58,7 @@ class Backwards(Collector):
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
         self.unsafe = ""
-        self.scale_of: Callable[[Any], float] = lambda root: 1.0
+        self.scaled: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self.last_site: CallSite | None = None
         self.in_iteration = 0
         self._before: list[tuple[Collector, Callable[[Backward], None]]] = []
@@ -140,7 +140,7 @@ class Backwards(Collector):
         call = Backward(root, site, None)
         with watch.ours(self):
             self.last_site = site
-            call.scale = self.scale_of(root)
+            call.scale = float(self.scaled.get(root, 1.0)) or 1.0
             series = self._series.setdefault(site, _Series(site))
             series.calls += 1
             series.scaled = series.scaled or call.scale != 1.0

@@ -73,7 +73,7 @@ class Checkpoints(Collector):
         watch.patches.wrap(torch.nn.Module, "load_state_dict", self._make_module_load)
         watch.patches.wrap(torch.optim.Optimizer, "load_state_dict", self._make_restore("optimizer_restored"))
         self.backwards.on_backward(self, before=self._before_backward)
-        self.optimisers.on_step.append(self._step)
+        self.optimisers.on_step(self, self._step)
         scheduler = torch.optim.lr_scheduler.LRScheduler
         watch.patches.wrap(scheduler, "load_state_dict", self._make_restore("scheduler_restored"))
 

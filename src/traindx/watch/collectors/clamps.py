@@ -82,7 +82,7 @@ class Clamps(Collector):
         names = ("clamp", "clip", "hardtanh", "clamp_min", "clamp_max")
         self.calls.on(self, named_functions(torch, names), self._clamp)
         self.calls.on(self, named_functions(torch, GUARDED), self._guard)
-        self.losses.on_target.append(self._compared)
+        self.losses.on_target(self, self._compared)
 
     def _clamp(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
         tensor = argument(args, kwargs, 0, "input")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -17,6 +17,7 @@ from traindx.watch.runtime.call_sites import CallSite, constructor_site
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.watch import Collector, Watch
+from traindx.watch.runtime.wiring import Signal
 
 
 @dataclass
@@ -45,8 +46,8 @@ class Loaders(Collector):
 
     Attributes:
         last: The loader that was read last.
-        on_batch: Called with every batch that is looked at and its loader.
-        on_pass_end: Called with a loader whose pass has ended.
+        on_batch: Tells every batch that is looked at, with its loader.
+        on_pass_end: Tells a loader whose pass has ended.
     """
 
     subject = "data loaders"
@@ -55,9 +56,8 @@ class Loaders(Collector):
         super().__init__(watch)
         self.backwards = backwards
         self.last: Loader | None = None
-        self.on_batch: list[Callable[[Loader, Any], None]] = []
-        self.on_pass_end: list[Callable[[Loader], None]] = []
-        self.on_read: list[Callable[[Loader], None]] = []
+        self.on_batch: Signal[[Loader, Any]] = Signal(watch)
+        self.on_pass_end: Signal[[Loader]] = Signal(watch)
         self.order: list[Loader] = []
         self.bursts = Bursts(dense=3, ratio=1.6)
         self._known: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
@@ -150,8 +150,6 @@ class Loaders(Collector):
             return
         loader.read += 1
         self.last = loader
-        for tell in self.on_read:
-            tell(loader)
         if not self.bursts.wanted(id(loader)):
             return
         loader.looked_at += 1
@@ -160,14 +158,12 @@ class Loaders(Collector):
                 loader.nonfinite += 1
                 loader.nonfinite_key = key
                 break
-        for look in self.on_batch:
-            look(loader, batch)
+        self.on_batch.tell(loader, batch)
 
     def _ended(self, loader: Loader | None) -> None:
         if loader is None:
             return
-        for tell in self.on_pass_end:
-            tell(loader)
+        self.on_pass_end.tell(loader)
 
     def _backward(self, call: Backward) -> None:
         if self.last is not None:

@@ -15,6 +15,7 @@ from traindx.evidence.observed_loss import (
     SingleClassSoftmax,
     TargetSeen,
 )
+from traindx.watch.collectors.loss_terms import LossTerms
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.provenance import Provenance, Tag
 from traindx.watch.collectors.provenance_ranges import RANGES
@@ -24,6 +25,7 @@ from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.source_text import assigned_name
 from traindx.watch.runtime.stats import Range, sample, value_range
 from traindx.watch.runtime.watch import Collector, Watch
+from traindx.watch.runtime.wiring import Signal
 
 LOSSES = [
     "cross_entropy",
@@ -77,13 +79,16 @@ class LossCalls(Collector):
 
     subject = "loss functions"
 
-    def __init__(self, watch: Watch, calls: TorchCalls, networks: Networks, provenance: Provenance) -> None:
+    def __init__(
+        self, watch: Watch, calls: TorchCalls, networks: Networks, provenance: Provenance, terms: LossTerms
+    ) -> None:
         super().__init__(watch)
         self.calls = calls
         self.networks = networks
         self.provenance = provenance
+        self.terms = terms
         self.bursts = Bursts(dense=4, ratio=1.6)
-        self.on_target: list[Callable[[Tag, Any], None]] = []
+        self.on_target: Signal[[Tag, Any]] = Signal(watch)
         self._losses: dict[tuple[Any, ...], _Loss] = {}
         self._targets: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._chains: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -101,6 +106,7 @@ class LossCalls(Collector):
         self._scalar_adds = set(named_functions(torch, ("add", "sub", "rsub", "radd", "iadd", "isub")))
         self.calls.on_scalars(self, self._scalar)
         self.provenance.on_activation(self, self._activation)
+        self.terms.on_constants(self, self._confirmed)
 
     # -- loss functions ------------------------------------------------------------------------------------------
 
@@ -114,8 +120,7 @@ class LossCalls(Collector):
         key = (name, site, phase)
         tag = self.provenance.tag(prediction) or Tag()
         if tag.clamp is not None:
-            for tell in self.on_target:
-                tell(tag, target)
+            self.on_target.tell(tag, target)
         if not self.bursts.wanted(key):
             return None
         facts = self._facts(name, args, kwargs, prediction, target, tag, made)
@@ -185,8 +190,7 @@ class LossCalls(Collector):
         prediction, target = (first, second) if first.requires_grad else (second, first)
         tag = self.provenance.tag(prediction) or Tag()
         if tag.clamp is not None:
-            for tell in self.on_target:
-                tell(tag, target)
+            self.on_target.tell(tag, target)
         site = call_site()
         key = (name, site, tag.activation)
         if not self.bursts.wanted(key):
@@ -263,7 +267,7 @@ class LossCalls(Collector):
                 key = (call_site(), how, getattr(func, "__name__", ""))
                 self._pending[out.grad_fn._sequence_nr()] = (key, cut, value, float(out.detach()))
 
-    def confirmed(self, sequences: list[int]) -> None:
+    def _confirmed(self, sequences: list[int]) -> None:
         """These sums lie on the way from a loss to its terms, so what they add is a term."""
         for sequence in sequences:
             pending = self._pending.pop(sequence, None)

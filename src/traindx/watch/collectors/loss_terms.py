@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import LossTermSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
+from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.call_sites import CallSite, stack
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_text import assigned_name, function_name
 from traindx.watch.runtime.watch import Collector, Watch
+from traindx.watch.runtime.wiring import Signal
 
 PASS_THROUGH = (
     "ToCopyBackward0",
@@ -90,24 +93,24 @@ class LossTerms(Collector):
         notes: Scalars of the watched iteration by sequence number.
         data: Sequence numbers of nodes outside the networks at which a gradient-carrying tensor met data.
         region: Sequence numbers of all nodes outside the networks.
-        depth_of: How many networks are being called; set by the assembly.
-        parameters_of: Parameters that a backward pass from a line is for; set by the assembly.
-        on_constants: Told, at every backward pass, which sums on the way to the terms had a constant operand.
+        on_constants: Tells, at every backward pass, which sums on the way to the terms had a constant operand.
     """
 
     subject = "loss terms"
 
-    def __init__(self, watch: Watch, calls: TorchCalls, backwards: Backwards) -> None:
+    def __init__(
+        self, watch: Watch, calls: TorchCalls, backwards: Backwards, networks: Networks, optimisers: Optimisers
+    ) -> None:
         super().__init__(watch)
         self.calls = calls
         self.backwards = backwards
+        self.networks = networks
+        self.optimisers = optimisers
         self.taking_apart = False
         self.notes: dict[int, Note] = {}
         self.data: set[int] = set()
         self.region: set[int] = set()
-        self.depth_of: Callable[[], int] = lambda: 0
-        self.parameters_of: Callable[[CallSite], list[Any]] = lambda site: []
-        self.on_constants: list[Callable[[list[int]], None]] = []
+        self.on_constants: Signal[[list[int]]] = Signal(watch)
         self._terms: dict[tuple[Any, ...], Term] = {}
         self._loss_functions: set[Any] = set()
         self._plain: tuple[Any, ...] = ()
@@ -143,7 +146,7 @@ class LossTerms(Collector):
 
     def _any(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Outside the networks: does a tensor that carries a gradient meet one that does not (a target)?"""
-        if not out.requires_grad or (self.depth_of() and func not in self._loss_functions):
+        if not out.requires_grad or (self.networks.depth and func not in self._loss_functions):
             return
         node = out.grad_fn
         if node is None:
@@ -166,8 +169,7 @@ class LossTerms(Collector):
         walk = Walk(self.notes)
         walk.down(Leaf(call.root.grad_fn, 0, 1.0 / call.scale, None))
         leaves = walk.leaves
-        for tell in self.on_constants:
-            tell(walk.constants)
+        self.on_constants.tell(walk.constants)
         groups: dict[tuple[Any, ...], list[Leaf]] = {}
         for leaf in leaves:
             groups.setdefault(self._key(leaf, call.site), []).append(leaf)
@@ -221,7 +223,7 @@ class LossTerms(Collector):
 
     def _take_apart(self, groups: dict[tuple[Any, ...], list[Leaf]], call: Backward) -> None:
         torch = self.watch.torch
-        parameters = self.parameters_of(call.site)
+        parameters = self.optimisers.parameters_after(call.site)
         if not parameters:
             return
         total = sum(parameter.numel() for parameter in parameters)

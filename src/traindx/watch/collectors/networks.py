@@ -7,7 +7,7 @@ sampling loop or helper, without any help from the script.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,8 +15,10 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed import ModeSwitch, NetworkCalls
 from traindx.finding import Location
+from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here, users
 from traindx.watch.runtime.watch import Collector, Watch
+from traindx.watch.runtime.wiring import Signal
 
 NOISY = ("Dropout", "BatchNorm", "SyncBatchNorm", "AlphaDropout")
 
@@ -73,13 +75,16 @@ class Networks(Collector):
         called: Modules called with gradients enabled, with the order in which they were first called.
         roots: Outermost modules that were called, with the line.
         places: Call places by key.
-        current_loader: The loader that was read last; set by the loader collector.
+        names: Names of parameters, as far as somebody has walked the networks that own them.
+        on_call: Tells every call of an outermost network, when it has ended.
+        on_module: Tells module, arguments and output of every module inside a network, after its call.
     """
 
     subject = "modules"
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, loaders: Loaders) -> None:
         super().__init__(watch)
+        self.loaders = loaders
         weak = watch.torch.utils.weak  # by identity: some modules (metrics) redefine ``==``
         self.made: Any = weak.WeakIdKeyDictionary()
         self.stack: list[Any] = []
@@ -88,23 +93,15 @@ class Networks(Collector):
         self.called: Any = weak.WeakIdKeyDictionary()
         self.roots: Any = weak.WeakIdKeyDictionary()
         self.order = 0
-        self.current_loader: Any = None
+        self.names: Any = weak.WeakIdKeyDictionary()
         self._has_parameters: Any = weak.WeakIdKeyDictionary()
-        self._subscribers: list[tuple[Collector, Callable[[Call], None]]] = []
-        self._each: list[tuple[Collector, Callable[[Any, Any, Any], None]]] = []
+        self.on_call: Signal[[Call]] = Signal(watch)
+        self.on_module: Signal[[Any, Any, Any]] = Signal(watch)
         self._switches: dict[tuple[str, str, CallSite], list[int]] = {}
         self._switch_order: list[tuple[str, str, CallSite]] = []
         self._handles: list[Any] = []
         self._open: Call | None = None
         self._inside_train = False
-
-    def on_call(self, collector: Collector, after: Callable[[Call], None]) -> None:
-        """Call ``after(call)`` when a call of an outermost network has ended."""
-        self._subscribers.append((collector, after))
-
-    def on_module(self, collector: Collector, after: Callable[[Any, Any, Any], None]) -> None:
-        """Call ``after(module, args, output)`` after every module inside a network."""
-        self._each.append((collector, after))
 
     # -- installation --------------------------------------------------------------------------------------------
 
@@ -235,9 +232,7 @@ class Networks(Collector):
             if watch.grad_enabled and module not in self.called:
                 self.called[module] = self.order
                 self.order += 1
-            for collector, after in self._each:
-                with watch.ours(collector):
-                    after(module, args, output)
+            self.on_module.tell(module, args, output)
             call = self._open
             if call is not None and self.depth == 0 and call.network is module:
                 self._open = None
@@ -256,13 +251,12 @@ class Networks(Collector):
             place.training += 1
         elif place.training and place.left_training < 0:
             place.left_training = iteration
-        place.loader = self.current_loader
+        place.loader = self.loaders.last
         place.burst = place.burst + 1 if place.burst_iteration == iteration else 1
         place.burst_iteration = iteration
         place.longest_burst = max(place.longest_burst, place.burst)
         self._look_at_modes(call)
-        for _, after in self._subscribers:
-            after(call)
+        self.on_call.tell(call)
 
     def _look_at_modes(self, call: Call) -> None:
         """Which dropout and batch-norm layers are in which mode; only at the first calls, since it walks the tree."""

@@ -13,10 +13,13 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import GradientSeries, OptimizerSeen, ParameterGroupSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
+from traindx.watch.collectors.loaders import Loader, Loaders
+from traindx.watch.collectors.networks import Networks
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import probe, sample
 from traindx.watch.runtime.watch import Collector, Watch
+from traindx.watch.runtime.wiring import Signal
 
 SMALL = 1e-3  # root mean square below which a tensor began at zero and any step is large for it
 ADAPTIVE = ("adam", "lion", "rmsprop", "adagrad", "adadelta", "lamb", "adafactor", "rprop", "sophia", "prodigy", "muon")
@@ -74,26 +77,24 @@ class Optimisers(Collector):
     Attributes:
         tracked: What is known of each optimiser that is alive.
         order: The same in order of construction, the dead ones too.
-        scale: Present factor of an optimiser's gradients by its scaler; set by the scaler collector.
-        on_step: Told the first group's learning rate right before every step.
-        names: Name of a parameter; set by the parameter collector.
+        on_step: Tells the first group's learning rate right before every step.
         first_probe: A sample of each parameter at its optimiser's first step.
         gradients: Root mean square of each parameter's gradient at the watched iterations.
     """
 
     subject = "optimisers"
 
-    def __init__(self, watch: Watch, backwards: Backwards) -> None:
+    def __init__(self, watch: Watch, backwards: Backwards, networks: Networks, loaders: Loaders) -> None:
         super().__init__(watch)
         self.backwards = backwards
+        self.networks = networks
+        self.loaders = loaders
         self.tracked: weakref.WeakKeyDictionary[Any, Tracked] = weakref.WeakKeyDictionary()
         self.order: list[Tracked] = []
-        self.scale: Callable[[Any], float] = lambda optimizer: 1.0
-        self.names: Callable[[Any], str] = lambda parameter: ""
         weak = watch.torch.utils.weak  # by identity: tensors compare element by element
         self.first_probe: Any = weak.WeakIdKeyDictionary()
         self.gradients: Any = weak.WeakIdKeyDictionary()
-        self.on_step: list[Callable[[float], None]] = []
+        self.on_step: Signal[[float]] = Signal(watch)
         self._stepping = False
         self._in_closure = False
         self._attach_again = False
@@ -129,6 +130,7 @@ class Optimisers(Collector):
         watch.patches.keep(hooks.register_optimizer_step_pre_hook(self._before_step))
         watch.patches.keep(hooks.register_optimizer_step_post_hook(self._after_step))
         self.backwards.on_backward(self, before=self._before_backward, after=self._after_backward)
+        self.loaders.on_pass_end(self, self._pass_ended)
 
     def _track(self, optimizer: Any, made: CallSite | None) -> Tracked:
         known = self.tracked.get(optimizer)
@@ -178,9 +180,9 @@ class Optimisers(Collector):
         tracked.leftover = 0
         tracked.cleared = True
 
-    def pass_ended(self) -> None:
+    def _pass_ended(self, loader: Loader) -> None:
         """A pass over the training data ended; gradients that no step has used yet are left over."""
-        for tracked in self.order:
+        for tracked in self.order if loader.trains else ():
             if tracked.steps and tracked.since_step:
                 tracked.leftover = tracked.since_step
 
@@ -216,8 +218,7 @@ class Optimisers(Collector):
             tracked = self._track(optimizer, None)
             tracked.stepped = here() or tracked.stepped
             tracked.lrs = tuple(float(group["lr"]) for group in optimizer.param_groups)
-            for tell in self.on_step:
-                tell(tracked.lrs[0])
+            self.on_step.tell(tracked.lrs[0])
             if self.backwards.last_site is not None:
                 tracked.backward = self.backwards.last_site
                 tracked.follows.add(self.backwards.last_site)
@@ -255,7 +256,6 @@ class Optimisers(Collector):
 
     def _measure_gradients(self, optimizer: Any, tracked: Tracked) -> None:
         torch = self.watch.torch
-        factor = 1.0 / self.scale(optimizer)
         square = 0.0
         few = sum(len(group["params"]) for group in optimizer.param_groups) <= 40
         updates = few or self.watch.level is ObservationLevel.FULL
@@ -268,13 +268,13 @@ class Optimisers(Collector):
             norms = torch._foreach_norm([p.grad for p in present]) if present else []
             values = torch.stack([n.float() for n in norms]).tolist() if present else []
             for parameter, value in zip(present, values, strict=True):
-                self.gradients.setdefault(parameter, []).append(value * factor / max(1, parameter.numel()) ** 0.5)
+                self.gradients.setdefault(parameter, []).append(value / max(1, parameter.numel()) ** 0.5)
             for parameter in group["params"]:
                 if parameter.grad is None:
                     self.gradients.setdefault(parameter, []).append(0.0)
                 elif updates and (parameter.dim() > 1 or parameter.numel() >= 16):
                     tracked.before[id(parameter)] = (probe(parameter, 1024), sample(parameter.grad, 1024) != 0)
-            total = sum(value**2 for value in values) * factor**2
+            total = sum(value**2 for value in values)
             entry.norms.append(total**0.5)
             square += total
         bad = not square < float("inf")
@@ -365,7 +365,7 @@ class Optimisers(Collector):
         for index, group in enumerate(optimizer.param_groups if optimizer is not None else ()):
             entry, parameters = tracked.groups.get(index), group["params"]
             if entry is not None:
-                entry.name = common_prefix([self.names(parameter) for parameter in parameters])
+                entry.name = common_prefix([str(self.networks.names.get(parameter, "")) for parameter in parameters])
                 entry.parameters = len(parameters)
                 entry.elements = sum(parameter.numel() for parameter in parameters)
                 entry.moved = median([self.moved(p) for p in parameters if p.dim() > 1] or [0.0])

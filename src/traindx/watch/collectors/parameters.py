@@ -30,13 +30,8 @@ class Parameters(Collector):
         self.networks = networks
         self.optimisers = optimisers
         self.loaded: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
-        self._names: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._elsewhere: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._rows_before: list[ParameterSeen] = []
-
-    def install(self) -> None:
-        """Give the optimisers names for their parameters."""
-        self.optimisers.names = lambda parameter: str(self._names.get(parameter, ""))
 
     def outermost(self) -> list[tuple[Any, bool]]:
         """Networks that were called in training, and modules called inside them that they do not own.
@@ -88,7 +83,7 @@ class Parameters(Collector):
                         continue
                     seen.add(id(parameter))
                     name = ".".join(part for part in (title, module_name, own_name) if part)
-                    self._names[parameter] = name
+                    self.networks.names[parameter] = name
                     yield self._row(name, title, network, module, parameter, id(parameter) in held, registered)
 
     def _row(

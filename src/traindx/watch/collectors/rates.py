@@ -10,6 +10,7 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import SchedulerSeen
+from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 from traindx.watch.runtime.stats import thin
@@ -36,18 +37,14 @@ class _Schedule:
 
 
 class Rates(Collector):
-    """Wraps ``step`` of every schedule class of torch.
-
-    Attributes:
-        passes: Passes over training data begun and iterations in each; set by the loader collector.
-    """
+    """Wraps ``step`` of every schedule class of torch."""
 
     subject = "learning-rate schedules"
 
-    def __init__(self, watch: Watch, optimisers: Optimisers) -> None:
+    def __init__(self, watch: Watch, optimisers: Optimisers, loaders: Loaders) -> None:
         super().__init__(watch)
         self.optimisers = optimisers
-        self.passes: Any = lambda: (0, 0)
+        self.loaders = loaders
         self._known: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._order: list[_Schedule] = []
         self._depth = 0
@@ -136,7 +133,7 @@ class Rates(Collector):
 
     def records(self) -> Iterable[Record]:
         """One record a schedule."""
-        epochs, per_epoch = self.passes()
+        epochs, per_epoch = self.loaders.passes()
         for entry in self._order:
             if entry.inside_another:
                 continue

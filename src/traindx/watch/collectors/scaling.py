@@ -58,7 +58,6 @@ class Scaling(Collector):
         self._clips: dict[tuple[Any, ...], _Clip] = {}
         self._scalers: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._order: list[_Scaler] = []
-        self._scaled_roots: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._live: Any = None  # the scaler whose factor is still in the gradients
         self._factor = 1.0
         self._unscaled: set[int] = set()
@@ -76,8 +75,6 @@ class Scaling(Collector):
         watch.patches.wrap(scaler, "unscale_", self._make_unscale)
         watch.patches.wrap(scaler, "step", self._make_step)
         watch.patches.wrap(scaler, "update", self._make_update)
-        self.backwards.scale_of = self._scale_of
-        self.optimisers.scale = self._scale_in
         self.backwards.on_backward(self, before=self._before_backward)
 
     # -- clipping ------------------------------------------------------------------------------------------------
@@ -170,7 +167,7 @@ class Scaling(Collector):
                         self._factor = self._read(scaler)
                         for tensor in result if isinstance(result, list | tuple) else (result,):
                             if isinstance(tensor, watch.torch.Tensor):
-                                self._scaled_roots[tensor] = self._factor
+                                self.backwards.scaled[tensor] = self._factor
             return result
 
         return scale
@@ -224,13 +221,6 @@ class Scaling(Collector):
             self._unscaled.clear()
 
         return update
-
-    def _scale_of(self, root: Any) -> float:
-        return float(self._scaled_roots.get(root, 1.0)) or 1.0
-
-    def _scale_in(self, optimizer: Any) -> float:
-        """The factor in an optimiser's gradients; the scaler removes it before the step it lets through."""
-        return 1.0
 
     def _before_backward(self, call: Backward) -> None:
         for entry in self._order:

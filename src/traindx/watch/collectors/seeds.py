@@ -9,6 +9,7 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_state import SeedsSeen, SplitSeen
+from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.watch import Collector, Watch
@@ -64,10 +65,10 @@ class Seeds(Collector):
 
     subject = "seeds"
 
-    def __init__(self, watch: Watch, calls: SeedCalls) -> None:
+    def __init__(self, watch: Watch, calls: SeedCalls, checkpoints: Checkpoints) -> None:
         super().__init__(watch)
         self.calls = calls
-        self.checkpoints_used: Callable[[], bool] = lambda: False
+        self.checkpoints = checkpoints
         self._splits: list[_Split] = []
 
     def install(self) -> None:
@@ -109,6 +110,6 @@ class Seeds(Collector):
                 where=split.site.location(),
                 lengths=split.lengths,
                 seeded=split.seeded,
-                checkpoints=self.checkpoints_used(),
+                checkpoints=self.checkpoints.used,
                 step=self.watch.iteration,
             )

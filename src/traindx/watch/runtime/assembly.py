@@ -1,4 +1,4 @@
-"""Which collectors there are and how they know each other: the only module of the watching that knows them all."""
+"""Which collectors there are: the only module of the watching that knows them all (they are wired by what they use)."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
+from traindx.watch.runtime.wiring import wired
 
 if TYPE_CHECKING:
     from traindx.watch.interventions.run import Variant
@@ -65,6 +66,30 @@ class _Early(Collector):
     def records(self) -> Iterable[Record]:
         """As they are."""
         yield from self.early.records()
+
+
+COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are told of things
+    TorchCalls,
+    Networks,
+    Compiled,
+    Backwards,
+    NonFinite,
+    Parameters,
+    Optimisers,
+    LossTerms,
+    Provenance,
+    LossCalls,
+    Clamps,
+    Exceptions,
+    Scaling,
+    Rates,
+    Loaders,
+    Inputs,
+    Checkpoints,
+    Seeds,
+    NoGradRegions,
+    _Early,
+)
 
 
 def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
@@ -110,45 +135,5 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
 
 def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
     """All collectors, in the order in which they are told of things."""
-    calls = TorchCalls(watch)
-    networks = Networks(watch)
-    backwards = Backwards(watch)
-    optimisers = Optimisers(watch, backwards)
-    parameters = Parameters(watch, networks, optimisers)
-    terms = LossTerms(watch, calls, backwards)
-    terms.depth_of = lambda: networks.depth
-    terms.parameters_of = optimisers.parameters_after
-    provenance = Provenance(watch, calls, networks)
-    losses = LossCalls(watch, calls, networks, provenance)
-    terms.on_constants.append(losses.confirmed)
-    clamps = Clamps(watch, calls, networks, provenance, losses, terms)
-    loaders = Loaders(watch, backwards)
-    loaders.on_read.append(lambda loader: setattr(networks, "current_loader", loader))
-    loaders.on_pass_end.append(lambda loader: optimisers.pass_ended() if loader.trains else None)
-    rates = Rates(watch, optimisers)
-    rates.passes = loaders.passes
-    checkpoints = Checkpoints(watch, networks, optimisers, parameters, backwards)
-    seeds = Seeds(watch, early.seeds)
-    seeds.checkpoints_used = lambda: checkpoints.used
-    return [
-        calls,
-        networks,
-        Compiled(watch, networks),
-        backwards,
-        NonFinite(watch, calls, networks, backwards),
-        parameters,
-        optimisers,
-        terms,
-        provenance,
-        losses,
-        clamps,
-        Exceptions(watch, calls),
-        Scaling(watch, backwards, optimisers),
-        rates,
-        loaders,
-        Inputs(watch, networks),
-        checkpoints,
-        seeds,
-        NoGradRegions(watch),
-        _Early(watch, early),
-    ]
+    found: list[Collector] = wired(COLLECTORS, {Watch: watch, SeedCalls: early.seeds, WithoutTorch: early})
+    return found

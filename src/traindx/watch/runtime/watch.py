@@ -115,8 +115,15 @@ class Watch:
     @contextmanager
     def ours(self, collector: Collector | None = None) -> Iterator[None]:
         """Our own code: unseen by ourselves, without gradients, and unable to fail the script."""
-        if self.busy:
-            yield
+        if self.busy:  # inside somebody else's: a failure is this collector's alone
+            try:
+                yield
+            except WindowEnded:
+                raise
+            except Exception as error:
+                if collector is None:
+                    raise
+                self._failed(collector, error)
             return
         grad = self.torch._C._set_grad_enabled
         before = self.grad_enabled = self.torch.is_grad_enabled()
