@@ -37,6 +37,10 @@ def page(rule: Rule) -> str:
         if title:
             blocks.append(f"## {title}")
         blocks.append(markdown(body))
+    for needs, parts in rule_page.deciders(rule):
+        blocks.append(f"## Also decided from {needs}")
+        for title, body in parts.items():
+            blocks += [f"### {title}", markdown(body)] if title != "How it decides" else [markdown(body)]
     if rule.thresholds:
         blocks += [
             "## Thresholds",

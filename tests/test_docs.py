@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from pathlib import Path
 from types import ModuleType
 
@@ -92,3 +93,16 @@ Remedy:
     before = f"A formula is wrong: even so. More.\n\n{page}"
     assert list(rule_page.sections(before)) == ["", "What it finds", "Why it stops learning", "Remedy"]
     assert rule_page.summary(before) == "A formula is wrong: even so"
+
+
+def test_a_further_decider_is_printed_on_its_rules_page(make_docs: ModuleType) -> None:
+    """A code has one page however many ways there are to decide it: each says what it needs and how it decides."""
+    with_others = [rule for rule in catalogue().values() if rule.others]
+    assert len(with_others) >= 15
+    for rule in with_others:
+        text = make_docs.page(rule)
+        for other in rule.others:
+            needs = ", ".join(kind.__name__ for kind in other.needs)
+            first = " ".join(inspect.cleandoc(other.function.__doc__ or "").split("\n")[0].split()).replace("``", "`")
+            assert f"## Also decided from {needs}" in text, rule.code
+            assert first in text, rule.code

@@ -148,6 +148,7 @@ class Finding(Frozen):
         pictures: Names of :class:`~traindx.evidence.Picture` records to show beside it.
         evidence: Names of the record kinds the rule looked at.
         worth: What a trial measured, or None.
+        variant: Which of the things that a code can mean, in kebab case; nothing downstream reads the message.
     """
 
     code: str
@@ -162,3 +163,4 @@ class Finding(Frozen):
     pictures: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     worth: Worth | None = None
+    variant: str = ""

@@ -26,7 +26,7 @@ def test_healthy_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run(["data", "data", *arguments(tmp_path / "data"), "--workers", "0", "--strict"]) == 0
     out = tmp_path / "traindx-out" / "data-data"
     assert {"report.html", "diagnosis.json", "files.sqlite", "evidence.jsonl"} <= {path.name for path in out.iterdir()}
-    assert "healthy" in capsys.readouterr().out
+    assert "nothing found" in capsys.readouterr().out
 
 
 def test_unreadable_file_is_named_and_in_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

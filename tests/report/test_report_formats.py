@@ -191,7 +191,7 @@ def test_terminal_takes_square_brackets_for_what_they_are() -> None:
     out = io.StringIO()
     terminal.render(Diagnosis(case="[red]c", outcome=Outcome.FAULT_FOUND, findings=(finding,)), file=out)
     assert "loss[term] is [bold]x[/bold]" in out.getvalue()
-    assert "[red]c: at fault" in out.getvalue()
+    assert "[red]c: fault found" in out.getvalue()
 
 
 def test_markdown_text_cannot_become_html(sample: Diagnosis) -> None:

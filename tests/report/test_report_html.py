@@ -113,7 +113,7 @@ def test_verdict_line_picture_proof_and_remedy_come_in_that_order(page: Page) ->
 
 def test_only_the_guilty_line_is_marked(sample: Diagnosis, directory: Path) -> None:
     text = html.render(sample.model_copy(update={"findings": sample.findings[:1]}), root=directory)
-    marked = re.findall(r'<span class="at fault"[^>]*><span class="n">(\d+)</span>', text)
+    marked = re.findall(r'<span class="guilty"[^>]*><span class="n">(\d+)</span>', text)
     assert marked == [str(sample_diagnosis.GUILTY_LINE)]
 
 

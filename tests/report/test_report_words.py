@@ -161,7 +161,7 @@ def test_acquittal_is_told_once() -> None:
     diagnosis = Diagnosis(
         case="c", outcome=Outcome.NOTHING_FOUND, findings=(refuted,), trials=TrialTable(metric="psnr", results=results)
     )
-    assert [item.code for item in words.acquitted_findings(diagnosis)] == ["L306"]
+    assert [item.code for item in words.refuted_findings(diagnosis)] == ["L306"]
     told = words.results_without_finding(diagnosis, Verdict.NO_EFFECT)
     assert [result.treatment for result in told] == ["learning-rate"]
 

@@ -52,6 +52,11 @@ def _print(rule: Rule, console: Console) -> None:
             console.print(Text(f"\n{title}", style="bold underline"))
         for paragraph in rule_page.paragraphs(body):
             console.print(Padding(Text(paragraph), (0, 0, 0, 2)))
+    for needs, parts in rule_page.deciders(rule):
+        console.print(Text(f"\nAlso decided from {needs}", style="bold underline"))
+        for body in parts.values():
+            for paragraph in rule_page.paragraphs(body):
+                console.print(Padding(Text(paragraph), (0, 0, 0, 2)))
     if rule.thresholds:
         console.print(Text(f"\nThresholds, set in [tool.traindx.thresholds.{rule.code}]", style="bold underline"))
         table = Table(box=None, show_header=False, pad_edge=False)

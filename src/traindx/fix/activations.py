@@ -43,7 +43,7 @@ def operand(call: Node) -> Node | None:
 
 def drop_activation(source: Source, finding: Finding, line: int) -> Edits | None:
     """Take the activation out."""
-    if "axis of length one" in finding.message:
+    if finding.variant == "axis-of-length-one":
         return None
     calls = [call for call in source.find(called(*FUNCTIONS), line) if operand(call) is not None]
     if len(calls) == 1:
@@ -81,7 +81,7 @@ def drop_flag(source: Source, finding: Finding, line: int) -> Edits | None:
 
 def log_probabilities(source: Source, finding: Finding, line: int) -> Edits | None:
     """Give nll_loss logarithms of probabilities."""
-    if not finding.message.startswith("nll_loss expects"):
+    if finding.variant != "not-log-probabilities":
         return None
     call = source.only(called("softmax"), line)
     if call is None:

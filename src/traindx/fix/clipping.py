@@ -25,7 +25,7 @@ def unscale_first(source: Source, finding: Finding, line: int) -> Edits | None:
 
 def update_the_scaler(source: Source, finding: Finding, line: int) -> Edits | None:
     """Let the scaler adapt its factor after every step."""
-    if "update() is never called" not in finding.message:
+    if finding.variant != "never-updated":
         return None
     statement = source.statement(line)
     found = None if statement is None else _scaled_step(source, source.function(statement))

@@ -45,7 +45,7 @@ def in_a_log(source: Source, node: Node) -> bool:
 
 def average_not_sum(source: Source, finding: Finding, line: int) -> Edits | None:
     """Take the mean instead of the sum."""
-    if "adds up its elements" not in finding.message:
+    if finding.variant != "summed":
         return None
     matcher = m.Arg(keyword=m.Name("reduction"), value=m.SimpleString())
     sums = [arg for arg in source.find(matcher) if arg.value.evaluated_value == "sum"]

@@ -14,7 +14,7 @@ BUILTINS = ("len", "range", "enumerate", "zip", "print", "float", "int", "sum", 
 def switch_back(source: Source, finding: Finding, line: int) -> Edits | None:
     """Switch back to training mode when the evaluation is over."""
     call = source.only(called("eval"), line)
-    if call is None or receiver(call) is None or "in evaluation mode from iteration" not in finding.message:
+    if call is None or receiver(call) is None or finding.variant != "stayed-in-evaluation":
         return None
     statement = source.statement_of(call)
     block = list(source.block(statement))
@@ -23,7 +23,7 @@ def switch_back(source: Source, finding: Finding, line: int) -> Edits | None:
 
 def evaluate_in_evaluation_mode(source: Source, finding: Finding, line: int) -> Edits | None:
     """Evaluate in evaluation mode, and train in training mode afterwards."""
-    if "is evaluated in training mode" not in finding.message:
+    if finding.variant != "validated-in-training":
         return None
     calls = [call for call in source.find(m.Call(), line) if _network(call)]
     names = {source.text(call.func) for call in calls}

@@ -52,7 +52,7 @@ def _next(source: Source, statement: Node) -> Node | None:
 
 def register_modules(source: Source, finding: Finding, line: int) -> Edits | None:
     """Keep the modules where parameters() finds them."""
-    if "plain list or dict" not in finding.message:
+    if finding.variant != "unregistered":
         return None
     assignments = source.find(m.Assign(targets=[m.AssignTarget(target=m.Attribute(value=m.Name("self")))]), line)
     if len(assignments) != 1:
@@ -81,7 +81,7 @@ def imports_nn(source: Source) -> bool:
 
 def give_all_parameters(source: Source, finding: Finding, line: int) -> Edits | None:
     """Give the optimiser all parameters of the network."""
-    if "no optimiser holds them" not in finding.message:
+    if finding.variant != "in-no-optimiser":
         return None
     part = m.Call(func=m.Attribute(value=m.Attribute(value=m.Name()), attr=m.Name("parameters")), args=[])
     calls = source.find(part, line)

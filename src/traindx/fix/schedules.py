@@ -9,7 +9,7 @@ from traindx.fix.source import Edits, Source
 
 def after_the_optimiser(source: Source, finding: Finding, line: int) -> Edits | None:
     """Step the schedule after the optimiser."""
-    if "before the optimiser's first step" not in finding.message:
+    if finding.variant != "before-the-optimiser":
         return None
     statement = source.statement(line)
     if statement is None or len(statement.body) != 1:

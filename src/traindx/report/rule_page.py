@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from traindx.rules.base import SECTIONS
+from traindx.rules.base import SECTIONS, Rule
 
+_OF_ITS_OWN = ("Evidence it needs", "Known false positives")
 _TITLE = re.compile(rf"^({'|'.join(SECTIONS)}):[ \t]*(.*)$")
 
 
@@ -28,6 +29,22 @@ def sections(page: str) -> dict[str, str]:
             found[current].append(line)
     bodies = {title: _dedented(lines) for title, lines in found.items()}
     return {title: body for title, body in bodies.items() if title or body}
+
+
+def deciders(rule: Rule) -> list[tuple[str, dict[str, str]]]:
+    """Every further way in which a rule is decided: what it needs, and the sections of its own docstring.
+
+    A code has one page, however many deciders it has; text without a section title is how that one decides.
+    """
+    found = []
+    for other in rule.others:
+        parts = sections(other.page)
+        lead = parts.pop("", "")
+        how = parts.pop("How it decides", "")
+        kept = {title: body for title, body in parts.items() if title in _OF_ITS_OWN}
+        needs = ", ".join(kind.__name__ for kind in other.needs)
+        found.append((needs, {"How it decides": "\n\n".join(part for part in (lead, how) if part), **kept}))
+    return found
 
 
 def paragraphs(body: str) -> list[str]:

@@ -83,7 +83,11 @@ class Limits(Mapping[str, float]):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a rule's function yields; the rule adds code, name and default severity to make a :class:`Finding`."""
+    """What a rule's function yields; the rule adds code, name and default severity to make a :class:`Finding`.
+
+    ``variant`` tells apart what one code can mean, in kebab case, where something downstream (a patch) must know; the
+    message is for people and may be reworded at any time.
+    """
 
     message: str
     standing: Standing = Standing.SUSPECTED
@@ -93,6 +97,7 @@ class Found:
     proposals: tuple[Proposal, ...] = ()
     pictures: tuple[str, ...] = ()
     severity: Severity | None = None
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,7 @@ class Rule:
                 severity=found.severity or self.severity,
                 standing=found.standing,
                 numbers=dict(found.numbers),
+                variant=found.variant,
                 remedy=found.remedy,
                 proposals=found.proposals,
                 pictures=found.pictures,

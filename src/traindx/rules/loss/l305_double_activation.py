@@ -52,6 +52,7 @@ def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             yield _chain(chain)
     for single in evidence.of(SingleClassSoftmax):
         yield Found(
+            variant="axis-of-length-one",
             message=f"A softmax over an axis of length one (input {single.shape}) gives 1 whatever the network says.",
             standing=Standing.DEMONSTRATED,
             location=single.where,
@@ -78,6 +79,7 @@ def _loss(call: LossCall) -> Found | None:
     else:
         return None
     return Found(
+        variant="activated-twice" if twice else "not-log-probabilities",
         message=message,
         standing=Standing.DEMONSTRATED,
         location=call.activation or call.where,
@@ -89,6 +91,7 @@ def _loss(call: LossCall) -> Found | None:
 
 def _chain(chain: ActivationChain) -> Found:
     return Found(
+        variant="activated-twice",
         message=f"{chain.second} is applied to the output of {chain.first} ({chain.first_where}): whatever the network "
         f"says, the result stays in [{chain.low:.3f}, {chain.high:.3f}]"
         + (" (at inference)." if chain.phase == "evaluation" else "."),

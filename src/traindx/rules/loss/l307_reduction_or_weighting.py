@@ -57,6 +57,7 @@ def reduction_or_weighting(evidence: Evidence, limits: Limits) -> Iterator[Found
             names = " and ".join(repr(term.name) for term in drowned)
             least = min(median(term.gradient_shares) for term in drowned)
             yield Found(
+                variant="summed",
                 message=f"The term {heavy.name!r} adds up its elements while {names} takes the mean: "
                 f"it has {100 * share:.1f} % of the gradient, {names} {100 * least:.2g} %.",
                 location=heavy.where,

@@ -79,6 +79,7 @@ def _forgotten(seen: list[ParameterSeen], trained: set[str], evidence: Evidence,
             else "no optimiser holds them"
         )
         yield Found(
+            variant="unregistered" if listed else "in-no-optimiser",
             message=f"{_size(members):,} parameters get gradients but are never updated ({_names(members)}): {reason}.",
             standing=Standing.SUSPECTED if whole else Standing.DEMONSTRATED,
             location=where,

@@ -57,6 +57,7 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             problem = _never(schedule, iterations[-1].iterations if iterations else 0) or _stuck(schedule, limits)
         if problem is None and schedule.before_optimizer and not skipped and schedule.optimizer_steps:
             problem = Found(
+                variant="before-the-optimiser",
                 message=f"{schedule.scheduler}.step() is called before the optimiser's first step, so the first "
                 f"learning rate is skipped.",
                 standing=Standing.DEMONSTRATED,

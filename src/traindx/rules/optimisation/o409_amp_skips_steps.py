@@ -48,6 +48,7 @@ def amp_skips_steps(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         never_updated = scaler.updates == 0
         scale = scaler.scales[-1] if scaler.scales else float("nan")
         yield Found(
+            variant="never-updated" if never_updated else "",
             message=f"The gradient scaler left out {scaler.skipped} of {scaler.steps} optimiser steps because "
             f"gradients were not finite (scale {scale:g})"
             + ("; update() is never called, so the scale stays." if never_updated else "."),

@@ -68,6 +68,7 @@ def _stayed_in_evaluation(call: NetworkCalls, evidence: Evidence) -> Found:
     switches = [s for s in evidence.of(ModeSwitch) if s.network == call.network and s.mode == "eval"]
     switch = switches[-1] if switches else None
     return Found(
+        variant="stayed-in-evaluation",
         message=f"{call.network} trains in evaluation mode from iteration {call.left_training_mode} on: "
         + (f"eval() is called at {switch.where} and " if switch is not None else "")
         + "train() is not called again before the next training steps.",
@@ -85,6 +86,7 @@ def _stayed_in_evaluation(call: NetworkCalls, evidence: Evidence) -> Found:
 def _validated_in_training(call: NetworkCalls) -> Found:
     layers = ", ".join(call.noisy[:3]) + (" and more" if len(call.noisy) > 3 else "")
     return Found(
+        variant="validated-in-training",
         message=f"{call.network} is evaluated in training mode ({call.in_training_mode} of {call.calls} calls without "
         f"gradients): {layers} are active.",
         standing=Standing.DEMONSTRATED,

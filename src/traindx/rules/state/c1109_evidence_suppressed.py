@@ -37,6 +37,7 @@ def evidence_suppressed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if not seen.hidden:
             continue
         yield Found(
+            variant="warnings",
             message=f"All warnings are silenced here, and PyTorch said: {seen.hidden[0]!r}"
             + (f" and {len(seen.hidden) - 1} more." if len(seen.hidden) > 1 else "."),
             standing=Standing.DEMONSTRATED,
