@@ -21,6 +21,7 @@ import traindx.evidence.observed_optim
 import traindx.evidence.observed_state
 import traindx.evidence.optimisation
 import traindx.evidence.outputs
+import traindx.evidence.probed
 import traindx.evidence.projection
 import traindx.evidence.regions
 import traindx.evidence.sampling

@@ -7,7 +7,10 @@ from traindx.rules.model.m201_channel_bottleneck import channel_bottleneck
 from traindx.rules.model.m202_token_bottleneck import token_bottleneck
 from traindx.rules.model.m203_head_cannot_reach_target import head_cannot_reach_target
 from traindx.rules.model.m204_input_ignored import input_ignored
+from traindx.rules.model.m204_probed import input_ignored_in_script
 from traindx.rules.model.m205_condition_ignored import condition_ignored
+from traindx.rules.model.m205_probed import argument_ignored
+from traindx.rules.model.m206_probed import time_ignored_in_script
 from traindx.rules.model.m206_time_ignored import time_ignored
 from traindx.rules.model.m207_dead_parameters import dead_parameters
 from traindx.rules.model.m207_observed import parameters_that_stay
@@ -15,17 +18,18 @@ from traindx.rules.model.m208_shape_broadcast_silently import shape_broadcast_si
 from traindx.rules.model.m209_frozen_part_still_moves import frozen_part_still_moves
 from traindx.rules.model.m210_target_outside_span import target_outside_span
 from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
+from traindx.rules.model.m211_probed import arguments_symmetric
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
     token_bottleneck,
     head_cannot_reach_target,
-    input_ignored,
-    condition_ignored,
-    time_ignored,
+    input_ignored.also(input_ignored_in_script),
+    condition_ignored.also(argument_ignored),
+    time_ignored.also(time_ignored_in_script),
     dead_parameters.also(parameters_that_stay),
     shape_broadcast_silently,
     frozen_part_still_moves,
     target_outside_span,
-    inputs_symmetric,
+    inputs_symmetric.also(arguments_symmetric),
 )

@@ -76,6 +76,7 @@ class Networks(Collector):
         roots: Outermost modules that were called, with the line.
         places: Call places by key.
         names: Names of parameters, as far as somebody has walked the networks that own them.
+        on_begin: Tells a call of an outermost network that begins, with its positional arguments.
         on_call: Tells every call of an outermost network, when it has ended.
         on_module: Tells module, arguments and output of every module inside a network, after its call.
     """
@@ -95,6 +96,7 @@ class Networks(Collector):
         self.order = 0
         self.names: Any = weak.WeakIdKeyDictionary()
         self._has_parameters: Any = weak.WeakIdKeyDictionary()
+        self.on_begin: Signal[[Call, tuple[Any, ...]]] = Signal(watch)
         self.on_call: Signal[[Call]] = Signal(watch)
         self.on_module: Signal[[Any, Any, Any]] = Signal(watch)
         self._switches: dict[tuple[str, str, CallSite], list[int]] = {}
@@ -204,9 +206,9 @@ class Networks(Collector):
         if self.has_parameters(module):
             self.depth += 1
             if self.depth == 1:
-                self._root_begins(module)
+                self._root_begins(module, args)
 
-    def _root_begins(self, module: Any) -> None:
+    def _root_begins(self, module: Any, args: tuple[Any, ...]) -> None:
         site = here() or CallSite("", 0, "")
         grad = bool(self.watch.torch.is_grad_enabled())
         name = type(module).__name__
@@ -216,9 +218,11 @@ class Networks(Collector):
             place = self.places[key] = CallPlace(name, self.made.get(module), site, grad)
         self._open = Call(module, site, place, grad)
         self.roots[module] = site
+        with self.watch.ours(self):
+            self.on_begin.tell(self._open, args)
 
-    def left(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """A module's call has ended, also by an exception (a global forward hook)."""
+    def left(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None) -> None:
+        """A module's call has ended, also by an exception, and then torch leaves ``kwargs`` out (a global hook)."""
         watch = self.watch
         if watch.in_backward or not watch.here_and_now or not any(entered is module for entered in self.stack):
             return

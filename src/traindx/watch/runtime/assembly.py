@@ -30,6 +30,8 @@ from traindx.watch.collectors.scaling import Scaling
 from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.interventions.preparation import Preparation
+from traindx.watch.probes.captured import CapturedCalls
+from traindx.watch.probes.input_influence import InputInfluence
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import wired
@@ -89,6 +91,8 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Seeds,
     NoGradRegions,
     _Early,
+    CapturedCalls,
+    InputInfluence,
 )
 
 
