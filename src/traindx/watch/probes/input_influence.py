@@ -188,7 +188,8 @@ class _Bench:
         return {"lost_at": at.location() if at is not None else None, "lost_in": name, "read": read}
 
     def _traced(self, args: Any, kwargs: Any) -> list[_Operation]:
-        torch, found = self.torch, []
+        torch = self.torch
+        found: list[_Operation] = []
 
         class Tracing(torch.overrides.TorchFunctionMode):  # type: ignore[misc, name-defined, unused-ignore]
             def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -147,12 +147,12 @@ def muted() -> Iterator[None]:
             handle(logger, record)
 
     sys.stdout, sys.stderr = _Muted(out), _Muted(err)
-    logging.Logger.handle = unheard  # type: ignore[method-assign]
+    setattr(logging.Logger, "handle", unheard)  # noqa: B010  (mypy does not let methods be assigned)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = out, err
-        logging.Logger.handle = handle  # type: ignore[method-assign]
+        setattr(logging.Logger, "handle", handle)  # noqa: B010
 
 
 @contextmanager
@@ -298,6 +298,7 @@ class _Copier:
     def _container(self, value: Any, depth: int) -> Any:
         if len(value) > MOST_ITEMS or depth > 4:
             return value if isinstance(value, tuple) else copy.copy(value)
+        made: Any
         if isinstance(value, dict):
             made = type(value)((key, self.value(one, depth + 1)) for key, one in value.items())
         elif isinstance(value, deque):
