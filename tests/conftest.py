@@ -5,8 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
+
+pytest_plugins = ["rule_coverage"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the workers of a session one folder to say what they saw in."""
+    if not hasattr(config, "workerinput"):
+        os.environ["TRAINDX_RULE_COVERAGE_FOLDER"] = mkdtemp(prefix="traindx-rules-")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,87 @@
+"""Which rules a test session saw speak and saw keep silent: every code must do both in ``make test``.
+
+A rule that no test makes speak may be dead; one that no test sees keep silent *over evidence that it applies to* may
+accuse everybody. So each code must be seen to find something in one test at least, and, in two others at least (a
+healthy program and a near miss), to look at evidence and say nothing.
+
+The plugin wraps :meth:`traindx.rules.base.Rule.check`, so it also sees rules that run over a watched script's evidence.
+``TRAINDX_RULE_COVERAGE=1`` (set by ``make test``) makes the session fail where a code lacks one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+SILENT_TESTS = 2
+_seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: {"spoke": set(), "silent": set()})
+_running = [""]  # the test that runs
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Wrap the one method that every front end applies rules with."""
+    from traindx.rules.base import Rule
+
+    original = Rule.check
+
+    def check(self: Rule, evidence, *args, **kwargs):
+        found = original(self, evidence, *args, **kwargs)
+        if _running[0] and self.applies(evidence):
+            _seen[self.code]["spoke" if found else "silent"].add(_running[0])
+        return found
+
+    Rule.check = check  # type: ignore[method-assign]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    """Remember which test runs."""
+    _running[0] = item.nodeid
+    try:
+        return (yield)
+    finally:
+        _running[0] = ""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Workers write down what they saw; the session that is not a worker adds it up."""
+    folder = os.environ.get("TRAINDX_RULE_COVERAGE_FOLDER")
+    worker = hasattr(session.config, "workerinput")
+    if worker and folder:
+        seen = {code: {kind: sorted(tests) for kind, tests in kinds.items()} for code, kinds in _seen.items()}
+        (Path(folder) / f"{session.config.workerinput['workerid']}.json").write_text(json.dumps(seen), encoding="utf-8")
+    if worker or os.environ.get("TRAINDX_RULE_COVERAGE") != "1":
+        return
+    for path in Path(folder).glob("*.json") if folder else ():
+        for code, kinds in json.loads(path.read_text(encoding="utf-8")).items():
+            for kind, tests in kinds.items():
+                _seen[code][kind].update(tests)
+    lacking = missing()
+    session.config.stash[_LACKING] = lacking
+    if lacking and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def missing() -> list[str]:
+    """A line for every code that was not seen to speak, or not often enough to keep silent."""
+    from traindx.rules import catalogue
+
+    lines = []
+    for code in catalogue():
+        spoke, silent = len(_seen[code]["spoke"]), len(_seen[code]["silent"])
+        if not spoke or silent < SILENT_TESTS:
+            lines.append(f"{code}: found something in {spoke} tests, looked and said nothing in {silent}")
+    return lines
+
+
+_LACKING = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    """Say which codes lack a faulty, a healthy or a near-miss test."""
+    for line in config.stash.get(_LACKING, []):
+        terminalreporter.write_line(f"rule without its tests: {line}", red=True)
