@@ -14,7 +14,8 @@ from pydantic import Field
 from traindx.evidence.base import Curve, InOrder, NotExamined, Picture
 from traindx.finding import Effect, Finding, Frozen, Standing, Verdict
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
+"""1.1 says how much could be judged (:class:`Coverage`); files of 1.0 are read as they are."""
 
 
 class Outcome(StrEnum):
@@ -120,6 +121,38 @@ class Provenance(Frozen):
     seed: int = 0
 
 
+class Elsewhere(Frozen):
+    """Rules that are about something this program does not have, so that nothing of them is missing.
+
+    Attributes:
+        thing: What it has none of, for example ``gradient clipping``; or where these rules are judged instead.
+        codes: The rules.
+    """
+
+    thing: str
+    codes: tuple[str, ...]
+
+
+class Coverage(Frozen):
+    """How much could be judged.
+
+    Attributes:
+        applicable: Rules that are about something this program has or should have.
+        looked_at: Those of them that had something to look at, whatever they found.
+        enough: Enough was seen for *nothing found* to mean anything.
+        unseen: What was not seen at all, each as ``no validation was seen``.
+        absent: Rules about things that this program does not have, by thing.
+        elsewhere: Rules that are judged from other input: a described case, a script, a data folder.
+    """
+
+    applicable: int = 0
+    looked_at: int = 0
+    enough: bool = True
+    unseen: tuple[str, ...] = ()
+    absent: tuple[Elsewhere, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
+
+
 class Diagnosis(Frozen):
     """Everything an examination has to say. All reports are rendered from this and the evidence directory's arrays.
 
@@ -130,7 +163,8 @@ class Diagnosis(Frozen):
         findings: Ranked by measured effect, then standing, then severity. Refuted ones come last.
         trials: The counterfactual runs, or None where none were run.
         healthy: What was looked at and found in order.
-        not_examined: What was not looked at, and why.
+        not_examined: What was not looked at, why, and what would change that.
+        coverage: How much could be judged; None in files of schema 1.0.
         pictures: Pictures in the evidence directory.
         curves: Curves for plots.
         errors: Failures of checks, rules or the case itself, with file and line.
@@ -138,13 +172,14 @@ class Diagnosis(Frozen):
         extras: Free-form additions of a command, for example the fix of the demo.
     """
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.0", "1.1"] = SCHEMA_VERSION
     case: str
     outcome: Outcome
     findings: tuple[Finding, ...] = ()
     trials: TrialTable | None = None
     healthy: tuple[InOrder, ...] = ()
     not_examined: tuple[NotExamined, ...] = ()
+    coverage: Coverage | None = None
     pictures: tuple[Picture, ...] = ()
     curves: tuple[Curve, ...] = ()
     errors: tuple[str, ...] = ()
@@ -159,7 +194,7 @@ class Diagnosis(Frozen):
     @property
     def exit_code(self) -> int:
         """0 nothing above suspected, 1 findings, 3 could not examine."""
-        if any(finding.standing.rank > Standing.SUSPECTED.rank for finding in self.findings):
+        if any(finding.standing.established for finding in self.findings):
             return 1
         return 3 if self.outcome is Outcome.NOT_ENOUGH_SEEN else 0
 

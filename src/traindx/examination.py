@@ -6,8 +6,6 @@ ranking → diagnosis. A failure of any step is written into the diagnosis and n
 
 from __future__ import annotations
 
-import platform
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,19 +13,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from traindx import checks, rules
+from traindx import checks, pipeline
+from traindx.case_scope import CaseScope, foreign_parts
 from traindx.checks.base import CheckContext
 from traindx.core.frames import raised_at
-from traindx.diagnosis import Diagnosis, Outcome, Provenance, TrialTable, ranked
+from traindx.diagnosis import Coverage, Diagnosis, TrialTable, ranked
 from traindx.durations import seconds as parse_seconds
-from traindx.errors import InputError, TraindxError
-from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
-from traindx.finding import Finding, Standing
+from traindx.errors import TraindxError
+from traindx.evidence import Action, Curve, Evidence, InOrder, NotExamined, Picture
+from traindx.finding import Finding
 from traindx.preflight import check_it_runs
 from traindx.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     from traindx.case import Case
+    from traindx.rules import Rule
     from traindx.trials.executor import CaseReference
 
 
@@ -35,40 +35,45 @@ if TYPE_CHECKING:
 class _Session:
     """What one examination has gathered so far: enough to write a diagnosis at any moment."""
 
-    case_name: str
+    case: Case
     evidence: Evidence
     command: str
     seed: int
+    chosen: tuple[Rule, ...]
+    thresholds: pipeline.Thresholds | None = None
     started: float = field(default_factory=time.monotonic)
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     findings: list[Finding] = field(default_factory=list)
     trials: TrialTable | None = None
     errors: list[str] = field(default_factory=list)
-    in_order: list[InOrder] = field(default_factory=list)
-    unapplied_rules: list[NotExamined] = field(default_factory=list)
-    fatal: bool = False
+    judged: pipeline.RuleResults = field(default_factory=lambda: pipeline.RuleResults(coverage=Coverage(enough=False)))
+
+    def judge(self, *, trained: bool = False, broken: bool = False) -> None:
+        """Apply the rules to everything that was gathered.
+
+        Args:
+            trained: A control was trained.
+            broken: The case cannot be used, so that silence means nothing.
+        """
+        unseen = () if self.case.has("val") else ("no validation batches were given",)
+        scope = CaseScope(case=self.case, trained=trained, enough=not broken, unseen=unseen)
+        self.judged = pipeline.judge(self.evidence, scope, chosen=self.chosen, thresholds=self.thresholds)
+        self.findings = list(self.judged.findings)
 
     def diagnosis(self) -> Diagnosis:
         """The diagnosis of what is known now."""
-        fault_found = any(finding.standing.rank > Standing.SUSPECTED.rank for finding in self.findings)
-        seen = bool(self.in_order or self.findings)
-        if fault_found:
-            outcome = Outcome.FAULT_FOUND
-        elif self.fatal or not seen:
-            outcome = Outcome.NOT_ENOUGH_SEEN
-        else:
-            outcome = Outcome.NOTHING_FOUND
         return Diagnosis(
-            case=self.case_name,
-            outcome=outcome,
+            case=self.case.name,
+            outcome=pipeline.outcome(self.findings, enough=self.judged.coverage.enough),
             findings=ranked(self.findings),
             trials=self.trials,
-            healthy=(*self.evidence.of(InOrder), *self.in_order),
-            not_examined=_once((*self.evidence.of(NotExamined), *self.unapplied_rules)),
+            healthy=(*self.evidence.of(InOrder), *self.judged.in_order),
+            not_examined=pipeline.once((*self.evidence.of(NotExamined), *self.judged.not_examined)),
+            coverage=self.judged.coverage,
             pictures=tuple(self.evidence.of(Picture)),
             curves=tuple(self.evidence.of(Curve)),
-            errors=tuple(self.errors),
-            provenance=provenance(self.command, self.when, time.monotonic() - self.started, self.seed),
+            errors=(*self.errors, *self.judged.errors),
+            provenance=pipeline.provenance(self.command, self.when, time.monotonic() - self.started, self.seed),
         )
 
 
@@ -113,27 +118,27 @@ def examine(
     """
     listen = progress or silent
     limit = parse_seconds(budget)
-    chosen = selected_rules(select, ignore)
+    chosen = tuple(pipeline.select(select, ignore))
     directory = Path(out) if out is not None else None
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "evidence.jsonl").unlink(missing_ok=True)
-    session = _Session(case.name, Evidence(directory), command, seed)
+    session = _Session(case, Evidence(directory), command, seed, chosen, thresholds)
     try:
         with case.open():
             ctx = CheckContext(case, session.evidence, seed=seed)
             check_it_runs(ctx)
-            _sit(ctx, "before", session, listen)
+            _run_checks(ctx, "before", session, listen)
+
             if limit > 0:
-                _train_and_try(ctx, session, chosen, limit, seeds, reference, directory, thresholds, listen, workers)
+                _train_and_try(ctx, session, limit, seeds, reference, directory, listen, workers)
             else:
-                session.evidence.add(NotExamined(subject="trials", reason="the budget is zero, so nothing was trained"))
+                session.evidence.add(_untrained("the budget is zero, so nothing was trained", Action.GIVE))
             if session.trials is None:
-                _judge(session, chosen, thresholds)
+                session.judge(trained=ctx.trained is not None)
     except TraindxError as error:
         session.errors.append(str(error))
-        session.fatal = True
-        _judge(session, chosen, thresholds)
+        session.judge(broken=True)
     finally:
         session.evidence.close()
         diagnosis = session.diagnosis()
@@ -145,12 +150,10 @@ def examine(
 def _train_and_try(
     ctx: CheckContext,
     session: _Session,
-    chosen: Sequence[rules.Rule],
     limit: float,
     seeds: Sequence[int],
     reference: CaseReference | None,
     directory: Path | None,
-    thresholds: Mapping[str, Mapping[str, float]] | None,
     listen: Listener,
     workers: int | None,
 ) -> None:
@@ -162,7 +165,7 @@ def _train_and_try(
     lacking = [part for part in ("loss", "target", "metrics") if not case.has(part)]
     if lacking:
         reason = f"the case has no {', '.join(lacking)}, so no run can be judged"
-        session.evidence.add(NotExamined(subject="trials", reason=reason))
+        session.evidence.add(_untrained(reason, Action.DESCRIBE))
         return
     deadline = time.monotonic() + limit
     control = trials.train_control(
@@ -187,8 +190,8 @@ def _train_and_try(
             log_y=min(control.losses, default=0.0) > 0,
         )
     )
-    _sit(ctx, "after", session, listen)
-    _judge(session, chosen, thresholds)
+    _run_checks(ctx, "after", session, listen)
+    session.judge(trained=True)
     session.trials = trials.run_trials(
         case,
         session.findings,
@@ -203,92 +206,34 @@ def _train_and_try(
     session.findings = trials.apply_results(session.findings, session.trials)
 
 
-def _sit(ctx: CheckContext, phase: str, session: _Session, listen: Listener) -> None:
+def _untrained(reason: str, action: Action) -> NotExamined:
+    return NotExamined(subject="trials", reason=reason, action=action)
+
+
+def _run_checks(ctx: CheckContext, phase: str, session: _Session, listen: Listener) -> None:
     """Run all checks of a phase. One that raises is listed as not examined, with the user's file and line."""
     catalogue = [item for item in checks.catalogue() if item.phase == phase]
     for number, item in enumerate(catalogue):
         listen(Progress("exams", item.title, number, len(catalogue)))
         missing = item.missing(ctx.case)
         if missing:
-            reason = f"the case does not describe {', '.join(missing)}"
-            session.evidence.add(NotExamined(subject=item.title, reason=reason))
+            if not foreign_parts(ctx.case, missing):
+                reason = f"the case does not describe {', '.join(missing)}"
+                session.evidence.add(NotExamined(subject=item.title, reason=reason, action=Action.DESCRIBE))
             continue
         try:
             item.function(ctx)
         except Exception as error:
             place = raised_at(error)
             reason = f"the check stopped: {type(error).__name__}: {error}" + (f" at {place}" if place else "")
-            session.evidence.add(NotExamined(subject=item.title, reason=reason, where=place))
+            session.evidence.add(
+                NotExamined(
+                    subject=item.title,
+                    reason=reason,
+                    where=place,
+                    action=Action.REPAIR,
+                    incomplete=tuple(kind.__name__ for kind in item.gives),
+                )
+            )
             session.errors.append(f"{item.name}: {reason}")
     listen(Progress("exams", "done", len(catalogue), len(catalogue)))
-
-
-def _judge(
-    session: _Session, chosen: Sequence[rules.Rule], thresholds: Mapping[str, Mapping[str, float]] | None
-) -> None:
-    """Apply the rules to all evidence. A rule that crashes is reported as such and never stops the examination."""
-    session.findings.clear()
-    session.in_order.clear()
-    session.unapplied_rules.clear()
-    for item in chosen:
-        if not item.applies(session.evidence):
-            needs = ", ".join(kind.__name__ for kind in item.needs)
-            session.unapplied_rules.append(
-                NotExamined(subject=f"{item.code} {item.name}", reason=f"no evidence of kind {needs} was gathered")
-            )
-            continue
-        try:
-            found = item.check(session.evidence, (thresholds or {}).get(item.code))
-        except TraindxError:
-            raise
-        except Exception as error:
-            session.errors.append(f"rule {item.code} failed: {type(error).__name__}: {error} at {raised_at(error)}")
-            continue
-        session.findings.extend(found)
-        if not found:
-            session.in_order.append(InOrder(subject=f"{item.code} {item.name}"))
-
-
-def selected_rules(select: Iterable[str] | None, ignore: Iterable[str] | None) -> list[rules.Rule]:
-    """Rules chosen by codes or prefixes, as ruff users expect.
-
-    Raises:
-        InputError: A code or prefix matches nothing.
-    """
-    catalogue = rules.catalogue()
-    for prefix in [*(select or ()), *(ignore or ())]:
-        if not any(code.startswith(prefix.upper()) for code in catalogue):
-            raise InputError(f"no rule begins with {prefix!r}", expected="a code or prefix", do="see `traindx rules`")
-    wanted = tuple(prefix.upper() for prefix in select or ())
-    unwanted = tuple(prefix.upper() for prefix in ignore or ())
-    return [
-        item
-        for code, item in catalogue.items()
-        if (not wanted or code.startswith(wanted)) and not (unwanted and code.startswith(unwanted))
-    ]
-
-
-def provenance(command: str, when: str, seconds: float, seed: int) -> Provenance:
-    """Versions, command and time: enough to repeat an examination."""
-    import torch
-
-    from traindx import __version__
-
-    return Provenance(
-        traindx=__version__,
-        python=platform.python_version(),
-        torch=str(torch.__version__),
-        platform=f"{sys.platform} {platform.machine()}",
-        command=command,
-        started=when,
-        seconds=round(seconds, 2),
-        seed=seed,
-    )
-
-
-def _once(records: Iterable[NotExamined]) -> tuple[NotExamined, ...]:
-    """Each subject once, the first reason kept."""
-    seen: dict[str, NotExamined] = {}
-    for record in records:
-        seen.setdefault(record.subject, record)
-    return tuple(seen.values())

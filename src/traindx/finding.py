@@ -46,6 +46,11 @@ class Standing(StrEnum):
         """0 for refuted up to 3 for proven."""
         return list(Standing).index(self)
 
+    @property
+    def established(self) -> bool:
+        """True for what was shown and not only suspected: what makes an outcome *fault found*."""
+        return self.rank > Standing.SUSPECTED.rank
+
 
 class Verdict(StrEnum):
     """What a trial says of one treatment.

@@ -38,7 +38,7 @@ def test_json_reads_back_as_the_same_diagnosis(sample: Diagnosis, directory: Pat
     path = report.write(sample, directory)["json"]
     assert diagnosis_json.load(path) == sample
     plain = json.loads(path.read_text(encoding="utf-8"))
-    assert plain["schema_version"] == "1.0"
+    assert plain["schema_version"] == "1.1"
     first = plain["findings"][0]
     assert {"code", "standing", "severity", "location", "worth"} <= set(first)
     assert set(first["location"]) == {"file", "line", "symbol"}

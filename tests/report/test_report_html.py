@@ -113,7 +113,7 @@ def test_verdict_line_picture_proof_and_remedy_come_in_that_order(page: Page) ->
 
 def test_only_the_guilty_line_is_marked(sample: Diagnosis, directory: Path) -> None:
     text = html.render(sample.model_copy(update={"findings": sample.findings[:1]}), root=directory)
-    marked = re.findall(r'<span class="guilty"[^>]*><span class="n">(\d+)</span>', text)
+    marked = re.findall(r'<span class="at-fault"[^>]*><span class="n">(\d+)</span>', text)
     assert marked == [str(sample_diagnosis.GUILTY_LINE)]
 
 
@@ -226,9 +226,7 @@ def test_contrast_is_enough_in_both_schemes() -> None:
         text = ["ink", "soft", "proven", "demonstrated", "suspected", "refuted", "healthy", "unknown"]
         code = ["ink", "keyword", "string", "number", "comment"]
         pairs = [(name, under) for name in text for under in ("paper", "surface", "sunk")]
-        pairs += [(name, under) for name in code for under in ("sunk", "guilty-line")] + [
-            ("guilty-edge", "guilty-line")
-        ]
+        pairs += [(name, under) for name in code for under in ("sunk", "fault-line")] + [("fault-edge", "fault-line")]
         weak = [pair for pair in pairs if contrast(scheme[pair[0]], scheme[pair[1]]) < 4.5]
         assert weak == []
         plots = [(f"s{index}", under) for index in range(5) for under in ("paper", "surface")]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable
-from traindx.evidence import InOrder, NotExamined
+from traindx.diagnosis import Coverage, Diagnosis, Outcome, TreatmentResult, TrialTable
+from traindx.evidence import Action, InOrder, NotExamined
 from traindx.finding import Effect, Finding, Location, Severity, Standing, Verdict, Worth
-from traindx.report import words
+from traindx.report import coverage, words
 
 NAN = float("nan")
 
@@ -87,6 +87,47 @@ def test_suspicion_alone_is_no_guilt() -> None:
     )
 
 
+def test_the_headline_says_how_much_could_be_judged() -> None:
+    seen = Coverage(applicable=52, looked_at=31, unseen=("no validation was seen",))
+    diagnosis = Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, coverage=seen)
+    assert words.verdict_sentence(diagnosis) == (
+        "Nothing found; 31 of 52 applicable checks had something to look at; no validation was seen."
+    )
+    assert words.coverage_line(diagnosis) == ""  # said already
+    broken = fault_found(finding()).model_copy(update={"coverage": seen})
+    assert words.coverage_line(broken).startswith("31 of 52 applicable checks")
+    one = diagnosis.model_copy(update={"findings": (finding(Standing.SUSPECTED),)})
+    assert words.verdict_sentence(one).startswith("Nothing found, 1 suspicion not tested; 31 of 52")
+
+
+def test_what_is_not_examined_is_grouped_by_what_can_be_done_about_it() -> None:
+    missing = (
+        NotExamined(subject="validation", reason="none was reached", action=Action.WATCH),
+        NotExamined(subject="C1103 mode-wrong", reason="no validation was seen", action=Action.WATCH),
+        NotExamined(subject="E805 a-b", reason="no validation was seen", action=Action.WATCH),
+        NotExamined(subject="E806 c-d", reason="no validation was seen", action=Action.WATCH),
+        NotExamined(subject="compiled code", reason="it cannot be watched"),
+        NotExamined(subject="D104 constant-label-column", reason="no table was given", action=Action.GIVE),
+    )
+    groups = coverage.unexamined(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, not_examined=missing))
+    assert [group.title for group in groups] == [
+        "Watch longer (--steps, --until)",
+        "Give an option or a table",
+        "Nothing to be done here",
+    ]
+    assert groups[0].rows == (("validation", "none was reached"), ("C1103 E805 E806", "no validation was seen"))
+    assert groups[1].rows == (("D104 constant-label-column", "no table was given"),)
+
+
+def test_a_missing_part_is_listed_once_with_all_that_it_would_show() -> None:
+    def missing(subject: str) -> NotExamined:
+        return NotExamined(subject=subject, reason="the case does not describe val", action=Action.DESCRIBE)
+
+    items = (missing("is anybody both trained and validated on"), missing("E806 evaluated-on-training-data"))
+    (group,) = coverage.unexamined(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, not_examined=items))
+    assert group.rows == (("val", "is anybody both trained and validated on (E806)"),)
+
+
 def test_nothing_seen_says_why() -> None:
     diagnosis = Diagnosis(case="c", outcome=Outcome.NOT_ENOUGH_SEEN, errors=("case.py:3: it raised.\n  do: fix it",))
     assert words.verdict_sentence(diagnosis) == "Not enough was seen for a verdict: case.py:3: it raised."
@@ -149,7 +190,7 @@ def test_findings_that_share_a_cure_are_not_told_apart() -> None:
     [("S501 sampler-does-not-invert", True), ("R1001 prototypes-collapsed", True), ("the noise schedule", False)],
 )
 def test_rules_are_told_from_exams(subject: str, rule: bool) -> None:
-    assert words.is_rule(subject) is rule
+    assert coverage.is_rule(subject) is rule
 
 
 def test_acquittal_is_told_once() -> None:

@@ -104,6 +104,7 @@ class Check:
         title: One line for progress bars and the *not examined* list.
         needs: Parts of the case, dotted (``diffusion.sample``).
         phase: ``before`` training, or ``after`` with a trained model.
+        gives: Record types it may write, so that a rule without evidence can name the part that is missing.
         function: The experiment.
     """
 
@@ -111,6 +112,7 @@ class Check:
     title: str
     needs: tuple[str, ...]
     phase: Phase
+    gives: tuple[type[Record], ...]
     function: Callable[[CheckContext], None]
 
     def missing(self, case: Case) -> tuple[str, ...]:
@@ -119,11 +121,16 @@ class Check:
 
 
 def check(
-    name: str, title: str, *, needs: tuple[str, ...], phase: Phase = "before"
+    name: str,
+    title: str,
+    *,
+    needs: tuple[str, ...],
+    phase: Phase = "before",
+    gives: tuple[type[Record], ...] = (),
 ) -> Callable[[Callable[[CheckContext], None]], Check]:
     """Turn a function into an :class:`Check`."""
 
     def decorate(function: Callable[[CheckContext], None]) -> Check:
-        return Check(name, title, needs, phase, function)
+        return Check(name, title, needs, phase, gives, function)
 
     return decorate

@@ -76,7 +76,7 @@ def examine(
     from traindx.cli.target import parse
     from traindx.durations import seconds
     from traindx.errors import UsageError
-    from traindx.examination import selected_rules
+    from traindx.pipeline import select as select_rules
     from traindx.rules import catalogue
 
     if module is not None:  # what follows -- is then all the module's
@@ -106,7 +106,7 @@ def examine(
             seeds=tuple(range(seeds)) if seeds is not None else tuple(settings.seed_list),
             metric=metric or "",
         )
-        rules_in_force = selected_rules(selected, ignored)
+        rules_in_force = select_rules(selected, ignored)
         code = examine_script(
             target,
             arguments or (),

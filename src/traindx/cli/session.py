@@ -22,8 +22,6 @@ from traindx.progress import Listener
 
 if TYPE_CHECKING:
     from traindx.diagnosis import Diagnosis
-    from traindx.evidence import Evidence
-    from traindx.finding import Finding
 
 HOME = Path("traindx-out")
 
@@ -135,12 +133,10 @@ def salvage(watch: Watch, out: Path, error: str, command: str) -> Diagnosis:
 
 def _from_evidence(watch: Watch, out: Path, command: str) -> Diagnosis:
     """A diagnosis of the evidence on disk; empty where nothing was gathered."""
-    import platform
-
-    from traindx import __version__
-    from traindx.diagnosis import Diagnosis, Outcome, Provenance, ranked
+    from traindx import pipeline
+    from traindx.diagnosis import Diagnosis, ranked
     from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
-    from traindx.finding import Standing
+    from traindx.rules.fronts import Front
 
     evidence = Evidence()
     errors: list[str] = []
@@ -149,38 +145,18 @@ def _from_evidence(watch: Watch, out: Path, command: str) -> Diagnosis:
             evidence = Evidence.load(out)
         except TraindxError as unreadable:
             errors.append(str(unreadable))
-    findings, broken = _judged(evidence)
-    fault_found = any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings)
+    judged = pipeline.judge(evidence, pipeline.Scope(Front.CASE, enough=False))
     return Diagnosis(
         case=watch.case,
-        outcome=Outcome.FAULT_FOUND if fault_found else Outcome.NOT_ENOUGH_SEEN,
-        findings=ranked(findings),
+        outcome=pipeline.outcome(judged.findings, enough=False),
+        findings=ranked(judged.findings),
         healthy=tuple(evidence.of(InOrder)),
         not_examined=tuple(evidence.of(NotExamined)),
         pictures=tuple(evidence.of(Picture)),
         curves=tuple(evidence.of(Curve)),
-        errors=(*errors, *broken),
-        provenance=Provenance(
-            traindx=__version__,
-            python=platform.python_version(),
-            platform=f"{sys.platform} {platform.machine()}",
-            command=command,
-        ),
+        errors=(*errors, *judged.errors),
+        provenance=pipeline.provenance(command),
     )
-
-
-def _judged(evidence: Evidence) -> tuple[list[Finding], list[str]]:
-    """Findings of every rule that has its evidence; a rule that raises is listed, not fatal."""
-    from traindx.rules import catalogue
-
-    findings: list[Finding] = []
-    broken: list[str] = []
-    for rule in catalogue().values() if len(evidence) else ():
-        try:
-            findings += rule.check(evidence)
-        except Exception as error:
-            broken.append(f"rule {rule.code} failed on what was gathered: {failure.one_line(error)}")
-    return findings, broken
 
 
 def _page(code: str) -> str:

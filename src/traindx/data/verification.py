@@ -4,52 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from traindx import pipeline
 from traindx.core.frames import raised_at
 from traindx.data import audit, join, pictures, pool, walk
 from traindx.data.audit.context import AuditRoom
 from traindx.data.options import Options, task_called
+from traindx.data.scope import DataScope
 from traindx.data.store import Store
 from traindx.data.tables import Table, relative, understand
-from traindx.diagnosis import Diagnosis, Outcome, Provenance, ranked
+from traindx.diagnosis import Diagnosis, ranked
 from traindx.errors import InputError, TraindxError, UsageError
 from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.evidence.dataset import FileCensus
-from traindx.finding import Finding, Standing
 from traindx.progress import Listener, Progress, silent
-from traindx.rules.base import Rule
 
 STORE = "files.sqlite"
-
-_WHY_NOT = {
-    "LabelColumn": "no table of labels was given (--labels) or found in the folder",
-    "BoxTable": "no table of boxes was given (--boxes) or found in the folder",
-    "BoxesOnMap": "no table of boxes was given (--boxes) or found in the folder",
-    "LabelBoxAgreement": "no table of labels and table of boxes share the name of a class",
-    "SplitOverlap": "no splits are known (--splits, a split column, folders train/val/test), or there is one only",
-    "Copies": "there is no image",
-    "PairGeometry": "no mask could be compared with its image",
-    "PairCensus": "there are no masks beside images, and no tables",
-    "GeometrySpread": "no set has two members whose spacing is known",
-    "SeriesGeometry": "there is no DICOM series of three slices or more with positions",
-    "HounsfieldFacts": "no image is known to be CT, by its header or by name",
-    "MaskValues": "there are no masks",
-    "BitDepth": "there are no PNG, JPEG or TIFF images",
-    "DisplayWindow": "no header declares a window, and no image has 8 bits",
-    "HiddenFormat": "every file has the suffix of its format",
-    "UnreadableFiles": "there is no file of a kind that is read",
-    "NonFiniteVoxels": "there is no image",
-    "IntensitySpread": "there is no image that is not constant",
-    "ImageSet": "there is no image",
-    "Polarity": "there is no image",
-}
 
 
 def verify(
@@ -111,7 +86,7 @@ def verify(
         label_values=tuple(float(value) for value in label_values),
         ignore_value=ignore_value,
     )
-    chosen = _rules(select, ignore)
+    chosen = pipeline.select(select, ignore)
     given = _given_tables(options, root)
     directory = Path(out) if out is not None else None
     if directory is not None:
@@ -127,9 +102,9 @@ def verify(
         errors = _examine(ctx, progress or silent)
         if directory is not None:
             pictures.draw(ctx)
-        findings, healthy, unapplied = _judge(evidence, chosen, thresholds, errors)
-        diagnosis = _diagnosis(root, evidence, findings, healthy, unapplied, errors)
-        made = _provenance(command, when, time.monotonic() - started)
+        judged = pipeline.judge(evidence, DataScope.of(evidence), chosen=chosen, thresholds=thresholds)
+        diagnosis = _diagnosis(root, evidence, judged, errors)
+        made = pipeline.provenance(command, when, time.monotonic() - started)
         diagnosis = diagnosis.model_copy(update={"provenance": made})
         if directory is not None:
             (directory / "diagnosis.json").write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
@@ -147,17 +122,6 @@ def cores() -> int:
 
 def _paths(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     return (Path(given),) if isinstance(given, str | Path) else tuple(Path(item) for item in given)
-
-
-def _rules(select: Iterable[str] | None, ignore: Iterable[str] | None) -> list[Rule]:
-    from traindx.evidence import dataset
-    from traindx.examination import selected_rules
-
-    return [
-        item
-        for item in selected_rules(select, ignore)
-        if item.needs and all(kind.__module__ == dataset.__name__ for kind in item.needs)
-    ]
 
 
 def _given_tables(options: Options, root: str) -> tuple[Table, ...]:
@@ -256,71 +220,17 @@ def _examine(ctx: AuditRoom, listen: Listener) -> list[str]:
     return errors
 
 
-def _judge(
-    evidence: Evidence,
-    chosen: list[Rule],
-    thresholds: Mapping[str, Mapping[str, float]] | None,
-    errors: list[str],
-) -> tuple[list[Finding], list[InOrder], list[NotExamined]]:
-    findings: list[Finding] = []
-    healthy: list[InOrder] = []
-    unapplied: list[NotExamined] = []
-    for item in chosen:
-        if not item.applies(evidence):
-            reason = "; ".join(_WHY_NOT.get(kind.__name__, f"no {kind.__name__}") for kind in item.needs)
-            unapplied.append(NotExamined(subject=f"{item.code} {item.name}", reason=reason))
-            continue
-        try:
-            found = item.check(evidence, (thresholds or {}).get(item.code))
-        except TraindxError:
-            raise
-        except Exception as error:
-            errors.append(f"rule {item.code} failed: {type(error).__name__}: {error} at {raised_at(error)}")
-            continue
-        findings += found
-        if not found:
-            healthy.append(InOrder(subject=f"{item.code} {item.name}"))
-    return findings, healthy, unapplied
-
-
-def _diagnosis(
-    root: str,
-    evidence: Evidence,
-    findings: list[Finding],
-    healthy: list[InOrder],
-    unapplied: list[NotExamined],
-    errors: list[str],
-) -> Diagnosis:
+def _diagnosis(root: str, evidence: Evidence, judged: pipeline.RuleResults, errors: list[str]) -> Diagnosis:
     census = evidence.last(FileCensus)
-    seen = census is not None and census.images + census.masks > 0
-    if any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings):
-        outcome = Outcome.FAULT_FOUND
-    else:
-        outcome = Outcome.NOTHING_FOUND if seen else Outcome.NOT_ENOUGH_SEEN
-    known: dict[str, NotExamined] = {}
-    for record in (*evidence.of(NotExamined), *unapplied):
-        known.setdefault(f"{record.subject} {record.reason}", record)
     return Diagnosis(
         case=os.path.basename(os.path.abspath(root)),
-        outcome=outcome,
-        findings=ranked(findings),
-        healthy=(*evidence.of(InOrder), *healthy),
-        not_examined=tuple(known.values()),
+        outcome=pipeline.outcome(judged.findings, enough=judged.coverage.enough),
+        findings=ranked(judged.findings),
+        healthy=(*evidence.of(InOrder), *judged.in_order),
+        not_examined=pipeline.once((*evidence.of(NotExamined), *judged.not_examined)),
+        coverage=judged.coverage,
         pictures=tuple(evidence.of(Picture)),
         curves=tuple(evidence.of(Curve)),
-        errors=tuple(errors),
+        errors=(*errors, *judged.errors),
         extras={"census": census.model_dump(mode="json", exclude={"where", "step"})} if census is not None else {},
-    )
-
-
-def _provenance(command: str, when: str, seconds: float) -> Provenance:
-    from traindx import __version__
-
-    return Provenance(
-        traindx=__version__,
-        python=platform.python_version(),
-        platform=f"{sys.platform} {platform.machine()}",
-        command=command,
-        started=when,
-        seconds=round(seconds, 2),
     )

@@ -26,6 +26,6 @@ import traindx.evidence.projection
 import traindx.evidence.regions
 import traindx.evidence.sampling
 import traindx.evidence.training_state  # noqa: F401
-from traindx.evidence.base import Curve, Evidence, InOrder, NotExamined, Picture, Record
+from traindx.evidence.base import Action, Curve, Evidence, InOrder, NotExamined, Picture, Record
 
-__all__ = ["Curve", "Evidence", "InOrder", "NotExamined", "Picture", "Record"]
+__all__ = ["Action", "Curve", "Evidence", "InOrder", "NotExamined", "Picture", "Record"]

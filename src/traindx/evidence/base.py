@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -93,16 +94,31 @@ class Curve(Record):
     log_y: bool = False
 
 
+class Action(StrEnum):
+    """What a user can do so that something is examined the next time."""
+
+    DESCRIBE = "describe a part"
+    WATCH = "watch longer"
+    GIVE = "give an option"
+    INSTALL = "install an extra"
+    REPAIR = "repair what failed"
+    NOTHING = "nothing"
+
+
 class NotExamined(Record):
     """Something that was not looked at, and why. What is missing is listed, never passed.
 
     Attributes:
         subject: What was not examined, for example a check's name.
         reason: Why, in one sentence.
+        action: What would change that.
+        incomplete: Record kinds that are incomplete because of it; ``*`` for all of the same front end.
     """
 
     subject: str
     reason: str
+    action: Action = Action.NOTHING
+    incomplete: tuple[str, ...] = ()
 
 
 class InOrder(Record):

@@ -19,6 +19,7 @@ from traindx.durations import format_duration
 from traindx.evidence.base import Curve, Picture
 from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, svg, trial_tables, words
+from traindx.report.coverage import elsewhere, unexamined
 from traindx.report.pictures import Arrays, Panel, no_arrays, panels
 from traindx.report.sections import Section, sections
 from traindx.report.source import SourceLine, excerpt
@@ -147,8 +148,9 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
         "counts": _counts(diagnosis),
         "in_order": words.in_order(diagnosis)[0],
         "silent": words.in_order(diagnosis)[1],
-        "unseen": [item for item in diagnosis.not_examined if not words.is_rule(item.subject)],
-        "unseen_rules": [item for item in diagnosis.not_examined if words.is_rule(item.subject)],
+        "coverage": words.coverage_line(diagnosis),
+        "unexamined": unexamined(diagnosis),
+        "elsewhere": elsewhere(diagnosis),
         "gallery": [found for name in pictures if name not in used and (found := figure(name)) is not None],
         "plots": [_plot(curve) for name, curve in curves.items() if name not in in_sections],
         "Verdict": Verdict,

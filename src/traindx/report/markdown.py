@@ -9,6 +9,7 @@ from traindx.diagnosis import Diagnosis, TrialTable
 from traindx.durations import format_duration
 from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, trial_tables, words
+from traindx.report.coverage import elsewhere_text, unexamined
 from traindx.report.pictures import Arrays, no_arrays, panels, strip
 from traindx.report.sections import sections
 from traindx.report.source import excerpt
@@ -30,6 +31,8 @@ def render(
         f"# {_plain(diagnosis.case)}: {diagnosis.outcome.value}",
         f"**{_plain(words.verdict_sentence(diagnosis))}**",
     ]
+    line = words.coverage_line(diagnosis)
+    blocks += [_plain(line)] if line else []
     if diagnosis.errors:
         blocks += ["## What went wrong while looking", *[_fence(error) for error in diagnosis.errors]]
     lead = words.lead_finding(diagnosis)
@@ -138,12 +141,14 @@ def _lists(diagnosis: Diagnosis) -> list[str]:
         told, silent = words.in_order(diagnosis)
         blocks += [_table(("subject", "detail"), told)] if told else []
         blocks += [_prose(", ".join(silent))] if silent else []
-    if diagnosis.not_examined:
+    missing = unexamined(diagnosis)
+    if missing:
         blocks.append("## Not examined")
-        rows = [(item.subject, item.reason) for item in diagnosis.not_examined if not words.is_rule(item.subject)]
-        rules = [item.subject.split()[0] for item in diagnosis.not_examined if words.is_rule(item.subject)]
-        blocks += [_table(("subject", "why"), rows)] if rows else []
-        blocks += [f"{words.count(len(rules), 'rule')} without evidence to judge: {', '.join(rules)}"] if rules else []
+        for group in missing:
+            blocks += [f"### {group.title}", _table(("what", "why"), group.rows)]
+    apart = elsewhere_text(diagnosis)
+    if apart:
+        blocks += ["## Not about this program", *[_prose(sentence) for sentence in apart]]
     return blocks
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from traindx.diagnosis import Diagnosis
 from traindx.finding import Finding, Severity, Standing
 from traindx.report import words
+from traindx.report.coverage import coverage_sentence, unexamined
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 Help = Callable[[str], str]
@@ -58,6 +59,11 @@ def log(diagnosis: Diagnosis, *, help_of: Help | None = None) -> dict[str, Any]:
                     "case": diagnosis.case,
                     "outcome": diagnosis.outcome.value,
                     "verdict": words.verdict_sentence(diagnosis),
+                    "coverage": coverage_sentence(diagnosis),
+                    "notExamined": {
+                        group.title: [f"{subject}: {reason}" for subject, reason in group.rows]
+                        for group in unexamined(diagnosis)
+                    },
                 },
             }
         ],

@@ -18,6 +18,7 @@ from traindx.diagnosis import Diagnosis, TrialTable
 from traindx.durations import format_duration
 from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, trial_tables, words
+from traindx.report.coverage import elsewhere_text, unexamined
 from traindx.report.sections import sections
 
 _STYLE = {
@@ -71,6 +72,7 @@ def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Rule(Text(f" {diagnosis.case}: {diagnosis.outcome.value} ", style=tone), style=tone),
         Text(words.verdict_sentence(diagnosis), style="bold"),
+        *([Text(line, style="dim")] if (line := words.coverage_line(diagnosis)) else []),
         Text(),
     ]
     parts += [_block("What went wrong while looking", Group(*[Text(error) for error in diagnosis.errors]))] * bool(
@@ -87,11 +89,11 @@ def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
         parts.append(_block(section.title, Group(*body)))
     if diagnosis.healthy:
         parts.append(_block("In order", _listing(*words.in_order(diagnosis))))
-    if diagnosis.not_examined:
-        rows = [(item.subject, item.reason) for item in diagnosis.not_examined if not words.is_rule(item.subject)]
-        rules = [item.subject.split()[0] for item in diagnosis.not_examined if words.is_rule(item.subject)]
-        unjudged = [f"{words.count(len(rules), 'rule')} without evidence to judge: {' '.join(rules)}"] if rules else []
-        parts.append(_block("Not examined", _listing(rows, unjudged)))
+    for group in unexamined(diagnosis):
+        parts.append(_block(f"Not examined. {group.title}", _plain_table((), group.rows)))
+    apart = elsewhere_text(diagnosis)
+    if apart:
+        parts.append(_block("Not about this program", Group(*[Text(sentence) for sentence in apart])))
     return parts
 
 

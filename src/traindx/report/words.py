@@ -7,11 +7,11 @@ which it was measured; where there is none, the sentence says that it was not me
 from __future__ import annotations
 
 import math
-import re
 from pathlib import PurePath
 
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult
 from traindx.finding import Effect, Finding, Standing, Verdict, Worth
+from traindx.report.coverage import coverage_sentence
 
 STANDING_MEANS = {
     Standing.PROVEN: "a trial showed that the treatment moves the metric",
@@ -140,20 +140,27 @@ def verdict_sentence(diagnosis: Diagnosis) -> str:
     """The one sentence at the top of every report."""
     lead = lead_finding(diagnosis)
     if lead is not None:
-        return _guilty(lead)
+        return _established(lead)
+    suspicions = sum(finding.standing is Standing.SUSPECTED for finding in diagnosis.findings)
+    open_ones = f"{count(suspicions, 'suspicion')} not tested" if suspicions else ""
     if diagnosis.outcome is Outcome.NOT_ENOUGH_SEEN:
         reason = diagnosis.errors[0].splitlines()[0].rstrip(".") if diagnosis.errors else "too little could be examined"
         return f"Not enough was seen for a verdict: {reason}."
-    parts = [f"{count(checks(diagnosis), 'check')} in order"]
-    suspicions = sum(finding.standing is Standing.SUSPECTED for finding in diagnosis.findings)
-    if suspicions:
-        parts.append(f"{count(suspicions, 'suspicion')} not tested")
-    if diagnosis.not_examined:
-        parts.append(f"{count(len(diagnosis.not_examined), 'subject')} not examined")
-    return f"No fault was shown: {', '.join(parts)}."
+    if diagnosis.coverage is None:  # a file of schema 1.0
+        parts = [f"{count(checks(diagnosis), 'check')} in order", open_ones]
+        parts += [f"{count(len(diagnosis.not_examined), 'subject')} not examined"] * bool(diagnosis.not_examined)
+        return f"No fault was shown: {', '.join(filter(None, parts))}."
+    return f"Nothing found{f', {open_ones}' if open_ones else ''}; {coverage_sentence(diagnosis)}."
 
 
-def _guilty(lead: Finding) -> str:
+def coverage_line(diagnosis: Diagnosis) -> str:
+    """How much could be judged, for reports whose headline does not say it already; else nothing."""
+    said = diagnosis.outcome is Outcome.NOTHING_FOUND and lead_finding(diagnosis) is None
+    sentence = "" if said else coverage_sentence(diagnosis)
+    return f"{sentence}." if sentence else ""
+
+
+def _established(lead: Finding) -> str:
     name = f"{display_name(lead)} ({lead.code}){place(lead)}"
     worth = lead.worth
     leading = headline(worth) if worth is not None else None
@@ -172,7 +179,7 @@ def _guilty(lead: Finding) -> str:
 def lead_finding(diagnosis: Diagnosis) -> Finding | None:
     """The first finding above *suspected*, or None."""
     for finding in diagnosis.findings:
-        if finding.standing.rank > Standing.SUSPECTED.rank:
+        if finding.standing.established:
             return finding
     return None
 
@@ -211,11 +218,6 @@ def checks(diagnosis: Diagnosis) -> int:
     """How many things were looked at and found in order."""
     told, silent = in_order(diagnosis)
     return len(told) + len(silent)
-
-
-def is_rule(subject: str) -> bool:
-    """True for a subject such as ``S501 sampler-does-not-invert``: a rule, and no check."""
-    return re.fullmatch(r"[A-Z]+\d{3,} [a-z0-9-]+", subject) is not None
 
 
 def refuted_findings(diagnosis: Diagnosis) -> list[Finding]:

@@ -18,10 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from traindx.errors import InputError
 from traindx.evidence.base import Evidence, Record
 from traindx.finding import Finding, Location, Proposal, Severity, Standing
+
+R = TypeVar("R", bound=Record)
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {
@@ -49,6 +52,48 @@ SECTIONS = (
     "Known false positives",
     "References",
 )
+
+Unseen = Callable[[Evidence, "Limits"], "Nothing | None"]
+"""What a rule must have had before its eyes: None if it was there, else what was missing. See :func:`requires`."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A rule had its records and still nothing to look at, so its silence says nothing.
+
+    Attributes:
+        reason: What was missing, in one sentence without a full stop.
+        thing: What this program has none of (``"gradient clipping"``), if the rule is about that alone; a rule about
+            something that is not there is not counted as missing.
+    """
+
+    reason: str
+    thing: str = ""
+
+
+def requires(
+    kind: type[R],
+    test: Callable[[R, Limits], bool] | None = None,
+    *,
+    otherwise: str = "",
+    thing: str = "",
+    least: int = 1,
+) -> Unseen:
+    """Records of a kind that a rule can truly judge; for ``looked_at`` of :func:`rule`.
+
+    Args:
+        kind: Record type.
+        test: Whether a record is one that could have shown the fault; any record where it is left out.
+        otherwise: What was missing, in one sentence without a full stop.
+        thing: What a program without such a record has none of; empty if every training has it.
+        least: How many there must be.
+    """
+
+    def unseen(evidence: Evidence, limits: Limits) -> Nothing | None:
+        there = sum(test is None or test(record, limits) for record in evidence.of(kind))
+        return None if there >= least else Nothing(otherwise or f"there are no {thing}", thing)
+
+    return unseen
 
 
 @dataclass(frozen=True)
@@ -112,6 +157,8 @@ class Rule:
         thresholds: Default limits by name.
         function: The decision.
         others: The same fault decided from other evidence (watching a script instead of examining a case).
+        looked_at: What must have been seen, beyond the records, before silence means anything.
+        thing: What a program without the records has none of (``"gradient clipping"``); empty to go by the records.
     """
 
     code: str
@@ -121,6 +168,13 @@ class Rule:
     thresholds: Mapping[str, Threshold]
     function: Callable[[Evidence, Limits], Iterator[Found]]
     others: tuple[Rule, ...] = ()
+    looked_at: tuple[Unseen, ...] = ()
+    thing: str = ""
+
+    @property
+    def deciders(self) -> tuple[Rule, ...]:
+        """The rule's own form and its other ones, each with its own evidence and function."""
+        return (self, *self.others)
 
     def also(self, other: Rule) -> Rule:
         """This rule, deciding from the evidence of another one of the same code too.
@@ -153,10 +207,15 @@ class Rule:
 
     def applies(self, evidence: Evidence) -> bool:
         """True if every record type the rule needs was gathered, or all that one of its other forms needs."""
-        return self._has(evidence) or any(other.applies(evidence) for other in self.others)
+        return any(decider.has_records(evidence) for decider in self.deciders)
 
-    def _has(self, evidence: Evidence) -> bool:
+    def has_records(self, evidence: Evidence) -> bool:
+        """True if every record type that this form needs was gathered."""
         return all(evidence.of(kind) for kind in self.needs)
+
+    def nothing_in(self, evidence: Evidence, limits: Limits) -> Nothing | None:
+        """What this form's silence would lack to mean anything; None if it had something to look at."""
+        return next((found for look in self.looked_at if (found := look(evidence, limits)) is not None), None)
 
     def check(self, evidence: Evidence, overrides: Mapping[str, float] | None = None) -> list[Finding]:
         """Run the rule on evidence.
@@ -164,6 +223,20 @@ class Rule:
         Args:
             evidence: What was gathered.
             overrides: Thresholds from the user's configuration.
+
+        Raises:
+            InputError: A threshold is named that the rule does not have.
+        """
+        limits = self.limits(overrides)
+        return [
+            finding
+            for decider in self.deciders
+            if decider.has_records(evidence)
+            for finding in decider.decide(evidence, limits)
+        ]
+
+    def limits(self, overrides: Mapping[str, float] | None = None) -> Limits:
+        """The thresholds in force.
 
         Raises:
             InputError: A threshold is named that the rule does not have.
@@ -177,14 +250,11 @@ class Rule:
                     do=f"see `traindx explain {self.code}`",
                 )
             values[name] = value
-        found = list(self._decide(evidence, values)) if self._has(evidence) else []
-        for other in self.others:
-            if other.applies(evidence):
-                found.extend(other._decide(evidence, values))
-        return found
+        return Limits(values)
 
-    def _decide(self, evidence: Evidence, values: Mapping[str, float]) -> Iterator[Finding]:
-        for found in self.function(evidence, Limits(values)):
+    def decide(self, evidence: Evidence, limits: Limits) -> Iterator[Finding]:
+        """Run this form alone."""
+        for found in self.function(evidence, limits):
             yield Finding(
                 code=self.code,
                 name=self.name,
@@ -207,12 +277,20 @@ def rule(
     severity: Severity,
     *,
     needs: tuple[type[Record], ...],
+    looked_at: Unseen | tuple[Unseen, ...] = (),
+    thing: str = "",
     **thresholds: Threshold,
 ) -> Callable[[Callable[[Evidence, Limits], Iterator[Found]]], Rule]:
-    """Turn a decision function into a :class:`Rule`. See the module docstring for an example."""
+    """Turn a decision function into a :class:`Rule`. See the module docstring for an example.
+
+    A function that returns early, or passes over records that it cannot judge, must say so in ``looked_at``: a rule
+    that had nothing to look at is *not examined*, never *in order*.
+    """
+    looks = looked_at if isinstance(looked_at, tuple) else (looked_at,)
 
     def decorate(function: Callable[[Evidence, Limits], Iterator[Found]]) -> Rule:
-        return Rule(code, name, severity, needs, MappingProxyType(dict(thresholds)), function)
+        known = MappingProxyType(dict(thresholds))
+        return Rule(code, name, severity, needs, known, function, looked_at=looks, thing=thing)
 
     return decorate
 

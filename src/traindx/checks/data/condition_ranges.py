@@ -14,7 +14,7 @@ BATCHES = 4
 _MOST = 200_000  # values that percentiles are taken of
 
 
-@check("condition-ranges", "the ranges of the conditions, side by side", needs=("conditions",))
+@check("condition-ranges", "the ranges of the conditions, side by side", needs=("conditions",), gives=(ConditionRange,))
 def condition_ranges(ctx: CheckContext) -> None:
     """Percentiles of every condition that is an image, over some training batches."""
     batches = [batch for batch in ctx.batches(BATCHES) if isinstance(batch, Mapping)]

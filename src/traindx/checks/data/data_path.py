@@ -25,7 +25,12 @@ SIDE = 0.14  # of the image: 2 % of its area, so that a percentile normalisation
 PLACES = ((0.2, 0.3), (0.7, 0.25), (0.25, 0.65), (0.65, 0.7))  # upper left corners, none symmetric
 
 
-@check("data-path", "do image and boxes stay together, and what is left of the grey values", needs=("data_path",))
+@check(
+    "data-path",
+    "do image and boxes stay together, and what is left of the grey values",
+    needs=("data_path",),
+    gives=(InputWindow, MarkerOnPath, PathRepeats),
+)
 def data_path(ctx: CheckContext) -> None:
     """Follow a marker in both splits, repeat the validation path, and count what arrives of real grey values."""
     path = ctx.case.data_path

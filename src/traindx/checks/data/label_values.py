@@ -27,7 +27,12 @@ BATCHES = 8
 SHOWN = 32  # values kept in the record
 
 
-@check("label-values", "the values of the label maps, and what the loss does where nobody labelled", needs=("labels",))
+@check(
+    "label-values",
+    "the values of the label maps, and what the loss does where nobody labelled",
+    needs=("labels",),
+    gives=(BatchLabels, UnlabelledGradient),
+)
 def label_values(ctx: CheckContext) -> None:
     """Record the values of some training batches, and the gradient at unlabelled voxels of one of them."""
     labels = ctx.case.labels

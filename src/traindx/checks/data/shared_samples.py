@@ -22,7 +22,7 @@ MOST = 4096  # samples of each split
 LEAST_VALUES = 64  # numbers of a sample; fewer agree by chance
 
 
-@check("shared-samples", "is anybody both trained on and validated on", needs=("val",))
+@check("shared-samples", "is anybody both trained on and validated on", needs=("val",), gives=(SharedSamples,))
 def shared_samples(ctx: CheckContext) -> None:
     """Compare fingerprints of the largest tensor of every sample."""
     train, whole_train = _fingerprints(ctx, "train")

@@ -12,7 +12,12 @@ SAMPLES = 512
 """Points at which a tissue's raw range is encoded: steps of a few HU for any tissue."""
 
 
-@check("window", "what the intensity window leaves of each tissue", needs=("normaliser.tissues", "target"))
+@check(
+    "window",
+    "what the intensity window leaves of each tissue",
+    needs=("normaliser.tissues", "target"),
+    gives=(TissueWindow,),
+)
 def window(ctx: CheckContext) -> None:
     """Encode the raw range of every declared tissue, and the real voxels in it."""
     normaliser = ctx.case.normaliser

@@ -11,7 +11,12 @@ from traindx.core.undisturbed import undisturbed
 from traindx.evidence.model_in_use import GuidanceEffect, UncertaintySeen
 
 
-@check("guidance", "does guidance steer the sampler, and stay in bounds", needs=("guidance", "target"))
+@check(
+    "guidance",
+    "does guidance steer the sampler, and stay in bounds",
+    needs=("guidance", "target"),
+    gives=(GuidanceEffect,),
+)
 def guidance(ctx: CheckContext) -> None:
     """Sample twice from the same noise, without guidance and with it."""
     part = ctx.case.guidance
@@ -45,7 +50,12 @@ def guidance(ctx: CheckContext) -> None:
     )
 
 
-@check("uncertainty", "is the reported uncertainty more than zero", needs=("deployment.uncertainty",))
+@check(
+    "uncertainty",
+    "is the reported uncertainty more than zero",
+    needs=("deployment.uncertainty",),
+    gives=(UncertaintySeen,),
+)
 def uncertainty(ctx: CheckContext) -> None:
     """Ask for the uncertainty of one batch, by a network whose gates are reinitialised."""
     part = ctx.case.deployment

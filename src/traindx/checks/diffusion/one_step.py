@@ -23,7 +23,7 @@ NOISE_LEVELS = (0.3, 0.6, 0.8, 0.9, 0.97, 0.995)
 SAMPLES = 4
 
 
-@check("one-step", TITLE, needs=("diffusion.sample", "diffusion.denoise", "target"), phase="after")
+@check("one-step", TITLE, needs=("diffusion.sample", "diffusion.denoise", "target"), phase="after", gives=(OneStep,))
 def one_step(ctx: CheckContext) -> None:
     """Mean squared errors of both for a few validation samples."""
     import torch

@@ -25,7 +25,7 @@ CLEARLY = 0.1
 """The exact answer must have less than this share of the next best answer's loss to be told from it."""
 
 
-@check("prediction-type", TITLE, needs=("diffusion", "loss", "target"))
+@check("prediction-type", TITLE, needs=("diffusion", "loss", "target"), gives=(PredictionCheck,))
 def prediction_type(ctx: CheckContext) -> None:
     """Compare the loss under the exact answers of each type."""
     try:

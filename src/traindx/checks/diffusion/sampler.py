@@ -23,7 +23,7 @@ from traindx.core.frames import raised_at
 from traindx.core.time_convention import TimeMap, readings
 from traindx.core.undisturbed import in_mode
 from traindx.evidence import Curve, NotExamined
-from traindx.evidence.sampling import SamplerTransitions
+from traindx.evidence.sampling import SamplerClamp, SamplerRun, SamplerTransitions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ class SamplerStudy:
     high: float
 
 
-@check("sampler", TITLE, needs=("diffusion.sample",))
+@check("sampler", TITLE, needs=("diffusion.sample",), gives=(SamplerClamp, SamplerRun, SamplerTransitions))
 def sampler(ctx: CheckContext) -> None:
     """Run the loop with a batch of up to two, and of one where the first was larger."""
     try:

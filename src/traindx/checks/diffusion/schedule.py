@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TITLE = "the noise schedule"
 
 
-@check("schedule", TITLE, needs=("diffusion",))
+@check("schedule", TITLE, needs=("diffusion",), gives=(ScheduleTable,))
 def schedule(ctx: CheckContext) -> None:
     """Measure the table of the case.
 

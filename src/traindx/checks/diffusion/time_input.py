@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TITLE = "the time that the network receives in training and in sampling"
 
 
-@check("time-input", TITLE, needs=("diffusion.sample",))
+@check("time-input", TITLE, needs=("diffusion.sample",), gives=(TimeArgument,))
 def time_input(ctx: CheckContext) -> None:
     """Record both sides; a side that cannot be recorded is listed as not examined."""
     for side, record in ((f"{TITLE}: training", _training), (f"{TITLE}: sampling", _sampling)):

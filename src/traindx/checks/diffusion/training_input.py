@@ -15,7 +15,7 @@ from traindx.evidence.sampling import TrainingInput
 TITLE = "the noisy image in training"
 
 
-@check("training-input", TITLE, needs=("diffusion", "loss", "target"))
+@check("training-input", TITLE, needs=("diffusion", "loss", "target"), gives=(TrainingInput,))
 def training_input(ctx: CheckContext) -> None:
     """Measure amplitude of the target and of the noise in what the network sees."""
     try:

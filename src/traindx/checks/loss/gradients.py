@@ -24,7 +24,12 @@ MORE_RUNS = 4  # while something is silent: dropped conditions and skipped layer
 NUDGE = 0.1  # relative change of parameters that asks whether they matter
 
 
-@check("gradients", "does every parameter get a gradient, and does every loss term give one", needs=("loss",))
+@check(
+    "gradients",
+    "does every parameter get a gradient, and does every loss term give one",
+    needs=("loss",),
+    gives=(SilentParameters, TermGradient),
+)
 def gradients(ctx: CheckContext) -> None:
     """Differentiate each term on a model with reinitialised gates, in training mode; look at what stays silent."""
     model = awake_model(ctx)

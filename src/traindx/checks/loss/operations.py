@@ -41,7 +41,12 @@ MASKING = frozenset({"mul", "__mul__", "__rmul__", "where", "masked_fill", "__ge
 MOST_COEFFICIENTS = 2**21  # a larger mask is left alone
 
 
-@check("loss-operations", "does the loss swallow errors or lay masks over the wrong frequencies", needs=("loss",))
+@check(
+    "loss-operations",
+    "does the loss swallow errors or lay masks over the wrong frequencies",
+    needs=("loss",),
+    gives=(FourierMask, SwallowedInLoss),
+)
 def loss_operations(ctx: CheckContext) -> None:
     """Compute a few losses of a fresh model in training mode under :class:`OperationWatch`."""
     model = ctx.fresh_model()

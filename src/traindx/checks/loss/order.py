@@ -23,7 +23,7 @@ STEPS = (0.02, 0.1, 0.3)  # of the answer's spread, along the negative gradient
 AGREES = 0.05  # relative error of the deployed prediction that still shows that an encoding is the right one
 
 
-@check("loss-order", "does the loss prefer the better prediction", needs=("loss", "target"))
+@check("loss-order", "does the loss prefer the better prediction", needs=("loss", "target"), gives=(StandInLoss,))
 def loss_order(ctx: CheckContext) -> None:
     """Record every term for perfect, nearly perfect, shuffled, blank and inverted predictions."""
     answers = stand_ins(ctx, awake_model(ctx))

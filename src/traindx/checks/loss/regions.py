@@ -25,7 +25,12 @@ LIT = 10.0  # logits: a probability of 0.99995, as certain as a network gets
 FAINT = 0.05  # logits to either side: right in order, and short of any margin
 
 
-@check("box-regions", "how boxes are drawn on the map, and where the box term pushes", needs=("regions",))
+@check(
+    "box-regions",
+    "how boxes are drawn on the map, and where the box term pushes",
+    needs=("regions",),
+    gives=(BoxDirection, BoxesDrawn),
+)
 def box_regions(ctx: CheckContext) -> None:
     """Draw the boxes of some training batches, and follow the box term at maps that are known."""
     regions = ctx.case.regions
@@ -166,7 +171,12 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-@check("class-weighting", "how hard terms pull on positives and on negatives", needs=("regions", "loss", "target"))
+@check(
+    "class-weighting",
+    "how hard terms pull on positives and on negatives",
+    needs=("regions", "loss", "target"),
+    gives=(ClassWeighting,),
+)
 def class_weighting(ctx: CheckContext) -> None:
     """Let the network answer with zeros everywhere, and compare the gradients of positives and negatives."""
     case = ctx.case

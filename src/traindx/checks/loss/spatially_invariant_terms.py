@@ -22,7 +22,12 @@ LEAST_SIDE = 8  # pixels; a smaller image has no detail to speak of
 SYMMETRIC = 0.2  # of the distance of another sample: a mirror image that is nearer says nothing
 
 
-@check("blind-terms", "do the loss terms see where things are, and detail", needs=("loss", "target"))
+@check(
+    "blind-terms",
+    "do the loss terms see where things are, and detail",
+    needs=("loss", "target"),
+    gives=(TermBlindness, TermDetail),
+)
 def blind_terms(ctx: CheckContext) -> None:
     """Let the network answer with mirror images, a contrast-scaled and a blurred truth."""
     target = ctx.target(ctx.batch())

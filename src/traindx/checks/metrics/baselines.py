@@ -26,7 +26,7 @@ SECONDS = 3.0  # for reading batches
 NUMBERS = 2e8  # held in memory: 800 MB of float32
 
 
-@check("baselines", "what trivial predictors reach", needs=("metrics", "target"))
+@check("baselines", "what trivial predictors reach", needs=("metrics", "target"), gives=(BaselineScore,))
 def baselines(ctx: CheckContext) -> None:
     """Score constants, the mean of the training targets, other samples and copies of inputs on validation samples."""
     known = _training_samples(ctx)
@@ -45,7 +45,9 @@ def baselines(ctx: CheckContext) -> None:
             ctx.record(_record(ctx, name, values, informed=name not in ("constant", "zeros")))
 
 
-@check("model-score", "what the trained model reaches", needs=("metrics", "target"), phase="after")
+@check(
+    "model-score", "what the trained model reaches", needs=("metrics", "target"), phase="after", gives=(BaselineScore,)
+)
 def model_score(ctx: CheckContext) -> None:
     """Score the trained model on the same samples."""
     if ctx.case.diffusion is not None and not ctx.case.conditions:

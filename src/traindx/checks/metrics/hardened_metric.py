@@ -22,7 +22,11 @@ OVERLAP = re.compile(r"(?<!soft)(?<!soft[ _-])(dice|dsc|iou|jaccard|f1)", re.IGN
 
 
 @check(
-    "hardened-metric", "are overlap metrics computed of masks", needs=("predict", "target", "metrics"), phase="after"
+    "hardened-metric",
+    "are overlap metrics computed of masks",
+    needs=("predict", "target", "metrics"),
+    phase="after",
+    gives=(HardenedScore,),
 )
 def hardened_metric(ctx: CheckContext) -> None:
     """Score the predictions as they are and as masks, for metrics that are named after an overlap of sets."""

@@ -28,7 +28,12 @@ ERROR = 0.01  # of the range: the known error of a probe
 DOUBLE = 20 * math.log10(2)  # what a PSNR loses when the error doubles
 
 
-@check("metric-probe", "what the metrics say of predictions of known quality", needs=("metrics", "target"))
+@check(
+    "metric-probe",
+    "what the metrics say of predictions of known quality",
+    needs=("metrics", "target"),
+    gives=(PeakProbe, ReferenceScores),
+)
 def metric_probe(ctx: CheckContext) -> None:
     """Score the reference predictions, then infer the peak of everything that behaves like a PSNR."""
     target = _targets(ctx)

@@ -15,6 +15,7 @@ PASSES = 6
     "repeat-selection",
     "does the figure that selects give a fixed model the same value each time",
     needs=("deployment.validate", "deployment.selects"),
+    gives=(RepeatedSelection,),
 )
 def repeat_selection(ctx: CheckContext) -> None:
     """Validate a fresh model by the case's own function, each time with another random state; then two other models."""

@@ -24,7 +24,10 @@ BATCHES = 8  # of each pass; a redrawn validation shows in the first ones
 
 
 @check(
-    "repeat-validation", "does validation score a fixed model the same each time", needs=("predict", "metrics", "val")
+    "repeat-validation",
+    "does validation score a fixed model the same each time",
+    needs=("predict", "metrics", "val"),
+    gives=(RepeatedValidation,),
 )
 def repeat_validation(ctx: CheckContext) -> None:
     """Score a fresh model in several passes; each pass has its own random state, as in training."""
@@ -37,6 +40,7 @@ def repeat_validation(ctx: CheckContext) -> None:
     "does validation score the trained model the same each time",
     needs=("predict", "metrics", "val"),
     phase="after",
+    gives=(RepeatedValidation,),
 )
 def trained_repeat_validation(ctx: CheckContext) -> None:
     """The same for the trained model."""

@@ -24,13 +24,19 @@ VIEWS = range(2, 5)  # sizes of an axis that may hold views
 LOOK_CLOSER = 0.3  # a flip that does less than this share of what another sample does calls for a closer look
 
 
-@check("input-effects", "does the output follow every input, view and time", needs=())
+@check("input-effects", "does the output follow every input, view and time", needs=(), gives=(InputEffect,))
 def input_effects(ctx: CheckContext) -> None:
     """Effects of every input on a fresh model with reinitialised gates."""
     _measure(ctx, awake_model(ctx), trained=False)
 
 
-@check("trained-input-effects", "does the trained model follow every input, view and time", needs=(), phase="after")
+@check(
+    "trained-input-effects",
+    "does the trained model follow every input, view and time",
+    needs=(),
+    phase="after",
+    gives=(InputEffect,),
+)
 def trained_input_effects(ctx: CheckContext) -> None:
     """The same for the trained model."""
     assert ctx.trained is not None

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 NUDGE = 0.2  # relative change of the weights that asks whether they matter
 
 
-@check("deployed-weights", "are the weights that predict those that were trained", needs=("predict",), phase="after")
+@check(
+    "deployed-weights",
+    "are the weights that predict those that were trained",
+    needs=("predict",),
+    phase="after",
+    gives=(DeployedWeights,),
+)
 def deployed_weights(ctx: CheckContext) -> None:
     """Change the trained weights and look whether the prediction follows; then the same for all others."""
     assert ctx.trained is not None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LOSSES = 2
 
 
-@check("frozen-parts", "whether frozen parts stay what they are", needs=("loss",))
+@check("frozen-parts", "whether frozen parts stay what they are", needs=("loss",), gives=(FrozenPart,))
 def frozen_parts(ctx: CheckContext) -> None:
     """Compute losses on a fresh model as training does, and compare the buffers of every frozen part."""
     import torch

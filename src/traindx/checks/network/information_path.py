@@ -32,7 +32,12 @@ RESAMPLING = frozenset({"interpolate", "upsample"})
 TARGETS = 8  # targets measured for what is lost of them
 
 
-@check("information-path", "how much can get through the network, and where the least does", needs=("target",))
+@check(
+    "information-path",
+    "how much can get through the network, and where the least does",
+    needs=("target",),
+    gives=(ChannelReduction, HighFrequencyTransfer, InformationPath, SpanFloor),
+)
 def information_path(ctx: CheckContext) -> None:
     """Trace the numbers that reach the output, hold the narrowest place fixed, and measure what the targets lose."""
     experiment = _Experiment.prepare(ctx)

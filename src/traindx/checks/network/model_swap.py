@@ -27,7 +27,7 @@ NOISE = 4.0  # standard deviation: as large as the logits of a trained network
 SUBJECT = "whether the output depends on the model"
 
 
-@check("model-swap", "does the output depend on the model", needs=("predict", "target"))
+@check("model-swap", "does the output depend on the model", needs=("predict", "target"), gives=(ModelSwap,))
 def model_swap(ctx: CheckContext) -> None:
     """Predict one validation batch several times while the networks say noise, then once more from noisy images."""
     if ctx.case.diffusion is not None:

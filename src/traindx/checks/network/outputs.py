@@ -20,7 +20,13 @@ LEVELS = 100
 IMAGE_LEVELS = 10  # targets of fewer values are masks or classes: they have no spectrum to speak of
 
 
-@check("outputs", "values, spread and spectrum of the trained model's predictions", needs=("target",), phase="after")
+@check(
+    "outputs",
+    "values, spread and spectrum of the trained model's predictions",
+    needs=("target",),
+    phase="after",
+    gives=(OutputSpectrum, OutputStatistics),
+)
 def outputs(ctx: CheckContext) -> None:
     """Record statistics, spectra and pictures of predictions beside their targets."""
     samples = [sample for sample in predictions(ctx) if sample.prediction.shape == sample.target.shape]

@@ -27,7 +27,12 @@ MU_PHANTOM = 0.005
 """Attenuation of the phantoms in 1/mm: a quarter of water's, so that doubling it stays within any sensible window."""
 
 
-@check("projection", "the renderer against phantoms of known attenuation", needs=("projection.render", "target"))
+@check(
+    "projection",
+    "the renderer against phantoms of known attenuation",
+    needs=("projection.render", "target"),
+    gives=(PhantomResponse, ProjectionGradient, SampleCoupling, ViewAgreement, ViewDifference),
+)
 def projection(ctx: CheckContext) -> None:
     """Render cubes, air, an asymmetric body and the real targets, in every view."""
     part = ctx.case.projection

@@ -28,6 +28,7 @@ LEAST = 0.95  # another orientation must fit as its own projection does
     "view-match",
     "is every given radiograph the projection of its own target",
     needs=("projection.render", "projection.observed", "target"),
+    gives=(ViewMatch,),
 )
 def view_match(ctx: CheckContext) -> None:
     """Render the targets and correlate with what is given, as it is and turned."""

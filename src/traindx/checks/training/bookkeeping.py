@@ -19,7 +19,12 @@ SIDE = 48  # pixels of the marked image
 MARK = (slice(5, 14), slice(22, 44))  # no flip, turn or transposition brings it onto itself
 
 
-@check("bookkeeping", "selection key, settings and pictures", needs=("deployment",))
+@check(
+    "bookkeeping",
+    "selection key, settings and pictures",
+    needs=("deployment",),
+    gives=(PictureMarker, SelectionKey, SettingsRead),
+)
 def bookkeeping(ctx: CheckContext) -> None:
     """Ask each part that the case describes."""
     part = ctx.case.deployment

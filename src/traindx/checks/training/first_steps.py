@@ -14,7 +14,7 @@ from traindx.evidence.optimisation import FirstSteps
 STEPS = 6
 
 
-@check("first-steps", "which learning rate is in effect at the first steps", needs=("optimizer",))
+@check("first-steps", "which learning rate is in effect at the first steps", needs=("optimizer",), gives=(FirstSteps,))
 def first_steps(ctx: CheckContext) -> None:
     """Take a few steps on two small tensors: schedules and hooks come along, the model is not needed."""
     assert ctx.case.optimizer is not None

@@ -29,7 +29,7 @@ SECONDS = 60.0  # for all of them
 BATCHES = 4  # of validation
 
 
-@check("recorded-run", "would more steps have helped", needs=("full_run.history", "metrics"))
+@check("recorded-run", "would more steps have helped", needs=("full_run.history", "metrics"), gives=(RunForecast,))
 def recorded_run(ctx: CheckContext) -> None:
     """Forecast the curve that the author recorded."""
     run = ctx.case.full_run
@@ -40,7 +40,13 @@ def recorded_run(ctx: CheckContext) -> None:
     forecast(ctx, dict(points), rates, repeatable=ctx.case.steps == run.steps)
 
 
-@check("own-run", "would more steps help", needs=("full_run", "loss", "target", "metrics"), phase="after")
+@check(
+    "own-run",
+    "would more steps help",
+    needs=("full_run", "loss", "target", "metrics"),
+    phase="after",
+    gives=(RunForecast,),
+)
 def full_run(ctx: CheckContext) -> None:
     """Train as the author does, validate on the way, and forecast; only where a trial trains as long as the author."""
     from traindx.trials.training import train

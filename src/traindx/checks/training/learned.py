@@ -11,7 +11,7 @@ from traindx.evidence.dynamics import LossBeforeAfter
 DRAWS = 4  # of time and noise, spread over two batches
 
 
-@check("learned", "did training lower the loss", needs=("loss",), phase="after")
+@check("learned", "did training lower the loss", needs=("loss",), phase="after", gives=(LossBeforeAfter,))
 def learned(ctx: CheckContext) -> None:
     """Compare the loss of the model before and after training, draw by draw, in evaluation mode."""
     assert ctx.trained is not None

@@ -25,7 +25,9 @@ SHORT = 1.0  # a weight that can go less than its own size in the whole training
 FACTORS = (1.0, 10.0, 100.0)
 
 
-@check("rate-probe", "how far the learning rates can carry the weights", needs=("loss", "optimizer"))
+@check(
+    "rate-probe", "how far the learning rates can carry the weights", needs=("loss", "optimizer"), gives=(RateProbe,)
+)
 def rate_probe(ctx: CheckContext) -> None:
     """Measure the reach, and where it is short the fall of the loss at larger rates."""
     make = ctx.case.optimizer

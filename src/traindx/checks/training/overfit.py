@@ -24,13 +24,19 @@ MOST_STEPS = 80
 FEWEST = 20  # steps below which nothing shows
 
 
-@check("one-frozen-batch", "can the network learn one frozen batch by heart", needs=("loss",))
+@check("one-frozen-batch", "can the network learn one frozen batch by heart", needs=("loss",), gives=(FrozenFit,))
 def one_frozen_batch(ctx: CheckContext) -> None:
     """Train a fresh model on one batch whose every draw is frozen, at two learning rates."""
     _learn_by_heart(ctx, SECONDS)
 
 
-@check("one-frozen-batch-longer", "the same, where the steps are slow", needs=("loss",), phase="after")
+@check(
+    "one-frozen-batch-longer",
+    "the same, where the steps are slow",
+    needs=("loss",),
+    phase="after",
+    gives=(FrozenFit,),
+)
 def one_frozen_batch_longer(ctx: CheckContext) -> None:
     """Take more time for it where too few steps could be made before training."""
     if not ctx.evidence.of(FrozenFit):

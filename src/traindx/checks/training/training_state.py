@@ -21,7 +21,12 @@ FIRST, SECOND = 0.9, (0.3, 0.5, 0.7)  # a later stage on a scale of its own, imp
 BAD = {"nan": math.nan, "inf": math.inf, "vanished": 1e-12, "exploded": 1e6}
 
 
-@check("training_state", "splits, best checkpoints, monitors and loaded weights", needs=("training_state",))
+@check(
+    "training_state",
+    "splits, best checkpoints, monitors and loaded weights",
+    needs=("training_state",),
+    gives=(LoadedWeights, MonitorAnswers, SelectorAnswers, SplitDrawn),
+)
 def training_state(ctx: CheckContext) -> None:
     """Ask each part of the upkeep that the case describes."""
     part = ctx.case.training_state
@@ -110,7 +115,7 @@ def _load(
     )
 
 
-@check("prototype-spread", "how alike prototypes become", needs=("prototypes",))
+@check("prototype-spread", "how alike prototypes become", needs=("prototypes",), gives=(PrototypeSpread,))
 def prototype_spread(ctx: CheckContext) -> None:
     """Let prototypes learn for a moment, and measure their similarity within and between concepts."""
     learning = ctx.case.prototypes

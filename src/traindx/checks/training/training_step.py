@@ -24,13 +24,24 @@ STEPS = 2  # losses watched: two draws of time and noise
 TOUCHES = 1e-4  # share of a target's values that may lie outside by round-off alone
 
 
-@check("training-step", "what the loss compares, and which values it holds within bounds", needs=("loss",))
+@check(
+    "training-step",
+    "what the loss compares, and which values it holds within bounds",
+    needs=("loss",),
+    gives=(ClampSeen, Comparison, HeadBounds),
+)
 def training_step(ctx: CheckContext) -> None:
     """Watch the loss of a fresh model in training mode."""
     _watch(ctx, ctx.fresh_model())
 
 
-@check("trained-step", "which values the loss holds within bounds after training", needs=("loss",), phase="after")
+@check(
+    "trained-step",
+    "which values the loss holds within bounds after training",
+    needs=("loss",),
+    phase="after",
+    gives=(ClampSeen,),
+)
 def trained_step(ctx: CheckContext) -> None:
     """The clamps again, on the trained model."""
     assert ctx.trained is not None

@@ -14,7 +14,7 @@ from traindx.evidence.model_in_use import UpdateBudget
 MOST = 2000  # calls; a longer training is not played through
 
 
-@check("update-budget", "how many updates a whole training gets", needs=("optimizer", "loss"))
+@check("update-budget", "how many updates a whole training gets", needs=("optimizer", "loss"), gives=(UpdateBudget,))
 def update_budget(ctx: CheckContext) -> None:
     """Play a training's calls of ``zero_grad`` and ``step`` on one small tensor."""
     case = ctx.case

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.model_in_use import ConditionRange
 from traindx.finding import Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,12 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "modality-range-mismatch",
     Severity.MINOR,
     needs=(ConditionRange,),
+    looked_at=requires(
+        ConditionRange,
+        lambda seen, limits: seen.distinct >= limits.conditions_distinct,
+        thing="second image that conditions the network",
+        least=2,
+    ),
     conditions_factor=Threshold(6.0, "widest over narrowest range, as for the channels of a watched network"),
     conditions_distinct=Threshold(8, "distinct values; masks and constants are not images"),
 )

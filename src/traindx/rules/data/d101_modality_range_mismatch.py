@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import InputSeen
 from traindx.finding import Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "modality-range-mismatch",
     Severity.MINOR,
     needs=(InputSeen,),
+    looked_at=requires(
+        InputSeen,
+        lambda seen, limits: seen.phase == "training" and len(seen.shape) >= 4 and len(seen.low) >= 2,
+        thing="inputs of several channels",
+    ),
     factor=Threshold(
         6.0,
         "widest over narrowest range; a z-scored image (4.6) beside one in [-1, 1] (2) has 2.3, and a "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.normalisation import TissueWindow
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "window-starves-tissue",
     Severity.MAJOR,
     needs=(TissueWindow,),
+    looked_at=requires(
+        TissueWindow,
+        lambda tissue, limits: tissue.volume_share >= limits.present,
+        otherwise="none of the declared tissues is in the batches",
+    ),
     constant=Threshold(0.5, "half of a tissue's voxels made one constant; clinical windows keep above 0.9 of theirs"),
     present=Threshold(0.002, "a tissue in fewer voxels than this is not what the target is about"),
     narrow=Threshold(0.02, "fat, the narrowest tissue, has 0.03 of the full CT range and is learned from there"),

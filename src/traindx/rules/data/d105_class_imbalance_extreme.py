@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.dataset import LabelColumn
 from traindx.finding import Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.data._words import table_place
 
 
@@ -17,6 +17,11 @@ from traindx.rules.data._words import table_place
     "class-imbalance-extreme",
     Severity.MINOR,
     needs=(LabelColumn,),
+    looked_at=requires(
+        LabelColumn,
+        lambda column, limits: column.type in ("binary", "category") and column.distinct >= 2 and column.rows > 0,
+        thing="columns of classes",
+    ),
     fewest=Threshold(
         10, "below 10 positives the 95 % interval of an AUROC of 0.8 is wider than 0.3 (Hanley and McNeil)"
     ),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.dataset import SplitOverlap
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.data._words import pairs, place, some
 
 _PLURALS = {"patient": "patients", "study": "studies", "series": "series", "case": "cases"}
@@ -18,6 +18,11 @@ _PLURALS = {"patient": "patients", "study": "studies", "series": "series", "case
     "patient-leak",
     Severity.CRITICAL,
     needs=(SplitOverlap,),
+    looked_at=requires(
+        SplitOverlap,
+        lambda record, limits: record.usable,
+        otherwise="nothing that names a patient or an image is known of the splits",
+    ),
     alike=Threshold(
         0.93,
         "copies rescaled, recompressed or brightened: 0.95 to 1.00; different patients: at most 0.71 in 180,000 pairs "

@@ -8,9 +8,18 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed import IterationsSeen
 from traindx.evidence.observed_loss import LossCall, TargetSeen
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
 
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+def _binary_targets(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """A comparison was seen, and one that only takes values between 0 and 1."""
+    calls, targets = evidence.of(LossCall), evidence.of(TargetSeen)
+    if not calls and not targets:
+        return Nothing("no comparison of a prediction with a target was seen")
+    binary = any(call.function in _BINARY for call in calls) or any(one.prediction_from == "sigmoid" for one in targets)
+    return None if binary else Nothing("", "binary targets")
 
 
 @rule(
@@ -18,6 +27,7 @@ _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
     "label-values-undeclared",
     Severity.CRITICAL,
     needs=(IterationsSeen,),
+    looked_at=_binary_targets,
     binary_slack=Threshold(0.01, "how far above 1 a target may be: label smoothing and interpolation stay within"),
 )
 def targets_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Found]:

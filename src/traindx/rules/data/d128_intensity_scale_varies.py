@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.dataset import IntensitySpread
 from traindx.finding import Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.data._words import place, some
 
 
@@ -16,6 +16,11 @@ from traindx.rules.data._words import place, some
     "intensity-scale-varies",
     Severity.MINOR,
     needs=(IntensitySpread,),
+    looked_at=requires(
+        IntensitySpread,
+        lambda record, limits: record.modality not in ("CT", "PT") and record.members >= limits.fewest,
+        thing="sets of images without a physical unit",
+    ),
     ratio=Threshold(
         10.0, "coil, gain and exposure vary a scanner's range by up to about five; radiographs of two sets by four"
     ),

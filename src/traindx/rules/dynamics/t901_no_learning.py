@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.dynamics import LossBeforeAfter
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "no-learning",
     Severity.MAJOR,
     needs=(LossBeforeAfter,),
+    looked_at=requires(
+        LossBeforeAfter,
+        lambda seen, limits: seen.steps >= limits.steps and seen.before > 0,
+        otherwise="the training was too short, or its loss can be negative",
+    ),
     steps=Threshold(50, "optimiser steps; before that nothing has to be seen"),
     gain=Threshold(0.01, "of the loss; healthy trainings of 100 steps lose a third and more"),
 )

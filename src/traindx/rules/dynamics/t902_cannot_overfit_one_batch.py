@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.dynamics import FrozenFit
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "cannot-overfit-one-batch",
     Severity.MINOR,
     needs=(FrozenFit,),
+    looked_at=requires(
+        FrozenFit,
+        lambda fit, limits: len(fit.losses) >= limits.fewest and fit.first > 0,
+        otherwise="too few steps on one batch fitted into the time",
+    ),
     fewest=Threshold(20, "steps; fewer show nothing"),
     left=Threshold(
         0.9, "of the first loss: eleven kinds of healthy networks fell to 0.52 or below at one of the rates"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.forecast import RunForecast
 from traindx.finding import Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 FACTOR = 2.0
 
@@ -18,6 +18,11 @@ FACTOR = 2.0
     "undertrained",
     Severity.MAJOR,
     needs=(RunForecast,),
+    looked_at=requires(
+        RunForecast,
+        lambda one, limits: one.seen >= limits.ended * one.planned and (one.validated or one.seen >= limits.fewest),
+        otherwise="the run did not end, or was too short for a forecast",
+    ),
     ended=Threshold(0.98, "of the planned steps; before the end of its plan no run is too short"),
     material=Threshold(3.0, "times the difference of no importance; two seeds differ by about one of them"),
     share=Threshold(0.1, "of all that was learned; of a loss alone, since nobody says which change of it matters"),

@@ -8,7 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.evaluation import BaselineScore
 from traindx.evidence.forecast import RunForecast
 from traindx.finding import Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "plateau-stuck",
     Severity.MAJOR,
     needs=(RunForecast,),
+    looked_at=requires(
+        RunForecast,
+        lambda one, limits: one.seen >= limits.seen * one.planned and (one.validated or one.seen >= limits.fewest),
+        otherwise="too little of the run was seen for a forecast",
+    ),
     seen=Threshold(0.5, "of the planned steps; a warm-up may be flat"),
     moved=Threshold(1.0, "differences of no importance, in what was learned and in what is left to gain"),
     learned=Threshold(0.02, "of the loss; of a loss alone, less than this is no learning"),

@@ -7,10 +7,20 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.deployment import RepeatedSelection
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, rule
+from traindx.rules.base import Found, Limits, requires, rule
 
 
-@rule("E805", "best-checkpoint-criterion-broken", Severity.MAJOR, needs=(RepeatedSelection,))
+@rule(
+    "E805",
+    "best-checkpoint-criterion-broken",
+    Severity.MAJOR,
+    needs=(RepeatedSelection,),
+    looked_at=requires(
+        RepeatedSelection,
+        lambda record, limits: len(record.models) >= 2,
+        otherwise="the selecting figure was asked of one model only",
+    ),
+)
 def selecting_figure_is_constant(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The figure that selects is the same for two models that share no weight.
 

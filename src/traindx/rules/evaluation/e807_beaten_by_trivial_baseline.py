@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.evaluation import BaselineScore
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,16 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "beaten-by-trivial-baseline",
     Severity.MINOR,
     needs=(BaselineScore,),
+    looked_at=(
+        requires(
+            BaselineScore,
+            lambda score, limits: score.name == "model" and len(score.values) >= limits.fewest,
+            otherwise="the trained model was not scored",
+        ),
+        requires(
+            BaselineScore, lambda score, limits: score.name != "model", otherwise="no trivial predictor could be scored"
+        ),
+    ),
     fewest=Threshold(2, "samples; one sample proves nothing"),
     margin_db=Threshold(
         1.0, "dB below a blind predictor: a quarter more squared error; short healthy trainings came to 0.1"

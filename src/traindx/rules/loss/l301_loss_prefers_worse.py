@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.loss import StandInLoss
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.loss._order import preferred
 
 WORSE = {
@@ -23,6 +23,9 @@ WORSE = {
     "loss-prefers-worse",
     Severity.CRITICAL,
     needs=(StandInLoss,),
+    looked_at=requires(
+        StandInLoss, lambda record, limits: record.judges_target, otherwise="no term of the loss depends on the target"
+    ),
     margin=Threshold(0.02, "of the span of the five values: round-off and random terms stay below 1 %"),
 )
 def loss_prefers_worse(evidence: Evidence, limits: Limits) -> Iterator[Found]:

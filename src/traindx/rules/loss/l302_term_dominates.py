@@ -8,7 +8,8 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_loss import LossTermSeen
 from traindx.finding import Location, Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.loss._terms import several_terms
 
 
 @rule(
@@ -16,6 +17,14 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "term-dominates",
     Severity.MAJOR,
     needs=(LossTermSeen,),
+    looked_at=(
+        several_terms,
+        requires(
+            LossTermSeen,
+            lambda term, limits: term.meets_data and len(term.gradient_shares) >= limits.looks,
+            otherwise="no term that compares with a target had its gradient taken apart",
+        ),
+    ),
     regulariser=Threshold(0.6, "share of the gradient's norm that a term has which does not look at the data"),
     task=Threshold(0.2, "share of all terms that do look at the data together"),
     opposed=Threshold(-0.3, "cosine between a regulariser's gradient and that of the rest, 0 for unrelated ones"),

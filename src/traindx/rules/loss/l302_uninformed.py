@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.loss import StandInLoss, TermGradient
 from traindx.finding import Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "term-dominates",
     Severity.MAJOR,
     needs=(TermGradient, StandInLoss),
+    looked_at=requires(TermGradient, thing="loss of several terms", least=2),
     uninformed=Threshold(
         0.02, "share of a term's span between the truth and the truth upside down; a task term uses all"
     ),

@@ -8,7 +8,7 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_loss import ConstantTerm
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "term-without-gradient",
     Severity.MAJOR,
     needs=(ConstantTerm,),
+    looked_at=requires(
+        ConstantTerm,
+        lambda term, limits: len(term.values) >= limits.constant_looks,
+        otherwise="what is added to the loss was watched too rarely",
+    ),
     constant_changes=Threshold(
         0.01, "spread of the added value over the loss; epsilons and fixed offsets do not change"
     ),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.loss import TermBlindness
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "term-blind",
     Severity.MAJOR,
     needs=(TermBlindness,),
+    looked_at=requires(
+        TermBlindness,
+        lambda record, limits: record.judges_target and record.wrong > 0,
+        otherwise="no term of the loss tells the target from other ones",
+    ),
     turned=Threshold(0.002, "of what a plainly wrong answer does; round-off of sums in another order is below 1e-4"),
     contrast_scaled=Threshold(0.002, "the same for a truth at 70 % of its contrast"),
 )

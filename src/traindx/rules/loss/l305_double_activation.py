@@ -8,13 +8,19 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed import IterationsSeen
 from traindx.evidence.observed_loss import ActivationChain, LossCall, SingleClassSoftmax
 from traindx.finding import Location, Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, rule
+from traindx.rules.base import Found, Limits, Nothing, rule
 
 _PROBABILITIES = ("sigmoid", "softmax", "hardsigmoid")
 _WANT_LOGITS = ("cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
 
 
-@rule("L305", "double-activation", Severity.CRITICAL, needs=(IterationsSeen,))
+def _compared(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """Some activation or loss function was seen at work."""
+    seen = any(evidence.last(kind) is not None for kind in (LossCall, ActivationChain, SingleClassSoftmax))
+    return None if seen else Nothing("no loss function of torch was called")
+
+
+@rule("L305", "double-activation", Severity.CRITICAL, needs=(IterationsSeen,), looked_at=_compared)
 def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """An activation is applied twice, or a loss that applies its own gets probabilities.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_loss import ClampSeen
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "clamp-blocks-gradient",
     Severity.MAJOR,
     needs=(ClampSeen,),
+    looked_at=requires(
+        ClampSeen,
+        lambda clamp, limits: clamp.reaches_loss and not clamp.before_log,
+        thing="clamps on the way to the loss",
+    ),
     lost=Threshold(
         0.5,
         "share of the gradient's norm; an x0 clamped to 1 to 1.5 times the data range in a healthy v model: 0.05-0.40",

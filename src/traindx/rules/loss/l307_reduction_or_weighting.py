@@ -8,7 +8,8 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_loss import LossTermSeen
 from traindx.finding import Location, Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.loss._terms import several_terms
 
 
 @rule(
@@ -16,6 +17,14 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "reduction-or-weighting",
     Severity.MAJOR,
     needs=(LossTermSeen,),
+    looked_at=(
+        several_terms,
+        requires(
+            LossTermSeen,
+            lambda term, limits: term.meets_data and len(term.gradient_shares) >= limits.looks,
+            otherwise="no term that compares with a target had its gradient taken apart",
+        ),
+    ),
     drowned=Threshold(0.02, "share of the gradient that a term is left with; below it, it might as well not be there"),
     looks=Threshold(2, "iterations at which the gradients were taken apart"),
 )

@@ -10,7 +10,18 @@ from traindx.evidence.observed import InputSeen
 from traindx.evidence.observed_loss import LossCall
 from traindx.evidence.observed_state import CheckpointRead, WeightsLoaded
 from traindx.finding import Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
+
+
+def _known_start(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """Training began from random weights, with a loss whose first value is known in advance."""
+    if evidence.last(WeightsLoaded) is not None or evidence.last(CheckpointRead) is not None:
+        return Nothing("", "start from random weights")
+    known = any(
+        call.phase == "training" and call.reduction == "mean" and not call.weighted and _expected(call, limits)[0] > 0
+        for call in evidence.of(LossCall)
+    )
+    return None if known else Nothing("no loss was seen whose value at the start is known in advance")
 
 
 @rule(
@@ -18,6 +29,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "loss-at-initialisation-off",
     Severity.MAJOR,
     needs=(LossCall,),
+    looked_at=_known_start,
     factor=Threshold(
         3.0, "first loss over that of a network that knows nothing; default initialisations stay below 1.6"
     ),

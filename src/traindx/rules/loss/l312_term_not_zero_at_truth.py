@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.loss import StandInLoss
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.loss._order import preferred
 
 MARGIN = 0.02  # as in L301
@@ -19,6 +19,9 @@ MARGIN = 0.02  # as in L301
     "term-not-zero-at-truth",
     Severity.MINOR,
     needs=(StandInLoss,),
+    looked_at=requires(
+        StandInLoss, lambda record, limits: record.judges_target, otherwise="no term of the loss depends on the target"
+    ),
     share=Threshold(0.2, "of the value for a blank or foreign prediction; smoothing and soft labels stay below 0.1"),
     downhill=Threshold(0.1, "of the gap between truth and blank: a floor has no downhill, another optimum has"),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.regions import BoxDirection
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "terms-contradict",
     Severity.MAJOR,
     needs=(BoxDirection,),
+    looked_at=requires(
+        BoxDirection,
+        lambda record, limits: record.several >= limits.pairs and record.at_blank > 0,
+        otherwise="too few images with several boxes were in the batches",
+    ),
     left=Threshold(0.25, "of the value for a blank map, at the truth; a term whose parts agree has 0 there"),
     single=Threshold(0.05, "of the value for a blank map: images with one box show that the term can be satisfied"),
     pairs=Threshold(3, "pairs with several boxes, so that one odd annotation decides nothing"),

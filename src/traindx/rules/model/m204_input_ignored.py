@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.model import InputEffect
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "input-ignored",
     Severity.CRITICAL,
     needs=(InputEffect,),
+    looked_at=requires(
+        InputEffect,
+        lambda effect, limits: effect.source in ("x_t", "all inputs") and effect.differs,
+        otherwise="the input could not be changed",
+    ),
     most_effect=Threshold(1e-6, "round-off of float32; the smallest effect of a main input on a healthy net was 0.5"),
 )
 def input_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:

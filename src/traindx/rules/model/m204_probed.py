@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed import InputProbed
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.model._probed import lost, never_moves
 
 
@@ -16,6 +16,11 @@ from traindx.rules.model._probed import lost, never_moves
     "input-ignored",
     Severity.CRITICAL,
     needs=(InputProbed,),
+    looked_at=requires(
+        InputProbed,
+        lambda one, limits: one.argument == "all inputs" and one.differs,
+        otherwise="no call could be made again with other arguments",
+    ),
     probed_effect=Threshold(1e-6, "round-off of float32; a network that follows its input moves by about 1"),
 )
 def input_ignored_in_script(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.model import InputEffect
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "condition-ignored",
     Severity.CRITICAL,
     needs=(InputEffect,),
+    looked_at=requires(
+        InputEffect,
+        lambda effect, limits: effect.source not in ("x_t", "all inputs", "time") and effect.differs,
+        thing="conditions",
+    ),
     nothing=Threshold(1e-6, "round-off of float32"),
     least_share=Threshold(1e-5, "of the main effect, before training: healthy fresh networks measured 7e-4 and above"),
     least_trained=Threshold(1e-3, "of the main effect, after training: ignored conditions measured 3e-4 and below"),

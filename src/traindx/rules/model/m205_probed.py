@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed import InputProbed
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.model._probed import by_argument, lost, never_moves
 
 
@@ -16,6 +16,11 @@ from traindx.rules.model._probed import by_argument, lost, never_moves
     "condition-ignored",
     Severity.CRITICAL,
     needs=(InputProbed,),
+    looked_at=requires(
+        InputProbed,
+        lambda one, limits: one.argument != "all inputs" and not one.time and one.differs,
+        thing="network with several arguments",
+    ),
     probed_nothing=Threshold(1e-6, "round-off of float32"),
     probed_moved=Threshold(0.15, "as for cases: pooled encoders measured 0.03 to 0.06, spatial ones 1.3 to 1.6"),
 )

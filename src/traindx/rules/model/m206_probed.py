@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed import InputProbed
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.model._probed import lost, never_moves
 
 
@@ -16,6 +16,7 @@ from traindx.rules.model._probed import lost, never_moves
     "time-ignored",
     Severity.MAJOR,
     needs=(InputProbed,),
+    looked_at=requires(InputProbed, lambda one, limits: one.time and one.differs, thing="time arguments"),
     probed_time=Threshold(1e-7, "below the round-off of float32: the output is the same number for number"),
 )
 def time_ignored_in_script(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.model import InputEffect
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "time-ignored",
     Severity.MAJOR,
     needs=(InputEffect,),
+    looked_at=requires(InputEffect, lambda effect, limits: effect.source == "time", thing="time arguments"),
     nothing=Threshold(1e-7, "below the round-off of float32: the output is the same number for number"),
     least_share=Threshold(1e-4, "of the effect of x_t; healthy fresh networks measured 4e-3 and above"),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.model import InputEffect
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "inputs-symmetric",
     Severity.MAJOR,
     needs=(InputEffect,),
+    looked_at=requires(
+        InputEffect,
+        lambda effect, limits: effect.change == "swap" and effect.differs,
+        thing="inputs that could be swapped",
+    ),
     nothing=Threshold(1e-5, "sums of float32 in another order; the smallest real effect of a swap was 2e-3"),
     used=Threshold(1e-4, "an input that does nothing at all is M205's"),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed import InputProbed
 from traindx.finding import Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.model._probed import by_argument
 
 
@@ -16,6 +16,9 @@ from traindx.rules.model._probed import by_argument
     "inputs-symmetric",
     Severity.MAJOR,
     needs=(InputProbed,),
+    looked_at=requires(
+        InputProbed, lambda one, limits: one.change == "swap" and one.differs, thing="inputs that could be swapped"
+    ),
     probed_swap=Threshold(1e-5, "sums of float32 in another order; the smallest real effect of a swap was 2e-3"),
     probed_used=Threshold(1e-4, "an argument that does nothing at all is M205's"),
 )

@@ -10,6 +10,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed import Ending, LossSeries, ScriptRun
 from traindx.evidence.observed_optim import OptimizerSeen
 from traindx.finding import Location
+from traindx.rules.base import Limits, Nothing
 
 
 def finite(values: Sequence[float]) -> list[float]:
@@ -51,3 +52,11 @@ def finished(evidence: Evidence) -> bool:
 def times(count: int, noun: str) -> str:
     """``1 step``, ``3 steps``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def one_optimizer(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """For ``looked_at``: the losses of adversaries need not fall, so several optimisers are not judged."""
+    stepping = sum(1 for optimizer in evidence.of(OptimizerSeen) if optimizer.steps)
+    if stepping == 1:
+        return None
+    return Nothing("several optimisers take steps" if stepping else "no optimiser of torch took a step")

@@ -8,7 +8,7 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ParameterGroupSeen, SchedulerSeen
 from traindx.finding import Location, Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,10 +16,24 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "step-too-small",
     Severity.MAJOR,
     needs=(ParameterGroupSeen,),
+    looked_at=requires(
+        ParameterGroupSeen,
+        lambda group, limits: (
+            len(group.update_ratios) >= limits.looks
+            and max(group.gradient_norms, default=0.0) > 0
+            and group.moved >= limits.travel
+        ),
+        otherwise="too few steps with a gradient were watched, or the weights hardly moved in them",
+    ),
     ratio=Threshold(
         3e-6, "update over weight a step; Karpathy's rule of thumb is 1e-3, careful fine-tuning is at 1e-5 to 1e-4"
     ),
     unchanged=Threshold(0.5, "half of the weights are bit-identical after a step although their gradient is not 0"),
+    travel=Threshold(
+        0.01,
+        "of its own size is how far a weight must have gone before its rate is called large enough: what stood "
+        "still while it was watched may stand still to the end",
+    ),
     looks=Threshold(4, "watched iterations with an update, so that one odd step decides nothing"),
 )
 def step_too_small(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -9,8 +9,8 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen
 from traindx.finding import Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
-from traindx.rules.optimisation._shared import ends, optimizer_at, series_of
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.optimisation._shared import ends, one_optimizer, optimizer_at, series_of
 
 
 @rule(
@@ -18,6 +18,16 @@ from traindx.rules.optimisation._shared import ends, optimizer_at, series_of
     "step-too-large",
     Severity.MAJOR,
     needs=(ParameterGroupSeen, OptimizerSeen),
+    looked_at=(
+        one_optimizer,
+        requires(
+            ParameterGroupSeen,
+            lambda group, limits: (
+                len(group.update_ratios) >= limits.skip + 3 and max(group.gradient_norms, default=0.0) > 0
+            ),
+            otherwise="too few steps with a gradient were watched",
+        ),
+    ),
     ratio=Threshold(
         0.05, "update over weight a step; Adam at 1e-2 on a small network stays below 0.03 after its start"
     ),

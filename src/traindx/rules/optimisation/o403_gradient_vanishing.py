@@ -8,7 +8,13 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ParameterSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
+
+
+def _counts(seen: ParameterSeen, limits: Limits) -> bool:
+    """A weight whose gradient was watched and that has a place in the order of the forward pass."""
+    trained = seen.in_optimizer and seen.trainable and seen.gradient_seen >= 2
+    return trained and seen.depth >= 0 and len(seen.shape) >= 2
 
 
 @rule(
@@ -16,6 +22,12 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "gradient-vanishing",
     Severity.MAJOR,
     needs=(ParameterSeen,),
+    looked_at=requires(
+        ParameterSeen,
+        _counts,
+        thing="network of four weight layers or more",
+        least=4,
+    ),
     ratio=Threshold(
         1e-4, "first over last layers; residual networks and plain ones of ten ReLU layers stay above 1e-2"
     ),
@@ -46,13 +58,7 @@ def gradient_vanishing(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     networks: dict[str, list[ParameterSeen]] = {}
     for seen in evidence.of(ParameterSeen):
-        if (
-            seen.in_optimizer
-            and seen.trainable
-            and seen.depth >= 0
-            and len(seen.shape) >= 2
-            and seen.gradient_seen >= 2
-        ):
+        if _counts(seen, limits):
             networks.setdefault(seen.network, []).append(seen)
     for network, members in networks.items():
         if len(members) < limits.layers:

@@ -8,7 +8,7 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ClippingSeen, GradientSeries, OptimizerSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.optimisation._shared import ends, finite, series_of
 
 
@@ -17,6 +17,11 @@ from traindx.rules.optimisation._shared import ends, finite, series_of
     "gradient-exploding",
     Severity.MAJOR,
     needs=(GradientSeries, OptimizerSeen),
+    looked_at=requires(
+        GradientSeries,
+        lambda series, limits: len(series.norms) >= 5,
+        otherwise="too few gradients were watched",
+    ),
     size=Threshold(100.0, "norm over all parameters; healthy mean-reduced losses stay below 30"),
     growth=Threshold(30.0, "largest over median norm: single batches of a healthy run reach 10"),
     improvement=Threshold(0.7, "last loss over first: a run that falls by a third copes with its gradients"),

@@ -8,7 +8,7 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ClippingSeen
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "clip-always-active",
     Severity.MAJOR,
     needs=(ClippingSeen,),
+    looked_at=requires(
+        ClippingSeen,
+        lambda clip, limits: len(clip.norms) >= limits.calls and not clip.adaptive,
+        otherwise="clipping was watched too rarely, or its optimiser normalises its steps anyway",
+    ),
     active=Threshold(0.95, "share of steps that are clipped; a limit that guards against outliers acts in under 10 %"),
     factor=Threshold(20.0, "median norm over limit; recurrent networks clipped at 1 run at 2 to 10"),
     calls=Threshold(5, "steps looked at, so that a rough start decides nothing"),

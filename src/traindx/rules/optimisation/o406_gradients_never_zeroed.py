@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import OptimizerSeen
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "gradients-never-zeroed",
     Severity.CRITICAL,
     needs=(OptimizerSeen,),
+    looked_at=requires(
+        OptimizerSeen,
+        lambda one, limits: one.zeroed + one.never_zeroed >= limits.pairs,
+        otherwise="too few pairs of steps were watched",
+    ),
     pairs=Threshold(
         3, "pairs of steps between which nothing was cleared; one could be an accident of the loop's start"
     ),

@@ -8,7 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed import IterationsSeen
 from traindx.evidence.observed_optim import ScalerSeen, SchedulerSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.optimisation._shared import finished, times
 
 _DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "CosineAnnealingLR", "PolynomialLR")
@@ -19,6 +19,11 @@ _DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "Cosine
     "scheduler-misused",
     Severity.MAJOR,
     needs=(SchedulerSeen,),
+    looked_at=requires(
+        SchedulerSeen,
+        lambda schedule, limits: schedule.calls > 0 and schedule.optimizer_steps > 0,
+        otherwise="no schedule took a step beside an optimiser",
+    ),
     overrun=Threshold(1.2, "calls over the number that the schedule was made for; off-by-one habits stay below"),
     died=Threshold(1e-3, "last rate over the highest: practically nothing is learned below a thousandth"),
     reached=Threshold(0.25, "highest rate over the intended one at the end of the run"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ParameterGroupSeen
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,12 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "parameter-group-lr-off",
     Severity.MAJOR,
     needs=(ParameterGroupSeen,),
+    looked_at=requires(
+        ParameterGroupSeen,
+        lambda group, limits: len(group.gradient_norms) >= 3 and max(group.gradient_norms) > 0,
+        thing="second parameter group",
+        least=2,
+    ),
     factor=Threshold(20.0, "rate of the fastest group over this one; discriminative fine-tuning uses 3 to 10 a stage"),
     ratio=Threshold(5e-6, "update over weight a step, below which a group needs 200,000 steps to change by itself"),
 )

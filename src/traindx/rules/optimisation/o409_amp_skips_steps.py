@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ScalerSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "amp-skips-steps",
     Severity.CRITICAL,
     needs=(ScalerSeen,),
+    looked_at=requires(
+        ScalerSeen,
+        lambda scaler, limits: scaler.enabled and scaler.steps >= limits.steps,
+        otherwise="the gradient scaler is off or took too few steps",
+    ),
     share=Threshold(0.3, "share of steps left out; a healthy scaler loses 2 to 8 at the start and one in 2000 after"),
     longest=Threshold(14, "steps left out in a row: from 65536 down to 4 takes 14 halvings"),
     steps=Threshold(10, "steps asked for, so that the start of a scaler decides nothing"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.observed_optim import ClippingSeen
+from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,12 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "clip-before-unscale",
     Severity.MAJOR,
     needs=(ClippingSeen,),
+    looked_at=requires(
+        ScalerSeen,
+        lambda scaler, limits: scaler.enabled,
+        otherwise="no gradient scaler is in use",
+        thing="gradient scaling",
+    ),
     scale=Threshold(2.0, "a factor of one would do no harm; scalers start at 65536"),
 )
 def clip_before_unscale(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -9,8 +9,8 @@ from traindx.evidence.observed import IterationsSeen
 from traindx.evidence.observed_optim import OptimizerSeen
 from traindx.evidence.observed_state import LoaderSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
-from traindx.rules.optimisation._shared import times
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.optimisation._shared import one_optimizer, times
 
 
 @rule(
@@ -18,6 +18,14 @@ from traindx.rules.optimisation._shared import times
     "too-few-updates",
     Severity.MAJOR,
     needs=(OptimizerSeen, IterationsSeen),
+    looked_at=(
+        one_optimizer,
+        requires(
+            LoaderSeen,
+            lambda loader, limits: loader.trains and loader.passes > 1,
+            otherwise="no pass over the training data ended while the script was watched",
+        ),
+    ),
     lost=Threshold(0.02, "share of all backward passes; one batch in fifty is no loss"),
     few=Threshold(8, "optimiser steps a pass over the data, below which accumulation starves the training"),
     batches=Threshold(40, "batches a pass; a data set smaller than that has few steps whatever one does"),

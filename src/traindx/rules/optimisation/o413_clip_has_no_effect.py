@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ClippingSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,9 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "clip-has-no-effect",
     Severity.MINOR,
     needs=(ClippingSeen,),
+    looked_at=requires(
+        ClippingSeen, lambda clip, limits: clip.calls >= limits.calls, otherwise="clipping was watched too rarely"
+    ),
     calls=Threshold(3, "calls after the step, so that an odd one decides nothing"),
 )
 def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:

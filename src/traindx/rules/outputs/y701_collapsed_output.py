@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.outputs import OutputStatistics
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "collapsed-output",
     Severity.MAJOR,
     needs=(OutputStatistics,),
+    looked_at=requires(
+        OutputStatistics,
+        lambda seen, limits: seen.samples >= limits.fewest and seen.target_spread > 0 and seen.target_std > 0,
+        otherwise="the targets of the samples do not differ",
+    ),
     fewest=Threshold(2, "samples, to speak of a spread"),
     spread=Threshold(0.1, "of the targets' spread; healthy short trainings measured 0.3 and above"),
     same=Threshold(0.02, "of the targets' spread: the same image for every patient, to the eye"),

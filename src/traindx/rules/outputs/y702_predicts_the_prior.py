@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.outputs import OutputStatistics
 from traindx.finding import Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 CLASSES, SAME = 10, 0.02  # as in Y701: labels spread more than an honest probability of them
 
@@ -17,6 +17,11 @@ CLASSES, SAME = 10, 0.02  # as in Y701: labels spread more than an honest probab
     "predicts-the-prior",
     Severity.MINOR,
     needs=(OutputStatistics,),
+    looked_at=requires(
+        OutputStatistics,
+        lambda seen, limits: seen.samples >= 2 and seen.target_spread > 0,
+        otherwise="the targets of the samples do not differ",
+    ),
     spread=Threshold(0.1, "of the targets' spread, as in Y701: only an output that hardly follows its input"),
     to_mean=Threshold(0.3, "distance to the mean target over the targets' own; another constant is further away"),
     to_level=Threshold(0.1, "distance to the mean value of the targets, in their standard deviations"),

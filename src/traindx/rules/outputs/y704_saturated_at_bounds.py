@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.outputs import OutputStatistics
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "saturated-at-bounds",
     Severity.MINOR,
     needs=(OutputStatistics,),
+    looked_at=requires(
+        OutputStatistics,
+        lambda seen, limits: min(seen.levels, seen.target_levels) >= limits.levels,
+        thing="outputs of many values",
+    ),
     excess=Threshold(0.25, "of the voxels, beyond the targets' own share at their bounds (air at -1 is no fault)"),
     most=Threshold(0.5, "of the voxels: half of the output is a bound, and the targets are not"),
     levels=Threshold(10, "distinct values; fewer is a mask or a class map, which is all bounds"),

@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.outputs import OutputSpectrum
 from traindx.finding import Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
 from traindx.rules.outputs._bands import between, ratio
+
+
+def _detailed(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """The targets have detail that could be missing."""
+    seen = evidence.last(OutputSpectrum)
+    total = between(seen, seen.target, 0.0, 2.0) if seen is not None else 0.0
+    fine = between(seen, seen.target, 0.5, 2.0) / total if seen is not None and total > 0 else 0.0
+    return None if fine >= limits.detail else Nothing("", "fine detail in the targets")
 
 
 @rule(
@@ -16,6 +24,7 @@ from traindx.rules.outputs._bands import between, ratio
     "blurred",
     Severity.MINOR,
     needs=(OutputSpectrum,),
+    looked_at=_detailed,
     fine=Threshold(
         0.02, "of the targets' energy above half of Nyquist; healthy short trainings measured 0.067 and above"
     ),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.outputs import OutputStatistics
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "range-off",
     Severity.MAJOR,
     needs=(OutputStatistics,),
+    looked_at=requires(
+        OutputStatistics,
+        lambda seen, limits: seen.target_levels >= limits.classes and seen.target_high > seen.target_low,
+        thing="targets of many values",
+    ),
     correlation=Threshold(0.9, "the picture is right, so that a scale and an offset have a meaning"),
     scale=Threshold(1.5, "times the targets' contrast; too little contrast is what every short training has"),
     shift=Threshold(0.25, "of the targets' range; four short trainings of comparable contrast measured up to 0.18"),

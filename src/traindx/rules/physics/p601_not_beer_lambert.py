@@ -7,8 +7,15 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.projection import PhantomResponse, SampleCoupling
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
 from traindx.rules.physics._shared import normalised_views
+
+
+def _absolute(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """Some view is not normalised by its own content, so that its values can be compared."""
+    normalised = normalised_views(evidence)
+    seen = any(one.view not in normalised and one.expected for one in evidence.of(PhantomResponse))
+    return None if seen else Nothing("every view is normalised by its own content, so that its values mean nothing")
 
 
 @rule(
@@ -16,6 +23,7 @@ from traindx.rules.physics._shared import normalised_views
     "not-beer-lambert",
     Severity.MAJOR,
     needs=(PhantomResponse, SampleCoupling),
+    looked_at=_absolute,
     offset=Threshold(0.05, "air must integrate to 0; trilinear renderers give below 1e-6 of the cube's integral"),
     nonlinearity=Threshold(0.05, "doubling must double; nanodrr on a 32 cubed volume deviates by less than 0.01"),
 )

@@ -7,8 +7,18 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.projection import PhantomResponse, SampleCoupling
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
 from traindx.rules.physics._shared import normalised_views
+
+
+def _physical(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """Some view has a physical value that can be compared with the expected one."""
+    normalised = normalised_views(evidence)
+    seen = any(
+        one.view not in normalised and one.physical and one.expected and one.single > 0
+        for one in evidence.of(PhantomResponse)
+    )
+    return None if seen else Nothing("no view has values with a unit")
 
 
 @rule(
@@ -16,6 +26,7 @@ from traindx.rules.physics._shared import normalised_views
     "unit-wrong",
     Severity.MAJOR,
     needs=(PhantomResponse, SampleCoupling),
+    looked_at=_physical,
     tolerance=Threshold(0.1, "a cube a quarter of the volume wide loses up to 0.05 to trilinear edges and the cone"),
     linear=Threshold(0.05, "only a linear renderer has one factor; others are left to P601"),
 )

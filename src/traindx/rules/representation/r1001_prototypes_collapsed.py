@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.training_state import PrototypeSpread
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,9 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "prototypes-collapsed",
     Severity.MAJOR,
     needs=(PrototypeSpread,),
+    looked_at=requires(
+        PrototypeSpread, lambda record, limits: record.each >= 2, otherwise="every concept has one prototype only"
+    ),
     within=Threshold(0.8, "mean cosine of two prototypes of a concept; healthy ones are below 0.5"),
     rise=Threshold(0.2, "by which learning must have raised it: prototypes that begin alike are another matter"),
     unnoticed=Threshold(0.5, "what the monitor says is below this, the usual limit of alarm"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypedDict
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import SamplerRun
@@ -18,7 +18,17 @@ Cause = Literal[
     "exact", "upwards", "no clock", "not finite", "unclear", "prediction", "time", "formula", "target", "table"
 ]
 
-THRESHOLDS = {
+
+class CauseThresholds(TypedDict):
+    """The limits that all rules on the sampling loop share."""
+
+    max_misfit: Threshold
+    explained: Threshold
+    better: Threshold
+    whole: Threshold
+
+
+THRESHOLDS: CauseThresholds = {
     "max_misfit": Threshold(
         1e-3,
         "relative error of one step; correct loops of 5 to 50 steps reach 1e-16 to 2e-5 (multistep solvers), those of "
@@ -138,3 +148,8 @@ def numbers_of(run: SamplerRun) -> dict[str, float | int | str | bool]:
 def number(value: float) -> str:
     """A number for a message: three digits, no exponent where it can be avoided."""
     return f"{value:.3g}"
+
+
+def explained(run: SamplerRun, limits: Limits) -> bool:
+    """For ``looked_at``: the loop's steps could be taken apart, so that silence means that they are right."""
+    return cause_of(run, limits) not in ("unclear", "no clock")

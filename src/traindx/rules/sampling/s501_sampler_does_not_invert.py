@@ -7,11 +7,27 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import SamplerRun
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, rule
-from traindx.rules.sampling._cause import THRESHOLDS, cause_of, consequence, explains, number, numbers_of, runs_with
+from traindx.rules.base import Found, Limits, requires, rule
+from traindx.rules.sampling._cause import (
+    THRESHOLDS,
+    cause_of,
+    consequence,
+    explained,
+    explains,
+    number,
+    numbers_of,
+    runs_with,
+)
 
 
-@rule("S501", "sampler-does-not-invert", Severity.CRITICAL, needs=(SamplerRun,), **THRESHOLDS)
+@rule(
+    "S501",
+    "sampler-does-not-invert",
+    Severity.CRITICAL,
+    needs=(SamplerRun,),
+    looked_at=requires(SamplerRun, explained, otherwise="what the sampling loop computes could not be explained"),
+    **THRESHOLDS,
+)
 def sampler_does_not_invert(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A formula inside the sampling loop is wrong: even with a perfect network the loop does not come back to the data.
 

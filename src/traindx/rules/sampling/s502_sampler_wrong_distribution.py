@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import SamplerRun, SamplerTransitions
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
-from traindx.rules.sampling._cause import THRESHOLDS, cause_of, consequence, number, numbers_of, runs_with
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.sampling._cause import THRESHOLDS, cause_of, consequence, explained, number, numbers_of, runs_with
 
 
 @rule(
@@ -17,6 +17,7 @@ from traindx.rules.sampling._cause import THRESHOLDS, cause_of, consequence, num
     "sampler-wrong-distribution",
     Severity.MAJOR,
     needs=(SamplerRun,),
+    looked_at=requires(SamplerRun, explained, otherwise="what the sampling loop computes could not be explained"),
     max_start_error=Threshold(
         0.1,
         "mean, or relative error of the standard deviation, of the first x; with the 4096 voxels judged, five standard "

@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import PredictionCheck, SamplerRun
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, rule
-from traindx.rules.sampling._cause import THRESHOLDS, consequence, number, numbers_of, read_as, runs_with
+from traindx.rules.base import Found, Limits, requires, rule
+from traindx.rules.sampling._cause import THRESHOLDS, consequence, explained, number, numbers_of, read_as, runs_with
 
 _NAMES = {"epsilon": "ε", "v": "v", "sample": "x0"}
 
 
-@rule("S504", "prediction-type-mismatch", Severity.CRITICAL, needs=(SamplerRun,), **THRESHOLDS)
+@rule(
+    "S504",
+    "prediction-type-mismatch",
+    Severity.CRITICAL,
+    needs=(SamplerRun,),
+    looked_at=requires(SamplerRun, explained, otherwise="what the sampling loop computes could not be explained"),
+    **THRESHOLDS,
+)
 def prediction_type_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The network is trained to predict one thing and the sampling loop reads its output as another.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import ObservedTime
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,18 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "time-scaling-differs",
     Severity.CRITICAL,
     needs=(ObservedTime,),
+    looked_at=(
+        requires(
+            ObservedTime,
+            lambda time, limits: time.phase == "sampling" and time.distinct >= limits.observed_values,
+            otherwise="no sampling loop was seen",
+        ),
+        requires(
+            ObservedTime,
+            lambda time, limits: time.phase == "training" and time.distinct >= limits.observed_values,
+            otherwise="no time was seen in training",
+        ),
+    ),
     observed_factor=Threshold(
         4.0,
         "largest time in one phase over the other; few random draws miss the top half, rarely the top three quarters",

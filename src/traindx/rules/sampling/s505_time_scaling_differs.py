@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import SamplerRun, TimeArgument
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.sampling._cause import THRESHOLDS, explains, number, runs_with
 
 
@@ -17,6 +17,9 @@ from traindx.rules.sampling._cause import THRESHOLDS, explains, number, runs_wit
     "time-scaling-differs",
     Severity.CRITICAL,
     needs=(TimeArgument,),
+    looked_at=requires(
+        TimeArgument, lambda time, limits: time.phase == "sampling", otherwise="no time was read off the sampling loop"
+    ),
     noticeable=Threshold(
         0.01, "of the range of times in training; the embeddings of neighbouring percent are told apart"
     ),

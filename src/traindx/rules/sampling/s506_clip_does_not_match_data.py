@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import SamplerClamp, SamplerRun
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.sampling._cause import number
 
 
@@ -17,6 +17,7 @@ from traindx.rules.sampling._cause import number
     "clip-does-not-match-data",
     Severity.MAJOR,
     needs=(SamplerRun,),
+    looked_at=requires(SamplerClamp, thing="clamps in the sampling loop"),
     target_share=Threshold(
         0.001, "of the target's voxels outside the clip: one in a thousand; data clipped to its declared range has none"
     ),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.sampling import OneStep
 from traindx.finding import Proposal, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "one-step-vs-sampled-gap",
     Severity.MAJOR,
     needs=(OneStep,),
+    looked_at=requires(
+        OneStep,
+        lambda seen, limits: math.isfinite(seen.sampled_mse) and max(seen.noise_levels, default=0.0) >= limits.noisy,
+        otherwise="the sampled error is not finite, or nothing was predicted from much noise",
+    ),
     gap_db=Threshold(
         6.0,
         "a sample of the right posterior has twice the squared error of its mean, 3 dB; as much again for the steps "

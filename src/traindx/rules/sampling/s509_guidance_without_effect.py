@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.model_in_use import GuidanceEffect
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "guidance-without-effect",
     Severity.MAJOR,
     needs=(GuidanceEffect,),
+    looked_at=requires(GuidanceEffect, lambda seen, limits: seen.scale != 0, otherwise="guidance is switched off"),
     change=Threshold(1e-3, "of the spread of the samples: less than a grey level of 8-bit pictures"),
     gradient=Threshold(1e-12, "below it there is nothing to follow, and no step size would help"),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.training_state import LoadedWeights
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "partial-load",
     Severity.CRITICAL,
     needs=(LoadedWeights,),
+    looked_at=requires(
+        LoadedWeights,
+        lambda record, limits: record.offered > 0 and not record.refused,
+        otherwise="no weights were loaded",
+    ),
     loaded=Threshold(0.3, "of the offered tensors are in the network; an exchanged head leaves over 0.8"),
 )
 def weights_did_not_arrive(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_state import WeightsLoaded
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "partial-load",
     Severity.CRITICAL,
     needs=(WeightsLoaded,),
+    looked_at=requires(
+        WeightsLoaded,
+        lambda load, limits: not load.strict and load.tensors > 0 and load.offered >= limits.offered,
+        thing="weights loaded with strict=False",
+    ),
     matched=Threshold(0.5, "share of the network's tensors that were found; exchanging a head keeps over 0.8"),
     offered=Threshold(3, "tensors offered; fewer are a head or a table, not a network"),
 )

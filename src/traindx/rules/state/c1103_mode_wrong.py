@@ -8,7 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed import ModeSwitch, NetworkCalls
 from traindx.evidence.observed_loss import LossCall
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,23 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "mode-wrong",
     Severity.MAJOR,
     needs=(NetworkCalls,),
+    looked_at=(
+        requires(
+            NetworkCalls,
+            lambda call, limits: bool(call.noisy) or call.quiet > 0,
+            thing="layers that behave differently in evaluation",
+        ),
+        requires(
+            NetworkCalls,
+            lambda call, limits: call.phase == "training",
+            otherwise="no network call in training was seen",
+        ),
+        requires(
+            NetworkCalls,
+            lambda call, limits: call.phase in ("validation", "sampling"),
+            otherwise="no validation was seen",
+        ),
+    ),
     calls=Threshold(2, "calls in the wrong mode, so that a single probe decides nothing"),
 )
 def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:

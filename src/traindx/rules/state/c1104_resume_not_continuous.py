@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_state import CheckpointRead
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,9 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "resume-not-continuous",
     Severity.MAJOR,
     needs=(CheckpointRead,),
+    looked_at=requires(
+        CheckpointRead, lambda file, limits: file.optimizer_state and file.tensors > 0, thing="resumed trainings"
+    ),
     jump=Threshold(1.5, "learning rate after over before; schedules change less than this between two steps"),
     arrived=Threshold(0.5, "share of the file's tensors that are in a network, or it is not a resumption"),
 )

@@ -7,10 +7,16 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_state import SplitSeen
 from traindx.finding import Severity
-from traindx.rules.base import Found, Limits, rule
+from traindx.rules.base import Found, Limits, requires, rule
 
 
-@rule("C1105", "rng-not-seeded", Severity.MAJOR, needs=(SplitSeen,))
+@rule(
+    "C1105",
+    "rng-not-seeded",
+    Severity.MAJOR,
+    needs=(SplitSeen,),
+    looked_at=requires(SplitSeen, lambda split, limits: split.checkpoints, thing="random splits beside checkpoints"),
+)
 def rng_not_seeded(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The data set is divided at random without a seed, so every process draws another division.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import NetworkCalls, RankDifference
 from traindx.finding import Location, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "ddp-bypassed",
     Severity.MAJOR,
     needs=(RankDifference,),
+    looked_at=requires(
+        RankDifference,
+        lambda record, limits: record.calls >= limits.calls,
+        otherwise="too few calls of all processes could be compared",
+    ),
     calls=Threshold(4, "calls compared, so that one batch that is alike by chance (or a warm-up) decides nothing"),
     same=Threshold(0.75, "share of calls with the same batch on two ranks; a distributed sampler repeats only padding"),
 )

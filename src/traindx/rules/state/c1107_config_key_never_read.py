@@ -9,7 +9,7 @@ from pathlib import PurePath
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_state import ConfigFile
 from traindx.finding import Location, Severity
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 _TUNES = re.compile(
     r"weight|lambda|alpha|beta|gamma|lr|rate|decay|momentum|dropout|ema|warm|clip|temperature|smooth|margin|accum|"
@@ -25,6 +25,11 @@ _CONFIG_NAME = re.compile(r"conf|cfg|param|setting|train|preset|experiment|defau
     "config-key-never-read",
     Severity.MAJOR,
     needs=(ConfigFile,),
+    looked_at=requires(
+        ConfigFile,
+        lambda config, limits: config.keys > 0 and config.read >= limits.read * config.keys,
+        otherwise="how the script reads its configuration could not be followed",
+    ),
     read=Threshold(0.5, "share of the file's keys that are read; below it the file is not this script's configuration"),
 )
 def config_key_never_read(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_state import CheckpointRead, WeightsLoaded
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "loaded-tensors-coverage",
     Severity.CRITICAL,
     needs=(CheckpointRead,),
+    looked_at=requires(
+        CheckpointRead,
+        lambda file, limits: file.tensors >= limits.tensors and file.step == 0,
+        otherwise="no file with weights was read before the training began",
+    ),
     arrived=Threshold(0.3, "share of the file's tensors found in a network; an exchanged head leaves over 0.8"),
     tensors=Threshold(4, "tensors with names of weights in the file; fewer are not a network"),
 )

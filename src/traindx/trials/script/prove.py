@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from traindx.case import Metric
-from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable, Variant, ranked
+from traindx.diagnosis import Diagnosis, TreatmentResult, TrialTable, Variant, ranked
 from traindx.durations import format_duration
-from traindx.evidence import Evidence, NotExamined
-from traindx.finding import Finding, Standing, Verdict
+from traindx.evidence import Action, Evidence, NotExamined
+from traindx.finding import Finding, Verdict
+from traindx.pipeline import outcome
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.arms import Company, Design
 from traindx.trials.effects import Judgement, judge, results
@@ -421,18 +422,15 @@ def concluded(diagnosis: Diagnosis, table: TrialTable) -> Diagnosis:
     findings = apply_results(list(diagnosis.findings), table)
     missing = list(diagnosis.not_examined)
     if not table.arms:
+        action = Action.GIVE if table.notes else Action.NOTHING
         reason = "; ".join(table.notes) or "no finding has a treatment that can be applied while the script runs"
-        missing.append(NotExamined(subject="trials", reason=reason))
-    outcome = diagnosis.outcome
-    if any(finding.standing.rank > Standing.SUSPECTED.rank for finding in findings):
-        outcome = Outcome.FAULT_FOUND
-    elif outcome is Outcome.FAULT_FOUND:
-        outcome = Outcome.NOTHING_FOUND
+        missing.append(NotExamined(subject="trials", reason=reason, action=action))
+    enough = diagnosis.coverage.enough if diagnosis.coverage is not None else True
     return diagnosis.model_copy(
         update={
             "findings": ranked(findings),
             "trials": table if table.results or table.arms else None,
             "not_examined": tuple(missing),
-            "outcome": outcome,
+            "outcome": outcome(findings, enough=enough),
         }
     )

@@ -1,0 +1,98 @@
+"""Which front end brings which evidence, and which things not every training has.
+
+A rule is counted as missing only where it is about something that the program at hand has: no rule on gradient
+clipping is missing from a script that never clips, and none on sampling from a classifier.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from traindx.evidence.base import Record
+from traindx.evidence.dataset import (
+    BitDepth,
+    BoxesOnMap,
+    BoxTable,
+    DisplayWindow,
+    HiddenFormat,
+    HounsfieldFacts,
+    MaskValues,
+    PairCensus,
+    PairGeometry,
+    SeriesGeometry,
+)
+from traindx.evidence.deployment import HardenedScore
+from traindx.evidence.forecast import RunForecast
+from traindx.evidence.loss import FourierMask, SwallowedInLoss
+from traindx.evidence.model import ChannelReduction, Comparison, FrozenPart, HeadBounds, SilentParameters, SpanFloor
+from traindx.evidence.observed import ObservedTime, RankDifference
+from traindx.evidence.observed_loss import ClampSeen, ConstantTerm
+from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen, SchedulerSeen
+from traindx.evidence.observed_state import CheckpointRead, ConfigFile, SplitSeen, SuppressedEvidence, WeightsLoaded
+
+
+class Front(StrEnum):
+    """Where evidence comes from; the value completes "is judged from"."""
+
+    CASE = "a described Case"
+    SCRIPT = "a script that trains"
+    DATA = "a data folder"
+
+
+_BOTH = frozenset({Front.CASE, Front.SCRIPT})
+_SEVERAL = {Comparison: _BOTH, HeadBounds: _BOTH, RunForecast: _BOTH, ClampSeen: _BOTH}
+_MODULES = {"dataset": frozenset({Front.DATA})}
+
+THINGS: dict[type[Record], str] = {
+    WeightsLoaded: "weights loaded into a network",
+    CheckpointRead: "checkpoint files",
+    SplitSeen: "random splits",
+    RankDifference: "second process",
+    ConfigFile: "configuration files",
+    SuppressedEvidence: "silenced warnings or exceptions",
+    ConstantTerm: "terms added to the loss without a gradient",
+    ClampSeen: "clamps",
+    HeadBounds: "bounded outputs before a comparison",
+    ObservedTime: "time arguments",
+    SchedulerSeen: "learning-rate schedules",
+    ScalerSeen: "gradient scaling",
+    ClippingSeen: "gradient clipping",
+    # of a case
+    FrozenPart: "frozen parts",
+    ChannelReduction: "layers that take many channels and give few",
+    SilentParameters: "modules without a gradient",
+    SwallowedInLoss: "exceptions that the loss swallows",
+    HardenedScore: "overlap metrics on predictions that are no masks yet",
+    SpanFloor: "bottleneck that could limit the output",
+    FourierMask: "masks on Fourier coefficients",
+    # of a data folder
+    SeriesGeometry: "DICOM series",
+    HounsfieldFacts: "CT",
+    MaskValues: "masks",
+    PairGeometry: "masks beside images",
+    PairCensus: "pairs of files",
+    BitDepth: "PNG, JPEG or TIFF",
+    DisplayWindow: "display windows",
+    HiddenFormat: "files with a wrong suffix",
+    BoxTable: "boxes",
+    BoxesOnMap: "boxes",
+}
+"""What a program without a record of this type has none of. A type that is not listed belongs to every training."""
+
+
+def fronts_of(kind: type[Record]) -> frozenset[Front]:
+    """The front ends that can bring records of a type: scripts for ``observed*`` and ``probed*``, else cases."""
+    if kind in _SEVERAL:
+        return _SEVERAL[kind]
+    module = kind.__module__.rpartition(".")[2]
+    if module.startswith(("observed", "probed")):
+        return frozenset({Front.SCRIPT})
+    return _MODULES.get(module, frozenset({Front.CASE}))
+
+
+def fronts_of_all(kinds: tuple[type[Record], ...]) -> frozenset[Front]:
+    """The front ends that bring all of these; every front end for none."""
+    found = frozenset(Front)
+    for kind in kinds:
+        found &= fronts_of(kind)
+    return found
