@@ -13,7 +13,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[recipes,dev]'
 	@touch $@
 
 demo: $(BIN)/.ready  ## diagnose, prove and cure a broken X-ray-to-CT model on a real CT

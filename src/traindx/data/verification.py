@@ -22,6 +22,7 @@ from traindx.diagnosis import Diagnosis, ranked
 from traindx.errors import InputError, TraindxError, UsageError
 from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.evidence.dataset import FileCensus
+from traindx.extras import require
 from traindx.progress import Listener, Progress, silent
 
 STORE = "files.sqlite"
@@ -70,13 +71,14 @@ def verify(
         The diagnosis. A folder without one readable image gives the outcome *not enough seen*.
 
     Raises:
-        UsageError: The path does not exist, or there is no such task.
+        UsageError: The path does not exist, there is no such task, or the extra ``data`` is not installed.
         InputError: A table that was given cannot be used.
     """
     started, when = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     root = os.fspath(path)
     if not os.path.exists(root):
         raise UsageError(f"{root} does not exist", expected="a folder with images, or one file")
+    require("data", "verifying a data folder")
     options = Options(
         labels=_paths(labels),
         boxes=_paths(boxes),

@@ -9,6 +9,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from traindx.extras import require
+
 if TYPE_CHECKING:
     from traindx.case import Case
 
@@ -51,6 +53,7 @@ class Recipe:
         return code
 
     def _function(self, offer: str) -> Callable[..., Any]:
+        require("recipes", f"the recipe {self.name!r}")
         module, _, name = self.where[offer].partition(":")
         function: Callable[..., Any] = getattr(import_module(module), name)
         return function
