@@ -83,6 +83,7 @@ class LossCall(Observed):
         first_value: Value of the first call.
         values: Values of the calls looked at.
         weighted: Class weights were given.
+        normalised_over: Axis of the prediction that its softmax ran over, if it was not moved since; else -1.
     """
 
     function: str
@@ -106,6 +107,7 @@ class LossCall(Observed):
     first_value: float = 0.0
     values: tuple[float, ...] = ()
     weighted: bool = False
+    normalised_over: int = -1
 
 
 class TargetSeen(Observed):

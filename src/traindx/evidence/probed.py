@@ -44,3 +44,21 @@ class InputProbed(Observed):
     lost_at: Location | None = None
     lost_in: str = ""
     read: bool = True
+
+
+class RandomnessProbed(Observed):
+    """The same call in evaluation mode made twice with other random numbers. ``where`` is the line of the call.
+
+    Attributes:
+        network: Class of the network; it and all its parts are in evaluation mode.
+        difference: Root mean square difference of the outputs over their spread; 0 for equal outputs.
+        function: The first operation that took the same and gave something else.
+        told: The source tells that operation a mode (or the call is not in the user's source).
+        drawn_at: Its line.
+    """
+
+    network: str
+    difference: float
+    function: str = ""
+    told: bool = False
+    drawn_at: Location | None = None

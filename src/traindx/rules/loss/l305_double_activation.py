@@ -35,7 +35,9 @@ def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         Tensors are followed from an activation to the next one, or to the loss, through calls that only change their
         layout. Nothing in between may change their values. `demonstrated`. A log-softmax into `cross_entropy` is
-        harmless (applying it twice changes nothing) and left alone.
+        harmless (applying it twice changes nothing) and left alone. A softmax over an axis that `nll_loss` or
+        `cross_entropy` does not read as classes, and one over an axis that never is longer than one, are `demonstrated`
+        too.
     Remedy:
         Return logits from the network and apply the activation once, at inference.
     Trial it proposes:
@@ -47,7 +49,7 @@ def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     said: set[tuple[Location | None, str]] = set()
     for call in evidence.of(LossCall):
-        found = _loss(call)
+        found = _over_wrong_axis(call) or _loss(call)
         if found is not None and (found.location, call.phase) not in said:
             said.add((found.location, call.phase))
             yield found
@@ -65,6 +67,25 @@ def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             numbers={"shape": str(single.shape)},
             remedy="Use a sigmoid for one class, or give the network one output a class.",
         )
+
+
+def _over_wrong_axis(call: LossCall) -> Found | None:
+    """The class axis of these functions is the second one (the only one of a single sample)."""
+    axes = len(call.prediction_shape)
+    classes = 1 if axes > 1 else 0
+    if call.function not in ("nll_loss", "cross_entropy") or call.normalised_over in (-1, classes):
+        return None
+    names = {0: "the batch"}
+    return Found(
+        variant="wrong-axis",
+        message=f"{call.prediction_from} runs over axis {call.normalised_over} "
+        f"({names.get(call.normalised_over, 'not the classes')}), but {call.function} reads the classes of "
+        f"{call.prediction_shape} along axis {classes}: what one sample gets depends on the others.",
+        standing=Standing.DEMONSTRATED,
+        location=call.activation or call.where,
+        numbers={"axis": call.normalised_over, "class_axis": classes},
+        remedy=f"Use dim={classes}.",
+    )
 
 
 def _loss(call: LossCall) -> Found | None:

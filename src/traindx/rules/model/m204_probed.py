@@ -34,6 +34,7 @@ def input_ignored_in_script(evidence: Evidence, limits: Limits) -> Iterator[Foun
         if record.argument != "all inputs":
             continue
         yield Found(
+            variant="input-ignored",
             message=f"The output of {record.network} does not depend on its input: with every argument replaced it "
             f"changes by {record.effect:.1g} of its own spread{lost(record)}.",
             standing=Standing.DEMONSTRATED,

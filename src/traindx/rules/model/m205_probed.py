@@ -38,6 +38,7 @@ def argument_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             continue
         image = len(record.shape) >= 4 and record.training
         yield Found(
+            variant="argument-ignored",
             message=f"{record.network} ignores its argument {record.argument!r}: replacing it changes the output by "
             f"{record.effect:.1g} of its spread{lost(record)}.",
             standing=Standing.DEMONSTRATED if image else Standing.SUSPECTED,
@@ -54,6 +55,7 @@ def argument_ignored(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if not ratios or max(ratios) >= limits.probed_moved:
             continue
         yield Found(
+            variant="place-lost",
             message=f"Of its argument {argument!r} {network} knows what is there but not where: moving a bright spot "
             f"across it does {100 * max(ratios):.1f} % of what the spot itself does. It was pooled on the way.",
             severity=Severity.MAJOR,

@@ -29,6 +29,7 @@ def time_ignored_in_script(evidence: Evidence, limits: Limits) -> Iterator[Found
         if not record.time or not record.training:
             continue
         yield Found(
+            variant="time-ignored",
             message=f"{record.network} answers alike at every {record.argument!r}: other times change the output by "
             f"{record.effect:.1g} of its spread{lost(record)}.",
             standing=Standing.DEMONSTRATED,

@@ -40,6 +40,7 @@ def arguments_symmetric(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if min(alone) <= limits.probed_used:
             continue
         yield Found(
+            variant="arguments-symmetric",
             message=f"Exchanging the arguments {argument} of {network} changes nothing, although each of them matters: "
             "they are averaged or pooled together, and the network cannot tell which is which.",
             location=swaps[0].where,

@@ -6,6 +6,7 @@ from traindx.rules.base import Rule
 from traindx.rules.state.c1102_loaded import weights_did_not_arrive
 from traindx.rules.state.c1102_partial_load import partial_load
 from traindx.rules.state.c1103_mode_wrong import mode_wrong
+from traindx.rules.state.c1103_probed import draws_in_evaluation
 from traindx.rules.state.c1104_resume_not_continuous import resume_not_continuous
 from traindx.rules.state.c1105_drawn import split_differs_between_processes
 from traindx.rules.state.c1105_rng_not_seeded import rng_not_seeded
@@ -18,7 +19,7 @@ from traindx.rules.state.c1109_monitor import monitor_is_blind
 
 RULES: tuple[Rule, ...] = (
     partial_load.also(weights_did_not_arrive),
-    mode_wrong,
+    mode_wrong.also(draws_in_evaluation),
     resume_not_continuous,
     rng_not_seeded.also(split_differs_between_processes),
     ddp_bypassed,

@@ -173,6 +173,7 @@ class LossCalls(Collector):
             "outside": share_outside(target, bounds) if bounds and name in COMPARE else 0.0,
             "lost": variance_lost(target, bounds) if bounds and name in COMPARE else 0.0,
             "classes": classes,
+            "normalised_over": tag.over if tag.dims == prediction.dim() else -1,
             "weighted": weight is not None,
         }
 
@@ -231,9 +232,10 @@ class LossCalls(Collector):
         phase = "training" if self.watch.grad_enabled else "evaluation"
         if name in ("softmax", "log_softmax") and place is not None:
             axis = argument(args, kwargs, 1, "dim")
-            if isinstance(axis, int) and tensor.shape[axis] == 1:
-                entry = self._single.setdefault(place, {"shape": tuple(tensor.shape), "calls": 0})
+            if isinstance(axis, int):
+                entry = self._single.setdefault(place, {"shape": tuple(tensor.shape), "calls": 0, "longer": 0})
                 entry["calls"] += 1
+                entry["longer"] += tensor.shape[axis] != 1  # a set that happens to have one member is no fault
         if before is None or name == "relu" or before.activation not in ("sigmoid", "softmax", "log_softmax", "tanh"):
             return None
         first, key = before.made or before.site, (before.activation, name, place, phase)
@@ -353,6 +355,8 @@ class LossCalls(Collector):
                 step=self.watch.iteration,
             )
         for place, entry in self._single.items():
+            if entry["longer"]:
+                continue
             yield SingleClassSoftmax(
                 where=shown(place), shape=entry["shape"], calls=entry["calls"], step=self.watch.iteration
             )

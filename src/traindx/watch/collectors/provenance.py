@@ -54,6 +54,20 @@ LAYOUT = [
     "reshape_as",
     "swapaxes",
 ]
+KEEPS_AXES = (
+    "contiguous",
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "to",
+    "cpu",
+    "cuda",
+    "type",
+    "type_as",
+    "clone",
+    "alias",
+)
 MAKES_AXIS = ("unsqueeze", "expand", "view", "reshape", "repeat", "expand_as", "meshgrid", "__getitem__")
 
 
@@ -68,6 +82,8 @@ class Tag:
         clamp: Key of the clamp it came out of, or None.
         cut: Where its gradient was cut.
         axis: Somebody gave it an axis on purpose.
+        over: Axis that its softmax normalised, counted from 0; -1 if there is none or the layout changed since.
+        dims: Number of axes it had then.
     """
 
     activation: str = ""
@@ -76,6 +92,8 @@ class Tag:
     clamp: Any = None
     cut: CallSite | None = None
     axis: bool = False
+    over: int = -1
+    dims: int = -1
 
 
 class Provenance(Collector):
@@ -134,7 +152,9 @@ class Provenance(Collector):
         ]
 
         def done(out: Any) -> None:
-            self.put(out, Tag(name, site, made))
+            over = argument(args, kwargs, 1, "dim") if "softmax" in name else None
+            dims = out.dim()
+            self.put(out, Tag(name, site, made, over=over % dims if isinstance(over, int) else -1, dims=dims))
             for after in afters:
                 after(out)
 
@@ -143,6 +163,8 @@ class Provenance(Collector):
     def _layout(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
         tensor = argument(args, kwargs, 0, "input")
         known = self.tag(tensor) or Tag()
+        if known.over >= 0 and name not in KEEPS_AXES:
+            known = replace(known, over=-1, dims=-1)
         if name in MAKES_AXIS and (name != "__getitem__" or _has_new_axis(args)):
             known = replace(known, axis=True)
         if known == Tag():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from traindx.watch.collectors.networks import Call, Networks
-from traindx.watch.probes.isolation import CannotRepeatError, Moment, isolated, twin, unwrapped
+from traindx.watch.probes.isolation import CannotRepeatError, Moment, isolated, muted, twin, unwrapped
 from traindx.watch.runtime.watch import Collector, Watch
 
 LARGEST_SHARE = 0.12  # of the run's wall time that experiments may take in all
@@ -156,7 +156,7 @@ class CapturedCalls(Collector):
     def spending(self, probe: Collector) -> Iterator[None]:
         """A block whose time counts as an experiment's, and whose failures are the probe's own."""
         began = time.monotonic()
-        with self.watch.ours(probe):
+        with self.watch.ours(probe), muted():
             try:
                 yield
             except CannotRepeatError as error:

@@ -18,7 +18,7 @@ from traindx.watch.collectors.inputs import is_time_like
 from traindx.watch.probes.base import Probe
 from traindx.watch.probes.captured import Captured, tensor_arguments
 from traindx.watch.probes.isolation import isolated, twin
-from traindx.watch.runtime.call_sites import CallSite, here
+from traindx.watch.probes.tracing import all_same, floats_in, in_step, traced
 from traindx.watch.runtime.stats import sample
 
 ROWS = 4  # samples that are enough to see an influence
@@ -77,7 +77,7 @@ class _Bench:
         with isolated(torch, captured.then, seed=0):
             reinit_zero_initialized(self.model)
         self.base, shape = self._outputs(captured.call.args, captured.call.kwargs)
-        self.spread = max(float(self.base.std()), 1e-3 * float(self.base.square().mean().sqrt()), 1e-12)
+        self.spread = max(float(self.base.std(unbiased=False)), 1e-3 * float(self.base.square().mean().sqrt()), 1e-12)
         self.spatial = shape[2:] if len(shape) >= 4 else ()
         again, _ = self._outputs(captured.call.args, captured.call.kwargs, seed=1)
         self.noise = self._difference(again)
@@ -175,65 +175,18 @@ class _Bench:
 
     def _lost(self, args: Any, kwargs: Any) -> dict[str, Any]:
         """Compare both runs operation by operation."""
-        one = self._traced(self.captured.call.args, self.captured.call.kwargs)
-        two = self._traced(args, kwargs)
+        call = self.captured.call
+        with traced(self.torch) as one:
+            self._outputs(call.args, call.kwargs)
+        with traced(self.torch) as two:
+            self._outputs(args, kwargs)
         read, at, name = False, None, ""
-        for first, second in zip(one, two, strict=False):
-            if first.name != second.name:
-                break
-            if any(not same(self.torch, a, b) for a, b in zip(first.taken, second.taken, strict=False)):
+        for first, second in in_step(one, two):
+            if not all_same(self.torch, first.taken, second.taken):
                 read = True
-                if all(same(self.torch, a, b) for a, b in zip(first.given, second.given, strict=False)):
+                if all_same(self.torch, first.given, second.given):
                     at, name = first.site, first.name
         return {"lost_at": at.location() if at is not None else None, "lost_in": name, "read": read}
-
-    def _traced(self, args: Any, kwargs: Any) -> list[_Operation]:
-        torch = self.torch
-        found: list[_Operation] = []
-
-        class Tracing(torch.overrides.TorchFunctionMode):  # type: ignore[misc, name-defined, unused-ignore]
-            def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-                taken = [sample(one, 256) for one in tensors_of(torch, (args, kwargs or {}))]
-                out = func(*args, **(kwargs or {}))
-                given = [sample(one, 256) for one in tensors_of(torch, out)]
-                if given and len(found) < 20_000:
-                    found.append(_Operation(getattr(func, "__name__", str(func)), here(2), taken, given))
-                return out
-
-        with Tracing():
-            self._outputs(args, kwargs)
-        return found
-
-
-class _Operation(NamedTuple):
-    name: str
-    site: CallSite | None
-    taken: list[Any]
-    given: list[Any]
-
-
-def floats_in(torch: Any, value: Any, depth: int = 0) -> Iterator[Any]:
-    """All tensors of floating-point numbers in a network's output."""
-    for one in tensors_of(torch, value, depth):
-        if one.is_floating_point() and one.numel():
-            yield one
-
-
-def tensors_of(torch: Any, value: Any, depth: int = 0) -> Iterator[Any]:
-    """All tensors in nested lists, tuples and mappings."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif depth < 4 and isinstance(value, dict):
-        for one in value.values():
-            yield from tensors_of(torch, one, depth + 1)
-    elif depth < 4 and isinstance(value, list | tuple):
-        for one in value:
-            yield from tensors_of(torch, one, depth + 1)
-
-
-def same(torch: Any, one: Any, other: Any) -> bool:
-    """Equal up to round-off, undefined values counted as equal."""
-    return one.shape == other.shape and bool(torch.allclose(one, other, rtol=1e-6, atol=0.0, equal_nan=True))
 
 
 def other_values(torch: Any, value: Any) -> Any:

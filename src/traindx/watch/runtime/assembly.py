@@ -31,6 +31,7 @@ from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.captured import CapturedCalls
+from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
 from traindx.watch.probes.input_influence import InputInfluence
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
@@ -93,6 +94,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     _Early,
     CapturedCalls,
     InputInfluence,
+    EvaluationRepeat,
 )
 
 

@@ -1,0 +1,78 @@
+"""The same evaluation call twice: does it give the same, and if not, which operation draws?"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any, ClassVar
+
+from traindx.evidence.probed import RandomnessProbed
+from traindx.watch.probes.base import Probe
+from traindx.watch.probes.captured import Captured
+from traindx.watch.probes.tracing import Operation, all_same, floats_in, in_step, traced
+from traindx.watch.runtime.source_text import statement_at
+from traindx.watch.runtime.stats import sample
+
+MODE_POSITION = 3  # dropout(input, p, training)
+
+
+class EvaluationRepeat(Probe):
+    """Makes a call without gradients again with other random numbers."""
+
+    subject = "randomness in evaluation"
+    forwards: ClassVar[int] = 4
+    training: ClassVar[bool] = False
+    evaluation: ClassVar[bool] = True
+
+    def look(self, captured: Captured) -> None:
+        """Compare two runs; where they differ, follow them operation by operation."""
+        call = captured.call
+        if call.network.training or any(module.training for module in call.network.modules()):
+            return
+        with traced(self.watch.torch) as one:
+            first = self._numbers(captured, 1)
+        with traced(self.watch.torch) as two:
+            second = self._numbers(captured, 2)
+        spread = max(float(first.std(unbiased=False)), 1e-3 * float(first.abs().mean()), 1e-12)
+        alike = first.shape == second.shape
+        difference = float((first - second).square().mean().sqrt()) / spread if alike else 1.0
+        drawn = next((a for a, b in in_step(one, two) if self._draws(a, b)), None) if difference else None
+        self.watch.sink.event(
+            RandomnessProbed(
+                network=type(call.network).__name__,
+                difference=float((first - second).square().mean().sqrt()) / spread
+                if first.shape == second.shape
+                else 1.0,
+                function=drawn.name if drawn is not None else "",
+                told=drawn is not None and told_the_mode(drawn),
+                drawn_at=drawn.site.location() if drawn is not None and drawn.site is not None else None,
+                where=call.site.location() if call.site.file else None,
+                step=self.watch.iteration,
+            )
+        )
+
+    def _numbers(self, captured: Captured, seed: int) -> Any:
+        outputs = list(floats_in(self.watch.torch, captured.again(seed=seed)))[:8]
+        return self.watch.torch.cat([sample(one, 65536) for one in outputs]) if outputs else self.watch.torch.zeros(1)
+
+    def _draws(self, one: Operation, other: Operation) -> bool:
+        torch = self.watch.torch
+        return all_same(torch, one.taken, other.taken) and not all_same(torch, one.given, other.given)
+
+
+def told_the_mode(operation: Operation) -> bool:
+    """True if the source passes a mode to this dropout (Monte-Carlo dropout does), or does not call it by its name."""
+    if operation.site is None:
+        return True
+    statement = statement_at(operation.site.file, operation.site.line)
+    calls = [
+        node
+        for node in (ast.walk(statement) if statement is not None else ())
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == operation.name
+    ]
+    modes = [
+        len(call.args) >= MODE_POSITION or any(word.arg in ("training", "train", None) for word in call.keywords)
+        for call in calls
+    ]
+    if operation.name == "scaled_dot_product_attention":  # has no mode: the rate is all that it is told
+        return False
+    return not calls or any(modes)
