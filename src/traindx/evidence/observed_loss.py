@@ -238,3 +238,17 @@ class NonFiniteOrigin(Observed):
     share: float = 0.0
     direction: str = "forward"
     loss: float = 0.0
+
+
+class LossCutOff(Observed):
+    """``backward`` called, at ``where``, on a leaf: a tensor that is not the result of any operation.
+
+    Attributes:
+        passes: How often.
+        cut: Where a number with a gradient was last taken out of its graph before.
+        how: By what (``data``, ``detach``, ``item``).
+    """
+
+    passes: int
+    cut: Location | None = None
+    how: str = ""

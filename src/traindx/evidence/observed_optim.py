@@ -138,10 +138,14 @@ class ClippingSeen(Observed):
         scale: That factor at the last such call.
         after_step: Calls made after the optimiser's step of the same iteration instead of before.
         adaptive: The parameters belong to an optimiser that normalises its steps.
+        empty: Calls that were given no parameter at all.
+        empty_at_last: The last call was one of them.
     """
 
     function: str
     limit: float
+    empty: int = 0
+    empty_at_last: bool = False
     calls: int = 0
     active: float = 0.0
     norms: tuple[float, ...] = ()

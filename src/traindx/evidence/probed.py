@@ -62,3 +62,54 @@ class RandomnessProbed(Observed):
     function: str = ""
     told: bool = False
     drawn_at: Location | None = None
+
+
+class StepProbed(Observed):
+    """What an optimiser's step did to the loss of its own batch. ``where`` is the line of the backward pass.
+
+    The batch is passed again through a twin of the network with the new weights, in the mode and random state of then,
+    and the script's own operations from the output to the loss are repeated.
+
+    Attributes:
+        network: Class of the network.
+        optimizer: Class of the optimiser.
+        made: Where the optimiser was constructed.
+        lr: Its largest learning rate.
+        before: Loss before the step.
+        after: Loss after it.
+        moved: Root mean square change of the output over its spread; 0 if the step changed nothing.
+        owns: True if the optimiser holds at least one parameter of the network.
+        alone: The iteration had one call of a network with gradients, one backward pass and one optimiser.
+    """
+
+    network: str
+    optimizer: str
+    made: Location | None = None
+    lr: float = 0.0
+    before: float
+    after: float
+    moved: float
+    owns: bool = True
+    alone: bool = True
+
+
+class OrderProbed(Observed):
+    """What a loss makes of better and worse outputs. ``where`` is the line where output and target are compared.
+
+    Attributes:
+        network: Class of the network.
+        function: The comparison.
+        actual: Loss of the network's own output.
+        perfect: Loss of an output that says exactly what the target says.
+        shuffled: Loss of one that says what the target of another sample says.
+        signed: The path multiplies by a tensor with negative entries (an advantage, a reward).
+        alone: Only one optimiser is at work.
+    """
+
+    network: str
+    function: str
+    actual: float
+    perfect: float
+    shuffled: float
+    signed: bool = False
+    alone: bool = True

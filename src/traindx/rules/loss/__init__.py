@@ -5,8 +5,10 @@ from __future__ import annotations
 from traindx.rules.base import Rule
 from traindx.rules.loss.l301_box_direction import box_term_inverted
 from traindx.rules.loss.l301_loss_prefers_worse import loss_prefers_worse
+from traindx.rules.loss.l301_probed import loss_prefers_another_sample
 from traindx.rules.loss.l302_term_dominates import term_dominates
 from traindx.rules.loss.l302_uninformed import uninformed_term_leads
+from traindx.rules.loss.l303_cut_off import loss_cut_off
 from traindx.rules.loss.l303_observed import constant_added
 from traindx.rules.loss.l303_term_without_gradient import term_without_gradient
 from traindx.rules.loss.l304_term_blind import term_blind
@@ -24,9 +26,9 @@ from traindx.rules.loss.l315_region_term_without_margin import region_term_witho
 from traindx.rules.loss.l316_frequency_mask_misplaced import frequency_mask_misplaced
 
 RULES: tuple[Rule, ...] = (
-    loss_prefers_worse.also(box_term_inverted),
+    loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
     term_dominates.also(uninformed_term_leads),
-    term_without_gradient.also(constant_added),
+    term_without_gradient.also(constant_added).also(loss_cut_off),
     term_blind,
     double_activation,
     clamp_blocks_gradient,

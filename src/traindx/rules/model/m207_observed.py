@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from traindx.evidence.base import Evidence
+from traindx.evidence.observed_loss import LossCutOff
 from traindx.evidence.observed_optim import OptimizerSeen, ParameterSeen
 from traindx.finding import Location, Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
@@ -31,7 +32,7 @@ def parameters_that_stay(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     seen = [one for one in evidence.of(ParameterSeen) if one.called]
     trained_networks = {one.network for one in seen if one.in_optimizer and one.gradient_seen}
     yield from _forgotten(seen, trained_networks, evidence, limits)
-    yield from _without_gradient(seen, limits)
+    yield from _without_gradient(seen, evidence, limits)
     yield from _frozen(seen, trained_networks, limits)
 
 
@@ -91,7 +92,7 @@ def _forgotten(seen: list[ParameterSeen], trained: set[str], evidence: Evidence,
         )
 
 
-def _without_gradient(seen: list[ParameterSeen], limits: Limits) -> Iterator[Found]:
+def _without_gradient(seen: list[ParameterSeen], evidence: Evidence, limits: Limits) -> Iterator[Found]:
     dead = [
         one
         for one in seen
@@ -100,7 +101,7 @@ def _without_gradient(seen: list[ParameterSeen], limits: Limits) -> Iterator[Fou
         and not one.gradient_seen
         and one.gradient_missing >= limits.gradient_looks
     ]
-    if _size(dead) < limits.numbers:
+    if _size(dead) < limits.numbers or evidence.of(LossCutOff):  # nothing gets a gradient then, which is L303's
         return
     for where, members in _by_place(dead, lambda one: one.where).items():
         yield Found(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from traindx.rules.base import Rule
 from traindx.rules.optimisation.o401_rate_probe import rates_reach_nowhere
 from traindx.rules.optimisation.o401_step_too_small import step_too_small
+from traindx.rules.optimisation.o402_probed import step_raises_own_loss
 from traindx.rules.optimisation.o402_step_too_large import step_too_large
 from traindx.rules.optimisation.o403_gradient_vanishing import gradient_vanishing
 from traindx.rules.optimisation.o404_gradient_exploding import gradient_exploding
@@ -19,10 +20,11 @@ from traindx.rules.optimisation.o411_clip_before_unscale import clip_before_unsc
 from traindx.rules.optimisation.o412_accumulation_remainder import too_few_updates
 from traindx.rules.optimisation.o412_budget import update_budget_is_starved
 from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
+from traindx.rules.optimisation.o414_step_changes_nothing import step_changes_nothing
 
 RULES: tuple[Rule, ...] = (
     step_too_small.also(rates_reach_nowhere),
-    step_too_large,
+    step_too_large.also(step_raises_own_loss),
     gradient_vanishing,
     gradient_exploding,
     clip_always_active,
@@ -34,4 +36,5 @@ RULES: tuple[Rule, ...] = (
     clip_before_unscale,
     too_few_updates.also(update_budget_is_starved),
     clip_has_no_effect,
+    step_changes_nothing,
 )

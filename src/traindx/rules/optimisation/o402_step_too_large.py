@@ -11,6 +11,7 @@ from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen
 from traindx.finding import Proposal, Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.optimisation._shared import ends, one_optimizer, optimizer_at, series_of
+from traindx.rules.optimisation.o402_probed import raised_by_steps
 
 
 @rule(
@@ -58,6 +59,8 @@ def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     References:
         Karpathy, CS231n notes, "Ratio of weights:updates", 2015.
     """
+    if raised_by_steps(evidence, limits):  # shown by experiment already
+        return
     if sum(1 for optimizer in evidence.of(OptimizerSeen) if optimizer.steps) != 1:
         return
     worst: tuple[float, ParameterGroupSeen] | None = None

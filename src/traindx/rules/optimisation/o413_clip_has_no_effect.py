@@ -31,7 +31,8 @@ def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         ClippingSeen (a watched script).
     How it decides:
         All calls came after a step and before any new backward pass, while that step's gradients were still there.
-        `demonstrated`.
+        `demonstrated`. So is a call that was given no parameters, the last one too: a generator (`model.parameters()`
+        kept in a variable) is used up by its first use.
     Remedy:
         Clip between `backward()` and `step()`.
     Trial it proposes:
@@ -42,6 +43,8 @@ def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         PyTorch documentation of `torch.nn.utils.clip_grad_norm_`.
     """
     for clip in evidence.of(ClippingSeen):
+        if clip.empty >= limits.calls and clip.empty_at_last:
+            yield _of_nothing(clip)
         if clip.after_step >= limits.calls and clip.after_step >= clip.calls - 1:
             yield Found(
                 message=f"Gradients are clipped to {clip.limit:g} after the optimiser's step, {clip.after_step} of "
@@ -51,3 +54,16 @@ def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 numbers={"calls": clip.calls, "after_step": clip.after_step},
                 remedy="Move this line between backward() and step().",
             )
+
+
+def _of_nothing(clip: ClippingSeen) -> Found:
+    return Found(
+        variant="no-parameters",
+        message=f"Gradient clipping to {clip.limit:g} was given no parameters in {clip.empty} of {clip.calls} calls: "
+        "nothing is clipped. An iterator such as model.parameters() is empty after its first use.",
+        standing=Standing.DEMONSTRATED,
+        severity=Severity.MAJOR,
+        location=clip.where,
+        numbers={"calls": clip.calls, "empty": clip.empty},
+        remedy="Pass model.parameters() anew at every call, or keep a list of it.",
+    )

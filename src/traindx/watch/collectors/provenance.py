@@ -108,6 +108,7 @@ class Provenance(Collector):
         self._tags: dict[int, tuple[Any, Tag]] = {}
         self._activated: list[tuple[Collector, Callable[..., Callable[[Any], None] | None]]] = []
         self.numbers: dict[float, CallSite] = {}
+        self.last_cut: tuple[CallSite | None, str] = (None, "")  # where a single number lost its graph
 
     def on_activation(self, collector: Collector, before: Callable[..., Callable[[Any], None] | None]) -> None:
         """Call ``before(name, tensor, tag_of_tensor, site, made)`` at every activation; its result gets the output."""
@@ -129,6 +130,7 @@ class Provenance(Collector):
         """Old tensors are gone."""
         self._tags.clear()
         self.numbers.clear()
+        self.last_cut = (None, "")
 
     def tag(self, tensor: Any) -> Tag | None:
         """What is known of a tensor, or None."""
@@ -195,6 +197,8 @@ class Provenance(Collector):
         known, site = self.tag(tensor) or Tag(), call_site()
         if tensor.requires_grad:
             known = replace(known, cut=site)
+            if tensor.numel() == 1:
+                self.last_cut = (site, name)
         elif known == Tag():
             return None
         return lambda out: self.put(out, known)
@@ -204,6 +208,9 @@ class Provenance(Collector):
         tag = self.tag(tensor)
         if site is None or not (tensor.requires_grad or (tag is not None and tag.cut is not None)):
             return None
+
+        if tensor.requires_grad:
+            self.last_cut = (site, name)
 
         def done(out: Any) -> None:
             if isinstance(out, float) and len(self.numbers) < 4096:

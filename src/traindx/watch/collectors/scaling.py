@@ -29,6 +29,8 @@ class _Clip:
     scaled: int = 0
     scale: float = 1.0
     after_step: int = 0
+    empty: int = 0
+    empty_at_last: bool = False
 
 
 @dataclass
@@ -112,6 +114,8 @@ class Scaling(Collector):
         entry = self._clips.setdefault((function, site), _Clip(function, limit))
         entry.limit = limit
         entry.calls += 1
+        entry.empty += not parameters
+        entry.empty_at_last = not parameters
         mine = {id(parameter) for parameter in parameters}
         for optimizer, tracked in self.optimisers.tracked.items():
             if any(id(p) in mine for group in optimizer.param_groups for p in group["params"]):
@@ -241,6 +245,8 @@ class Scaling(Collector):
                 scaled=clip.scaled,
                 scale=clip.scale,
                 after_step=clip.after_step,
+                empty=clip.empty,
+                empty_at_last=clip.empty_at_last,
                 adaptive=clip.adaptive,
                 step=self.watch.iteration,
             )

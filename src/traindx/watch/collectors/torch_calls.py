@@ -31,8 +31,10 @@ class TorchCalls(Collector):
         self._special: dict[Any, tuple[str, list[tuple[Collector, Before]]]] = {}
         self._scalar: list[tuple[Collector, EveryCall]] = []
         self._every: list[tuple[Collector, EveryCall]] = []
+        self._all: list[tuple[Collector, EveryCall]] = []
         self._errors: list[tuple[Collector, Callable[[Any, BaseException], None]]] = []
         self._mode: Any = None
+        self.following = False
 
     def on(self, collector: Collector, functions: dict[Any, str], before: Before) -> None:
         """Call ``before(name, args, kwargs)`` before any of these functions; what it returns is given the result."""
@@ -48,6 +50,14 @@ class TorchCalls(Collector):
         """Call ``after`` when a call gave a tensor (keep it cheap)."""
         self._every.append((collector, after))
 
+    def on_all(self, collector: Collector, after: EveryCall) -> None:
+        """Call ``after`` after every call, whatever it gave, while :meth:`follow_all` is on."""
+        self._all.append((collector, after))
+
+    def follow_all(self, on: bool) -> None:
+        """Switch the calls that :meth:`on_all` asks for on or off; off at first."""
+        self.following = on
+
     def on_error(self, collector: Collector, after: Callable[[Any, BaseException], None]) -> None:
         """Call ``after(function, error)`` when a call raised."""
         self._errors.append((collector, after))
@@ -56,6 +66,7 @@ class TorchCalls(Collector):
         """Define the mode; the watch attaches it."""
         torch, watch = self.watch.torch, self.watch
         special, scalar, every, errors = self._special, self._scalar, self._every, self._errors
+        everything, self_ = self._all, self
         tensor_type = torch.Tensor
         plain = (tensor_type, torch.nn.Parameter)
 
@@ -88,6 +99,10 @@ class TorchCalls(Collector):
                                 tell_scalar(func, args, kwargs, out)
                     for _, tell_every in every:
                         tell_every(func, args, kwargs, out)
+                if self_.following and watch.here_and_now:
+                    for collector, tell_all in everything:
+                        with watch.ours(collector):
+                            tell_all(func, args, kwargs, out)
                 return out
 
         self._mode = Seeing()

@@ -14,7 +14,6 @@ from traindx.watch.runtime.watch import Collector, Watch
 
 LARGEST_SHARE = 0.12  # of the run's wall time that experiments may take in all
 FREE_SECONDS = 2.0  # what they may take in any case, so that a short run is looked at too
-MOST_KEPT = 4  # calls of one iteration whose arguments are kept to its end
 
 
 @dataclass
@@ -26,15 +25,18 @@ class Captured:
         then: Random state and precision when it began.
         buffers: Copies of the network's buffers from when it began.
         seconds: What the script's own call took.
-        intact: No positional argument was changed in place meanwhile.
     """
 
     call: Call
     then: Moment
     buffers: dict[str, Any]
     seconds: float = 0.0
-    intact: bool = True
     _versions: list[tuple[Any, int]] = field(default_factory=list)
+
+    @property
+    def intact(self) -> bool:
+        """No positional argument was changed in place since the call began."""
+        return all(_version(value) == version for value, version in self._versions)
 
     def twin(self) -> Any:
         """A copy of the network as it is now, with the buffers of when the call began."""
@@ -61,7 +63,7 @@ class Captured:
             CannotRepeatError: It cannot be called again without leaving a trace.
         """
         if not self.intact:
-            raise CannotRepeatError("it changes its arguments in place")
+            raise CannotRepeatError("its arguments were changed in place")
         network = self.twin() if network is None else network
         with isolated(self.then.torch, self.then, seed):
             return network(
@@ -73,7 +75,6 @@ class CapturedCalls(Collector):
     """Captures the calls that some probe wants, and keeps the account of what the probes cost.
 
     Attributes:
-        trained: Calls with gradients of the present iteration, for experiments at its end; only if a probe keeps them.
         spent: Seconds that experiments took so far.
     """
 
@@ -82,19 +83,13 @@ class CapturedCalls(Collector):
     def __init__(self, watch: Watch, networks: Networks) -> None:
         super().__init__(watch)
         self.networks = networks
-        self.trained: list[Captured] = []
         self.spent = 0.0
         self._probes: list[tuple[Collector, Callable[[Call], bool], Callable[[Captured], None]]] = []
         self._open: dict[int, tuple[Captured, float, list[tuple[Collector, Callable[[Captured], None]]]]] = {}
-        self._keepers: list[Callable[[], bool]] = []
 
     def on_captured(self, probe: Collector, wants: Callable[[Call], bool], told: Callable[[Captured], None]) -> None:
         """Call ``told`` right after every network call for which ``wants`` said yes when it began."""
         self._probes.append((probe, wants, told))
-
-    def keep(self, wants: Callable[[], bool]) -> None:
-        """Keep the calls with gradients of an iteration to its end if ``wants`` says yes."""
-        self._keepers.append(wants)
 
     def install(self) -> None:
         """Subscribe."""
@@ -102,13 +97,7 @@ class CapturedCalls(Collector):
         self.networks.on_call(self, self._ended)
 
     def begin(self) -> None:
-        """A new iteration."""
-        self.trained.clear()
-        self._open.clear()
-
-    def end(self) -> None:
-        """Nothing is kept alive between watched iterations."""
-        self.trained.clear()
+        """An exception may have left a call open."""
         self._open.clear()
 
     def affordable(self, seconds: float) -> bool:
@@ -118,8 +107,7 @@ class CapturedCalls(Collector):
 
     def _begins(self, call: Call, args: tuple[Any, ...]) -> None:
         told = [(probe, tell) for probe, wants, tell in self._probes if wants(call)]
-        keep = call.grad and len(self.trained) < MOST_KEPT and any(wants() for wants in self._keepers)
-        if not told and not keep:
+        if not told:
             return
         torch = self.watch.torch
         try:
@@ -129,8 +117,6 @@ class CapturedCalls(Collector):
             return
         captured = Captured(call, Moment.now(torch), {name: value.detach().clone() for name, value in buffers})
         captured._versions = [(value, _version(value)) for value in args if isinstance(value, torch.Tensor)]
-        if keep:
-            self.trained.append(captured)
         self._open = {id(call): (captured, time.monotonic(), told)}
 
     def _ended(self, call: Call) -> None:
@@ -138,8 +124,6 @@ class CapturedCalls(Collector):
         if captured is None:
             return
         captured.seconds = time.monotonic() - began
-        captured.intact = all(_version(value) == version for value, version in captured._versions)
-        captured._versions.clear()
         for probe, tell in told:
             if probe in self.watch.collectors:  # not dropped for its failures
                 with self.spending(probe):

@@ -13,6 +13,7 @@ from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.collectors.clamps import Clamps
 from traindx.watch.collectors.compiled import Compiled
 from traindx.watch.collectors.configs import Configs
+from traindx.watch.collectors.cut_losses import CutLosses
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.loaders import Loaders
@@ -33,6 +34,9 @@ from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
 from traindx.watch.probes.input_influence import InputInfluence
+from traindx.watch.probes.loss_order import LossOrder
+from traindx.watch.probes.loss_path import LossPaths
+from traindx.watch.probes.own_batch import OwnBatch
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import wired
@@ -83,6 +87,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Provenance,
     LossCalls,
     Clamps,
+    CutLosses,
     Exceptions,
     Scaling,
     Rates,
@@ -92,9 +97,12 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Seeds,
     NoGradRegions,
     _Early,
-    CapturedCalls,
     InputInfluence,
     EvaluationRepeat,
+    OwnBatch,
+    LossOrder,
+    LossPaths,  # after the probes, which look at an iteration's paths and calls when it ends
+    CapturedCalls,
 )
 
 
