@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traindx.evidence.probed import OrderProbed
+from watch.inside import found, watched
 
 bce = F.binary_cross_entropy_with_logits
-from watch.inside import found, watched
 
 
 def soft_dice(probability: Tensor, target: Tensor) -> Tensor:

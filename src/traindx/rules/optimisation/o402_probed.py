@@ -41,8 +41,8 @@ def step_raises_own_loss(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     After a step the batch is passed once more through a twin of the network with the new weights, in the same mode
     and with the same random numbers, and the loss is computed by the script's own operations. If it rose by more than
-    a factor of `rise` in most of the steps looked at, `rises` at least, or by a factor of `leap` in one, and the loss of
-    the run has not improved (or is not finite), it is `demonstrated`. Iterations with several networks, backward
+    a factor of `rise` in most of the steps looked at, `rises` at least, or by a factor of `leap` in one, and the loss
+    of the run has not improved (or is not finite), it is `demonstrated`. Iterations with several networks, backward
     passes or optimisers are not judged.
     """
     raised = raised_by_steps(evidence, limits)
