@@ -15,7 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "term-without-gradient",
     Severity.MAJOR,
     needs=(LossCutOff,),
-    cut_passes=Threshold(2, "backward passes"),
+    cut_passes=Threshold(2, "backward passes, so that an odd one decides nothing"),
 )
 def loss_cut_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """`backward` is called on a tensor that is not the result of anything.
