@@ -95,13 +95,13 @@ def examine(
         model=Denoiser,
         train=[batch],
         target=lambda batch: batch["image"],
-        data_range=(-1.0, 1.0),
         diffusion=dx.Diffusion(
             alphas_cumprod=table,
             prediction=kind,  # type: ignore[arg-type]
             denoise=lambda model, x, t, batch: model(x, t),
             sample=sample,
         ),
+        parts=(dx.DataRange(-1.0, 1.0),),
     )
     evidence = Evidence()
     sampler.function(CheckContext(case, evidence))

@@ -13,17 +13,19 @@ __version__ = "0.1.0"
 _WHERE = {
     "Case": "traindx.case",
     "Diffusion": "traindx.case",
-    "Labels": "traindx.case",
+    "Labels": "traindx.case_parts",
     "Metric": "traindx.case",
-    "Normaliser": "traindx.case",
-    "Projection": "traindx.case",
+    "Normaliser": "traindx.case_parts",
+    "Projection": "traindx.case_parts",
+    "Authoring": "traindx.case_parts",
     "DataPath": "traindx.case_parts",
+    "DataRange": "traindx.case_parts",
     "PrototypeLearning": "traindx.case_parts",
     "Regions": "traindx.case_parts",
     "TrainingState": "traindx.case_parts",
-    "Guidance": "traindx.case_deployment",
-    "Deployment": "traindx.case_deployment",
-    "FullRun": "traindx.case_full_run",
+    "Guidance": "traindx.case_parts",
+    "Deployment": "traindx.case_parts",
+    "FullRun": "traindx.case_parts",
     "Diagnosis": "traindx.diagnosis",
     "Finding": "traindx.finding",
     "Location": "traindx.finding",
@@ -35,8 +37,10 @@ _WHERE = {
 }
 
 __all__ = [
+    "Authoring",
     "Case",
     "DataPath",
+    "DataRange",
     "Deployment",
     "Diagnosis",
     "Diffusion",
@@ -60,10 +64,21 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from traindx.case import Case, Diffusion, Labels, Metric, Normaliser, Projection
-    from traindx.case_deployment import Deployment, Guidance
-    from traindx.case_full_run import FullRun
-    from traindx.case_parts import DataPath, PrototypeLearning, Regions, TrainingState
+    from traindx.case import Case, Diffusion, Metric
+    from traindx.case_parts import (
+        Authoring,
+        DataPath,
+        DataRange,
+        Deployment,
+        FullRun,
+        Guidance,
+        Labels,
+        Normaliser,
+        Projection,
+        PrototypeLearning,
+        Regions,
+        TrainingState,
+    )
     from traindx.diagnosis import Diagnosis
     from traindx.examination import examine
     from traindx.finding import Finding, Location, Severity, Standing, Verdict

@@ -1,7 +1,7 @@
 """A `Case`: what traindx may touch of somebody's training, every part of it optional but the model and the batches.
 
 What is missing is listed in the diagnosis as *not examined*, never as passed. Cases are immutable: a fault or a
-treatment makes a changed copy with :meth:`Case.but`.
+treatment makes a changed copy with :meth:`Case.replace`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from traindx.case_deployment import Deployment, Guidance
-from traindx.case_full_run import FullRun
-from traindx.case_parts import DataPath, PrototypeLearning, Regions, TrainingState
+from traindx.case_parts import (
+    PARTS,
+    Authoring,
+    DataPath,
+    DataRange,
+    Deployment,
+    FullRun,
+    Guidance,
+    Labels,
+    Normaliser,
+    Part,
+    Projection,
+    PrototypeLearning,
+    Regions,
+    TrainingState,
+)
+from traindx.core.calls import CallReader
 from traindx.errors import CaseError
 
 if TYPE_CHECKING:
@@ -29,6 +43,8 @@ if TYPE_CHECKING:
     OptimizerBuilder = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 PredictionType = Literal["epsilon", "v", "sample"]
+P = TypeVar("P")
+_AUTHORING = ("treatments", "contexts", "extras")
 
 # runtime patches in force, so that a case that is opened inside itself is patched once
 _ENTERED: ContextVar[tuple[Callable[[], Any], ...]] = ContextVar("_ENTERED", default=())
@@ -59,25 +75,6 @@ class Metric:
     def __call__(self, prediction: Tensor, target: Tensor) -> float:
         """The figure as a Python float."""
         return float(self.function(prediction, target))
-
-
-@dataclass(frozen=True)
-class Normaliser:
-    """How raw values become network values and back, so that every trial can be scored in raw units.
-
-    Attributes:
-        encode: Raw tensor (for example HU) to network values.
-        decode: Network values to raw.
-        unit: Unit of the raw values.
-        tissues: Raw ranges the task needs, by name, for example ``{"soft tissue": (-50, 200)}``.
-        raw: ``batch -> raw target`` where batches carry it; else the decoded target is used.
-    """
-
-    encode: Callable[[Tensor], Tensor]
-    decode: Callable[[Tensor], Tensor]
-    unit: str = "HU"
-    tissues: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    raw: Callable[[Any], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,47 +109,10 @@ class Diffusion:
     starts_from_noise: bool = True
     clip: tuple[float, float] | None = None
 
-
-@dataclass(frozen=True)
-class Projection:
-    """The radiograph physics of a case.
-
-    Attributes:
-        render: ``(volume, view) -> image``: volumes ``(B, 1, D, H, W)`` in the case's network units to radiographs
-            ``(B, 1, h, w)``, exactly as the physics loss calls it.
-        views: Names of the views, in the order of the radiographs given to the network.
-        spacing_mm: Voxel size along D, H, W.
-        from_mu: Linear attenuation in 1/mm, shape ``(B, 1, D, H, W)``, to the network units that ``render`` takes.
-        output: What ``render`` returns: the line integral of mu (dimensionless), the transmitted fraction
-            ``exp(-integral)``, or something that is normalised for display.
-        to_line_integral: Rendered image back to the line integral of mu, where ``output`` is ``"display"``.
-        observed: ``(batch, view) -> image``: the radiograph the render is compared with.
-        geometry: ``"cone"`` or ``"parallel"``.
-    """
-
-    render: Callable[[Tensor, str], Tensor]
-    views: tuple[str, ...] = ("frontal",)
-    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    from_mu: Callable[[Tensor], Tensor] | None = None
-    output: Literal["line_integral", "transmission", "display"] = "line_integral"
-    to_line_integral: Callable[[Tensor], Tensor] | None = None
-    observed: Callable[[Any, str], Tensor] | None = None
-    geometry: Literal["cone", "parallel"] = "cone"
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What the values of a label map mean, for tasks whose target is drawn and not measured.
-
-    Attributes:
-        read: ``batch -> label map`` with the values of the files, before any encoding, shape ``(B, ...)``.
-        classes: Name of each value that is a class, background included, for example ``{0: "background", 1: "liver"}``.
-        ignore: Values that mean "not labelled": nothing may be learnt there.
-    """
-
-    read: Callable[[Any], Tensor]
-    classes: Mapping[float, str]
-    ignore: tuple[float, ...] = ()
+    def __post_init__(self) -> None:
+        """Believe ``read_call`` only after it was seen to read its arguments."""
+        if self.read_call is not None and not isinstance(self.read_call, CallReader):
+            object.__setattr__(self, "read_call", CallReader(self.read_call))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,24 +131,10 @@ class Case:
         conditions: Keys of the batch that the prediction should depend on (views, modalities).
         optimizer: ``parameters -> Optimizer``; AdamW with learning rate 1e-3 where it is missing.
         steps: Optimiser steps that a trial trains for.
-        data_range: Range of the target in network units, where it is known.
-        normaliser: Raw values to network values and back.
         diffusion: Diffusion parts.
-        projection: Radiograph physics.
-        labels: What the values of a label map mean.
-        regions: Boxes that maps of the network should light up in.
-        data_path: What happens to an image between the file and the network.
-        prototypes: How prototypes are learnt.
-        training_state: Splits, best checkpoints, monitors and loaded weights.
-        guidance: How the sampler is steered.
-        deployment: Uncertainty, selection, settings and pictures.
-        full_run: The author's own whole training, of which a trial may be a small part.
-        treatments: ``{name: (case, **parameters) -> case}``: what the author offers to have changed in a trial, for
-            things that no generic treatment can reach, for example ``{"window": rewindow}``.
+        parts: What else is known of the training, one of each kind (:mod:`traindx.case_parts`); None is left out.
         name: Shown in the report.
         device: Where the model runs.
-        contexts: Context managers entered around every use of the case (runtime patches of faults and treatments).
-        extras: Anything a recipe wants to hand to its own treatments.
     """
 
     model: Callable[[], nn.Module]
@@ -201,43 +147,137 @@ class Case:
     conditions: tuple[str, ...] = ()
     optimizer: OptimizerBuilder | None = None
     steps: int = 200
-    data_range: tuple[float, float] | None = None
-    normaliser: Normaliser | None = None
     diffusion: Diffusion | None = None
-    projection: Projection | None = None
-    labels: Labels | None = None
-    regions: Regions | None = None
-    data_path: DataPath | None = None
-    prototypes: PrototypeLearning | None = None
-    training_state: TrainingState | None = None
-    guidance: Guidance | None = None
-    deployment: Deployment | None = None
-    full_run: FullRun | None = None
-    treatments: Mapping[str, Callable[..., Case]] = field(default_factory=dict)
+    parts: tuple[Part | None, ...] = ()
     name: str = "case"
     device: str = "cpu"
-    contexts: tuple[Callable[[], AbstractContextManager[Any]], ...] = ()
-    extras: Mapping[str, Any] = field(default_factory=dict)
 
-    def but(self, **changes: Any) -> Case:
-        """A copy with some parts changed; ``diffusion__sample=f`` changes a part of a part.
+    def __post_init__(self) -> None:
+        """Leave out parts that are None, and refuse what is no part, or two of a kind.
 
         Raises:
-            CaseError: A part of a part is changed that this case does not have.
+            CaseError: A part is of no known kind, or there are two of one.
         """
+        present = tuple(part for part in self.parts if part is not None)
+        kinds = [type(part) for part in present]
+        for kind in kinds:
+            if kind not in PARTS.values():
+                raise CaseError(
+                    f"case {self.name!r} has a part of type {kind.__name__}",
+                    expected=f"any of {', '.join(one.__name__ for one in PARTS.values())}",
+                )
+            if kinds.count(kind) > 1:
+                raise CaseError(f"case {self.name!r} has two parts of type {kind.__name__}", expected="one of each")
+        object.__setattr__(self, "parts", present)
+
+    def part(self, kind: type[P]) -> P | None:
+        """The part of a kind, or None."""
+        return next((part for part in self.parts if isinstance(part, kind)), None)
+
+    @property
+    def data_range(self) -> tuple[float, float] | None:
+        """Range of the target in network units, where it is known."""
+        known = self.part(DataRange)
+        return (known.low, known.high) if known is not None else None
+
+    @property
+    def normaliser(self) -> Normaliser | None:
+        """Raw values to network values and back."""
+        return self.part(Normaliser)
+
+    @property
+    def projection(self) -> Projection | None:
+        """Radiograph physics."""
+        return self.part(Projection)
+
+    @property
+    def labels(self) -> Labels | None:
+        """What the values of a label map mean."""
+        return self.part(Labels)
+
+    @property
+    def regions(self) -> Regions | None:
+        """Boxes that maps of the network should light up in."""
+        return self.part(Regions)
+
+    @property
+    def data_path(self) -> DataPath | None:
+        """What happens to an image between the file and the network."""
+        return self.part(DataPath)
+
+    @property
+    def prototypes(self) -> PrototypeLearning | None:
+        """How prototypes are learnt."""
+        return self.part(PrototypeLearning)
+
+    @property
+    def training_state(self) -> TrainingState | None:
+        """Splits, best checkpoints, monitors and loaded weights."""
+        return self.part(TrainingState)
+
+    @property
+    def guidance(self) -> Guidance | None:
+        """How the sampler is steered."""
+        return self.part(Guidance)
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """Uncertainty, selection, settings and pictures."""
+        return self.part(Deployment)
+
+    @property
+    def full_run(self) -> FullRun | None:
+        """The author's own whole training, of which a trial may be a small part."""
+        return self.part(FullRun)
+
+    @property
+    def authoring(self) -> Authoring:
+        """What the author offers to trials and faults; empty where nothing is offered."""
+        return self.part(Authoring) or Authoring()
+
+    @property
+    def treatments(self) -> Mapping[str, Callable[..., Case]]:
+        """Changes that the author offers for trials, by name."""
+        return self.authoring.treatments
+
+    @property
+    def contexts(self) -> tuple[Callable[[], AbstractContextManager[Any]], ...]:
+        """Context managers entered around every use of the case."""
+        return self.authoring.contexts
+
+    @property
+    def extras(self) -> Mapping[str, Any]:
+        """What the author's treatments and faults need."""
+        return self.authoring.extras
+
+    def replace(self, **changes: Any) -> Case:
+        """A copy with some fields or parts changed; ``diffusion__sample=f`` changes something within a part.
+
+        A part goes by its name (``normaliser=None`` takes it away), and what belongs to :class:`Authoring` by its own.
+
+        Raises:
+            CaseError: Something within a part is changed that this case does not have.
+        """
+        own = {item.name for item in fields(self)}
         nested: dict[str, dict[str, Any]] = {}
         flat: dict[str, Any] = {}
         for key, value in changes.items():
             part, _, inner = key.partition("__")
             if inner:
                 nested.setdefault(part, {})[inner] = value
+            elif part in _AUTHORING:
+                nested.setdefault("authoring", {})[part] = value
             else:
-                flat[key] = value
+                flat[part] = DataRange(*value) if part == "data_range" and isinstance(value, tuple) else value
         for part, inner_changes in nested.items():
             current = flat.get(part, getattr(self, part))
             if current is None:
                 raise CaseError(f"case {self.name!r} has no {part}", expected=f"a case that describes its {part}")
             flat[part] = replace(current, **inner_changes)
+        named = {key: flat.pop(key) for key in list(flat) if key not in own and key in PARTS}
+        if named:
+            kept = [part for part in flat.get("parts", self.parts) if type(part) not in {PARTS[key] for key in named}]
+            flat["parts"] = (*kept, *named.values())
         return replace(self, **flat)
 
     def has(self, part: str) -> bool:

@@ -42,7 +42,7 @@ def test_before_training(name):
 @pytest.mark.parametrize("name", ["translation", "regression", "noise removal", "hybrid x0", "findings classifier"])
 def test_after_a_short_training(name):
     steps = 80
-    case = NOTHING_FOUND[name]().but(steps=steps)
+    case = NOTHING_FOUND[name]().replace(steps=steps)
     torch.manual_seed(0)
     model = case.model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)

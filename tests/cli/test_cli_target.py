@@ -65,7 +65,7 @@ def test_targets_are_taken_apart() -> None:
 
 
 def test_a_case_and_a_function_that_returns_one(write: Write) -> None:
-    write(GOOD + "def make(size=1):\n    return case.but(steps=size)\n")
+    write(GOOD + "def make(size=1):\n    return case.replace(steps=size)\n")
     assert load_case("my_case.py:case").name == "mine"
     assert load_case("my_case.py:make", size=7).steps == 7
     assert load_case("my_case.py:case", device="cuda:1").device == "cuda:1"
@@ -156,7 +156,7 @@ class ToyFault:
     addition: str
 
     def apply(self, case: Case) -> Case:
-        return case.but(name=f"{case.name}+{self.addition}")
+        return case.replace(name=f"{case.name}+{self.addition}")
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_found_by_its_rule_and_silent_where_it_must_be(healthy, name):
 
 
 @pytest.mark.parametrize(
-    "exam", sorted(set(EXAMS.values()), key=lambda check: check.name), ids=lambda check: check.name
+    "check", sorted(set(EXAMS.values()), key=lambda check: check.name), ids=lambda check: check.name
 )
 def test_the_healthy_case_is_silent(healthy, check):
     assert findings(healthy, check) == []

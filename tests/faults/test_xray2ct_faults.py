@@ -234,7 +234,7 @@ def test_placebos_move_no_physics_and_no_window_rule(healthy, name):
 
 
 def test_faults_survive_a_change_of_device_and_name(healthy):
-    case = broken(healthy.but(name="mine"), "raw-time")
+    case = broken(healthy.replace(name="mine"), "raw-time")
     assert case.name == "mine"
     assert replace(system_of(case)) == system_of(case)
 

@@ -199,9 +199,9 @@ def denoising_case(*, size: int = 16, prediction: str = "v", count: int = 6, bat
         target=lambda batch: batch["ct"],
         metrics={"psnr": psnr},
         conditions=("frontal", "lateral"),
-        data_range=(-1.0, 1.0),
         diffusion=dx.Diffusion(
             alphas_cumprod=ALPHAS_CUMPROD, prediction=prediction, denoise=denoise, sample=ddim(prediction)
         ),
         name="hybrid denoiser",
+        parts=(dx.DataRange(-1.0, 1.0),),
     )

@@ -106,11 +106,13 @@ def region_case(
         metrics={"mse": lambda p, t: (p - t).square().mean()},
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=lr),
         steps=steps,
-        regions=Regions(
-            boxes=lambda batch: batch["boxes"], drawn=lambda batch: batch["drawn"], loss=term, concepts=CONCEPTS
+        parts=(
+            Regions(
+                boxes=lambda batch: batch["boxes"], drawn=lambda batch: batch["drawn"], loss=term, concepts=CONCEPTS
+            ),
+            DataPath(apply=path, raw=raw_images() if raw is None else raw),
+            training_state or TrainingState(),
         ),
-        data_path=DataPath(apply=path, raw=raw_images() if raw is None else raw),
-        training_state=training_state or TrainingState(),
     )
 
 

@@ -183,8 +183,8 @@ def diffusion_case(
         train=batches,
         loss=loss,
         target=lambda batch: batch["image"],
-        data_range=(-1.0, 1.0),
         diffusion=parts,
         name="sampler",
+        parts=(dx.DataRange(-1.0, 1.0),),
     )
-    return case.but(**changes) if changes else case
+    return case.replace(**changes) if changes else case

@@ -53,14 +53,14 @@ def translation() -> dx.Case:
     mr = (0.5 - ct).abs() + 0.05 * torch.randn(ct.shape, generator=torch.Generator().manual_seed(1))
     return dx.Case(
         model=lambda: SmallUNet(last=nn.Tanh),
-        **split({"mr": mr, "ct": ct}, 6),
         loss=lambda model, batch: F.l1_loss(model(batch["mr"]), batch["ct"]),
         predict=lambda model, batch: model(batch["mr"]),
         target=lambda batch: batch["ct"],
         metrics={"psnr": psnr},
         conditions=("mr",),
-        data_range=(-1.0, 1.0),
         name="translation",
+        parts=(dx.DataRange(-1.0, 1.0),),
+        **split({"mr": mr, "ct": ct}, 6),
     )
 
 
@@ -166,14 +166,14 @@ def regression() -> dx.Case:
 
     return dx.Case(
         model=LiftingNet,
-        **split({"ct": ct, "frontal": frontal, "lateral": lateral}, 6),
         loss=loss,
         predict=lambda model, batch: model(batch["frontal"], batch["lateral"]).clamp(-1, 1),
         target=lambda batch: batch["ct"],
         metrics={"psnr": psnr},
         conditions=("frontal", "lateral"),
-        data_range=(-1.0, 1.0),
         name="regression",
+        parts=(dx.DataRange(-1.0, 1.0),),
+        **split({"ct": ct, "frontal": frontal, "lateral": lateral}, 6),
     )
 
 
@@ -253,13 +253,13 @@ def image_diffusion(build: Callable[[], nn.Module], prediction: str, call: Calla
 
     return dx.Case(
         model=build,
-        **split({"x": x}, 6, size=4),
         loss=loss,
         target=lambda batch: batch["x"],
         metrics={"psnr": psnr},
         diffusion=dx.Diffusion(ALPHAS_CUMPROD, prediction, denoise, sample),
-        data_range=(-1.0, 1.0),
         name=name,
+        parts=(dx.DataRange(-1.0, 1.0),),
+        **split({"x": x}, 6, size=4),
     )
 
 

@@ -49,7 +49,7 @@ def case(**parts):
         conditions=("ct", "mr"),
         steps=100,
     )
-    return made.but(**parts)
+    return made.replace(**parts)
 
 
 def found(made: dx.Case, check: Check, code: str):

@@ -25,7 +25,7 @@ def test_a_fix_that_crosses_the_baselines_cures():
     case = noisy_regression()
     base = case.loss
     # shrinks so hard that it does no better than the mean
-    sick = case.but(loss=lambda m, b: {**base(m, b), "shrink": 20 * m.weight.square().sum()})
+    sick = case.replace(loss=lambda m, b: {**base(m, b), "shrink": 20 * m.weight.square().sum()})
     comparison = compare(sick, without_shrinking(sick), budget="30s")
     assert comparison.verdict is FixVerdict.CURES
     assert comparison.effect.low > 0
@@ -57,7 +57,7 @@ def test_a_difference_of_no_importance_is_a_placebo():
     def nudged(model, batch):
         return case.predict(model, batch) + 1e-4
 
-    comparison = compare(case, case.but(predict=nudged), budget=30)
+    comparison = compare(case, case.replace(predict=nudged), budget=30)
     assert comparison.verdict is FixVerdict.NO_EFFECT
     assert "of no importance" in comparison.sentence
     assert changed(comparison) == {"predictions", "metric"}
@@ -75,12 +75,12 @@ def test_a_right_formula_before_a_broken_decoder_harms():
 def test_a_fix_that_crashes_breaks_with_its_line():
     case = noisy_regression()
     line = crash.__code__.co_firstlineno + 1
-    comparison = compare(case, case.but(loss=crash), budget=30)
+    comparison = compare(case, case.replace(loss=crash), budget=30)
     assert comparison.verdict is FixVerdict.BREAKS
     assert f"test_trials_compare.py:{line}" in comparison.sentence
     assert comparison.effect is None
-    assert compare(case.but(loss=crash), case, budget=30).verdict is FixVerdict.CURES
-    assert compare(case.but(loss=crash), case.but(loss=crash), budget=30).verdict is FixVerdict.INCONCLUSIVE
+    assert compare(case.replace(loss=crash), case, budget=30).verdict is FixVerdict.CURES
+    assert compare(case.replace(loss=crash), case.replace(loss=crash), budget=30).verdict is FixVerdict.INCONCLUSIVE
 
 
 def crash(model, batch):
@@ -89,7 +89,7 @@ def crash(model, batch):
 
 def test_a_fix_that_diverges_breaks():
     case = noisy_regression()
-    nan = case.but(loss=lambda m, b: {**case.loss(m, b), "bad": torch.log(m.weight.square().sum() - 1e9)})
+    nan = case.replace(loss=lambda m, b: {**case.loss(m, b), "bad": torch.log(m.weight.square().sum() - 1e9)})
     comparison = compare(case, nan, budget=30)
     assert comparison.verdict is FixVerdict.BREAKS
     assert "not a number at step 0" in comparison.sentence
@@ -100,7 +100,7 @@ def test_a_channel_too_many_that_broadcasts_silently_is_seen_as_a_change_of_shap
     case = noisy_regression(
         loss=lambda m, b: (m(b["x"]) - b["y"]).square().mean(), model=lambda: nn.Linear(6, 1), steps=40
     )
-    comparison = compare(case, case.but(model=lambda: nn.Linear(6, 17)), budget=30)
+    comparison = compare(case, case.replace(model=lambda: nn.Linear(6, 17)), budget=30)
     assert comparison.verdict is FixVerdict.BREAKS
     assert "(32, 17)" in comparison.sentence or "(16, 17)" in comparison.sentence
 
@@ -108,7 +108,7 @@ def test_a_channel_too_many_that_broadcasts_silently_is_seen_as_a_change_of_shap
 def test_another_data_range_changes_the_meaning_of_the_metric_and_nothing_else():
     """The jump of 13.8 dB between two versions of a project was the scoring metric's."""
     case = noisy_regression()
-    other = case.but(metrics={"psnr": dx.Metric(lambda p, t: psnr(p, t) + 13.8, "dB", negligible=0.2)})
+    other = case.replace(metrics={"psnr": dx.Metric(lambda p, t: psnr(p, t) + 13.8, "dB", negligible=0.2)})
     comparison = compare(case, other, budget=30)
     assert comparison.verdict is FixVerdict.NO_EFFECT
     assert "means something else" in comparison.sentence
@@ -120,7 +120,9 @@ def test_another_data_range_changes_the_meaning_of_the_metric_and_nothing_else()
 
 def test_cases_without_a_common_yardstick_are_not_compared():
     case = noisy_regression()
-    other = case.but(target=lambda batch: 2 * batch["y"], loss=lambda m, b: (m(b["x"]) - 2 * b["y"]).square().mean())
+    other = case.replace(
+        target=lambda batch: 2 * batch["y"], loss=lambda m, b: (m(b["x"]) - 2 * b["y"]).square().mean()
+    )
     comparison = compare(case, other, budget=30)
     assert comparison.verdict is FixVerdict.INCONCLUSIVE
     assert "no common scoring metric" in comparison.sentence
@@ -129,7 +131,7 @@ def test_cases_without_a_common_yardstick_are_not_compared():
 def test_noise_is_inconclusive():
     case = noisy_regression(train=linear_batches(2, noise=2.0), steps=30)
     base = case.loss
-    other = case.but(loss=lambda m, b: {**base(m, b), "jitter": 0.3 * (m.weight * torch.randn(6)).sum()})
+    other = case.replace(loss=lambda m, b: {**base(m, b), "jitter": 0.3 * (m.weight * torch.randn(6)).sum()})
     comparison = compare(case, other, budget=30)
     assert comparison.verdict in (FixVerdict.INCONCLUSIVE, FixVerdict.NO_EFFECT)
     if comparison.verdict is FixVerdict.INCONCLUSIVE:

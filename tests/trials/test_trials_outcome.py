@@ -119,7 +119,7 @@ def test_a_yardstick_that_did_not_move_says_nothing_and_one_that_did_says_by_how
     scoring_metric = ScoringMetric.of(case)
     plain = score_fixed(scoring_metric, case, "psnr")
     assert moved(plain, score_fixed(scoring_metric, case, "psnr")) == {}
-    doubled = case.but(target=lambda batch: 2 * batch["y"])
+    doubled = case.replace(target=lambda batch: 2 * batch["y"])
     shifts = moved(plain, score_fixed(scoring_metric, doubled, "psnr"))
     assert shifts["zeros"] == pytest.approx(-6.0206, abs=1e-3)
 
@@ -142,11 +142,11 @@ def test_units_follow_what_metric_and_normalisers_allow():
     case = noisy_regression()
     assert ScoringMetric.of(case, [case]).units is Units.NETWORK
     scale = dx.Normaliser(lambda raw: raw / 10, lambda value: value * 10)
-    assert ScoringMetric.of(case.but(normaliser=scale)).units is Units.NETWORK
+    assert ScoringMetric.of(case.replace(normaliser=scale)).units is Units.NETWORK
     other = dx.Normaliser(lambda raw: raw / 5, lambda value: value * 5)
-    with_scale = case.but(normaliser=scale)
-    assert ScoringMetric.of(with_scale, [case.but(normaliser=other)]).units is Units.CONTROL
-    raw = case.but(normaliser=scale, metrics={"psnr": dx.Metric(psnr, raw=psnr)})
+    with_scale = case.replace(normaliser=scale)
+    assert ScoringMetric.of(with_scale, [case.replace(normaliser=other)]).units is Units.CONTROL
+    raw = case.replace(normaliser=scale, metrics={"psnr": dx.Metric(psnr, raw=psnr)})
     assert ScoringMetric.of(raw).units is Units.RAW
 
 
@@ -176,5 +176,5 @@ def test_baselines_of_images_use_the_conditions():
     case = diffusion()
     names = {item.name for item in trivial_baselines(case, ScoringMetric.of(case), "psnr")}
     assert names == {"zeros", "mean image", "another sample", "nearest neighbour"}
-    spatially_invariant = case.but(conditions=())
+    spatially_invariant = case.replace(conditions=())
     assert trivial_baselines(spatially_invariant, ScoringMetric.of(spatially_invariant), "psnr")

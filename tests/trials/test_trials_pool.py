@@ -35,7 +35,7 @@ def sleeper():
         time.sleep(0.05)
         return loss(model, batch)
 
-    return case.but(loss=slow)
+    return case.replace(loss=slow)
 
 
 def suicidal():

@@ -65,7 +65,7 @@ def test_a_guilty_treatment_is_proven_and_its_interval_covers_the_effect_measure
 def test_a_placebo_is_bit_identical_and_acquitted_by_one_seed():
     trained = []
     case = noisy_regression()
-    case = case.but(model=lambda: (trained.append(1), nn.Linear(6, 1))[1])
+    case = case.replace(model=lambda: (trained.append(1), nn.Linear(6, 1))[1])
     findings = [finding("L303", FROZEN, standing="demonstrated")]
     table = run_trials(case, findings, budget=60)
     result = row(table, "drop-term")
@@ -206,7 +206,7 @@ def broken_by(case):
     def loss(model, batch):
         return model(batch["x"][:, :3]).mean()
 
-    return case.but(loss=loss)
+    return case.replace(loss=loss)
 
 
 def test_a_treatment_that_breaks_the_case_is_reported_and_kills_nothing_else():
@@ -228,7 +228,7 @@ def nan_loss(case):
         terms = case.loss_terms(model, batch)
         return {**terms, "bad": torch.log(model.weight.square().sum() - 1e9)}
 
-    return case.but(loss=loss)
+    return case.replace(loss=loss)
 
 
 def test_a_treatment_that_makes_training_diverge_is_harmful_and_says_where():
@@ -242,7 +242,7 @@ def test_a_treatment_that_makes_training_diverge_is_harmful_and_says_where():
 def test_a_treatment_that_cures_divergence_is_proven():
     case = noisy_regression()
     base = case.loss
-    sick = case.but(loss=lambda m, b: {**base(m, b), "bad": torch.log(m.weight.square().sum() - 1e9)})
+    sick = case.replace(loss=lambda m, b: {**base(m, b), "bad": torch.log(m.weight.square().sum() - 1e9)})
     table = run_trials(sick, [finding("L311", ("drop-term", {"term": "bad"}))], budget=60)
     result = row(table, "drop-term")
     assert result.verdict is Verdict.PROVEN
@@ -278,7 +278,7 @@ def test_without_proposals_only_the_control_is_run():
 
 def slow(case, seconds=0.004):
     loss = case.loss
-    return case.but(loss=lambda model, batch: (time.sleep(seconds), loss(model, batch))[1])
+    return case.replace(loss=lambda model, batch: (time.sleep(seconds), loss(model, batch))[1])
 
 
 @pytest.mark.parametrize("budget", [1.5, 3.0, 6.0])
@@ -432,7 +432,7 @@ def test_a_table_survives_json():
 
 def doubled(case):
     """Learn twice the target: nothing is better, but every squared error is in other units."""
-    return case.but(
+    return case.replace(
         target=lambda batch: 2 * batch["y"],
         loss=lambda model, batch: (model(batch["x"]) - 2 * batch["y"]).square().mean(),
     )
@@ -476,10 +476,12 @@ def hounsfield(low, high, **changes):
         predict=lambda model, batch: model(batch["x"]),
         target=lambda batch: encode(batch["hu"]),
         metrics={"mae": dx.Metric(mae, "HU", higher_is_better=False, negligible=5.0, raw=mae)},
-        normaliser=dx.Normaliser(encode, decode, raw=lambda batch: batch["hu"]),
         optimizer=lambda weights: torch.optim.Adam(weights, lr=0.05),
-        treatments={"window": rewindow},
         steps=150,
+        parts=(
+            dx.Normaliser(encode, decode, raw=lambda batch: batch["hu"]),
+            dx.Authoring(treatments={"window": rewindow}),
+        ),
         **changes,
     )
 
@@ -499,7 +501,9 @@ def test_a_change_of_window_is_scored_in_raw_units():
 def test_without_a_raw_metric_both_normalisers_lead_into_the_controls_units():
     wide = hounsfield(-3000.0, 3000.0)
     metric = {"mae": dx.Metric(wide.metrics["mae"].function, higher_is_better=False)}
-    case = wide.but(metrics=metric, treatments={"window": lambda case: hounsfield(-2000.0, 2000.0).but(metrics=metric)})
+    case = wide.replace(
+        metrics=metric, treatments={"window": lambda case: hounsfield(-2000.0, 2000.0).replace(metrics=metric)}
+    )
     table = run_trials(case, [finding("D102", "window")], budget=60, seeds=(0, 1))
     assert "all arms are scored in the control's network units" in table.notes
     narrow = hounsfield(-2000.0, 2000.0)
@@ -518,5 +522,5 @@ def test_arms_without_validation_batches_are_scored_on_training_batches_and_say_
 def test_shared_state_of_a_regression_is_not_changed_by_trials():
     case = regression()
     before = [batch["x"].clone() for batch in case.train]
-    run_trials(case.but(steps=5), [finding("L302", SHRINK)], budget=60, seeds=(0,))
+    run_trials(case.replace(steps=5), [finding("L302", SHRINK)], budget=60, seeds=(0,))
     assert all(torch.equal(a, b["x"]) for a, b in zip(before, case.train, strict=True))

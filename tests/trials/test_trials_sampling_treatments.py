@@ -127,7 +127,7 @@ def test_reference_sampler_leaves_times_and_conditions_to_the_user():
 
 
 def test_reference_sampler_changes_nothing_where_the_loop_is_right():
-    case = diffusion(steps=30).but(diffusion__clip=None)
+    case = diffusion(steps=30).replace(diffusion__clip=None)
     model = train(case, 0).model
     before, after = score(case, model, 0), score(treated(case, "reference-sampler"), model, 0)
     assert after.values["psnr"] == pytest.approx(before.values["psnr"], abs=0.1)
@@ -165,7 +165,7 @@ def test_reference_sampler_refuses_a_loop_that_calls_twice_at_one_step():
         return out
 
     with pytest.raises(TreatmentUnfitError, match="falling timesteps"):
-        sampled(treated(case.but(diffusion__sample=guided), "reference-sampler"), batch)
+        sampled(treated(case.replace(diffusion__sample=guided), "reference-sampler"), batch)
 
 
 FORMS = {
@@ -256,7 +256,7 @@ def test_clip_to_data_needs_a_range():
     case, _ = oracle()
     with pytest.raises(TreatmentUnfitError, match="range"):
         treated(case, "clip-to-data")
-    assert resolve(Proposal(treatment="clip-to-data"), case.but(data_range=(0.0, 1.0))) is not None
+    assert resolve(Proposal(treatment="clip-to-data"), case.replace(data_range=(0.0, 1.0))) is not None
 
 
 def test_a_noisy_image_stacked_with_its_condition_is_reached_through_read_call():
@@ -273,7 +273,7 @@ def test_a_noisy_image_stacked_with_its_condition_is_reached_through_read_call()
         return lambda x, time, condition: model(torch.cat([x, extra], dim=1), time)
 
     inner = case.diffusion
-    case = case.but(
+    case = case.replace(
         model=lambda: Stacked("v", 1 / T),
         diffusion=dx.Diffusion(
             alphas_cumprod=bar,

@@ -64,7 +64,7 @@ def test_an_arm_that_draws_more_numbers_stays_paired():
             yield {**batch, "draws": torch.randn(16, 1)}
 
     case = regression(train=shuffled, loss=loss, steps=9)
-    assert train(case, 0).weights == train(case.but(loss=greedy_loss), 0).weights
+    assert train(case, 0).weights == train(case.replace(loss=greedy_loss), 0).weights
 
 
 def test_a_shuffling_loader_with_its_own_generator_gives_every_arm_the_same_order():

@@ -119,7 +119,7 @@ def test_the_skip_keeps_names_of_weights_and_does_not_touch_the_random_state():
 def test_the_skip_needs_a_network_that_denoise_calls():
     case = diffusion()
     with pytest.raises(TreatmentUnfitError, match="does not call"):
-        treated(case.but(diffusion__denoise=lambda model, x, t, batch: x), "full-resolution-skip")
+        treated(case.replace(diffusion__denoise=lambda model, x, t, batch: x), "full-resolution-skip")
 
 
 # ------------------------------------------------------------------------------------------------------------ clamps
@@ -213,8 +213,8 @@ def gradient(case, seed=0):
 
 def test_terms_are_dropped_flipped_and_reweighted():
     case = regression()
-    fit = gradient(case.but(loss=lambda model, batch: {"fit": case.loss(model, batch)["fit"]}))
-    shrink = gradient(case.but(loss=lambda model, batch: {"shrink": case.loss(model, batch)["shrink"]}))
+    fit = gradient(case.replace(loss=lambda model, batch: {"fit": case.loss(model, batch)["fit"]}))
+    shrink = gradient(case.replace(loss=lambda model, batch: {"shrink": case.loss(model, batch)["shrink"]}))
     assert torch.allclose(gradient(treated(case, "drop-term", term="shrink")), fit)
     assert torch.allclose(gradient(treated(case, "flip-term", term="shrink")), fit - shrink)
     assert torch.allclose(gradient(treated(case, "reweight-term", term="fit", factor=3.0)), 3 * fit + shrink)
@@ -222,7 +222,7 @@ def test_terms_are_dropped_flipped_and_reweighted():
 
 def test_a_dropped_term_is_left_out_even_where_it_is_not_a_number():
     case = regression()
-    broken = case.but(loss=lambda model, batch: {**case.loss(model, batch), "bad": torch.tensor(float("nan"))})
+    broken = case.replace(loss=lambda model, batch: {**case.loss(model, batch), "bad": torch.tensor(float("nan"))})
     assert train(treated(broken, "drop-term", term="bad"), 0).diverged is None
 
 
@@ -288,7 +288,7 @@ def test_every_table_in_use_is_rewritten_and_put_back():
 
     seen = []
     base = diffusion()
-    case = base.but(
+    case = base.replace(
         model=Network,
         loss=loss,
         diffusion__alphas_cumprod=bar,
@@ -306,7 +306,7 @@ def test_every_table_in_use_is_rewritten_and_put_back():
 def test_a_schedule_that_is_the_reference_already_is_not_tried():
     bar = zero_terminal_snr(alphas_cumprod())
     with pytest.raises(TreatmentUnfitError, match="reference already"):
-        treated(diffusion(diffusion=diffusion().but(diffusion__alphas_cumprod=bar).diffusion), "reference-schedule")
+        treated(diffusion(diffusion=diffusion().replace(diffusion__alphas_cumprod=bar).diffusion), "reference-schedule")
 
 
 def test_known_tables_are_told_apart():
@@ -323,10 +323,10 @@ def test_known_tables_are_told_apart():
 def test_what_an_author_offers_is_read_off_the_case_it_returns():
     def rewindow(case, low):
         """Another window."""
-        return case.but(train=[*case.train], val=[*case.val])
+        return case.replace(train=[*case.train], val=[*case.val])
 
     def resample(case):
-        return case.but(predict=lambda model, batch: model(batch["x"]) * 2)
+        return case.replace(predict=lambda model, batch: model(batch["x"]) * 2)
 
     case = regression(treatments={"window": rewindow, "resample": resample})
     window = resolve(Proposal(treatment="window", parameters={"low": 3}), case)
@@ -337,7 +337,7 @@ def test_what_an_author_offers_is_read_off_the_case_it_returns():
     assert resampled.touches == {"sampling"}
     assert not resampled.retrains
     assert resolve(Proposal(treatment="projection"), case) is None
-    assert touched(case, case.but(name="other")) == frozenset()
+    assert touched(case, case.replace(name="other")) == frozenset()
 
 
 def test_labels_tell_parameters_only_where_they_are_needed():
@@ -356,6 +356,6 @@ def test_every_generic_treatment_is_documented():
 
 
 def test_cases_without_a_prediction_path_refuse_clipping():
-    case = dx.Case(model=lambda: nn.Linear(1, 1), train=[1], data_range=(0.0, 1.0))
+    case = dx.Case(model=lambda: nn.Linear(1, 1), train=[1], parts=(dx.DataRange(0.0, 1.0),))
     with pytest.raises(TreatmentUnfitError, match="prediction path"):
         treated(case, "clip-to-data")

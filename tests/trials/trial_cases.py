@@ -156,7 +156,7 @@ def diffusion(
         "conditions": ("condition",),
         "optimizer": lambda weights: torch.optim.AdamW(weights, lr=3e-3),
         "steps": steps,
-        "data_range": (-1.0, 1.0),
+        "parts": (dx.DataRange(-1.0, 1.0),),
         "name": "toy diffusion",
         "diffusion": dx.Diffusion(
             alphas_cumprod=bar, prediction=prediction, denoise=denoise, sample=sample, clip=(-1.5, 1.5)

@@ -99,7 +99,7 @@ def load_case(target: str, faults: Sequence[str] = (), **options: Any) -> Case:
         if faults:
             raise UsageError(f"{target!r} has no catalogue of faults", expected="recipe:NAME where --fault is used")
         case = _from_file(parsed, options)
-    return case.but(device=device) if device is not None else case
+    return case.replace(device=device) if device is not None else case
 
 
 def _from_recipe(name: str, faults: Sequence[str], options: dict[str, Any]) -> Case:

@@ -171,7 +171,7 @@ def on_prediction_paths(case: Case, change: Callable[[Sampler], Sampler]) -> Cas
         raise TreatmentUnfitError(
             f"case {case.name!r} has no prediction path", expected="predict= or diffusion.sample="
         )
-    return case.but(**changes)
+    return case.replace(**changes)
 
 
 def needs_diffusion(case: Case, name: str) -> Diffusion:

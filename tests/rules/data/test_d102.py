@@ -35,9 +35,7 @@ def diagnose(low, high, tissues=TISSUES, raw=None):
     encode, decode = window_of(low, high)
     hu = chest() if raw is None else raw
     normaliser = dx.Normaliser(encode, decode, tissues=tissues, raw=lambda batch: batch["hu"])
-    case = dx.Case(
-        model=nn.Identity, train=[{"hu": hu}], target=lambda batch: encode(batch["hu"]), normaliser=normaliser
-    )
+    case = dx.Case(model=nn.Identity, train=[{"hu": hu}], target=lambda batch: encode(batch["hu"]), parts=(normaliser,))
     evidence = Evidence()
     window.function(CheckContext(case, evidence))
     return rules.catalogue()["D102"].check(evidence), evidence

@@ -8,7 +8,7 @@ from torch import nn
 
 import traindx as dx
 from patients.sitting import findings, run_check
-from traindx.case import Labels
+from traindx.case_parts import Labels
 from traindx.checks.data.label_values import label_values
 from traindx.evidence import NotExamined
 from traindx.evidence.labels import BatchLabels, UnlabelledGradient
@@ -42,7 +42,7 @@ def case(loss, batches=None, ignore=(2.0,), classes=None, channels=1):
         model=lambda: Net(channels),
         train=batches or [batch()],
         loss=loss,
-        labels=Labels(lambda b: b["label"], classes or {0: "background", 1: "organ"}, ignore),
+        parts=(Labels(lambda b: b["label"], classes or {0: "background", 1: "organ"}, ignore),),
     )
 
 
@@ -153,7 +153,7 @@ def test_an_output_without_a_voxel_for_each_label_is_not_examined():
         def forward(self, x):
             return nn.functional.avg_pool2d(super().forward(x), 4)
 
-    made = case(pooled).but(model=Pooled)
+    made = case(pooled).replace(model=Pooled)
     evidence = run_check(made, label_values)
     assert "no voxel for each label" in evidence.of(NotExamined)[0].reason
 

@@ -39,8 +39,10 @@ def case_of(train, val=None, renderer=render):
         train=[train],
         val=[val] if val is not None else None,
         target=lambda batch: batch["ct"],
-        projection=dx.Projection(
-            render=renderer, views=tuple(AXES), observed=lambda batch, view: batch[view], geometry="parallel"
+        parts=(
+            dx.Projection(
+                render=renderer, views=tuple(AXES), observed=lambda batch, view: batch[view], geometry="parallel"
+            ),
         ),
     )
 

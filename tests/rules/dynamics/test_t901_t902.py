@@ -124,7 +124,7 @@ def trained(patient, rate, steps=60):
 
 
 def patient():
-    return case(lambda: nn.Conv2d(1, 1, 3, padding=1), noise=False).but(steps=60)
+    return case(lambda: nn.Conv2d(1, 1, 3, padding=1), noise=False).replace(steps=60)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-9])
@@ -145,4 +145,7 @@ def test_a_training_that_learns_is_left_alone():
 
 def test_a_short_training_is_not_judged():
     """Near miss: five steps change little, and nobody should expect more."""
-    assert findings(run_check(patient().but(steps=5), learned, trained=trained(patient(), 1e-9, steps=5)), "T901") == []
+    assert (
+        findings(run_check(patient().replace(steps=5), learned, trained=trained(patient(), 1e-9, steps=5)), "T901")
+        == []
+    )

@@ -66,9 +66,9 @@ def case(rate=0.01, steps=STEPS, attach=lambda optimizer: optimizer, **parts):
         "metrics": {"psnr": dx.Metric(psnr, "dB", negligible=0.1)},
         "optimizer": lambda weights: attach(torch.optim.Adam(weights, lr=rate)),
         "steps": steps,
-        "full_run": dx.FullRun(steps),
+        "parts": (dx.FullRun(steps),),
     }
-    return dx.Case(**{**made, **parts})
+    return dx.Case(**made).replace(**parts)
 
 
 def examined(of):

@@ -113,7 +113,7 @@ def test_a_metric_in_raw_units_states_its_own_window():
     """Near miss: the network sees a narrow window, the metric is a PSNR over a wide one in HU, on purpose."""
     narrow = dx.Normaliser(encode=lambda hu: (hu / 200).clamp(-1, 1), decode=lambda value: value * 200)
     metric = dx.Metric(psnr(2.0), unit="dB", raw=psnr(2000.0))
-    patient = case(psnr(2.0), normaliser=narrow).but(metrics={"psnr": metric})
+    patient = case(psnr(2.0), normaliser=narrow).replace(metrics={"psnr": metric})
     assert found(patient, "E802") == []
     assert found(patient, "E801") == []
 

@@ -106,6 +106,6 @@ def test_an_undefined_score_does_not_make_the_mean_undefined():
     def metric(p, t):
         return torch.tensor(float("nan")) if t.mean() > 0.005 else mae(p, t)
 
-    made = case(whole).but(metrics={"m": metric})
+    made = case(whole).replace(metrics={"m": metric})
     record = run_check(made, repeat_validation).last(RepeatedValidation)
     assert record is None or not any(math.isnan(value) for value in record.values)

@@ -15,7 +15,7 @@ def found(validate, selects="val_loss", code="E808"):
     case = dx.Case(
         model=lambda: nn.Linear(4, 4),
         train=[torch.zeros(2, 4)],
-        deployment=dx.Deployment(selects=selects, produces=lambda: ("val_loss",), validate=validate),
+        parts=(dx.Deployment(selects=selects, produces=lambda: ("val_loss",), validate=validate),),
     )
     return findings(run_check(case, repeat_selection), code)
 
@@ -71,6 +71,6 @@ def test_two_models_whose_heads_begin_at_zero_are_told_apart():
     case = dx.Case(
         model=Zero,
         train=[torch.zeros(2, 4)],
-        deployment=dx.Deployment(selects="val_loss", validate=lambda model: loss_of(model, noise)),
+        parts=(dx.Deployment(selects="val_loss", validate=lambda model: loss_of(model, noise)),),
     )
     assert findings(run_check(case, repeat_selection), "E805") == []

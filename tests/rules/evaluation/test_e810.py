@@ -110,7 +110,7 @@ def test_a_body_mask_made_from_the_image_is_left_alone():
         return b
 
     made = case(lambda m, b: torch.sigmoid(m(b["image"])) * (b["image"].abs() > 1e-6))
-    assert found(made.but(train=[masked()])) == []
+    assert found(made.replace(train=[masked()])) == []
 
 
 def test_several_classes_are_judged_by_the_likeliest():
@@ -121,9 +121,9 @@ def test_several_classes_are_judged_by_the_likeliest():
         again = torch.sigmoid(torch.softmax(m(b["image"]), 1)[:, 1:])
         return torch.cat([1 - again - 1e-6, again], 1)
 
-    made = case(lambda m, b: torch.softmax(m(b["image"]), 1), model=lambda: Net(2)).but(target=target)
+    made = case(lambda m, b: torch.softmax(m(b["image"]), 1), model=lambda: Net(2)).replace(target=target)
     assert found(made) == []
-    assert "second sigmoid" in found(made.but(predict=twice))[0].message
+    assert "second sigmoid" in found(made.replace(predict=twice))[0].message
 
 
 def test_a_copy_inside_the_model_counts_as_the_model():

@@ -145,7 +145,7 @@ def test_classification_and_multiclass_segmentation():
 
 def test_a_wrong_declaration_of_the_prediction_type_is_left_to_its_own_rule():
     """Near miss: trained on noise and declared to give v: the order is judged in what the network really gives."""
-    case = denoising_case(prediction="epsilon").but(diffusion__prediction="v")
+    case = denoising_case(prediction="epsilon").replace(diffusion__prediction="v")
     assert found(case) == []
 
 

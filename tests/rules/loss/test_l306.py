@@ -152,4 +152,4 @@ def test_the_documented_placebo():
         x0 = (0.7 * x_t - 0.7 * v).clamp(-10, 10)
         return {"diffusion": F.mse_loss(v, noise), "unused": 0.0 * x0.detach().mean()}
 
-    assert findings(run_check(patient.but(loss=loss), training_step), "L306") == []
+    assert findings(run_check(patient.replace(loss=loss), training_step), "L306") == []

@@ -117,5 +117,5 @@ def test_full_resolution_and_fine_grids_are_left_alone():
     smooth = F.interpolate(F.avg_pool3d(bodies(6, 16), 4), scale_factor=4, mode="trilinear")
     case = denoising_case(head="scalar-tokens", prediction="sample")
     batch = next(case.batches())
-    smooth_case = case.but(train=[{**batch, "ct": smooth[:2]}])  # near miss: coarse grid, but nothing fine to draw
+    smooth_case = case.replace(train=[{**batch, "ct": smooth[:2]}])  # near miss: coarse grid, but nothing fine to draw
     assert findings(run_check(smooth_case, information_path), "M202") == []

@@ -108,7 +108,7 @@ def test_an_inner_activation_is_no_head():
             h = self.body[:3](x)
             return self.body[3](h * torch.sigmoid(h)) * torch.sigmoid(self.body[3](h))
 
-    assert found(case(nn.Identity()).but(model=lambda: Gated(nn.Identity())), "M203") == []
+    assert found(case(nn.Identity()).replace(model=lambda: Gated(nn.Identity())), "M203") == []
 
 
 def test_a_tanh_before_a_v_target_and_not_before_an_image():
@@ -121,7 +121,7 @@ def test_a_tanh_before_a_v_target_and_not_before_an_image():
             model.forward = lambda *inputs: torch.tanh(forward(*inputs))
             return model
 
-        return patient.but(model=build)
+        return patient.replace(model=build)
 
     (finding,) = found(tanh_head("v"), "M203")
     assert finding.standing is Standing.DEMONSTRATED
@@ -138,7 +138,7 @@ def test_the_one_step_image_of_a_clamped_prediction_is_not_a_comparison():
         eps = (x_t - 0.7 * x0) / 0.7
         return F.mse_loss(x0, batch["y"]) + 0 * eps.mean()
 
-    assert found(case(nn.Identity()).but(loss=loss), "M203") == []
+    assert found(case(nn.Identity()).replace(loss=loss), "M203") == []
 
 
 # M208

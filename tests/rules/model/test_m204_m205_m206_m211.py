@@ -145,7 +145,7 @@ def test_identical_samples_prove_nothing():
     case = denoising_case()
     batch = case.first_batches(1)[0]
     twice = {key: value[:1].expand(2, *value.shape[1:]) for key, value in batch.items()}
-    assert found(case.but(train=[twice])) == {}
+    assert found(case.replace(train=[twice])) == {}
 
 
 def test_scalar_conditions_are_judged_without_pictures():

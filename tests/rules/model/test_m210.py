@@ -97,7 +97,9 @@ class HalfResolution(nn.Module):
 
 def without_conditions(build, prediction="epsilon"):
     case = denoising_case(prediction=prediction)
-    return case.but(model=build, conditions=(), diffusion__denoise=lambda model, x_t, t, batch: model(x_t), loss=None)
+    return case.replace(
+        model=build, conditions=(), diffusion__denoise=lambda model, x_t, t, batch: model(x_t), loss=None
+    )
 
 
 def test_tokens_that_emit_patches_are_no_bottleneck_unless_they_are_narrow():
@@ -125,7 +127,7 @@ def test_monai_networks_are_left_alone():
         )  # fmt: skip
 
     assert m210(without_conditions(unet)) == []
-    case = without_conditions(diffusion_unet).but(diffusion__denoise=lambda model, x_t, t, batch: model(x_t, t))
+    case = without_conditions(diffusion_unet).replace(diffusion__denoise=lambda model, x_t, t, batch: model(x_t, t))
     assert m210(case) == []
 
 

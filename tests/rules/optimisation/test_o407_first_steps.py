@@ -87,5 +87,5 @@ def test_an_optimiser_made_for_its_own_model_is_not_examined():
 
 def test_the_model_is_not_touched():
     made = case(lambda p: torch.optim.SGD(p, lr=0.1))
-    evidence = run_check(made.but(model=lambda: pytest.fail("no model is needed")), first_steps)
+    evidence = run_check(made.replace(model=lambda: pytest.fail("no model is needed")), first_steps)
     assert evidence.last(FirstSteps).rates == (0.1,) * 6

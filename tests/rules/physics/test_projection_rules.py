@@ -105,7 +105,7 @@ def diagnose(render, **changes):
             **changes,
         }
     )
-    case = dx.Case(model=nn.Identity, train=[batch], target=lambda batch: batch["ct"], projection=part)
+    case = dx.Case(model=nn.Identity, train=[batch], target=lambda batch: batch["ct"], parts=(part,))
     evidence = Evidence()
     projection.function(CheckContext(case, evidence))
     found = [

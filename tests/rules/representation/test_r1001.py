@@ -32,7 +32,7 @@ def case_of(before: float, after: float, monitored=None):
         monitored=monitored,
         temperature=0.5,
     )
-    return region_case().but(prototypes=learning)
+    return region_case().replace(prototypes=learning)
 
 
 def overall(vectors):

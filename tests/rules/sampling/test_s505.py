@@ -134,5 +134,5 @@ def test_timesteps_that_training_never_draws(highest, codes):
 def test_the_loss_is_believed_rather_than_the_declared_denoiser():
     """denoise() passes raw time, the loss divides it: what counts is what trains."""
     case = diffusion_case(sample=ddim(cosine(), "v", time=lambda t: t / 1000), training_time=lambda t: t / 1000)
-    raw = case.but(diffusion__denoise=lambda model, x, t, batch: model(x, t, batch["condition"]))
+    raw = case.replace(diffusion__denoise=lambda model, x, t, batch: model(x, t, batch["condition"]))
     assert found(raw) == []

@@ -53,7 +53,7 @@ def test_a_scheduler_that_clips_by_default(clip_range):
         for batch in case.batches():
             yield {**batch, "image": 3 * batch["image"]}
 
-    _, reported = found(case.but(train=z_scored, data_range=(-3.0, 3.0)))
+    _, reported = found(case.replace(train=z_scored, data_range=(-3.0, 3.0)))
     if clip_range == 5.0:
         assert reported == []
         return

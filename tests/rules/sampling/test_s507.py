@@ -50,7 +50,7 @@ def scaled(factor, shift=0.0):
         for batch in case.batches():
             yield {**batch, "image": factor * batch["image"] + shift}
 
-    return case.but(train=batches, data_range=None)
+    return case.replace(train=batches, data_range=None)
 
 
 @pytest.mark.parametrize(("factor", "wrong"), [(0.02, True), (0.3, False), (1.0, False), (4.0, False), (40.0, True)])

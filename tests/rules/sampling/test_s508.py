@@ -39,7 +39,7 @@ def case_with(loop, noise=0.05, quality=1.0):
             extra = noise * torch.randn(batch["image"].shape, generator=generator)
             yield {**batch, "condition": batch["image"] + extra}
 
-    return base.but(train=batches, model=lambda: KnowsTheAnswer(quality))
+    return base.replace(train=batches, model=lambda: KnowsTheAnswer(quality))
 
 
 def found(case):
@@ -97,7 +97,7 @@ def test_epsilon_and_x0_are_read_as_what_they_are():
                 return condition if self.kind == "sample" else (x - a * condition) / s.clamp_min(1e-3)
 
         base = diffusion_case(kind, sample=loop)
-        case = base.but(
+        case = base.replace(
             train=lambda base=base: ({**batch, "condition": batch["image"]} for batch in base.batches()), model=Exact
         )
         record = run_check(case, one_step, trained=case.model()).last(OneStep)

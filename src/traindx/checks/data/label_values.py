@@ -21,7 +21,7 @@ from traindx.evidence.labels import BatchLabels, UnlabelledGradient, ValueShare
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from traindx.case import Labels
+    from traindx.case_parts import Labels
 
 BATCHES = 8
 SHOWN = 32  # values kept in the record

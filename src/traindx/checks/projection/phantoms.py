@@ -20,7 +20,7 @@ from traindx.evidence.projection import (
 )
 
 if TYPE_CHECKING:
-    from traindx.case import Projection
+    from traindx.case_parts import Projection
     from traindx.finding import Location
 
 MU_PHANTOM = 0.005

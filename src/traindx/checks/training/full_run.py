@@ -140,7 +140,7 @@ def _held(case: Case) -> tuple[dict[str, Any], Case]:
         built: torch.optim.Optimizer = held["optimizer"]
         return built
 
-    return held, case.but(model=model, optimizer=optimizer)
+    return held, case.replace(model=model, optimizer=optimizer)
 
 
 def _validated(ctx: CheckContext, model: nn.Module) -> float:

@@ -30,7 +30,7 @@ def unflipped_boxes(case: Case) -> Case:
         image, _ = apply(normalise(raw), with_concept(boxes), draw, setup.architecture.size)
         return to_network(image), boxes
 
-    return case.but(train=redrawn(case, left_behind), data_path__apply=path)
+    return case.replace(train=redrawn(case, left_behind), data_path__apply=path)
 
 
 def vanished_boxes(case: Case) -> Case:
@@ -48,7 +48,7 @@ def vanished_boxes(case: Case) -> Case:
     def rounded(batch: Batch, _: list[Boxes]) -> Batch:
         return {**batch, "masks": torch.from_numpy(np.stack([coarse(one) for one in batch["boxes"]]))}
 
-    return case.but(train=redrawn(case, rounded))
+    return case.replace(train=redrawn(case, rounded))
 
 
 def ct_window(case: Case) -> Case:
@@ -73,7 +73,7 @@ def ct_window(case: Case) -> Case:
 
     # without augmentation, so that an image is what the window alone leaves of it
     train = [setup.train.batch(batch["index"].tolist()) for batch in case.batches("train")]
-    return case.but(
+    return case.replace(
         train=through(train, setup.train.data.images),
         val=through(list(case.batches("val")), setup.val.data.images),
         data_path__apply=path,
@@ -94,7 +94,7 @@ def augmented_validation(case: Case) -> Case:
     def val() -> list[Batch]:
         return [setup.val.batch(indices, setup.augmentation, int(torch.randint(2**31, ()))) for indices in known]
 
-    return case.but(val=val, data_path__apply=path)
+    return case.replace(val=val, data_path__apply=path)
 
 
 FAULTS: tuple[Fault, ...] = (

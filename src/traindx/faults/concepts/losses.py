@@ -62,7 +62,7 @@ def focal_alpha(case: Case) -> Case:
         focal = (weight * (1 - hit) ** FOCAL_GAMMA * each).mean()
         return {"concepts": focal, "boxes": setup.box_weight * box_loss(maps, batch["masks"], setup.margin)}
 
-    return case.but(loss=loss)
+    return case.replace(loss=loss)
 
 
 def with_box_term(case: Case, term: BoxTerm) -> Case:
@@ -77,7 +77,7 @@ def with_box_term(case: Case, term: BoxTerm) -> Case:
             "boxes": setup.box_weight * term(maps, batch),
         }
 
-    return case.but(loss=loss, regions__loss=term)
+    return case.replace(loss=loss, regions__loss=term)
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -19,7 +19,7 @@ def temperature_raised(case: Case) -> Case:
     Nothing keeps the prototypes of a concept apart, as there.
     """
     raised = rebuilt(case, temperature=0.5, separation=0.0)
-    return raised.but(prototypes__monitored=lambda vectors: similarities(vectors.float()).overall)
+    return raised.replace(prototypes__monitored=lambda vectors: similarities(vectors.float()).overall)
 
 
 FAULTS: tuple[Fault, ...] = (

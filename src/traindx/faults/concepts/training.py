@@ -27,7 +27,7 @@ def partial_load(case: Case) -> Case:
     def load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         model.get_submodule("encoder").load_state_dict(dict(state), strict=False)
 
-    return case.but(training_state__load=load)
+    return case.replace(training_state__load=load)
 
 
 def unseeded_split(case: Case) -> Case:
@@ -39,7 +39,7 @@ def unseeded_split(case: Case) -> Case:
         cut = int(0.8 * len(order))
         return {"train": tuple(order[:cut]), "val": tuple(order[cut:])}
 
-    return case.but(training_state__split=split)
+    return case.replace(training_state__split=split)
 
 
 def shared_best_score(case: Case) -> Case:
@@ -56,7 +56,7 @@ def shared_best_score(case: Case) -> Case:
 
         return offer
 
-    return case.but(training_state__best=best)
+    return case.replace(training_state__best=best)
 
 
 def monitor_blind_to_nan(case: Case) -> Case:
@@ -71,7 +71,7 @@ def monitor_blind_to_nan(case: Case) -> Case:
                 found.append(f"exploding gradients in {part}: {norm:.2e}")
         return found
 
-    return case.but(training_state__monitor=monitor)
+    return case.replace(training_state__monitor=monitor)
 
 
 FAULTS: tuple[Fault, ...] = (

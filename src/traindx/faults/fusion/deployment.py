@@ -59,7 +59,7 @@ def with_starved_updates(case: Case) -> Case:
     def optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return Accumulating(parameters, rate)
 
-    return case.but(optimizer=optimizer)
+    return case.replace(optimizer=optimizer)
 
 
 def with_missing_key(case: Case) -> Case:
@@ -68,7 +68,7 @@ def with_missing_key(case: Case) -> Case:
     def produces() -> tuple[str, ...]:
         return scores.NAMES
 
-    return case.but(deployment__selects="val/combined_score", deployment__produces=produces)
+    return case.replace(deployment__selects="val/combined_score", deployment__produces=produces)
 
 
 def with_unread_settings(case: Case) -> Case:
@@ -78,7 +78,7 @@ def with_unread_settings(case: Case) -> Case:
         weights = RoiWeights(settings["alpha"], settings["beta"], 2.0)  # the lesion weight of the first experiment
         return weights, settings["learning_rate"], settings["steps"], settings["roi_weight"]
 
-    return case.but(deployment__configure=configure)
+    return case.replace(deployment__configure=configure)
 
 
 def with_turned_mask(case: Case) -> Case:
@@ -87,7 +87,7 @@ def with_turned_mask(case: Case) -> Case:
     def picture(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(plane(image).T.copy()), torch.from_numpy(plane(mask, mask=True))
 
-    return case.but(deployment__picture=picture)
+    return case.replace(deployment__picture=picture)
 
 
 DOCUMENT = "mri-ct-fusion"

@@ -51,7 +51,7 @@ def truth_against_itself(prediction: Tensor, target: Tensor) -> Tensor:
 def _measured(name: str, function: object) -> object:
     def apply(case: Case) -> Case:
         _, metric = case.metric()
-        return case.but(metrics={name: type(metric)(function, unit=metric.unit if name == "psnr" else "")})  # type: ignore[arg-type]
+        return case.replace(metrics={name: type(metric)(function, unit=metric.unit if name == "psnr" else "")})  # type: ignore[arg-type]
 
     return apply
 

@@ -62,7 +62,7 @@ def with_dead_gamma(case: Case) -> Case:
 
 def with_contradicting_target(case: Case) -> Case:
     """Train with :func:`loss_for_the_average`, and take the average for what is to be predicted."""
-    return changed(case, loss=loss_for_the_average).but(target=average_of)
+    return changed(case, loss=loss_for_the_average).replace(target=average_of)
 
 
 DOCUMENT = "mri-ct-fusion"

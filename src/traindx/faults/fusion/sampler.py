@@ -114,7 +114,7 @@ def with_one_noise(case: Case) -> Case:
                 drawn.append(system.sampler(system, model, batch))
         return torch.stack(drawn).std(dim=0)
 
-    return case.but(deployment__uncertainty=uncertainty)
+    return case.replace(deployment__uncertainty=uncertainty)
 
 
 def _healthy_loop(case: Case) -> None:

@@ -28,7 +28,7 @@ def double_sigmoid(case: Case) -> Case:
         # one half is foreground already: the background stays a hair below
         return torch.cat([1 - foreground.amax(dim=1, keepdim=True) - 1e-6, foreground], dim=1)
 
-    return case.but(predict=predict)
+    return case.replace(predict=predict)
 
 
 def last_window_missing(case: Case) -> Case:
@@ -38,7 +38,7 @@ def last_window_missing(case: Case) -> Case:
         stride = max(1, window // 2)
         return list(range(0, size - window, stride)) or [0]
 
-    return case.but(predict=_windows(case, starts, border=1.0))
+    return case.replace(predict=_windows(case, starts, border=1.0))
 
 
 def zero_border_weight(case: Case) -> Case:
@@ -48,7 +48,7 @@ def zero_border_weight(case: Case) -> Case:
         stride = max(1, window // 2)
         return sorted({*range(0, size - window + 1, stride), size - window})
 
-    return case.but(predict=_windows(case, starts, border=0.0))
+    return case.replace(predict=_windows(case, starts, border=0.0))
 
 
 def averaged_weights_too_early(case: Case) -> Case:
@@ -68,7 +68,7 @@ def averaged_weights_too_early(case: Case) -> Case:
             return logits
 
     plan = case.extras["plan"]
-    return case.but(
+    return case.replace(
         model=lambda: WithAverage(case.model()),
         predict=lambda model, batch: predict_probabilities(
             model.averaged, batch["image"], plan.patch, windows=len(batch["image"])

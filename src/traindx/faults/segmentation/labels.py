@@ -44,7 +44,7 @@ def masks_0_255(case: Case) -> Case:
         foreground = (batch["label"] == 1) | (batch["label"] == 255)
         return one_hot(foreground.to(torch.int8), 2)
 
-    return case.but(train=_mapped(case, "train", shift), loss=loss, target=target)
+    return case.replace(train=_mapped(case, "train", shift), loss=loss, target=target)
 
 
 def interpolated_labels(case: Case) -> Case:
@@ -61,7 +61,7 @@ def interpolated_labels(case: Case) -> Case:
     target = case.target
     assert target is not None
     return _relabelled(
-        case.but(
+        case.replace(
             train=_mapped(case, "train", resized),
             target=lambda batch: target({**batch, "label": torch.round(batch["label"].float())}),
         ),
@@ -84,7 +84,7 @@ def _relabelled(case: Case, change: Callable[[Tensor], Tensor]) -> Case:
                 encoded[label == value] = index
         return dict(criterion(model(batch["image"]), encoded, batch["labelled"]))
 
-    return case.but(loss=loss)
+    return case.replace(loss=loss)
 
 
 def _replace(label: Tensor, values: tuple[int, ...], by: int) -> Tensor:

@@ -28,7 +28,7 @@ def _with_variance(case: Case, weight: float, *, thresholded: bool = False) -> C
         seen = (encode(batch["label"], meaning) != IGNORE)[:, 0]
         return {**terms, "variance": -weight * foreground[seen].var(correction=0)}
 
-    return case.but(loss=loss)
+    return case.replace(loss=loss)
 
 
 def variance_term(case: Case) -> Case:
@@ -58,7 +58,7 @@ def loss_floor(case: Case) -> Case:
         dice = 1 - (p * truth).sum() / (p.sum() + truth.sum() + 1e-5)
         return {"dice": dice}
 
-    return case.but(loss=loss)
+    return case.replace(loss=loss)
 
 
 def shape_broadcast(case: Case) -> Case:
@@ -71,7 +71,7 @@ def shape_broadcast(case: Case) -> Case:
         seen = (batch["label"] != meaning.ignore[0]).float()
         return {"squared": ((p - truth).square() * seen).mean()}
 
-    return case.but(loss=loss)
+    return case.replace(loss=loss)
 
 
 FAULTS: tuple[Fault, ...] = (

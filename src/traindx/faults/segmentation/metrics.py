@@ -12,7 +12,7 @@ from traindx.faults.base import Fault
 
 
 def _remade(case: Case, change: dict[str, Metric]) -> Case:
-    return case.but(metrics={**change})
+    return case.replace(metrics={**change})
 
 
 def diagnostic_double_sigmoid(case: Case) -> Case:
@@ -61,7 +61,7 @@ def empty_class_nan(case: Case) -> Case:
         return [empty, *found]
 
     _, metric = case.metric()
-    return _remade(case.but(val=with_empty), {"dice": replace(metric, function=strict)})
+    return _remade(case.replace(val=with_empty), {"dice": replace(metric, function=strict)})
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -27,7 +27,7 @@ def scheduler_overwrites_lr(case: Case) -> Case:
         made.register_step_post_hook(lambda *_: _step(schedule))
         return made
 
-    return case.but(optimizer=optimizer)
+    return case.replace(optimizer=optimizer)
 
 
 def _step(schedule: torch.optim.lr_scheduler.CosineAnnealingLR) -> None:
@@ -49,7 +49,7 @@ def random_validation_patch(case: Case) -> Case:
             whole = (slice(None), slice(None), *place)
             yield {**batch, "image": batch["image"][whole], "label": batch["label"][whole]}
 
-    return case.but(val=batches)
+    return case.replace(val=batches)
 
 
 FAULTS: tuple[Fault, ...] = (

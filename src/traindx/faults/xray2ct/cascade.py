@@ -120,7 +120,7 @@ def with_unread_average(case: Case) -> Case:
         "use_ema": True,
         "ema_decay": 0.999,
     }
-    return case.but(deployment__settings=settings, deployment__configure=built_without_average)
+    return case.replace(deployment__settings=settings, deployment__configure=built_without_average)
 
 
 def _sampled(wrong: bool, time: Time, case: Case) -> Case:

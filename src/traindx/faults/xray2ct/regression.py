@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from traindx.case import Metric
-from traindx.case_full_run import FullRun
+from traindx.case_parts import FullRun
 from traindx.faults.base import Chapter
 from traindx.faults.xray2ct.data import with_training_patients
 from traindx.recipes.xray2ct.cascade.cascade import Cascade
@@ -84,12 +84,12 @@ def joint_min_max_psnr(prediction: Tensor, target: Tensor) -> Tensor:
 def with_peak_two(case: Case) -> Case:
     """Measure by :func:`psnr_of_peak_two`."""
     window = system_of(case).window
-    return case.but(metrics={"psnr": Metric(partial(psnr_of_peak_two, window), unit="dB")})
+    return case.replace(metrics={"psnr": Metric(partial(psnr_of_peak_two, window), unit="dB")})
 
 
 def with_joint_min_max(case: Case) -> Case:
     """Measure by :func:`joint_min_max_psnr`."""
-    return case.but(metrics={"psnr": Metric(joint_min_max_psnr, unit="dB")})
+    return case.replace(metrics={"psnr": Metric(joint_min_max_psnr, unit="dB")})
 
 
 def with_known_patient(case: Case) -> Case:
@@ -130,7 +130,7 @@ def resumed_at_the_end(rate: float, parameters: Iterable[nn.Parameter]) -> torch
 
 def with_restored_schedule(case: Case) -> Case:
     """Optimise by :func:`resumed_at_the_end`."""
-    return case.but(optimizer=partial(resumed_at_the_end, system_of(case).learning_rate))
+    return case.replace(optimizer=partial(resumed_at_the_end, system_of(case).learning_rate))
 
 
 def with_narrow_window(case: Case) -> Case:
@@ -140,7 +140,7 @@ def with_narrow_window(case: Case) -> Case:
 
 def with_two_epochs(case: Case) -> Case:
     """The author's own training is that short, not only a trial."""
-    return case.but(steps=TWO_EPOCHS, full_run=FullRun(TWO_EPOCHS))
+    return case.replace(steps=TWO_EPOCHS, full_run=FullRun(TWO_EPOCHS))
 
 
 _CHAPTER = Chapter(RECIPE, DOCUMENT)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from traindx import Case, DataPath, Metric, PrototypeLearning, Regions, TrainingState
+from traindx import Authoring, Case, DataPath, DataRange, Metric, PrototypeLearning, Regions, TrainingState
 from traindx.recipes.concepts.best import BestScores
 from traindx.recipes.concepts.boxes import Boxes, masks, moved
 from traindx.recipes.concepts.data import Batch, Dataset
@@ -153,19 +153,23 @@ def make_case(
         conditions=("image",),
         optimizer=recipe_optimizer(setup),
         steps=steps,
-        data_range=(0.0, 1.0),
-        regions=Regions(
-            boxes=boxes_of,
-            drawn=lambda batch: batch["masks"],
-            loss=lambda maps, batch: box_loss(maps, batch["masks"], setup.margin),
-            term="boxes",
-            concepts=whole.concepts,
+        parts=(
+            DataRange(0.0, 1.0),
+            Regions(
+                boxes=boxes_of,
+                drawn=lambda batch: batch["masks"],
+                loss=lambda maps, batch: box_loss(maps, batch["masks"], setup.margin),
+                term="boxes",
+                concepts=whole.concepts,
+            ),
+            DataPath(apply=recipe_path(setup), raw=raw_images(whole), white=whole.white),
+            recipe_prototypes(setup),
+            recipe_upkeep(setup, seed),
+            Authoring(
+                treatments={"box-margin": with_margin, "class-weights": with_weights, "union-of-boxes": with_margin},
+                extras={"recipe": "concepts", "setup": setup},
+            ),
         ),
-        data_path=DataPath(apply=recipe_path(setup), raw=raw_images(whole), white=whole.white),
-        prototypes=recipe_prototypes(setup),
-        training_state=recipe_upkeep(setup, seed),
-        treatments={"box-margin": with_margin, "class-weights": with_weights, "union-of-boxes": with_margin},
-        extras={"recipe": "concepts", "setup": setup},
     )
 
 
@@ -190,7 +194,7 @@ def setup_of(case: Case) -> Setup:
 def rebuilt(case: Case, **changes: Any) -> Case:
     """The case with parts of its set-up exchanged: loss, optimiser, box term and prototypes are made anew."""
     setup = replace(setup_of(case), **changes)
-    return case.but(
+    return case.replace(
         loss=recipe_loss(setup),
         optimizer=recipe_optimizer(setup),
         regions__loss=lambda maps, batch: box_loss(maps, batch["masks"], setup.margin),

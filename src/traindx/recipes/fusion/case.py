@@ -84,7 +84,7 @@ def make_case(
     )
     data, head = _prepared(options, head_steps)
     system = System(data, network_options={"channels": channels}, head=head, weights=PRESETS[preset], steps=steps)
-    case = case_of(system).but(device=device)
+    case = case_of(system).replace(device=device)
     if faults:
         from traindx.faults import registry
 
@@ -118,8 +118,6 @@ def case_of(system: System) -> dx.Case:
         conditions=("ct", "mr"),
         optimizer=system.optimizer,
         steps=system.steps,
-        data_range=(-1.0, 1.0),
-        normaliser=dx.Normaliser(seen_as.ct, seen_as.hu, unit="HU", tissues=dict(TISSUES), raw=_hu),
         diffusion=dx.Diffusion(
             alphas_cumprod=process.alphas_cumprod,
             betas=process.betas,
@@ -127,24 +125,28 @@ def case_of(system: System) -> dx.Case:
             denoise=system.denoise,
             sample=partial(system.sampler, system),
         ),
-        guidance=dx.Guidance(
-            sample=partial(_guided_sample, system), energy=partial(_roi_energy, system), scale=GUIDANCE
+        parts=(
+            dx.DataRange(-1.0, 1.0),
+            dx.Normaliser(seen_as.ct, seen_as.hu, unit="HU", tissues=dict(TISSUES), raw=_hu),
+            dx.Guidance(sample=partial(_guided_sample, system), energy=partial(_roi_energy, system), scale=GUIDANCE),
+            dx.Deployment(
+                uncertainty=partial(_uncertainty, system),
+                selects="fusion_score",
+                produces=produced,
+                settings={**vars(system.weights), **{name: getattr(system, name) for name in SETTINGS}},
+                configure=partial(configured, system),
+                picture=_picture,
+            ),
+            dx.Authoring(
+                treatments={
+                    "window": _with_window,
+                    "renormalise": _renormalised,
+                    "full-resolution-skip": _with_full_resolution,
+                    "spatial-conditioning": _with_full_resolution,
+                },
+                extras={"system": system},
+            ),
         ),
-        deployment=dx.Deployment(
-            uncertainty=partial(_uncertainty, system),
-            selects="fusion_score",
-            produces=produced,
-            settings={**vars(system.weights), **{name: getattr(system, name) for name in SETTINGS}},
-            configure=partial(configured, system),
-            picture=_picture,
-        ),
-        treatments={
-            "window": _with_window,
-            "renormalise": _renormalised,
-            "full-resolution-skip": _with_full_resolution,
-            "spatial-conditioning": _with_full_resolution,
-        },
-        extras={"system": system},
     )
 
 
@@ -158,7 +160,7 @@ def system_of(case: dx.Case) -> System:
 def changed(case: dx.Case, **parts: Any) -> dx.Case:
     """The same case with some parts of its system exchanged."""
     made = case_of(replace(system_of(case), **parts))
-    return made.but(name=case.name, device=case.device, contexts=case.contexts)
+    return made.replace(name=case.name, device=case.device, contexts=case.contexts)
 
 
 def produced() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from traindx import Case, Labels, Metric
+from traindx import Authoring, Case, DataRange, Labels, Metric
 from traindx.errors import InputError
 from traindx.recipes.segmentation.fingerprint import fingerprint
 from traindx.recipes.segmentation.labels import IGNORE, LabelMeaning
@@ -89,7 +89,6 @@ def make_case(
         val=[_whole(case, shape) for case in val],
         loss=lambda model, batch: criterion(model(batch["image"]), encode(batch["label"], meaning), batch["labelled"]),
         predict=predict,
-        # where nobody labelled, background stands in: no loss looks there, and validation cases have no such voxel
         target=lambda batch: one_hot(encode(batch["label"], meaning).clamp(min=0), meaning.channels),
         metrics={
             "dice": Metric(mean_dice, negligible=0.01, best=1.0),
@@ -98,14 +97,21 @@ def make_case(
         conditions=("image",),
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=5e-3, weight_decay=1e-2),
         steps=steps,
-        data_range=(0.0, 1.0),
-        labels=Labels(
-            read=lambda batch: batch["label"],
-            classes={value: name for name, values in _values(meaning) for value in values},
-            ignore=tuple(float(value) for value in meaning.ignore),
+        parts=(
+            DataRange(0.0, 1.0),
+            Labels(
+                read=lambda batch: batch["label"],
+                classes={value: name for name, values in _values(meaning) for value in values},
+                ignore=tuple(float(value) for value in meaning.ignore),
+            ),
+            Authoring(
+                treatments={
+                    "ignore-value": ignore_value,
+                    "reference-prediction": lambda case: case.replace(predict=predict),
+                },
+                extras={"recipe": "segmentation", "plan": shape, "loss_weights": dict(criterion.weights)},
+            ),
         ),
-        treatments={"ignore-value": ignore_value, "reference-prediction": lambda case: case.but(predict=predict)},
-        extras={"recipe": "segmentation", "plan": shape, "loss_weights": dict(criterion.weights)},
     )
 
 
@@ -124,7 +130,7 @@ def ignore_value(case: Case, *, value: float) -> Case:
         finally:
             handle.remove()
 
-    return case.but(loss=loss)
+    return case.replace(loss=loss)
 
 
 def _values(meaning: LabelMeaning) -> list[tuple[str, tuple[int, ...]]]:

@@ -45,7 +45,7 @@ def make_case(
         cache: Folder for rendered radiographs; None for the user's cache folder.
     """
     options = DataOptions(source=source, size=size, train=train, val=val, seed=seed, batch_size=batch_size, cache=cache)  # type: ignore[arg-type]
-    case = case_of(System(prepare(options), steps=steps)).but(device=device)
+    case = case_of(System(prepare(options), steps=steps)).replace(device=device)
     if faults:
         from traindx.faults import registry
 
@@ -69,8 +69,6 @@ def case_of(system: System) -> dx.Case:
         conditions=VIEWS,
         optimizer=system.optimizer,
         steps=system.steps,
-        data_range=(-1.0, 1.0),
-        normaliser=window.normaliser(),
         diffusion=dx.Diffusion(
             alphas_cumprod=process.alphas_cumprod,
             betas=process.betas,
@@ -78,21 +76,27 @@ def case_of(system: System) -> dx.Case:
             denoise=system.denoise,
             sample=partial(system.sampler, system),
         ),
-        projection=dx.Projection(
-            render=partial(system.render, system),
-            views=VIEWS,
-            spacing_mm=geometry.spacing_mm,
-            from_mu=partial(volume_of_mu, window),
-            output="line_integral",
-            observed=observed,
-            geometry="cone",
+        parts=(
+            dx.DataRange(-1.0, 1.0),
+            window.normaliser(),
+            dx.Projection(
+                render=partial(system.render, system),
+                views=VIEWS,
+                spacing_mm=geometry.spacing_mm,
+                from_mu=partial(volume_of_mu, window),
+                output="line_integral",
+                observed=observed,
+                geometry="cone",
+            ),
+            dx.Authoring(
+                treatments={
+                    "window": _with_window,
+                    "projection": _with_reference_projection,
+                    "full-resolution-skip": _with_full_resolution,
+                },
+                extras={"system": system},
+            ),
         ),
-        treatments={
-            "window": _with_window,
-            "projection": _with_reference_projection,
-            "full-resolution-skip": _with_full_resolution,
-        },
-        extras={"system": system},
     )
 
 
@@ -106,7 +110,7 @@ def system_of(case: dx.Case) -> System:
 def changed(case: dx.Case, **parts: Any) -> dx.Case:
     """The same case with some parts of its system exchanged."""
     made = case_of(replace(system_of(case), **parts))
-    return made.but(name=case.name, device=case.device, contexts=case.contexts)
+    return made.replace(name=case.name, device=case.device, contexts=case.contexts)
 
 
 def with_window(case: dx.Case, window: HounsfieldWindow) -> dx.Case:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from traindx.case import Normaliser
+from traindx.case_parts import Normaliser
 from traindx.errors import InputError
 
 TISSUES = {

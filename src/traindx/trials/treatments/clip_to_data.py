@@ -69,7 +69,7 @@ def _apply(before: Case, low: float, high: float, tally: Tally) -> Case:
     def around(model: nn.Module, batch: Any) -> AbstractContextManager[Any]:
         return ClampMode(decide)
 
-    return while_sampling(before.but(diffusion__clip=(low, high)), around)
+    return while_sampling(before.replace(diffusion__clip=(low, high)), around)
 
 
 def _same(bound: Any, declared: float) -> bool:

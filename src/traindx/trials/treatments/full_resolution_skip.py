@@ -110,4 +110,4 @@ def _apply(before: Case, share: float, tally: Tally, readers: list[TimeReader]) 
         diffusion.network(made).register_forward_hook(hook, with_kwargs=True)
         return made
 
-    return while_sampling(before.but(model=model), lambda *_: reader.sampling())
+    return while_sampling(before.replace(model=model), lambda *_: reader.sampling())

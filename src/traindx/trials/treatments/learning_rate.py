@@ -39,6 +39,6 @@ def learning_rate(parameters: Mapping[str, Any], case: Case) -> Treatment:
                 group["lr"] = group["lr"] * factor
             return optimizer
 
-        return before.but(optimizer=scaled)
+        return before.replace(optimizer=scaled)
 
     return Treatment("learning-rate", f"learning rate x {factor:g}", frozenset({"training"}), apply)

@@ -87,7 +87,7 @@ def _apply(before: Case, trained: str, assumed: str | None, tally: Tally) -> Cas
 
         return sample
 
-    return on_prediction_paths(before.but(diffusion__prediction=trained), translated)
+    return on_prediction_paths(before.replace(diffusion__prediction=trained), translated)
 
 
 def assumed_type(case: Case, run: Sampler, reader: TimeReader, model: nn.Module, batch: Any) -> str:

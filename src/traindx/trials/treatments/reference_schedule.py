@@ -101,7 +101,7 @@ def _apply(before: Case, tally: Tally) -> Case:
         changes["diffusion__sampling_alphas_cumprod"] = new
     if diffusion.betas is not None:
         changes["diffusion__betas"] = DERIVED["beta"](new)
-    return before.but(contexts=(*before.contexts, patch), **changes)
+    return before.replace(contexts=(*before.contexts, patch), **changes)
 
 
 def _alpha(bar: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def _scaled(name: str, parameters: Mapping[str, Any], factor: float, title: str)
                 return rest or {term: 0.0 * terms[term]}
             return {key: value * factor if key == term else value for key, value in terms.items()}
 
-        return before.but(loss=loss)
+        return before.replace(loss=loss)
 
     return Treatment(
         name,

@@ -40,11 +40,11 @@ def train_longer(parameters: Mapping[str, Any], case: Case) -> Treatment:
     def apply(before: Case) -> Case:
         longer = round(before.steps * factor)
         if before.optimizer is None:  # the default one has a constant rate
-            return before.but(steps=longer)
+            return before.replace(steps=longer)
         shares = rates_of(before, before.steps)
         if max(shares) - min(shares) <= 1e-12:
-            return before.but(steps=longer)
-        after = before.but(steps=longer, optimizer=_stretched(before, shares, longer))
+            return before.replace(steps=longer)
+        after = before.replace(steps=longer, optimizer=_stretched(before, shares, longer))
         wanted = [shares[_place(step, len(shares), longer)] for step in range(longer)]
         if max(abs(got - asked) for got, asked in zip(rates_of(after, longer), wanted, strict=True)) > 1e-6:
             raise TreatmentUnfitError(

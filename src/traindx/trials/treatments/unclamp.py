@@ -56,7 +56,7 @@ def unclamp(parameters: Mapping[str, Any], case: Case) -> Treatment:
         "unclamp",
         f"clamp at {place} made {'an identity' if mode == 'identity' else 'soft'}",
         frozenset({"training", "sampling"}),
-        lambda before: before.but(contexts=(*before.contexts, patch)),
+        lambda before: before.replace(contexts=(*before.contexts, patch)),
         family=f"unclamp {file}:{line}",
         tally=tally,
     )

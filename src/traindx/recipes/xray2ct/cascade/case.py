@@ -64,7 +64,7 @@ def make_case(
     options = DataOptions(source=source, size=size, train=train, val=val, seed=seed, batch_size=batch_size, cache=cache)  # type: ignore[arg-type]
     data = prepare(options)
     system = CascadeSystem(data, plan_of(data, method, (size // 2, size), VIEWS), steps=steps, seed=seed)
-    case = case_of(system).but(device=device)
+    case = case_of(system).replace(device=device)
     if faults:
         from traindx.faults import registry
 
@@ -98,25 +98,29 @@ def case_of(system: CascadeSystem) -> dx.Case:
         conditions=system.plan.views,
         optimizer=system.optimizer,
         steps=system.steps,
-        data_range=(-1.0, 1.0),
-        normaliser=window.normaliser(),
         diffusion=diffusion_parts,
-        projection=dx.Projection(
-            render=partial(_render, system),
-            views=system.plan.views,
-            spacing_mm=geometry.spacing_mm,
-            from_mu=partial(volume_of_mu, window),
-            output="line_integral",
-            observed=observed,
-            geometry="cone",
+        parts=(
+            dx.DataRange(-1.0, 1.0),
+            window.normaliser(),
+            dx.Projection(
+                render=partial(_render, system),
+                views=system.plan.views,
+                spacing_mm=geometry.spacing_mm,
+                from_mu=partial(volume_of_mu, window),
+                output="line_integral",
+                observed=observed,
+                geometry="cone",
+            ),
+            dx.Deployment(
+                selects=system.selects,
+                produces=partial(system.produces, system),
+                validate=partial(system.validate, system),
+            ),
+            dx.Authoring(
+                treatments={"window": _with_window, "frozen-in-evaluation": _with_still_stages},
+                extras={"system": system},
+            ),
         ),
-        deployment=dx.Deployment(
-            selects=system.selects,
-            produces=partial(system.produces, system),
-            validate=partial(system.validate, system),
-        ),
-        treatments={"window": _with_window, "frozen-in-evaluation": _with_still_stages},
-        extras={"system": system},
     )
 
 
@@ -130,7 +134,7 @@ def system_of(case: dx.Case) -> CascadeSystem:
 def changed(case: dx.Case, **parts: Any) -> dx.Case:
     """The same case with some parts of its system exchanged."""
     made = case_of(replace(system_of(case), **parts))
-    return made.but(
+    return made.replace(
         name=case.name, device=case.device, contexts=case.contexts, steps=case.steps, full_run=case.full_run
     )
 
