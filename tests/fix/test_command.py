@@ -124,6 +124,48 @@ def test_a_file_that_changed_since_is_refused(project, capsys):
     assert "examine again" in capsys.readouterr().err
 
 
+def sent(project, place, known):
+    """A report that somebody sent: it names a file of its own choice."""
+    found = Finding(code="L305", name="double-activation", message="softmax twice", severity=Severity.MAJOR,
+                    location=Location(file=str(place), line=3))  # fmt: skip
+    extras = {SOURCES: {str(place): fingerprint(Path(place))}} if known else {}
+    report = Diagnosis(case="train.py", outcome=Outcome.FAULT_FOUND, findings=(found,), extras=extras)
+    (project.parent / "traindx-out" / "train" / "diagnosis.json").write_text(report.model_dump_json())
+
+
+@pytest.mark.parametrize("way", ["absolute", "upwards", "submodule", "link to a file", "link to a folder"])
+def test_nothing_outside_this_repository_is_written(project, capsys, tmp_path_factory, way):
+    """Neither by its path, nor through a link, nor in a repository within this one."""
+    within = way == "submodule"
+    other = project.parent / "sub" if within else tmp_path_factory.mktemp("other")
+    other.mkdir(exist_ok=True)
+    file = other / "train.py"
+    file.write_text(SOURCE)
+    for words in (["init", "-q"], ["add", "train.py"], ["commit", "-qm", "first"]):
+        git("-C", str(other), *words)
+    if way == "link to a file":
+        place = project.parent / "linked.py"
+        place.symlink_to(file)
+    elif way == "link to a folder":
+        (project.parent / "linked").symlink_to(other)
+        place = project.parent / "linked" / "train.py"
+    else:
+        place = {"absolute": file, "upwards": os.path.relpath(file), "submodule": "sub/train.py"}[way]
+    sent(project, place, known=True)
+    assert run(["fix", "1", "--apply", "--force"]) == 2
+    said = capsys.readouterr().err
+    assert "outside the repository" in said or "symbolic link" in said
+    assert file.read_text() == SOURCE
+
+
+def test_nothing_is_written_without_the_fingerprint_of_what_was_examined(project, capsys):
+    sent(project, "train.py", known=False)
+    assert run(["fix", "1"]) == 0  # it may be looked at
+    assert run(["fix", "1", "--apply"]) == 2
+    assert "fingerprint" in capsys.readouterr().err
+    assert project.read_text() == SOURCE
+
+
 def test_without_a_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(["fix", "1"]) == 2

@@ -64,6 +64,12 @@ def fix(
         return
     from traindx.fix.writing import write
 
+    if finding.location is None or not chosen.knows(finding.location.file):
+        raise InputError(
+            f"{chosen.path} does not hold the fingerprint of {patch.path}: it may be another file than the one examined",
+            expected="a report of this version of traindx",
+            do="examine again, or apply the printed patch yourself",
+        )
     write(patch, force=force)
     print(f"\nwritten: {patch.path}. Examine again to see that the finding is gone.")
 

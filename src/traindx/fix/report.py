@@ -39,6 +39,10 @@ class Report:
             )
         return findings[number - 1]
 
+    def knows(self, shown: str) -> bool:
+        """True if the report holds the fingerprint of a file: without it nothing is written."""
+        return shown in self.diagnosis.extras.get(SOURCES, {})
+
     def changed_since(self, file: Path, shown: str) -> bool:
         """True if a file is not as it was when it was examined (its content; its date where that is not known)."""
         known = self.diagnosis.extras.get(SOURCES, {}).get(shown)

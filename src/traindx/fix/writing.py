@@ -1,4 +1,7 @@
-"""Writing a patch: only to a file that git knows and that has no changes of its own."""
+"""Writing a patch: only inside the repository one stands in, to a file that git knows and that has no changes.
+
+A report is a file that somebody may have sent: the path in it decides nothing about where may be written.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ def write(patch: Patch, *, force: bool = False) -> None:
         force: Also to a file that has changes which are not committed. A file that git does not know is never written.
 
     Raises:
-        InputError: The file is not tracked by git, has changes, or is not as it was read.
+        InputError: The file lies outside this repository or behind a link, is not tracked by git, has changes, or is
+            not as it was read.
     """
-    path = patch.path.resolve()
+    path = inside(patch.path)
     check(path, force=force)
     if path.read_bytes() != patch.before:
         raise InputError(f"{patch.path} was changed in this very moment", do="try again")
@@ -30,14 +34,41 @@ def write(patch: Patch, *, force: bool = False) -> None:
     temporary.replace(path)
 
 
+def inside(path: Path) -> Path:
+    """The absolute path of a file in the repository of the working directory, reached without any link.
+
+    Raises:
+        InputError: It is elsewhere: in another repository (a submodule included), outside of any, or behind a link.
+    """
+    here = Path.cwd().resolve()
+    file = Path(os.path.normpath(here / path))
+    top = _git(here / "x", "rev-parse", "--show-toplevel")
+    if top is None:
+        raise InputError(
+            f"{path} is not tracked by git, so the change could not be taken back",
+            expected="a working directory inside a git repository",
+            do="git init, add and commit first, or apply the printed patch yourself",
+        )
+    root = Path(top.strip()).resolve()
+    behind = next((part for part in (file, *file.parents) if part.is_symlink()), None)
+    if behind is not None:
+        raise InputError(f"{path} is reached through the symbolic link {behind}", expected="the file itself")
+    theirs = _git(file, "rev-parse", "--show-toplevel") if file.parent.is_dir() else None
+    if not file.is_relative_to(root) or theirs is None or Path(theirs.strip()).resolve() != root:
+        raise InputError(
+            f"{path} lies outside the repository {root}",
+            expected="a file of the repository that you stand in",
+            do="go there, examine again and apply it there, or apply the printed patch yourself",
+        )
+    return file
+
+
 def check(path: Path, *, force: bool) -> None:
     """Refuse a file whose present state could not be brought back.
 
     Raises:
         InputError: It is not tracked by git, or has changes.
     """
-    if path.is_symlink():
-        raise InputError(f"{path} is a symbolic link", expected="the file itself")
     if _git(path, "ls-files", "--error-unmatch", "--", path.name) is None:
         raise InputError(
             f"{path} is not tracked by git, so the change could not be taken back",
