@@ -37,7 +37,7 @@ def regression(**changes):
         "target": lambda batch: batch["y"],
         "metrics": {"mse": dx.Metric(lambda p, t: (p - t).square().mean(), higher_is_better=False)},
     }
-    return dx.Case(**{**parts, **changes})
+    return dx.Case(**parts).replace(**changes)
 
 
 class Poisoned(nn.Module):

@@ -58,7 +58,7 @@ def regression(**changes):
         "steps": 150,
         "name": "toy regression",
     }
-    return dx.Case(**{**parts, **changes})
+    return dx.Case(**parts).replace(**changes)
 
 
 # ----------------------------------------------------------------------------------------------------- diffusion
@@ -162,7 +162,7 @@ def diffusion(
             alphas_cumprod=bar, prediction=prediction, denoise=denoise, sample=sample, clip=(-1.5, 1.5)
         ),
     }
-    return dx.Case(**{**parts, **changes})
+    return dx.Case(**parts).replace(**changes)
 
 
 def finding(code, *proposals, standing="demonstrated", severity="major"):

@@ -66,7 +66,7 @@ def fix(
 
     if finding.location is None or not chosen.knows(finding.location.file):
         raise InputError(
-            f"{chosen.path} does not hold the fingerprint of {patch.path}: it may be another file than the one examined",
+            f"{chosen.path} does not hold the fingerprint of {patch.path}: it may be another file than that",
             expected="a report of this version of traindx",
             do="examine again, or apply the printed patch yourself",
         )
