@@ -248,3 +248,23 @@ class RankDifference(Observed):
     weights_differ: int = 0
     buffers_differ: int = 0
     examples: tuple[str, ...] = ()
+
+
+class LayerBuiltInCall(Observed):
+    """A layer with parameters that was constructed during a call of a network which does not keep it.
+
+    ``where`` is the line that constructs it.
+
+    Attributes:
+        network: Class of the network that was called.
+        layer: Class of the layer.
+        calls: Layers made there.
+        training: Those of them in calls with gradients.
+        iterations: Iterations in which this happened.
+    """
+
+    network: str
+    layer: str
+    calls: int
+    training: int = 0
+    iterations: int = 0

@@ -177,3 +177,25 @@ class SuppressedEvidence(Observed):
     what: str
     detail: str = ""
     hidden: tuple[str, ...] = ()
+
+
+class StatisticsSeen(Observed):
+    """A network with running statistics, in no optimiser, called without gradients in evaluation mode.
+
+    ``where`` is the line of the first such call.
+
+    Attributes:
+        network: Its class.
+        written: Where its weights are written to in place, if that was seen.
+        looks: Later calls at which it was compared with the first one.
+        weights_moved: Largest relative change of a weight tensor since.
+        statistics_moved: A running mean or variance changed.
+        at_start_values: All of them have the values that they are constructed with (mean 0, variance 1).
+    """
+
+    network: str
+    written: Location | None = None
+    looks: int = 0
+    weights_moved: float = 0.0
+    statistics_moved: bool = False
+    at_start_values: bool = False

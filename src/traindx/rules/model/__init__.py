@@ -19,6 +19,7 @@ from traindx.rules.model.m209_frozen_part_still_moves import frozen_part_still_m
 from traindx.rules.model.m210_target_outside_span import target_outside_span
 from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
 from traindx.rules.model.m211_probed import arguments_symmetric
+from traindx.rules.model.m212_layer_built_in_forward import layer_built_in_forward
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -32,4 +33,5 @@ RULES: tuple[Rule, ...] = (
     frozen_part_still_moves,
     target_outside_span,
     inputs_symmetric.also(arguments_symmetric),
+    layer_built_in_forward,
 )

@@ -16,6 +16,7 @@ from traindx.rules.optimisation.o407_scheduler_misused import scheduler_misused
 from traindx.rules.optimisation.o408_group_rate_off import group_rate_off
 from traindx.rules.optimisation.o409_amp_skips_steps import amp_skips_steps
 from traindx.rules.optimisation.o410_ema_evaluated_too_early import ema_evaluated_too_early
+from traindx.rules.optimisation.o410_statistics import statistics_left_behind
 from traindx.rules.optimisation.o411_clip_before_unscale import clip_before_unscale
 from traindx.rules.optimisation.o412_accumulation_remainder import too_few_updates
 from traindx.rules.optimisation.o412_budget import update_budget_is_starved
@@ -32,7 +33,7 @@ RULES: tuple[Rule, ...] = (
     scheduler_misused.also(rate_is_put_back),
     group_rate_off,
     amp_skips_steps,
-    ema_evaluated_too_early,
+    ema_evaluated_too_early.also(statistics_left_behind),
     clip_before_unscale,
     too_few_updates.also(update_budget_is_starved),
     clip_has_no_effect,

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from traindx.evidence.base import Record
-from traindx.evidence.observed import ModeSwitch, NetworkCalls
+from traindx.evidence.observed import LayerBuiltInCall, ModeSwitch, NetworkCalls
 from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here, users
@@ -65,6 +65,15 @@ class CallPlace:
         return (self.network, self.site, self.grad)
 
 
+@dataclass
+class Built:
+    """Layers made anew at one line in calls of a network."""
+
+    calls: int = 0
+    training: int = 0
+    iterations: set[int] = field(default_factory=set)
+
+
 class Networks(Collector):
     """Module construction, module calls and mode switches.
 
@@ -72,6 +81,7 @@ class Networks(Collector):
         depth: Modules with parameters that are being called right now.
         stack: All modules that are being called right now, outermost first.
         made: Line that constructed each module.
+        built: Layers with parameters that were made while a network was called, by network, layer and line.
         called: Modules called with gradients enabled, with the order in which they were first called.
         roots: Outermost modules that were called, with the line.
         places: Call places by key.
@@ -91,6 +101,8 @@ class Networks(Collector):
         self.stack: list[Any] = []
         self.depth = 0
         self.places: dict[tuple[object, ...], CallPlace] = {}
+        self.built: dict[tuple[str, str, CallSite], Built] = {}
+        self._born: Any = weak.WeakIdKeyDictionary()  # modules that were constructed while a network was called
         self.called: Any = weak.WeakIdKeyDictionary()
         self.roots: Any = weak.WeakIdKeyDictionary()
         self.order = 0
@@ -120,6 +132,8 @@ class Networks(Collector):
                         site = constructor_site(module)
                         if site is not None:
                             self.made[module] = site
+                            if self.depth:
+                                self._born[module] = site
 
             return init
 
@@ -236,6 +250,8 @@ class Networks(Collector):
             if watch.grad_enabled and module not in self.called:
                 self.called[module] = self.order
                 self.order += 1
+            if module in self._born:
+                self._built_in_call(module)
             self.on_module.tell(module, args, output)
             call = self._open
             if call is not None and self.depth == 0 and call.network is module:
@@ -244,6 +260,17 @@ class Networks(Collector):
                 self._root_ends(call)
         if not self.depth:
             watch.spend_burst()
+
+    def _built_in_call(self, module: Any) -> None:
+        """A layer with parameters that was made during this very call, and that the network does not keep."""
+        root = self._open.network if self._open is not None else None
+        if root is None or not self.has_parameters(module) or any(part is module for part in root.modules()):
+            return
+        key = (type(root).__name__, type(module).__name__, self._born.pop(module))
+        entry = self.built.setdefault(key, Built())
+        entry.calls += 1
+        entry.iterations.add(self.watch.iteration)
+        entry.training += self.watch.grad_enabled
 
     def _root_ends(self, call: Call) -> None:
         place, iteration = call.place, self.watch.iteration
@@ -320,6 +347,16 @@ class Networks(Collector):
                 loader=place_of(place.loader.made) if place.loader is not None else None,
                 other_data=place.loader is not None and not place.loader.trains,
                 step=place.last,
+            )
+        for (owner, layer, site), built in self.built.items():
+            yield LayerBuiltInCall(
+                network=owner,
+                layer=layer,
+                where=site.location(),
+                calls=built.calls,
+                training=built.training,
+                iterations=len(built.iterations),
+                step=max(built.iterations),
             )
         for key in self._switch_order:
             network, mode, site = key

@@ -22,6 +22,7 @@ from traindx.watch.collectors.loss_terms import LossTerms
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.no_grad_regions import NoGradRegions
 from traindx.watch.collectors.nonfinite import NonFinite
+from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.collectors.provenance import Provenance
@@ -95,6 +96,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Inputs,
     Checkpoints,
     Seeds,
+    NormStatistics,
     NoGradRegions,
     _Early,
     InputInfluence,
