@@ -113,3 +113,28 @@ class OrderProbed(Observed):
     shuffled: float
     signed: bool = False
     alone: bool = True
+
+
+class GivenProbed(Observed):
+    """Where the gradient of a loss at an output of a network is zero, against where the input was blanked.
+
+    Input and output have the same shape. ``where`` is the operation that masks, or the backward pass.
+
+    Attributes:
+        network: Class of the network.
+        ignored: Share of the output's values without gradient.
+        blanked: Share of the input that holds one single value, exactly where the gradient is zero; 0 if the two do
+            not coincide.
+        known: The batch from the loader holds the input as it was before it was blanked, with other values there.
+        told: The batch from the loader holds a mask of the same region (a part of the data, not drawn by the script).
+        actual: The loss.
+        identity: The loss of an output that repeats the input.
+    """
+
+    network: str
+    ignored: float
+    blanked: float = 0.0
+    known: bool = False
+    told: bool = False
+    actual: float = 0.0
+    identity: float = 0.0

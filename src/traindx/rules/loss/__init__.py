@@ -24,6 +24,7 @@ from traindx.rules.loss.l312_term_not_zero_at_truth import term_not_zero_at_trut
 from traindx.rules.loss.l313_terms_contradict import terms_contradict
 from traindx.rules.loss.l315_region_term_without_margin import region_term_without_margin
 from traindx.rules.loss.l316_frequency_mask_misplaced import frequency_mask_misplaced
+from traindx.rules.loss.l317_loss_looks_at_what_was_given import loss_looks_at_what_was_given
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -40,4 +41,5 @@ RULES: tuple[Rule, ...] = (
     terms_contradict,
     region_term_without_margin,
     frequency_mask_misplaced,
+    loss_looks_at_what_was_given,
 )

@@ -46,6 +46,7 @@ class Loaders(Collector):
 
     Attributes:
         last: The loader that was read last.
+        on_read: Tells every batch, with its loader.
         on_batch: Tells every batch that is looked at, with its loader.
         on_pass_end: Tells a loader whose pass has ended.
     """
@@ -57,6 +58,7 @@ class Loaders(Collector):
         self.backwards = backwards
         self.last: Loader | None = None
         self.on_batch: Signal[[Loader, Any]] = Signal(watch)
+        self.on_read: Signal[[Loader, Any]] = Signal(watch)
         self.on_pass_end: Signal[[Loader]] = Signal(watch)
         self.order: list[Loader] = []
         self.bursts = Bursts(dense=3, ratio=1.6)
@@ -150,6 +152,7 @@ class Loaders(Collector):
             return
         loader.read += 1
         self.last = loader
+        self.on_read.tell(loader, batch)
         if not self.bursts.wanted(id(loader)):
             return
         loader.looked_at += 1

@@ -9,7 +9,8 @@ from traindx.evidence.probed import RandomnessProbed
 from traindx.watch.probes.base import Probe
 from traindx.watch.probes.captured import Captured
 from traindx.watch.probes.tracing import Operation, all_same, floats_in, in_step, traced
-from traindx.watch.runtime.source_text import statement_at
+from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.source_text import assigned_at, statement_at
 from traindx.watch.runtime.stats import sample
 
 MODE_POSITION = 3  # dropout(input, p, training)
@@ -36,6 +37,7 @@ class EvaluationRepeat(Probe):
         alike = first.shape == second.shape
         difference = float((first - second).square().mean().sqrt()) / spread if alike else 1.0
         drawn = next((a for a, b in in_step(one, two) if self._draws(a, b)), None) if difference else None
+        place = rate_set_at(drawn) if drawn is not None else None
         self.watch.sink.event(
             RandomnessProbed(
                 network=type(call.network).__name__,
@@ -44,7 +46,7 @@ class EvaluationRepeat(Probe):
                 else 1.0,
                 function=drawn.name if drawn is not None else "",
                 told=drawn is not None and told_the_mode(drawn),
-                drawn_at=drawn.site.location() if drawn is not None and drawn.site is not None else None,
+                drawn_at=place.location() if place is not None else None,
                 where=call.site.location() if call.site.file else None,
                 step=self.watch.iteration,
             )
@@ -59,16 +61,33 @@ class EvaluationRepeat(Probe):
         return all_same(torch, one.taken, other.taken) and not all_same(torch, one.given, other.given)
 
 
-def told_the_mode(operation: Operation) -> bool:
-    """True if the source passes a mode to this dropout (Monte-Carlo dropout does), or does not call it by its name."""
-    if operation.site is None:
-        return True
-    statement = statement_at(operation.site.file, operation.site.line)
-    calls = [
+def rate_set_at(operation: Operation) -> CallSite | None:
+    """The line that sets the rate of a dropout, if it is a variable of the function; else the line of the call."""
+    site = operation.site
+    for call in calls_of(operation) if site is not None else []:
+        position = 4 if operation.name == "scaled_dot_product_attention" else 1
+        rates: list[ast.expr] = [word.value for word in call.keywords if word.arg in ("p", "dropout_p")]
+        rates += call.args[position : position + 1]
+        if rates and isinstance(rates[0], ast.Name) and site is not None:
+            return assigned_at(site, rates[0].id) or site
+    return site
+
+
+def calls_of(operation: Operation) -> list[ast.Call]:
+    """The calls by the operation's name in the statement that it comes from."""
+    statement = statement_at(operation.site.file, operation.site.line) if operation.site is not None else None
+    return [
         node
         for node in (ast.walk(statement) if statement is not None else ())
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == operation.name
     ]
+
+
+def told_the_mode(operation: Operation) -> bool:
+    """True if the source passes a mode to this dropout (Monte-Carlo dropout does), or does not call it by its name."""
+    if operation.site is None:
+        return True
+    calls = calls_of(operation)
     modes = [
         len(call.args) >= MODE_POSITION or any(word.arg in ("training", "train", None) for word in call.keywords)
         for call in calls

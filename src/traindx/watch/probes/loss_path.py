@@ -55,12 +55,14 @@ class Source:
         number: Its number in the path.
         call: The call it came from, without its output.
         value: The output, without its graph.
+        inputs: Arguments of the call that have the output's shape.
         gradient: What the script's own backward pass brought there; None until it ran.
     """
 
     number: int
     call: Call
     value: Any
+    inputs: list[Any] = field(default_factory=list)
     gradient: Any = None
 
 
@@ -196,7 +198,10 @@ class LossPaths(Collector):
             return
         for output in tensors_of(self.watch.torch, call.output):
             if output.requires_grad and output.is_floating_point() and len(self._sources) < 16:
-                source = Source(self._number(output), Call(call.network, call.site, call.place, True), output.detach())
+                given = [one.detach() for one in tensors_of(self.watch.torch, (call.args, call.kwargs))]
+                alike = [one for one in given if one.shape == output.shape and one.is_floating_point()]
+                bare = Call(call.network, call.site, call.place, True)
+                source = Source(self._number(output), bare, output.detach(), alike)
                 self._sources.append(source)
                 self._listen(output, source)
 

@@ -34,6 +34,7 @@ from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
+from traindx.watch.probes.given_region import GivenRegion
 from traindx.watch.probes.input_influence import InputInfluence
 from traindx.watch.probes.loss_order import LossOrder
 from traindx.watch.probes.loss_path import LossPaths
@@ -103,6 +104,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     EvaluationRepeat,
     OwnBatch,
     LossOrder,
+    GivenRegion,
     LossPaths,  # after the probes, which look at an iteration's paths and calls when it ends
     CapturedCalls,
 )

@@ -56,3 +56,25 @@ def function_name(site: CallSite) -> str:
 def line_text(site: CallSite) -> str:
     """The stripped source line."""
     return linecache.getline(site.file, site.line).strip()
+
+
+def assigned_at(site: CallSite, name: str) -> CallSite | None:
+    """The last line above a site, in the same function, that assigns a name; None where there is none."""
+    tree = parsed(site.file)
+    scopes = [
+        node
+        for node in (ast.walk(tree) if tree is not None else ())
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        and node.lineno <= site.line <= (node.end_lineno or 0)
+    ]
+    if not scopes:
+        return None
+    scope = max(scopes, key=lambda node: node.lineno)
+    lines = [
+        node.lineno
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and node.lineno < site.line
+        and any(ast.unparse(t) == name for t in (node.targets if isinstance(node, ast.Assign) else [node.target]))
+    ]
+    return site._replace(line=max(lines)) if lines else None
