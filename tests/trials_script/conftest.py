@@ -2,78 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from traindx.evidence.observed import ScriptRun
-from traindx.host import examining, runner
+from forked import Zygote
+from traindx.host import examining
 from traindx.trials.script import pairing
 from traindx.trials.script.pairing import ArmResult, run_arm
-from traindx.watch.runtime.settings import RUN_FILES, SETTINGS_FILE, Settings
-
-
-@dataclass
-class Finished:
-    """What the runner's verdict needs of a process that ended."""
-
-    out: Path
-    child: Any
-    started: float
-    signals: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Ended:
-    returncode: int
-    pid: int = 0
-
-
-class Zygote:
-    def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("zygote.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline().strip() == "ready"
-
-    def run_script(self, settings: Settings, **_: Any) -> ScriptRun:
-        out = Path(settings.out)
-        for name in RUN_FILES:
-            (out / name).unlink(missing_ok=True)
-        settings.save(out / SETTINGS_FILE)
-        started = time.monotonic()
-        fields = {"settings": str(out / SETTINGS_FILE), "log": str(out / "output.txt"), "folder": os.getcwd()}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(fields) + "\n")
-        self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
-        ended: Any = Finished(out, Ended(code), started)
-        return runner._verdict(ended, settings, interrupted=False, hung=False, orphans=0)
+from traindx.watch.runtime.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
     made = Zygote()
     yield made
-    assert made.process.stdin is not None
-    made.process.stdin.close()
-    made.process.kill()  # it has nothing to say and much to take down
-    made.process.wait(60)
+    made.close()
 
 
 @pytest.fixture
