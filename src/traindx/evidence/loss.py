@@ -64,7 +64,8 @@ class TermBlindness(Record):
         turned: Largest distance among the mirror images of the target, over the axes along which it is not symmetric;
             NaN where there is none.
         asymmetry: How far these mirror images are from the target, over how far another sample's is.
-        contrast-scaled: Distance for the target at 70 % of its contrast.
+        contrast_scaled: Distance for the target at 70 % of its contrast.
+        lifted: Distance for the target with half its span added everywhere.
         judges_target: True if the term depends on the target at all.
         validated: True if it is certain what the network's output means.
     """
@@ -75,6 +76,7 @@ class TermBlindness(Record):
     turned: float
     asymmetry: float
     contrast_scaled: float
+    lifted: float = float("nan")
     judges_target: bool = True
     validated: bool = False
 

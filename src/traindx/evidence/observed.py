@@ -108,9 +108,10 @@ class NetworkCalls(Observed):
     Attributes:
         network: Class name.
         made: Where the network was constructed.
-        phase: ``training`` if gradients were enabled and a backward pass followed; ``validation`` for bursts of calls
-            without gradients between iterations; ``sampling`` for a burst in which a time-like argument changes from
-            call to call; ``auxiliary`` for calls without gradients in nearly every iteration (teacher, generator).
+        phase: ``training`` if gradients were enabled; ``auxiliary`` for calls without gradients whose output a loss
+            or a trained network gets (teacher, generator); ``validation`` for those whose output goes nowhere of the
+            kind, however often they take place; ``sampling`` for a burst in which a time-like argument changes from
+            call to call; ``inference`` for all other calls of a script that makes no backward pass and no step.
         calls: Calls seen.
         iterations: Distinct iterations in which it was called.
         in_training_mode: Calls with ``network.training`` true.
@@ -126,7 +127,7 @@ class NetworkCalls(Observed):
 
     network: str
     made: Location | None = None
-    phase: Literal["training", "validation", "sampling", "auxiliary"]
+    phase: Literal["training", "validation", "sampling", "auxiliary", "inference"]
     calls: int
     iterations: int
     in_training_mode: int = 0

@@ -165,12 +165,18 @@ class ActivationChain(Observed):
 class SingleClassSoftmax(Observed):
     """A softmax over an axis of length one, whose output is 1 whatever goes in; ``where`` is the call.
 
+    One that is over a longer axis in other calls is none, nor is attention to the only key there is.
+
     Attributes:
         shape: Shape of its input.
+        axis: The axis.
+        weights: The result was multiplied with something else: it weights items.
         calls: Calls looked at.
     """
 
     shape: tuple[int, ...]
+    axis: int = -1
+    weights: bool = False
     calls: int = 0
 
 
@@ -183,6 +189,7 @@ class ClampSeen(Observed):
         high: Upper bound.
         calls: Calls looked at.
         with_gradient: Calls whose input required a gradient.
+        hidden: At every call, layers of the same network followed.
         on_bounds: Mean share of elements outside or on the bounds.
         gradient_lost: Mean share of the gradient's norm that arrives at the clamp and does not pass it.
         gradient_calls: Calls at which the arriving gradient was measured.
@@ -203,6 +210,7 @@ class ClampSeen(Observed):
     high: float
     calls: int = 0
     with_gradient: int = 0
+    hidden: bool = False
     on_bounds: float = 0.0
     gradient_lost: float = 0.0
     gradient_calls: int = 0

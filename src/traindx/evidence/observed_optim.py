@@ -19,10 +19,11 @@ class OptimizerSeen(Observed):
         parameters: Number of parameter tensors.
         adaptive: Steps are normalised by the gradient's size (Adam and its kin), so a constant factor in the loss
             or in clipping does not matter.
-        never_zeroed: Watched pairs of steps between which no gradient was zeroed.
-        zeroed: Watched pairs of steps between which gradients were zeroed.
+        never_zeroed: Pairs of steps between which a backward pass added to the gradients of the first.
+        zeroed: Pairs of steps between which these were zeroed, replaced or overwritten. A pair that was not looked at,
+            or without a backward pass (gradients from ``torch.autograd.grad``), is neither.
         backwards_per_step: Backward passes before each step, most recent 64.
-        leaked: Steps that contained backward passes left over from before an epoch's end without a step.
+        leaked: Steps that contained backward passes left over from before an epoch's end, and more of them than usual.
         lost: Backward passes whose gradients were zeroed before any step.
         accumulation: Most frequent number of backward passes a step.
     """
@@ -83,14 +84,18 @@ class ParameterSeen(Observed):
         module: Class of the module that owns it.
         shape: Its shape.
         trainable: ``requires_grad`` at the end.
-        in_optimizer: Some optimiser that took a step holds it.
+        in_optimizer: Some optimiser that took a step holds it, or held it and is gone.
         called: Its module was called in a training iteration with gradients enabled.
         registered: It belongs to a network reachable from a module the script called (False: kept in a plain list).
         gradient_seen: Watched iterations in which it had a gradient that was not zero.
         gradient_missing: Watched iterations in which it had none, or zeros only.
         gradient_rms: Median root mean square of its gradient.
         moved: ``|w_end - w_start| / |w_start|``.
+        by_hand: No optimiser holds it, and its values changed all the same: the script updates it.
         loaded: Its values came from a file.
+        output_used: It got no gradient, and the output of its layer was seen to reach the loss all the same (True), or
+            was followed and did not (False); None if it was not followed.
+        cut: Line at which the gradient of that output ends.
         depth: Order in which its module was called in the forward pass, 0 first.
     """
 
@@ -107,7 +112,10 @@ class ParameterSeen(Observed):
     gradient_missing: int = 0
     gradient_rms: float = 0.0
     moved: float = 0.0
+    by_hand: bool = False
     loaded: bool = False
+    output_used: bool | None = None
+    cut: Location | None = None
     depth: int = -1
 
 
@@ -198,6 +206,8 @@ class SchedulerSeen(Observed):
         epochs: Passes over the training data begun while it was in use, 0 where unknown.
         iterations_per_epoch: Optimiser iterations a pass, 0 where unknown.
         base: Learning rate of the first group when the optimiser was constructed.
+        moved_by_others: The rate changed without this schedule: another one, or the script, sets it.
+        step_not_reached: It was never stepped, but the file that constructs it has a line that does so.
     """
 
     scheduler: str
@@ -215,3 +225,5 @@ class SchedulerSeen(Observed):
     epochs: int = 0
     iterations_per_epoch: int = 0
     base: float = 0.0
+    moved_by_others: bool = False
+    step_not_reached: bool = False

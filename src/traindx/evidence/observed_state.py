@@ -51,7 +51,9 @@ class CheckpointRead(Observed):
         file: Its name.
         parts: Top-level keys, at most 16.
         tensors: Tensors in it.
-        arrived: Tensors whose values were in some trained network at the first training iteration.
+        arrived: Tensors whose values were in some network when they were compared, -1 if they never were.
+        compared: When: right before the first backward pass after the file was read (``training``); in a script
+            without any, when a network was called for the first time (``a call``), the best of several; "" for never.
         optimizer_state: It holds the state of an optimiser.
         optimizer_restored: Some optimiser's ``load_state_dict`` was called afterwards.
         scheduler_state: It holds the state of a learning-rate schedule.
@@ -65,7 +67,8 @@ class CheckpointRead(Observed):
     file: str
     parts: tuple[str, ...] = ()
     tensors: int = 0
-    arrived: int = 0
+    arrived: int = -1
+    compared: str = ""
     optimizer_state: bool = False
     optimizer_restored: bool = False
     scheduler_state: bool = False

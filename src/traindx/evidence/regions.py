@@ -60,6 +60,8 @@ class ClassWeighting(Record):
         positives: Positives among the samples.
         samples: Samples.
         ratio: Gradient of a positive over that of a negative, at probability one half.
+        easy: Gradient of a negative at a probability of 0.05 over that at one half: 0.1 for cross entropy, and less
+            for a focal loss, which turns away from what is easy; NaN where it is unknown.
     """
 
     term: str
@@ -67,3 +69,4 @@ class ClassWeighting(Record):
     positives: int
     samples: int
     ratio: float
+    easy: float = float("nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -71,10 +72,39 @@ def test_terms_that_see_places_are_left_alone(loss):
     assert found(loss) == []
 
 
+def over_its_largest(p, y):
+    """Values over the largest of each image: the scale is lost, the shift is not."""
+    return F.mse_loss(p / p.abs().amax((2, 3), keepdim=True), y / y.abs().amax((2, 3), keepdim=True))
+
+
 def test_a_loss_that_does_not_ask_for_the_scale_is_suspected():
-    (finding,) = found(correlation)
+    x = images(4, 16) - images(4, 16).min()  # from 0 on, so that the truth at another contrast is a multiple of it
+    case = case_of(over_its_largest).but(train=[{"x": x, "y": x.flip(3)}])
+    (finding,) = findings(run_check(case, blind_terms), "L304")
     assert finding.standing is Standing.SUSPECTED
-    assert "70 % of its contrast" in finding.message
+    assert "contrast" in finding.message
+
+
+def mutual_information(p, y, bins=16):
+    """Parzen windows over the range of either image, as registration uses it."""
+
+    def weights(image):
+        flat = image.flatten(1)
+        low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+        centres = torch.linspace(0, 1, bins)
+        away = ((flat - low) / (high - low)).unsqueeze(2) - centres
+        soft = torch.exp(-0.5 * (away * bins).square())
+        return soft / soft.sum(2, keepdim=True)
+
+    joint = weights(p).transpose(1, 2) @ weights(y) / p[0].numel()
+    outer = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
+    return -(joint * ((joint + 1e-9) / (outer + 1e-9)).log()).sum((1, 2)).mean()
+
+
+@pytest.mark.parametrize("loss", [correlation, mutual_information])
+def test_losses_that_ignore_contrast_on_purpose_are_left_alone(loss):
+    """Near miss: correlation and mutual information overlook every linear change of values, which is their purpose."""
+    assert found(loss) == []
 
 
 def test_symmetric_targets_say_nothing():

@@ -104,9 +104,9 @@ def test_a_single_sample_proves_nothing():
 def test_an_output_pressed_against_its_bounds():
     pressed = (4 * (VOLUMES + 0.6) + 3 * NOISE).clamp(-1, 1)
     said = found(pressed)
-    assert said["Y704"].standing in (Standing.SUSPECTED, Standing.DEMONSTRATED)
+    assert said["Y704"].standing is Standing.SUSPECTED
     everything_low = torch.where(NOISE > 1.5, VOLUMES, torch.full_like(VOLUMES, 2.0))
-    assert found(everything_low)["Y704"].standing is Standing.DEMONSTRATED
+    assert found(everything_low)["Y704"].standing is Standing.SUSPECTED  # a pattern shows no cause
 
 
 def test_masks_are_all_bounds_and_left_alone():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BATCHES = 8
 LIT = 10.0  # logits: a probability of 0.99995, as certain as a network gets
+EASY = math.log(0.05 / 0.95)  # a negative that is told well: cross entropy pulls on it a tenth as hard as at one half
 FAINT = 0.05  # logits to either side: right in order, and short of any margin
 
 
@@ -178,41 +179,25 @@ def _mean(values: list[float]) -> float:
     gives=(ClassWeighting,),
 )
 def class_weighting(ctx: CheckContext) -> None:
-    """Let the network answer with zeros everywhere, and compare the gradients of positives and negatives."""
+    """Let the network answer with one number everywhere, and compare the gradients of positives and negatives."""
     case = ctx.case
     assert case.regions is not None
     model = ctx.fresh_model()
     sums: dict[tuple[str, int], list[float]] = {}
     for batch in ctx.batches(BATCHES, "train"):
         truth = ctx.target(batch).flatten(2).amax(dim=2) > 0
-        said: list[Tensor] = []
-
-        def answer(_module: Any, _args: Any, output: Tensor, said: list[Tensor] = said) -> Tensor:
-            said.append(torch.zeros_like(output).detach().requires_grad_())
-            return said[-1]
-
-        handle = model.register_forward_hook(answer)
-        try:
-            with undisturbed(ctx.seed), torch.enable_grad():
-                terms = case.loss_terms(model, batch)
-        finally:
-            handle.remove()
-        for term, value in terms.items():
-            if not value.requires_grad or len(said) != 1 or said[0].shape[:2] != truth.shape:
-                continue
-            gradient: Tensor | None = torch.autograd.grad(value, said, retain_graph=True, allow_unused=True)[0]
-            if gradient is None:
-                continue
-            pull = gradient.flatten(2).sum(dim=2).abs()
+        easy = _pulls(ctx, model, batch, truth, EASY)
+        for term, pull in _pulls(ctx, model, batch, truth, 0.0).items():
             for k in range(truth.shape[1]):
-                kept = sums.setdefault((term, k), [0.0, 0.0, 0.0, 0.0])
+                kept = sums.setdefault((term, k), [0.0, 0.0, 0.0, 0.0, 0.0])
                 mine = truth[:, k]
                 kept[0] += float(pull[mine, k].sum())
                 kept[1] += int(mine.sum())
                 kept[2] += float(pull[~mine, k].sum())
                 kept[3] += int((~mine).sum())
+                kept[4] += float(easy[term][~mine, k].sum()) if term in easy else math.nan
     names = case.regions.concepts
-    for (term, k), (positive, positives, negative, negatives) in sums.items():
+    for (term, k), (positive, positives, negative, negatives, easily) in sums.items():
         if positives and negatives and positive > 0 and negative > 0:
             ctx.record(
                 ClassWeighting(
@@ -222,5 +207,30 @@ def class_weighting(ctx: CheckContext) -> None:
                     positives=int(positives),
                     samples=int(positives + negatives),
                     ratio=(positive / positives) / (negative / negatives),
+                    easy=easily / negative,
                 )
             )
+
+
+def _pulls(ctx: CheckContext, model: Any, batch: Any, truth: Tensor, logit: float) -> dict[str, Tensor]:
+    """Gradient of every term at maps of one logit, summed over each map and without its sign, ``(B, K)``."""
+    said: list[Tensor] = []
+
+    def answer(_module: Any, _args: Any, output: Tensor) -> Tensor:
+        said.append(torch.full_like(output, logit).detach().requires_grad_())
+        return said[-1]
+
+    handle = model.register_forward_hook(answer)
+    try:
+        with undisturbed(ctx.seed), torch.enable_grad():
+            terms = ctx.case.loss_terms(model, batch)
+    finally:
+        handle.remove()
+    found = {}
+    for term, value in terms.items():
+        if not value.requires_grad or len(said) != 1 or said[0].shape[:2] != truth.shape:
+            continue
+        gradient: Tensor | None = torch.autograd.grad(value, said, retain_graph=True, allow_unused=True)[0]
+        if gradient is not None:
+            found[term] = gradient.flatten(2).sum(dim=2).abs()
+    return found

@@ -16,6 +16,7 @@ from traindx.evidence.loss import TermBlindness, TermDetail
 
 Tensor = torch.Tensor
 
+LIFTED = 0.5  # of the span: a shift that no loss of values could overlook
 DIMMED = 0.7  # of the contrast: far from the truth, and of its shape
 CUTOFF = 0.35  # of the Nyquist frequency; above it lies what a blurred output lacks
 LEAST_SIDE = 8  # pixels; a smaller image has no detail to speak of
@@ -58,6 +59,7 @@ def _add_turned(answers: StandIns) -> dict[str, float]:
         found[name] = away / apart if apart > 0 else 0.0
     low = target.min()
     answers.targets["contrast_scaled"] = low + DIMMED * (target - low)
+    answers.targets["lifted"] = target + LIFTED * (target.max() - low)
     return found
 
 
@@ -65,7 +67,7 @@ def _blindness(
     ctx: CheckContext, answers: StandIns, encoding: str, validated: bool, asymmetry: dict[str, float]
 ) -> None:
     usable = [name for name, away in asymmetry.items() if away >= SYMMETRIC]
-    names = ["perfect", "shuffled", "blank", "inverted", "contrast_scaled", *usable]
+    names = ["perfect", "shuffled", "blank", "inverted", "contrast_scaled", "lifted", *usable]
     values = {name: values_of(answers, name, encoding) for name in names}
     judging = judging_terms(answers, encoding)
     for term, perfect in values["perfect"].items():
@@ -81,6 +83,7 @@ def _blindness(
             turned=max((away(name) for name in usable), default=math.nan),
             asymmetry=min((asymmetry[name] for name in usable), default=0.0),
             contrast_scaled=away("contrast_scaled"),
+            lifted=away("lifted"),
             judges_target=term == "total" or term in judging,
             validated=validated,
         )

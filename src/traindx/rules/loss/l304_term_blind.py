@@ -39,7 +39,8 @@ def term_blind(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         target upside down in value). A term that depends on the target, changes for a wrong answer, and changes by less
         than `turned` of that for every mirror image is blind to place: `suspected`, as there are terms that are meant
         to be. If the whole loss is blind to place, it is `demonstrated`. A whole loss that changes by less than
-        `contrast-scaled` for the contrast-scaled truth is `suspected`.
+        `contrast_scaled` for the truth at another scale is `suspected`, unless it overlooks a shift of all values as
+        well: then it is a correlation or mutual information, which ignores contrast on purpose.
     Remedy:
         Compare voxel by voxel first and average afterwards: the mean of differences, not the difference of means.
     Trial it proposes:
@@ -73,11 +74,9 @@ def term_blind(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             else (Proposal(treatment="drop-term", parameters={"term": record.term}),),
         )
     for record in records:
-        if (
-            record.term in whole
-            and record.wrong > 0
-            and record.contrast_scaled <= limits.contrast_scaled * record.wrong
-        ):
+        small = limits.contrast_scaled * record.wrong
+        by_design = record.lifted <= small
+        if record.term in whole and record.wrong > 0 and record.contrast_scaled <= small and not by_design:
             yield Found(
                 message=f"{_name(record.term)} changes by {record.contrast_scaled:.2g} when the target is scaled to "
                 f"70 % of its contrast (a plainly wrong answer: {record.wrong:.4g}): it does not ask for the "

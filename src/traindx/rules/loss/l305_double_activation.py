@@ -31,7 +31,7 @@ def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         A softmax of probabilities cannot leave [0.27, 0.73] for two classes, a sigmoid of a sigmoid [0.50, 0.73]: the
         loss has a floor far above zero and the gradient is squashed. A softmax over one class is 1 whatever comes in.
     Evidence it needs:
-        LossCall, ActivationChain, SingleClassSoftmax (a watched script).
+        LossCall, ActivationChain, SingleClassSoftmax (a watched script; one that only infers, too).
     How it decides:
         Tensors are followed from an activation to the next one, or to the loss, through calls that only change their
         layout. Nothing in between may change their values. `demonstrated`. A log-softmax into `cross_entropy` is
@@ -59,14 +59,29 @@ def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             said.add((chain.where, chain.phase))
             yield _chain(chain)
     for single in evidence.of(SingleClassSoftmax):
-        yield Found(
-            variant="axis-of-length-one",
-            message=f"A softmax over an axis of length one (input {single.shape}) gives 1 whatever the network says.",
-            standing=Standing.DEMONSTRATED,
-            location=single.where,
-            numbers={"shape": str(single.shape)},
-            remedy="Use a sigmoid for one class, or give the network one output a class.",
-        )
+        remedy = _other_axis(single)
+        if remedy:
+            yield Found(
+                variant="weights-of-items" if single.weights else "axis-of-length-one",
+                message=f"A softmax over axis {single.axis} of {single.shape}, which has length one, gives 1 whatever "
+                "the network says.",
+                standing=Standing.DEMONSTRATED,
+                location=single.where,
+                numbers={"shape": str(single.shape), "axis": single.axis},
+                remedy=remedy,
+            )
+
+
+def _other_axis(single: SingleClassSoftmax) -> str:
+    """What to do; "" where nothing is wrong, as there is only one item to weight."""
+    if not single.weights:
+        return "Use a sigmoid for one class, or give the network one output a class."
+    longest = max(range(len(single.shape)), key=lambda axis: single.shape[axis])
+    if single.shape[longest] == 1:
+        return ""
+    items = [axis for axis, length in enumerate(single.shape) if length > 1]
+    which = f" (dim={longest})" if len(items) == 1 else ""
+    return f"These are weights of items: take the softmax over the items' axis{which}, so that they add up to 1."
 
 
 def _over_wrong_axis(call: LossCall) -> Found | None:

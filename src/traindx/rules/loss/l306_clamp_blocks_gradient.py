@@ -38,7 +38,9 @@ def clamp_blocks_gradient(evidence: Evidence, limits: Limits) -> Iterator[Found]
         ClampSeen (checks *training-step* and *trained-step*, or a watched script).
     How it decides:
         The gradient that arrives at the clamp is split into what passes and what stops. Above `lost` of its norm the
-        finding is `suspected`, above `most_lost` it is `demonstrated`. Whatever its bounds, a clamp that no gradient
+        finding is `suspected`, above `most_lost` it is `demonstrated`. Between the layers of a network `hardtanh` and
+        `ReLU6` are activations, bounded by design, and left alone; a `clamp` there is `suspected`, above `most_lost`.
+        Whatever its bounds, a clamp that no gradient
         passes (under `no_grad`, in an unused branch) or that stops none is not reported: it is without effect, and
         listed among what was found healthy. So is a guard before a logarithm or a division.
     Remedy:
@@ -59,11 +61,15 @@ def clamp_blocks_gradient(evidence: Evidence, limits: Limits) -> Iterator[Found]
     for clamp in newest.values():
         if not clamp.reaches_loss or clamp.before_log or clamp.gradient_lost < limits.lost:
             continue
+        if clamp.hidden and (clamp.function == "hardtanh" or clamp.gradient_lost < limits.most_lost):
+            continue
         yield Found(
             message=f"{clamp.function} to {_range(clamp)} stops {100 * clamp.gradient_lost:.0f} % of the gradient that "
             f"arrives there: {100 * clamp.on_bounds:.0f} % of the values lie beyond it (they span "
             f"{clamp.input_low:.3g} to {clamp.input_high:.3g}).",
-            standing=Standing.DEMONSTRATED if clamp.gradient_lost >= limits.most_lost else Standing.SUSPECTED,
+            standing=Standing.DEMONSTRATED
+            if clamp.gradient_lost >= limits.most_lost and not clamp.hidden
+            else Standing.SUSPECTED,
             location=clamp.where,
             numbers={
                 "gradient_lost": round(clamp.gradient_lost, 4),

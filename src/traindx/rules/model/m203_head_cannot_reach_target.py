@@ -54,7 +54,11 @@ def head_cannot_reach_target(evidence: Evidence, limits: Limits) -> Iterator[Fou
             message=f"The last activation ({head.operation}{' in ' + head.module if head.module else ''}) lets the "
             f"prediction reach [{head.low:.3g}, {head.high:.3g}], but it is trained on targets in "
             f"[{head.target_low:.3g}, {head.target_high:.3g}]: {100 * head.share_outside:.0f} % of them lie outside, "
-            f"and {100 * head.lost:.0f} % of their variance cannot be learned.",
+            + (
+                f"and {100 * head.lost:.0f} % of their variance cannot be learned."
+                if head.lost < 1
+                else "and the best answer in that range is no nearer to them than a constant, their mean."
+            ),
             standing=Standing.DEMONSTRATED,
             location=head.where,
             numbers={"share_outside": round(head.share_outside, 5), "variance_lost": round(head.lost, 5)},

@@ -25,9 +25,12 @@ def parameters_that_stay(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """Layers that take part in the forward pass and are never trained.
 
     Three ways: they are in no optimiser although they have gradients and no weights were loaded into them (forgotten,
-    replaced after the optimiser was made, or kept in a plain list); they are in an optimiser but never get a gradient;
-    they are frozen while still random. A network that is outside every optimiser as a whole, and layers that are frozen
-    and random, may be meant so: ``suspected``. The other ways are ``demonstrated``.
+    replaced after the optimiser was made, or kept in a plain list); they are in an optimiser and never get a gradient,
+    although their output reaches the loss; they are frozen while still random. A network that is outside every
+    optimiser as a whole, and layers that are frozen and random, may be meant so: ``suspected``. The other ways are
+    ``demonstrated``. Left alone: what an optimiser held that is gone by now (a second stage), what the script updates
+    itself, layers whose output nothing uses, and parts of a pretrained network that get no gradient. One network is
+    one finding a way, at the line where its gradient ends if that was seen.
     """
     seen = [one for one in evidence.of(ParameterSeen) if one.called]
     trained_networks = {one.network for one in seen if one.in_optimizer and one.gradient_seen}
@@ -43,6 +46,14 @@ def _by_place(
     for one in parameters:
         places.setdefault(place(one), []).append(one)
     return places
+
+
+def _by_network(parameters: list[ParameterSeen]) -> dict[tuple[str, Location | None], list[ParameterSeen]]:
+    """One cause has one line, however many layers it leaves without a gradient."""
+    networks: dict[tuple[str, Location | None], list[ParameterSeen]] = {}
+    for one in sorted(parameters, key=lambda one: one.depth):
+        networks.setdefault((one.network, one.network_made), []).append(one)
+    return networks
 
 
 def _size(parameters: list[ParameterSeen]) -> int:
@@ -61,7 +72,11 @@ def _names(parameters: list[ParameterSeen]) -> str:
 
 
 def _forgotten(seen: list[ParameterSeen], trained: set[str], evidence: Evidence, limits: Limits) -> Iterator[Found]:
-    lost = [one for one in seen if one.trainable and not one.in_optimizer and not one.loaded and one.gradient_seen]
+    lost = [
+        one
+        for one in seen
+        if one.trainable and not one.in_optimizer and not one.loaded and not one.by_hand and one.gradient_seen
+    ]
     if _size(lost) < limits.numbers or not trained:
         return
     optimizers = [one for one in evidence.of(OptimizerSeen) if one.steps]
@@ -100,17 +115,25 @@ def _without_gradient(seen: list[ParameterSeen], evidence: Evidence, limits: Lim
         and one.in_optimizer
         and not one.gradient_seen
         and one.gradient_missing >= limits.gradient_looks
+        and not one.loaded
+        and one.output_used is not False
     ]
     if _size(dead) < limits.numbers or evidence.of(LossCutOff):  # nothing gets a gradient then, which is L303's
         return
-    for where, members in _by_place(dead, lambda one: one.where).items():
+    for members in _by_network(dead).values():
+        cut = next((one.cut for one in members if one.cut is not None), None)
+        used = any(one.output_used for one in members)
         yield Found(
-            message=f"{_size(members):,} parameters take part in the forward pass but never get a gradient "
-            f"({_names(members)}, {members[0].gradient_missing} iterations looked at).",
-            standing=Standing.DEMONSTRATED,
-            location=where,
+            message=f"{_size(members):,} parameters never get a gradient ({_names(members)}, "
+            f"{members[0].gradient_missing} iterations looked at)"
+            + (", although their output reaches the loss" if used else "")
+            + (f": it ends at {cut}." if cut is not None else "."),
+            standing=Standing.DEMONSTRATED if used else Standing.SUSPECTED,
+            location=cut or members[0].where,
             numbers={"parameters": _size(members), "tensors": len(members)},
-            remedy="Look for detach(), no_grad, argmax or an unused output between these layers and the loss.",
+            remedy="Keep the graph there: no detach(), no_grad, argmax, rounding or numpy on the way to the loss."
+            if used
+            else "Look for detach(), no_grad, argmax or an unused output between these layers and the loss.",
         )
 
 
@@ -127,11 +150,11 @@ def _frozen(seen: list[ParameterSeen], trained: set[str], limits: Limits) -> Ite
     ]
     if _size(frozen) < limits.numbers:
         return
-    for where, members in _by_place(frozen, lambda one: one.where).items():
+    for members in _by_network(frozen).values():
         yield Found(
             message=f"{_size(members):,} parameters are frozen (requires_grad is off) and no weights were loaded into "
             f"them ({_names(members)}): they stay random.",
-            location=where,
+            location=members[0].where,
             numbers={"parameters": _size(members), "tensors": len(members)},
             remedy="Load trained weights before freezing, or train these layers.",
         )

@@ -35,9 +35,10 @@ def gradients_never_zeroed(evidence: Evidence, limits: Limits) -> Iterator[Found
     Evidence it needs:
         OptimizerSeen (a watched script).
     How it decides:
-        After a step a weak reference to one gradient a group is kept. If at no backward pass up to the next step that
-        gradient was gone, replaced or zero, and `zero_grad` was not called on the optimiser or on a module that owns
-        its parameters, the pair counts. It does not matter how a script clears. `demonstrated`.
+        After a step a weak reference to one gradient a group is kept. If a backward pass finds that gradient as the
+        step left it and adds to it, and the next step still uses the sum (clipped or not), the pair counts. It does not
+        matter how a script clears. Gradients that are assigned, or come from `torch.autograd.grad`, are not added to
+        and do not count. `demonstrated`.
     Remedy:
         `optimizer.zero_grad()` before every `backward()`, or once an accumulation.
     Trial it proposes:

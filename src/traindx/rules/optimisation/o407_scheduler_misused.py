@@ -27,6 +27,7 @@ _DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "Cosine
     overrun=Threshold(1.2, "calls over the number that the schedule was made for; off-by-one habits stay below"),
     died=Threshold(1e-3, "last rate over the highest: practically nothing is learned below a thousandth"),
     reached=Threshold(0.25, "highest rate over the intended one at the end of the run"),
+    short=Threshold(200, "iterations; a shorter run is a trial, which no warm-up is made for"),
 )
 def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The learning-rate schedule is stepped too often, too rarely, too early or never.
@@ -41,10 +42,13 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         SchedulerSeen; ScriptRun for runs that ended by themselves (a watched script).
     How it decides:
         Calls against the length that the schedule was made for (`T_max`, `total_iters`, the last milestone), whether
-        it is called once an iteration, and the rate after every call. A cosine that rises again after its end, and a
-        schedule that was never stepped or never left its warm-up in a run that finished, are `demonstrated`; so is a
-        first call before the first optimiser step, unless a gradient scaler left that step out. A rate that fell
-        below `died` of its highest by stepping every batch is `suspected`.
+        it is called once an iteration, and the rate after every call. A cosine that rises again after its end is
+        `demonstrated`; so is a first call before the first optimiser step, unless a gradient scaler left that step
+        out. A schedule that was never stepped in a run that finished is `demonstrated`, unless something else moves
+        the rate, or the script has a line that steps it and that a longer run may reach (weight averaging that begins
+        late). A warm-up that had not ended when the run did is `demonstrated` where it is stepped so rarely that it
+        had to last; a run that is short of its warm-up is `suspected` after `short` iterations, and no fault below. A
+        rate that fell below `died` of its highest by stepping every batch is `suspected`.
     Remedy:
         Step once an epoch, or make the schedule for the number of batches; call it after the optimiser.
     Trial it proposes:
@@ -59,7 +63,8 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         problem = _overrun(schedule, limits) or _died(schedule, limits)
         if problem is None and finished(evidence):
             iterations = evidence.of(IterationsSeen)
-            problem = _never(schedule, iterations[-1].iterations if iterations else 0) or _stuck(schedule, limits)
+            count = iterations[-1].iterations if iterations else 0
+            problem = _never(schedule, count) or _stuck(schedule, count, limits)
         if problem is None and schedule.before_optimizer and not skipped and schedule.optimizer_steps:
             problem = Found(
                 variant="before-the-optimiser",
@@ -129,6 +134,8 @@ def _died(schedule: SchedulerSeen, limits: Limits) -> Found | None:
 def _never(schedule: SchedulerSeen, iterations: int) -> Found | None:
     if schedule.calls or (iterations < 20 and schedule.epochs < 2):
         return None
+    if schedule.moved_by_others or schedule.step_not_reached:
+        return None
     return Found(
         message=f"{schedule.scheduler} is constructed but never stepped: the learning rate stays at {schedule.last:g}.",
         standing=Standing.DEMONSTRATED,
@@ -138,17 +145,23 @@ def _never(schedule: SchedulerSeen, iterations: int) -> Found | None:
     )
 
 
-def _stuck(schedule: SchedulerSeen, limits: Limits) -> Found | None:
+def _stuck(schedule: SchedulerSeen, iterations: int, limits: Limits) -> Found | None:
     """The run ended while the rate was still on its way up."""
     intended = max(schedule.base, schedule.highest)
     if not schedule.calls or schedule.last < schedule.highest or schedule.highest >= limits.reached * intended:
+        return None
+    once_a_pass = abs(schedule.calls - schedule.epochs) <= 1
+    rarely = not schedule.per_iteration and not once_a_pass and 4 * schedule.calls < schedule.warmup <= iterations
+    if schedule.moved_by_others or (not rarely and iterations < limits.short):
         return None
     of_warmup = f" of {schedule.warmup} warm-up" if schedule.warmup else ""
     return Found(
         message=f"The run ended after {schedule.calls}{of_warmup} steps of {schedule.scheduler}, still warming up: the "
         f"learning rate never exceeded {schedule.highest:.1e} of {intended:.1e}.",
-        standing=Standing.DEMONSTRATED,
+        standing=Standing.DEMONSTRATED if rarely else Standing.SUSPECTED,
         location=schedule.made,
         numbers={"calls": schedule.calls, "warmup": schedule.warmup, "highest": schedule.highest, "intended": intended},
-        remedy="Shorten the warm-up, or step the schedule every batch if it was made for batches.",
+        remedy="Step the schedule every batch, as it was made for batches, or shorten the warm-up."
+        if rarely
+        else "Shorten the warm-up, or train longer.",
     )

@@ -43,7 +43,9 @@ def too_few_updates(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         OptimizerSeen, LoaderSeen, IterationsSeen (a watched script that reads a `DataLoader`).
     How it decides:
         Backward passes since the last step, counted when the loader's pass ends. A step for the remainder after the
-        loop is fine. Lost or carried passes are `demonstrated`; too few steps a pass are `suspected`. More than one
+        loop is fine, and so is a step with its usual number of backward passes wherever the pass ends: under
+        `cycle(loader)`, or with a loader that looks ahead. Lost or carried passes are `demonstrated`; too few steps a
+        pass are `suspected`. More than one
         optimiser is not judged, because their backward passes cannot be told apart.
     Remedy:
         Step once more after the loop with what is left, or make the number of batches a multiple of the accumulation.

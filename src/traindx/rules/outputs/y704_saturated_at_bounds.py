@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.outputs import OutputStatistics
-from traindx.finding import Severity, Standing
+from traindx.finding import Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
@@ -21,7 +21,6 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
         thing="outputs of many values",
     ),
     excess=Threshold(0.25, "of the voxels, beyond the targets' own share at their bounds (air at -1 is no fault)"),
-    most=Threshold(0.5, "of the voxels: half of the output is a bound, and the targets are not"),
     levels=Threshold(10, "distinct values; fewer is a mask or a class map, which is all bounds"),
 )
 def saturated_at_bounds(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -35,8 +34,8 @@ def saturated_at_bounds(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         OutputStatistics (check *outputs*).
     How it decides:
         Share of the predictions exactly at their own minimum or maximum, less the targets' share at theirs: above
-        `excess` it is `suspected`, above `most` it is `demonstrated`. Outputs or targets of fewer than `levels` values
-        are masks and are left alone.
+        `excess` it is `suspected`: a pattern of the output shows no cause. Outputs or targets of fewer than `levels`
+        values are masks and are left alone.
     Remedy:
         Look at what is pressed against the bound without the clip; check prediction type, schedule and data range.
     Trial it proposes:
@@ -59,7 +58,6 @@ def saturated_at_bounds(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         yield Found(
             message=f"{100 * share:.0f} % of the predicted values are exactly at the {end} end ({value:.3g}); of the "
             f"targets {100 * own:.0f} % are at theirs.",
-            standing=Standing.DEMONSTRATED if share - own > limits.most else Standing.SUSPECTED,
             numbers={"share_at_bound": round(share, 4), "share_of_targets": round(own, 4)},
             remedy="Look at the values before the clip, and check prediction type, schedule and data range.",
             pictures=("output-0",),

@@ -11,11 +11,13 @@ from traindx.evidence.observed_state import ConfigFile
 from traindx.finding import Location, Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
-_TUNES = re.compile(
-    r"weight|lambda|alpha|beta|gamma|lr|rate|decay|momentum|dropout|ema|warm|clip|temperature|smooth|margin|accum|"
-    r"sigma|noise|focal|dice|epoch|scale|reg",
+_TUNES = re.compile(  # whole words of a name: ``separate``, ``registry`` and ``schema`` speak of nothing that is tuned
+    r"weights?|weighting|lambdas?|alphas?|betas?\d?|gammas?|lr|rates?|decay|wd|momentum|dropout|ema|warm|warmup|"
+    r"clip|clipping|temperature|temp|tau|smooth|smoothing|margin|accum|accumulat\w+|sigma|noise|focal|dice|epochs?|"
+    r"scale|scaling|reg|regulari[sz]ation",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+[0-9]*|[0-9]+")
 _LATER = re.compile(r"(^|[._])(eval\w*|test\w*|infer\w*|predict\w*|sampl\w*|export|deploy|plot|vis\w*|log\w*)", re.I)
 _CONFIG_NAME = re.compile(r"conf|cfg|param|setting|train|preset|experiment|default|option|args|recipe", re.IGNORECASE)
 
@@ -61,7 +63,7 @@ def config_key_never_read(evidence: Evidence, limits: Limits) -> Iterator[Found]
         if not known or config.read < limits.read * config.keys:
             continue
         for key, line, value in zip(config.unread, config.lines, config.values, strict=True):
-            if _LATER.search(key) or not _TUNES.search(key.split(".")[-1]):
+            if _LATER.search(key) or not tunes(key):
                 continue
             yield Found(
                 message=f"The setting {key} = {value} is never read: no code that ran asked for it, and no source file "
@@ -70,3 +72,8 @@ def config_key_never_read(evidence: Evidence, limits: Limits) -> Iterator[Found]
                 numbers={"key": key, "value": value, "keys": config.keys, "read": config.read},
                 remedy="Read it where it belongs, or delete it.",
             )
+
+
+def tunes(key: str) -> bool:
+    """True if a word of a key's last part is the name of something that is tuned (``lossWeight``, ``lr_decay``)."""
+    return any(_TUNES.fullmatch(word) for word in _WORD.findall(key.rpartition(".")[2]))

@@ -24,7 +24,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     tensors=Threshold(4, "tensors with names of weights in the file; fewer are not a network"),
 )
 def loaded_tensors_coverage(evidence: Evidence, limits: Limits) -> Iterator[Found]:
-    """A file of weights is read, but its tensors are in no network when training begins.
+    """A file of weights is read, but its tensors are in no network when one is used.
 
     What it finds:
         Weights that were filtered, renamed or copied away on their way from `torch.load` into the network, without any
@@ -35,8 +35,11 @@ def loaded_tensors_coverage(evidence: Evidence, limits: Limits) -> Iterator[Foun
         CheckpointRead (a watched script).
     How it decides:
         A few values of every tensor of the file are compared with every parameter and buffer of every living module
-        just before the first backward pass. Fewer than `arrived` found: `demonstrated`. A load that was already
-        reported as partial (C1102) is not reported again.
+        just before the first backward pass, values of fewer bits allowing for their rounding. Fewer than `arrived`
+        found: `demonstrated`. In a script that does not train they are compared when networks are called; if no file
+        and no `load_state_dict` brought weights into any of them, it is `suspected`, as the script may read a file only
+        to look at it. A file that was never compared is not judged, and a load that was already reported as partial
+        (C1102) is not reported again.
     Remedy:
         Print which names are left after filtering; load strictly.
     Trial it proposes:
@@ -46,16 +49,21 @@ def loaded_tensors_coverage(evidence: Evidence, limits: Limits) -> Iterator[Foun
     References:
         None.
     """
-    partial = {load.file for load in evidence.of(WeightsLoaded) if not load.strict and load.matched < load.tensors / 2}
-    for file in evidence.of(CheckpointRead):
-        if file.tensors < limits.tensors or file.step != 0 or file.file in partial:
+    files = evidence.of(CheckpointRead)
+    loads = evidence.of(WeightsLoaded)
+    partial = {one.file for one in loads if not one.strict and one.offered and one.matched < one.tensors / 2}
+    loaded = any(load.changed for load in loads)
+    loaded = loaded or any(file.tensors and file.arrived >= limits.arrived * file.tensors for file in files)
+    for file in files:
+        if file.tensors < limits.tensors or file.step != 0 or file.file in partial or not file.compared:
             continue
-        if file.arrived >= limits.arrived * file.tensors:
+        if file.arrived >= limits.arrived * file.tensors or (file.compared != "training" and loaded):
             continue
+        when = "when training begins" if file.compared == "training" else "whenever one is called"
         yield Found(
-            message=f"{file.arrived} of {file.tensors} tensors of {file.file} are in a network when training begins: "
+            message=f"{file.arrived} of {file.tensors} tensors of {file.file} are in a network {when}: "
             "the file was read, but its weights did not arrive.",
-            standing=Standing.DEMONSTRATED,
+            standing=Standing.DEMONSTRATED if file.compared == "training" else Standing.SUSPECTED,
             location=file.where,
             numbers={"arrived": file.arrived, "in_file": file.tensors},
             remedy="Compare the names in the file with those of the network, and load strictly.",

@@ -10,13 +10,14 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_state import CheckpointRead, WeightsLoaded
 from traindx.watch.collectors.backwards import Backward, Backwards
-from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.stats import probe
 from traindx.watch.runtime.watch import Collector, Watch
 
+MOST_COMPARISONS = 8  # of files with networks that are called, in a script that does not train
 WEIGHTS = ("weight", "bias", "running_mean", "running_var", "gamma", "beta", "pos_embed", "cls_token")
 COUNTERS = ("epoch", "step", "global_step", "iteration", "iter", "start_epoch")
 
@@ -38,6 +39,7 @@ class _File:
     scheduler_restored: bool = False
     resumed_lr: float = -1.0
     arrived: int = -1
+    compared: str = ""
 
 
 @dataclass
@@ -64,6 +66,8 @@ class Checkpoints(Collector):
         self._files: list[_File] = []
         self._loads: list[_Load] = []
         self._depth = 0
+        self._called: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._comparisons = 0
 
     def install(self) -> None:
         """Patch."""
@@ -73,6 +77,7 @@ class Checkpoints(Collector):
         watch.patches.wrap(torch.nn.Module, "load_state_dict", self._make_module_load)
         watch.patches.wrap(torch.optim.Optimizer, "load_state_dict", self._make_restore("optimizer_restored"))
         self.backwards.on_backward(self, before=self._before_backward)
+        self.networks.on_call(self, self._after_call)
         self.optimisers.on_step(self, self._step)
         scheduler = torch.optim.lr_scheduler.LRScheduler
         watch.patches.wrap(scheduler, "load_state_dict", self._make_restore("scheduler_restored"))
@@ -201,12 +206,29 @@ class Checkpoints(Collector):
 
     def _before_backward(self, call: Backward) -> None:
         """Right before the training goes on after a file was read: how much of it is in the networks?"""
-        if all(file.arrived >= 0 for file in self._files):
-            return
+        waiting = [file for file in self._files if file.compared != "training"]
+        if waiting:
+            self._compare(waiting, "training")
+
+    def _after_call(self, call: Call) -> None:
+        """Without a training to come, weights have arrived if they ever are in a network when one is called."""
+        new = call.network not in self._called
+        self._called[call.network] = True
+        waiting = [file for file in self._files if not file.compared or (new and file.compared == "a call")]
+        if waiting and not self.watch.backwards and self._comparisons < MOST_COMPARISONS:
+            self._comparisons += 1
+            self._compare(waiting, "a call")
+
+    def _compare(self, files: list[_File], when: str) -> None:
         present = self._present()
-        for file in self._files:
-            if file.arrived < 0:
-                file.arrived = len(present & file.prints.keys())
+        for file in files:
+            missing = [prints for prints in file.prints if prints not in present.exact]
+            rounded = sum(
+                1 for shape, values in missing if any(alike(values, other) for other in present.coarse.get(shape, ()))
+            )
+            arrived = len(file.prints) - len(missing) + rounded
+            file.arrived = arrived if when == "training" else max(file.arrived, arrived)
+            file.compared = when
 
     def _step(self, rate: float) -> None:
         """The first step after a file was read: its learning rate."""
@@ -214,16 +236,17 @@ class Checkpoints(Collector):
             if file.resumed_lr < 0:
                 file.resumed_lr = rate
 
-    def _present(self) -> set[tuple[Any, ...]]:
+    def _present(self) -> _Present:
         """Fingerprints of all tensors of all living modules."""
-        found = set()
+        found = _Present()
         for module in list(self.networks.made):
-            for _, parameter in module.named_parameters(recurse=False):
-                if parameter.numel() > 1 and parameter.is_floating_point():
-                    found.add(fingerprint(parameter))
-            for _, buffer in module.named_buffers(recurse=False):
-                if buffer is not None and buffer.numel() > 1 and buffer.is_floating_point():
-                    found.add(fingerprint(buffer))
+            tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+            for _, tensor in tensors:
+                if tensor is not None and tensor.numel() > 1 and tensor.is_floating_point():
+                    shape, values = fingerprint(tensor)
+                    found.exact.add((shape, values))
+                    if tensor.element_size() < 4:  # rounded on its way from the file
+                        found.coarse.setdefault(shape, []).append(values)
         return found
 
     def records(self) -> Iterable[Record]:
@@ -240,7 +263,8 @@ class Checkpoints(Collector):
                 where=file.site.location() if file.site is not None else None,
                 parts=file.parts,
                 tensors=len(file.prints),
-                arrived=max(0, file.arrived),
+                arrived=file.arrived,
+                compared=file.compared,
                 optimizer_state=file.optimizer_state,
                 optimizer_restored=file.optimizer_restored,
                 scheduler_state=file.scheduler_state,
@@ -250,6 +274,19 @@ class Checkpoints(Collector):
                 epoch=file.epoch,
                 step=file.at_step,
             )
+
+
+@dataclass
+class _Present:
+    """Fingerprints of what is in networks: exactly, and by shape those of tensors with fewer bits than float32."""
+
+    exact: set[tuple[Any, ...]] = field(default_factory=set)
+    coarse: dict[Any, list[tuple[float, ...]]] = field(default_factory=dict)
+
+
+def alike(values: tuple[float, ...], rounded: tuple[float, ...]) -> bool:
+    """True if the second values may be the first ones in half precision or bfloat16 (8 bits: 0.4 %)."""
+    return all(abs(one - other) <= 0.01 * abs(one) + 1e-6 for one, other in zip(values, rounded, strict=True))
 
 
 def tensors_of(module: Any) -> Iterator[tuple[str, Any]]:

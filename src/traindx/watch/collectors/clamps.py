@@ -11,7 +11,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import ClampSeen
 from traindx.watch.collectors.loss_calls import LossCalls, share_outside, variance_lost
 from traindx.watch.collectors.loss_terms import LossTerms
-from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.provenance import Provenance, Tag
 from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site, named_functions
 from traindx.watch.runtime.schedule import Bursts
@@ -41,6 +41,7 @@ class _Clamp:
     low: float
     high: float
     calls: int = 0
+    hidden: int = 0
     with_gradient: int = 0
     shares: list[float] = field(default_factory=list)
     lost: list[float] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Clamps(Collector):
         self.terms = terms
         self.bursts = Bursts(dense=6, ratio=1.5)
         self._clamps: dict[tuple[Any, ...], _Clamp] = {}
+        self._inside: list[tuple[_Clamp, int]] = []
 
     def install(self) -> None:
         """Subscribe."""
@@ -83,6 +85,17 @@ class Clamps(Collector):
         self.calls.on(self, named_functions(torch, names), self._clamp)
         self.calls.on(self, named_functions(torch, GUARDED), self._guard)
         self.losses.on_target(self, self._compared)
+        self.networks.on_call(self, self._network_ended)
+
+    def begin(self) -> None:
+        """A call that did not end left these behind."""
+        self._inside.clear()
+
+    def _network_ended(self, call: Call) -> None:
+        """A clamp after which the same network calls further layers is between layers: an activation."""
+        for entry, entered in self._inside:
+            entry.hidden += self.networks.layers_entered > entered
+        self._inside.clear()
 
     def _clamp(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
         tensor = argument(args, kwargs, 0, "input")
@@ -95,6 +108,8 @@ class Clamps(Collector):
         key = (site, made, name, low, high)
         entry = self._clamps.setdefault(key, _Clamp(name, low, high))
         entry.calls += 1
+        if self.networks.depth:
+            self._inside.append((entry, self.networks.layers_entered))
         requires = bool(tensor.requires_grad)
         entry.with_gradient += requires
         before = self.provenance.tag(tensor) or Tag()
@@ -157,6 +172,7 @@ class Clamps(Collector):
                 high=entry.high,
                 calls=entry.calls,
                 with_gradient=entry.with_gradient,
+                hidden=entry.hidden == entry.calls,
                 on_bounds=mean(entry.shares),
                 gradient_lost=mean(entry.lost),
                 gradient_calls=len(entry.lost),

@@ -49,6 +49,7 @@ LOSSES = [
     "hinge_embedding_loss",
 ]
 COMPARE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy")
+PRODUCTS = ("matmul", "mm", "bmm", "mul", "einsum", "addmm", "baddbmm", "__rmatmul__")
 ARITHMETIC = ("sub", "mul", "rsub", "subtract")
 
 
@@ -103,6 +104,7 @@ class LossCalls(Collector):
         functional = {getattr(torch.nn.functional, name, None): name for name in LOSSES}
         self.calls.on(self, functional, self._loss)
         self.calls.on(self, named_functions(torch, ARITHMETIC), self._arithmetic)
+        self.calls.on(self, named_functions(torch, PRODUCTS), self._product)
         self._scalar_adds = set(named_functions(torch, ("add", "sub", "rsub", "radd", "iadd", "isub")))
         self.calls.on_scalars(self, self._scalar)
         self.provenance.on_activation(self, self._activation)
@@ -233,9 +235,7 @@ class LossCalls(Collector):
         if name in ("softmax", "log_softmax") and place is not None:
             axis = argument(args, kwargs, 1, "dim")
             if isinstance(axis, int):
-                entry = self._single.setdefault(place, {"shape": tuple(tensor.shape), "calls": 0, "longer": 0})
-                entry["calls"] += 1
-                entry["longer"] += tensor.shape[axis] != 1  # a set that happens to have one member is no fault
+                self._softmax(place, tensor, axis)
         if before is None or name == "relu" or before.activation not in ("sigmoid", "softmax", "log_softmax", "tanh"):
             return None
         first, key = before.made or before.site, (before.activation, name, place, phase)
@@ -248,6 +248,28 @@ class LossCalls(Collector):
             entry["high"] = max(entry["high"], float(seen.max()))
 
         return done
+
+    def _softmax(self, place: CallSite, tensor: Any, axis: int) -> None:
+        """Over an axis of length one; not one that is longer in other calls (bags, sequences that grow)."""
+        single = tensor.shape[axis] == 1
+        entry = self._single.get(place)
+        if entry is None:
+            entry = self._single[place] = {"calls": 0, "always": True, "weights": False, "one_key": False}
+        entry["calls"] += single
+        entry["always"] = entry["always"] and single
+        if single:
+            entry["shape"], entry["axis"] = tuple(tensor.shape), axis % tensor.dim()
+
+    def _product(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A softmax that is multiplied with something else is a weighting, as attention has it."""
+        for index, value in enumerate(args[:3]):
+            tag = self.provenance.tag(value) if isinstance(value, self.watch.torch.Tensor) else None
+            place = (tag.made or tag.site) if tag is not None and tag.activation == "softmax" else None
+            entry = self._single.get(place) if place is not None else None
+            if entry is not None and entry["always"]:
+                first = index == 0 and name in ("matmul", "mm", "bmm")
+                entry["weights"] = True
+                entry["one_key"] = entry["one_key"] or (first and value.shape[-1] == 1)
 
     # -- constants in sums ---------------------------------------------------------------------------------------
 
@@ -355,10 +377,15 @@ class LossCalls(Collector):
                 step=self.watch.iteration,
             )
         for place, entry in self._single.items():
-            if entry["longer"]:
+            if not entry["always"] or entry["one_key"]:  # attention to the only key there is gives its value
                 continue
             yield SingleClassSoftmax(
-                where=shown(place), shape=entry["shape"], calls=entry["calls"], step=self.watch.iteration
+                where=shown(place),
+                shape=entry["shape"],
+                axis=entry["axis"],
+                weights=entry["weights"],
+                calls=entry["calls"],
+                step=self.watch.iteration,
             )
 
 

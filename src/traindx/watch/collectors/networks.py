@@ -36,9 +36,15 @@ class Call:
     output: Any = None
 
 
-@dataclass
+@dataclass(eq=False)
 class CallPlace:
-    """All calls of one network class from one line with or without gradients."""
+    """All calls of one network class from one line with or without gradients.
+
+    Attributes:
+        feeds: Its output was compared with, or given to, something that has a gradient.
+        followed: Backward passes up to which its output, with gradients, was followed.
+        reached: Those that its output reached.
+    """
 
     network: str
     made: CallSite | None
@@ -58,6 +64,9 @@ class CallPlace:
     longest_burst: int = 0
     burst: int = 0
     burst_iteration: int = -1
+    feeds: bool = False
+    followed: int = 0
+    reached: int = 0
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -85,6 +94,7 @@ class Networks(Collector):
         called: Modules called with gradients enabled, with the order in which they were first called.
         roots: Outermost modules that were called, with the line.
         places: Call places by key.
+        layers_entered: Calls so far of modules that have parameters of their own.
         names: Names of parameters, as far as somebody has walked the networks that own them.
         on_begin: Tells a call of an outermost network that begins, with its positional arguments.
         on_call: Tells every call of an outermost network, when it has ended.
@@ -106,6 +116,7 @@ class Networks(Collector):
         self.called: Any = weak.WeakIdKeyDictionary()
         self.roots: Any = weak.WeakIdKeyDictionary()
         self.order = 0
+        self.layers_entered = 0
         self.names: Any = weak.WeakIdKeyDictionary()
         self._has_parameters: Any = weak.WeakIdKeyDictionary()
         self.on_begin: Signal[[Call, tuple[Any, ...]]] = Signal(watch)
@@ -217,6 +228,7 @@ class Networks(Collector):
         if watch.in_backward or not watch.here_and_now:
             return
         self.stack.append(module)
+        self.layers_entered += bool(module._parameters)
         if self.has_parameters(module):
             self.depth += 1
             if self.depth == 1:
@@ -309,16 +321,20 @@ class Networks(Collector):
     # -- what follows --------------------------------------------------------------------------------------------
 
     def phase(self, place: CallPlace) -> str:
-        """Training, validation, sampling or auxiliary; see :class:`~traindx.evidence.observed.NetworkCalls`."""
-        if place.grad:
-            return "training"
-        if place.time_changes and place.longest_burst >= 3:
+        """Training, validation, sampling, auxiliary or inference; see :class:`.evidence.observed.NetworkCalls`.
+
+        A call with gradients is a validation only if it is in evaluation mode and its output was followed to backward
+        passes and never reached one, while that of another call did.
+        """
+        if place.time_changes and place.longest_burst >= 3 and not (place.grad and self.watch.backwards):
             return "sampling"
-        trained = {i for other in self.places.values() if other.grad for i in other.iterations}
-        often = len(place.iterations & trained) if trained else 0
-        if len(trained) >= 4 and often >= 0.6 * len(trained):
-            return "auxiliary"
-        return "validation"
+        if not self.watch.backwards and not self.watch.steps:
+            return "inference"
+        if place.grad:
+            aside = place.followed >= 2 and not place.reached and not place.training
+            others = any(other.reached for other in self.places.values())
+            return "validation" if aside and others else "training"
+        return "auxiliary" if place.feeds else "validation"
 
     def library_maker(self) -> CallSite | None:
         """Where the library module that is running right now was made; None inside a module of the user's own."""

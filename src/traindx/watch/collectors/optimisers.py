@@ -41,8 +41,33 @@ class Group:
 
 
 @dataclass
+class Held:
+    """A gradient that a step has used, by weak references and a few of its values.
+
+    Attributes:
+        parameter: Reference to the parameter.
+        gradient: Reference to the gradient.
+        values: A few values right after the step; after a backward pass that added to it, those right after it.
+        added: A backward pass has added to these very values.
+    """
+
+    parameter: Callable[[], Any]
+    gradient: Callable[[], Any]
+    values: Any
+    added: bool = False
+
+
+@dataclass
 class Tracked:
-    """One optimiser."""
+    """One optimiser.
+
+    Attributes:
+        cleared: The gradients of the last step are gone, replaced, changed or zero.
+        unknown: Whether they are was not looked at, as that would wait for a device.
+        counts: Steps by their number of backward passes.
+        undivided: The same, of steps whose backward passes all lie in one pass over the data.
+        mixed: The same, of steps that began before a pass over the data ended and took place after it.
+    """
 
     name: str
     made: CallSite | None
@@ -60,14 +85,16 @@ class Tracked:
     zeroed: int = 0
     never_zeroed: int = 0
     cleared: bool = True
+    unknown: bool = False
     backwards: deque[int] = field(default_factory=lambda: deque(maxlen=64))
     counts: Counter[int] = field(default_factory=Counter)
+    undivided: Counter[int] = field(default_factory=Counter)
+    mixed: Counter[int] = field(default_factory=Counter)
     since_step: int = 0
     leftover: int = 0
     lost: int = 0
-    leaked: int = 0
     before: dict[int, Any] = field(default_factory=dict)
-    held: list[tuple[Callable[[], Any], Callable[[], Any]]] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
     follows: set[CallSite] = field(default_factory=set)
 
 
@@ -143,25 +170,64 @@ class Optimisers(Collector):
     # -- gradients between steps ---------------------------------------------------------------------------------
 
     def _before_backward(self, call: Backward) -> None:
-        """Did anybody clear the gradients of the last step? Seen on one parameter a group, by any means."""
+        """Did anybody clear or change the gradients of the last step? Seen on one parameter a group, by any means."""
         for tracked in self.order:
-            if tracked.cleared or not tracked.held:
+            if tracked.cleared or tracked.unknown:
                 continue
-            for parameter_ref, old in tracked.held:
-                parameter = parameter_ref()
-                grad = None if parameter is None else parameter.grad
-                if grad is None or old() is not grad or self._is_zero(grad):
+            for held in tracked.held:
+                grad = self._still_there(held)
+                if grad is not None and self._would_wait(grad):
+                    tracked.unknown = True
+                elif grad is None or not self._same(sample(grad, 64), held.values):
                     tracked.cleared = True
+                if tracked.cleared or tracked.unknown:
                     break
 
-    def _is_zero(self, grad: Any) -> bool:
-        if grad.device.type != "cpu" and self.watch.level is ObservationLevel.OFF:
-            return True  # would have to wait for the device: taken as cleared, which accuses nobody
-        return not bool(sample(grad, 64).any())
+    def _still_there(self, held: Held) -> Any:
+        parameter = held.parameter()
+        grad = None if parameter is None else parameter.grad
+        return grad if grad is not None and held.gradient() is grad else None
+
+    def _would_wait(self, grad: Any) -> bool:
+        return grad.device.type != "cpu" and self.watch.level is ObservationLevel.OFF
+
+    def _same(self, values: Any, before: Any) -> bool:
+        """Still what the step used, and not zero."""
+        return bool(self.watch.torch.equal(values, before)) and bool(values.any())
 
     def _after_backward(self, call: Backward) -> None:
         for tracked in self.order:
             tracked.since_step += 1
+            if tracked.cleared or tracked.unknown:
+                continue
+            for held in tracked.held:
+                grad = self._still_there(held)
+                if grad is None:  # the pass made a new one instead of adding to it
+                    tracked.cleared = True
+                    break
+                values = sample(grad, 64).clone()
+                held.added = held.added or not self.watch.torch.equal(values, held.values)
+                held.values = values
+
+    def _old_gradients_used(self, tracked: Tracked) -> bool | None:
+        """The step that comes next uses a sum with the gradients of the step before; None where that is not known.
+
+        A gradient that no backward pass has added to, or that was overwritten since (assigned, or copied into place
+        from ``torch.autograd.grad``), is no such sum. Clipping may have changed its length.
+        """
+        if tracked.cleared:
+            return False
+        if tracked.unknown or not tracked.held or not any(held.added for held in tracked.held):
+            return None
+        for held in tracked.held:
+            grad = self._still_there(held)
+            if grad is None:
+                return False
+            if self._would_wait(grad):
+                return None
+            if held.added and not parallel(sample(grad, 64), held.values):
+                return False
+        return True
 
     def _zeroed(self, owner: Any) -> None:
         """``optimizer.zero_grad()`` or ``model.zero_grad()``."""
@@ -224,7 +290,9 @@ class Optimisers(Collector):
                 tracked.follows.add(self.backwards.last_site)
             if not tracked.steps:
                 tracked.first_lrs = tracked.lrs
-                tracked.parameters = sum(len(group["params"]) for group in optimizer.param_groups)
+            count = sum(len(group["params"]) for group in optimizer.param_groups)
+            if count != tracked.parameters:  # the first step, or a group was added
+                tracked.parameters = count
                 self._probe(optimizer)
             if watch.level is not ObservationLevel.OFF:
                 self._measure_gradients(optimizer, tracked)
@@ -238,14 +306,15 @@ class Optimisers(Collector):
         count = tracked.since_step
         tracked.backwards.append(count)
         tracked.counts[count] += 1
-        if tracked.leftover:
-            tracked.leaked += count > tracked.leftover  # equal: a step for the remainder itself, as it should be
-            tracked.leftover = 0
+        if not tracked.leftover:
+            tracked.undivided[count] += 1
+        elif count > tracked.leftover:  # equal: a step for the remainder itself, as it should be
+            tracked.mixed[count] += 1
+        tracked.leftover = 0
         if tracked.steps:
-            if tracked.cleared:
-                tracked.zeroed += 1
-            elif tracked.held:
-                tracked.never_zeroed += 1
+            used = self._old_gradients_used(tracked)
+            tracked.zeroed += used is False
+            tracked.never_zeroed += used is True
         tracked.since_step = 0
 
     def _probe(self, optimizer: Any) -> None:
@@ -333,14 +402,18 @@ class Optimisers(Collector):
         """Weak references to the gradients of this step, to see whether they are still there at the next."""
         reference = self.watch.torch.utils.weak.TensorWeakRef
         tracked.held = []
-        tracked.cleared = False
+        tracked.cleared = tracked.unknown = False
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    tracked.held.append((reference(parameter), reference(parameter.grad)))
+                grad = parameter.grad
+                if grad is not None and not grad.is_sparse:
+                    if self._would_wait(grad):
+                        tracked.unknown = True
+                    else:
+                        tracked.held.append(Held(reference(parameter), reference(grad), sample(grad, 64).clone()))
                     break
         if not tracked.held:
-            tracked.cleared = True
+            tracked.unknown = True
 
     # -- for others ----------------------------------------------------------------------------------------------
 
@@ -389,7 +462,7 @@ class Optimisers(Collector):
                 never_zeroed=tracked.never_zeroed,
                 zeroed=tracked.zeroed,
                 backwards_per_step=tuple(tracked.backwards),
-                leaked=tracked.leaked,
+                leaked=leaked(tracked.mixed, tracked.undivided or tracked.counts),
                 lost=tracked.lost,
                 accumulation=accumulation,
                 step=self.watch.iteration,
@@ -426,6 +499,22 @@ class Optimisers(Collector):
             return 0.0
         size = float(first.norm())
         return float((probe(parameter) - first).norm()) / size if size > 0 else 0.0
+
+
+def leaked(mixed: Counter[int], usual: Counter[int]) -> int:
+    """Steps that hold backward passes of two passes over the data, and more of them than a step usually has.
+
+    A step with its usual number is whole wherever the pass ends: under ``cycle(loader)`` nothing is left over, and a
+    loader that looks ahead ends its pass before its last batch is used.
+    """
+    most = max((number for number, times in usual.items() if times == max(usual.values())), default=0)
+    return sum(times for number, times in mixed.items() if number > most)
+
+
+def parallel(values: Any, before: Any) -> bool:
+    """True if two vectors point the same way, whatever their lengths; NaN and infinity do not."""
+    scale = float(values.norm() * before.norm())
+    return scale > 0 and float(values @ before) > 0.5 * scale
 
 
 def is_adaptive(name: str) -> bool:

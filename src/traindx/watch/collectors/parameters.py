@@ -8,9 +8,11 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import ParameterSeen
+from traindx.watch.collectors.destinations import Destinations
 from traindx.watch.collectors.networks import Networks, place_of
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.schedule import ObservationLevel
+from traindx.watch.runtime.stats import probe
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_RECORDS = 400
@@ -25,12 +27,14 @@ class Parameters(Collector):
 
     subject = "parameters"
 
-    def __init__(self, watch: Watch, networks: Networks, optimisers: Optimisers) -> None:
+    def __init__(self, watch: Watch, networks: Networks, optimisers: Optimisers, destinations: Destinations) -> None:
         super().__init__(watch)
+        self.destinations = destinations
         self.networks = networks
         self.optimisers = optimisers
         self.loaded: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._elsewhere: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._first: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._rows_before: list[ParameterSeen] = []
 
     def outermost(self) -> list[tuple[Any, bool]]:
@@ -68,12 +72,7 @@ class Parameters(Collector):
         yield from rows
 
     def _rows(self) -> Iterator[ParameterSeen]:
-        stepped = [tracked for tracked in self.optimisers.order if tracked.steps]
-        held = set()
-        for tracked in stepped:
-            optimizer = tracked.reference()
-            if optimizer is not None:
-                held |= {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        held = {id(parameter) for parameter in self.optimisers.first_probe}  # of optimisers that are gone, too
         seen: set[int] = set()
         for network, registered in self.outermost():
             title = type(network).__name__
@@ -96,6 +95,10 @@ class Parameters(Collector):
             if parameter.grad is not None and bool(parameter.grad.any()):
                 self._elsewhere[parameter] = float(parameter.grad.float().norm()) / max(1, parameter.numel()) ** 0.5
             present = history = [self._elsewhere[parameter]] if parameter in self._elsewhere else []
+            first = self._first.setdefault(parameter, probe(parameter))
+            by_hand = not self.watch.torch.equal(first, probe(parameter))
+        else:
+            by_hand = False
         return ParameterSeen(
             name=name,
             network=title,
@@ -111,7 +114,16 @@ class Parameters(Collector):
             gradient_missing=len(history) - len(present),
             gradient_rms=median(present) if present else 0.0,
             moved=self.optimisers.moved(parameter),
-            loaded=parameter in self.loaded,
+            by_hand=by_hand,
+            loaded=parameter in self.loaded or from_pretrained(network),
+            output_used=self.destinations.output_used(module),
+            cut=place_of(self.destinations.cuts.get(module)),
             depth=int(self.networks.called.get(module, -1)),
             step=self.watch.iteration,
         )
+
+
+def from_pretrained(network: Any) -> bool:
+    """A network of a library that puts the tensors of a file in place of the parameters, and remembers which file."""
+    named = getattr(getattr(network, "config", None), "_name_or_path", "")
+    return isinstance(named, str) and bool(named)

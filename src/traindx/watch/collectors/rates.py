@@ -13,6 +13,7 @@ from traindx.evidence.observed_optim import SchedulerSeen
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
+from traindx.watch.runtime.source_text import assigned_name, calls_method
 from traindx.watch.runtime.stats import thin
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -34,6 +35,8 @@ class _Schedule:
     at_iterations: set[int] = field(default_factory=set)
     optimizer_steps: int = 0
     inside_another: bool = False  # a part of SequentialLR or ChainedScheduler, which steps it
+    moved_by_others: bool = False
+    optimizer: Any = None
 
 
 class Rates(Collector):
@@ -85,6 +88,8 @@ class Rates(Collector):
                         base=base,
                         begun=watch.iteration,
                     )
+                    if isinstance(optimizer, watch.torch.optim.Optimizer):
+                        entry.optimizer = watch.torch.utils.weak.WeakIdRef(optimizer)
                     self._known[scheduler] = entry
                     self._order.append(entry)
                     self._note(entry, scheduler)
@@ -126,6 +131,9 @@ class Rates(Collector):
         if optimizer is None:
             return
         rate = float(optimizer.param_groups[0]["lr"])
+        for other in self._order:  # while this one was still, somebody else was not
+            if other is not entry and other.optimizer is not None and other.optimizer() is optimizer and other.rates:
+                other.moved_by_others |= rate != other.rates[-1]
         entry.rates.append(rate)
         entry.lowest, entry.highest = min(entry.lowest, rate), max(entry.highest, rate)
         if len(entry.rates) > 2048:
@@ -137,6 +145,12 @@ class Rates(Collector):
         for entry in self._order:
             if entry.inside_another:
                 continue
+            optimizer = entry.optimizer() if entry.optimizer is not None else None
+            if optimizer is not None and entry.rates:
+                entry.moved_by_others |= float(optimizer.param_groups[0]["lr"]) != entry.rates[-1]
+            made = entry.made
+            name = assigned_name(made) if made is not None else ""
+            later = made is not None and bool(name) and not entry.calls and calls_method(made.file, name, "step")
             passed = max(1, self.watch.iteration - entry.begun)
             yield SchedulerSeen(
                 scheduler=entry.name,
@@ -155,6 +169,8 @@ class Rates(Collector):
                 epochs=epochs,
                 iterations_per_epoch=per_epoch,
                 base=entry.base,
+                moved_by_others=entry.moved_by_others,
+                step_not_reached=later,
                 step=self.watch.iteration,
             )
 

@@ -14,6 +14,7 @@ from traindx.watch.collectors.clamps import Clamps
 from traindx.watch.collectors.compiled import Compiled
 from traindx.watch.collectors.configs import Configs
 from traindx.watch.collectors.cut_losses import CutLosses
+from traindx.watch.collectors.destinations import Destinations
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.loaders import Loaders
@@ -85,6 +86,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     NonFinite,
     Parameters,
     Optimisers,
+    Destinations,
     LossTerms,
     Provenance,
     LossCalls,

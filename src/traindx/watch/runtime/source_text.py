@@ -53,6 +53,18 @@ def function_name(site: CallSite) -> str:
     return parts[-1] if parts else ""
 
 
+@lru_cache(maxsize=64)
+def calls_method(filename: str, name: str, method: str) -> bool:
+    """True if a file has a call of ``name.method``; with an empty name, of that method of anything."""
+    tree = parsed(filename)
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method:
+            owner = ast.unparse(node.func.value) if isinstance(node.func.value, ast.Name | ast.Attribute) else ""
+            if not name or owner == name:
+                return True
+    return False
+
+
 def line_text(site: CallSite) -> str:
     """The stripped source line."""
     return linecache.getline(site.file, site.line).strip()
