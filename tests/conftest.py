@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
+
+from forked import Seen, Zygote, examined
 
 pytest_plugins = ["rule_coverage"]
 
@@ -40,3 +43,22 @@ def data_root() -> Path:
     if not (root / "README.md").exists():
         pytest.skip(f"real data not found at {root}; set TRAINDX_DATA")
     return root
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """A process with torch in it, in whose forks scripts are watched."""
+    made = Zygote()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def script(zygote: Zygote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seen]:
+    """``script(source, *arguments)``: run it watched, and judge it with all rules."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(source: str, *arguments: str, **settings: object) -> Seen:
+        return examined(zygote, tmp_path, source, *arguments, **settings)
+
+    return run

@@ -59,7 +59,7 @@ def diagnose(
         case=" ".join([run.target, *run.arguments]),
         outcome=pipeline.outcome(judged.findings, enough=judged.coverage.enough),
         findings=ranked(judged.findings),
-        healthy=(*seen(evidence), *evidence.of(InOrder), *judged.in_order),
+        healthy=(*seen(evidence, scope), *evidence.of(InOrder), *judged.in_order),
         not_examined=pipeline.once((*scope.notes(), *evidence.of(NotExamined), *judged.not_examined)),
         coverage=judged.coverage,
         pictures=tuple(evidence.of(Picture)),
@@ -92,13 +92,17 @@ def first_line(text: str) -> str:
     return text.split("\n", maxsplit=1)[0][:300]
 
 
-def seen(evidence: Evidence) -> list[InOrder]:
+def seen(evidence: Evidence, scope: ScriptScope) -> list[InOrder]:
     """How much was looked at, in one line."""
     iterations = evidence.last(IterationsSeen)
-    if iterations is None or not iterations.iterations:
-        return []
     calls = evidence.of(NetworkCalls)
     phases = ", ".join(sorted({call.phase for call in calls}))
+    if scope.infers:
+        lines = len({call.where for call in calls})
+        detail = f"{sum(call.calls for call in calls)} network calls at {lines} {'line' if lines == 1 else 'lines'}"
+        return [InOrder(subject="the run was watched", detail=f"{detail}; nothing is trained in it; phases: {phases}")]
+    if iterations is None or not iterations.iterations:
+        return []
     detail = f"{iterations.iterations} iterations, {iterations.watched} of them closely; phases seen: {phases}"
     return [InOrder(subject="the run was watched", detail=detail)]
 

@@ -153,9 +153,14 @@ def _watch_over(ours: _Process, settings: Settings, patience: Patience, progress
             continue
         first, last = _heartbeat(ours.out)
         if not first:
-            if now - ours.started > patience.first_step:
+            if now - ours.started <= patience.first_step:
+                continue
+            if time.time() - last > patience.progress:
                 return _give_up(ours, patience)
-        elif settings.seconds and now - first > settings.seconds + patience.ending:
+            (ours.out / WINDOW_FILE).write_text("0", encoding="utf-8")  # networks are called: it infers, and is long
+            _end(ours, patience)
+            return False
+        if settings.seconds and now - first > settings.seconds + patience.ending:
             if time.time() - last > patience.progress:
                 return _give_up(ours, patience)
             _end(ours, patience)  # a long validation, say: the window is over all the same
@@ -170,7 +175,7 @@ def _give_up(ours: _Process, patience: Patience) -> bool:
 
 
 def _heartbeat(out: Path) -> tuple[float, float]:
-    """Monotonic time of the first iteration and wall-clock time of the last sign of life; zeros before the first."""
+    """Monotonic time of the first iteration, 0 before it, and wall-clock time of the last sign of life, 0 for none."""
     try:
         path = out / HEARTBEAT_FILE
         return float(path.read_text(encoding="utf-8") or 0.0), path.stat().st_mtime

@@ -12,6 +12,7 @@ from traindx.rules import Rule
 from traindx.rules.base import Nothing
 from traindx.rules.fronts import Front
 
+STARTED = ("a process started at", "a Python program started at")  # subjects of what is not watched
 MIN_ITERATIONS = 3  # below, nothing can be called in order: the rules on movement and gradients need as many
 
 ENDED_BADLY = {
@@ -32,12 +33,16 @@ class ScriptScope(Scope):
         run: How it ended.
         seen: How much training there was; None where torch was never imported.
         phases: Phases in which a network was called.
+        infers: The script makes no backward pass and no step, and calls networks: it only infers.
+        elsewhere: Lines that start other processes, as text.
     """
 
     front: Front = Front.SCRIPT
     run: ScriptRun | None = None
     seen: IterationsSeen | None = None
     phases: frozenset[str] = frozenset()
+    infers: bool = False
+    elsewhere: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, evidence: Evidence, run: ScriptRun) -> ScriptScope:
@@ -46,17 +51,20 @@ class ScriptScope(Scope):
         phases = frozenset(call.phase for call in evidence.of(NetworkCalls))
         trained = seen is not None and seen.driven_by != "nothing"
         enough = trained and seen is not None and seen.iterations >= MIN_ITERATIONS and seen.watched > 0
-        unseen = [] if trained else ["no training was seen"]
+        infers = seen is not None and not trained and not seen.backwards and bool(phases)
+        unseen = [] if trained or infers else ["no training was seen"]
         if trained and "training" not in phases:
             unseen.append("no network call in training was seen")
         if trained and not phases & {"validation", "sampling"}:
             unseen.append("no validation was seen")
         return cls(
-            enough=enough and run.ending not in ENDED_BADLY,
+            enough=(enough or infers) and run.ending not in ENDED_BADLY,
             unseen=tuple(unseen),
             run=run,
             seen=seen,
             phases=phases,
+            infers=infers,
+            elsewhere=tuple(str(one.where) for one in evidence.of(NotExamined) if one.subject.startswith(STARTED)),
         )
 
     @property
@@ -68,9 +76,12 @@ class ScriptScope(Scope):
 
     def absent(self, decider: Rule) -> Absence:
         """What this run did not show; a thing that this program does not have is no gap, once training was seen."""
-        nothing = self._untrained()
+        nothing = self._untrained(decider)
         if nothing is not None:
             return nothing
+        if self.infers:
+            usual = super().absent(decider)
+            return usual if usual.thing else Absence("", thing="training")
         if RunForecast in decider.needs:
             reason = "a forecast needs a run that ends by itself, with one loss and one optimiser"
             return Absence(reason, self.longer)
@@ -83,9 +94,12 @@ class ScriptScope(Scope):
 
     def doubt(self, decider: Rule, evidence: Evidence) -> Absence | None:
         """Silence means nothing where nothing was watched, or where a collector failed."""
-        return self._untrained() or super().doubt(decider, evidence)
+        return self._untrained(decider) or super().doubt(decider, evidence)
 
-    def _untrained(self) -> Absence | None:
+    def _untrained(self, decider: Rule) -> Absence | None:
+        if self.infers:
+            about = {kind.__module__.rpartition(".")[2] for kind in decider.needs}
+            return None if about <= {"observed", "observed_state"} else Absence("", thing="training")
         if self.seen is None or self.seen.driven_by == "nothing" or not self.seen.watched:
             return Absence("no training iteration was watched", self.longer)
         return None
@@ -93,12 +107,17 @@ class ScriptScope(Scope):
     def notes(self) -> list[NotExamined]:
         """What of the run itself could not be looked at, and why."""
         seen = self.seen
+        if self.infers:
+            reason = "the script makes no backward pass and no step, so it was examined as one that only infers"
+            return [NotExamined(subject="training", reason=reason)]
         if seen is None or seen.driven_by == "nothing":
             reason = "no optimiser took a step and no backward pass was made"
             if seen is not None and seen.backwards:
                 reason = f"only {seen.backwards} backward passes and no optimiser step were seen"
             elif seen is None:
                 reason = "the script never imported torch, or ended before it did"
+            if self.elsewhere:
+                reason += f" in the script's own process; it starts others at {', '.join(self.elsewhere[:3])}"
             return [NotExamined(subject="training", reason=reason, action=self.longer)]
         found: list[NotExamined] = []
         if seen.driven_by == "backward":
@@ -106,6 +125,8 @@ class ScriptScope(Scope):
             found.append(NotExamined(subject="optimiser steps", reason=reason))
         if not self.phases & {"validation", "sampling"}:
             reason = f"none was reached within {seen.iterations} iterations"
+            if self.run is not None and self.run.ending is Ending.FINISHED:  # a longer window would see no more
+                reason = "the script ran to its end without calling a network but to train on what it gives"
             found.append(NotExamined(subject="validation", reason=reason, action=self.longer))
         if "training" not in self.phases:
             reason = "no call of a network with gradients was seen in a watched iteration"

@@ -69,3 +69,9 @@ def test_weights_that_were_rounded_on_their_way_have_arrived(script):
     assert file.compared == "training"
     assert file.arrived == 5  # of 7: the forward pass has moved the two buffers of the batch norm by then
     assert seen.found("C1108") == []
+
+
+def test_a_network_that_is_used_without_the_weights_is_suspected(script):
+    seen = script(f"{HEAD}\n    net.eval()\n    with torch.no_grad():\n        net(x)\n{LOOK}")
+    (finding,) = seen.found("C1108")
+    assert finding.standing is Standing.SUSPECTED

@@ -51,7 +51,8 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         A network with active dropout or batch norm, called with gradients in evaluation mode after it had been in
         training mode: `demonstrated`, placed at the `eval()` that was not undone. Called without gradients in training
         mode, in passes that read another loader than the training or compute a loss: `demonstrated`, placed at the
-        call. A teacher or generator called in every iteration, and dropout alone left on in an evaluated network
+        call; in a script that only infers, `suspected`, as some networks are meant to use the statistics of the batch.
+        A teacher or generator whose output is trained on, and dropout alone left on in a script that only infers
         (Monte-Carlo dropout), are left alone.
     Remedy:
         `model.train()` at the start of every training epoch, `model.eval()` before every validation.
@@ -74,11 +75,18 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         ):
             yield _stayed_in_evaluation(call, evidence)
         elif (
+            call.phase == "inference"
+            and call.in_training_mode == call.calls >= limits.calls
+            and call.noisy
+            and not call.with_dropout_only
+        ):
+            yield _evaluated_in_training(call, Standing.SUSPECTED)
+        elif (
             call.phase == "validation"
             and call.in_training_mode >= limits.calls
             and (call.noisy and (call.other_data or computes_loss))
         ):
-            yield _validated_in_training(call)
+            yield _evaluated_in_training(call, Standing.DEMONSTRATED)
 
 
 def _stayed_in_evaluation(call: NetworkCalls, evidence: Evidence) -> Found:
@@ -100,13 +108,13 @@ def _stayed_in_evaluation(call: NetworkCalls, evidence: Evidence) -> Found:
     )
 
 
-def _validated_in_training(call: NetworkCalls) -> Found:
+def _evaluated_in_training(call: NetworkCalls, standing: Standing) -> Found:
     layers = ", ".join(call.noisy[:3]) + (" and more" if len(call.noisy) > 3 else "")
     return Found(
         variant="validated-in-training",
-        message=f"{call.network} is evaluated in training mode ({call.in_training_mode} of {call.calls} calls without "
-        f"gradients): {layers} are active.",
-        standing=Standing.DEMONSTRATED,
+        message=f"{call.network} is evaluated in training mode ({call.in_training_mode} of {call.calls} calls"
+        f"{' without gradients' if call.phase == 'validation' else ''}): {layers} are active.",
+        standing=standing,
         location=call.where,
         numbers={"calls": call.calls, "in_training_mode": call.in_training_mode},
         remedy="Call model.eval() before validation and model.train() after it.",

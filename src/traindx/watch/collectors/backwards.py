@@ -13,6 +13,7 @@ from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import thin
 from traindx.watch.runtime.watch import Collector, Watch
+from traindx.watch.runtime.wiring import Signal
 
 MOST_POINTS = 512
 
@@ -49,6 +50,7 @@ class Backwards(Collector):
     """Wraps ``torch.autograd.backward`` (which ``Tensor.backward`` calls) and ``torch.autograd.grad``.
 
     Attributes:
+        on_foreign: Tells that a backward pass is made in a thread, or forked process, that is not watched.
         unsafe: Why the graph may not be walked backwards a second time in this iteration, or "".
         scaled: Factor that a loss was multiplied by for the sake of half precision, of those that were.
     """
@@ -65,6 +67,7 @@ class Backwards(Collector):
         self._after: list[tuple[Collector, Callable[[Backward], None]]] = []
         self._series: dict[CallSite, _Series] = {}
         self._checkpointed = -1
+        self.on_foreign: Signal[[]] = Signal(watch)
 
     def on_backward(
         self,
@@ -84,6 +87,8 @@ class Backwards(Collector):
 
         def make_backward(original: Any) -> Any:
             def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+                if not watch.here_and_now and not watch.in_backward and not watch.busy and not watch.over:
+                    self.on_foreign.tell()
                 if watch.in_backward or not watch.here_and_now:
                     original(tensors, *args, **kwargs)
                     return

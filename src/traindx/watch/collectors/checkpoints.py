@@ -150,6 +150,7 @@ class Checkpoints(Collector):
                 self._depth -= 1
             with watch.ours(self):
                 self._loaded(module, state_dict, strict, before)
+            watch.look_before_training()
             return result
 
         return load_state_dict

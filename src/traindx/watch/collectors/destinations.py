@@ -23,7 +23,7 @@ from traindx.watch.runtime.watch import Collector, Watch
 
 SEVERAL = ("chunk", "split", "unbind", "max", "min", "topk", "sort", "tensor_split", "std_mean", "var_mean")
 LOOKS = 2  # iterations in which a parameter got no gradient before its layer's output is followed
-MOST_TENSORS = 20_000
+MOST_TENSORS = 4096  # that are followed before those that are gone are forgotten
 
 
 class Destinations(Collector):
@@ -50,6 +50,7 @@ class Destinations(Collector):
         self.cuts: Any = weak.WeakIdKeyDictionary()
         self.followed: Any = weak.WeakIdKeyDictionary()
         self._sources: dict[int, tuple[Any, frozenset[Any]]] = {}
+        self._limit = MOST_TENSORS
         self._silent: set[int] = set()
         self._modules: dict[int, Any] = {}
         self._waiting: set[CallPlace] = set()
@@ -90,8 +91,10 @@ class Destinations(Collector):
         return entry[1] if entry is not None and entry[0]() is value else frozenset()
 
     def _put(self, tensor: Any, sources: frozenset[Any]) -> None:
-        if len(self._sources) < MOST_TENSORS:
-            self._sources[id(tensor)] = (self.watch.torch.utils.weak.TensorWeakRef(tensor), sources)
+        if len(self._sources) >= self._limit:
+            self._sources = {key: entry for key, entry in self._sources.items() if entry[0]() is not None}
+            self._limit = 2 * len(self._sources) + MOST_TENSORS
+        self._sources[id(tensor)] = (self.watch.torch.utils.weak.TensorWeakRef(tensor), sources)
 
     def _any(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         known = self._sources

@@ -17,7 +17,7 @@ from traindx.evidence.observed_loss import (
 )
 from traindx.watch.collectors.loss_terms import LossTerms
 from traindx.watch.collectors.networks import Networks
-from traindx.watch.collectors.provenance import Provenance, Tag
+from traindx.watch.collectors.provenance import PROBABILITIES, Provenance, Tag
 from traindx.watch.collectors.provenance_ranges import RANGES
 from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site, named_functions
 from traindx.watch.runtime.call_sites import CallSite
@@ -236,9 +236,14 @@ class LossCalls(Collector):
             axis = argument(args, kwargs, 1, "dim")
             if isinstance(axis, int):
                 self._softmax(place, tensor, axis)
-        if before is None or name == "relu" or before.activation not in ("sigmoid", "softmax", "log_softmax", "tanh"):
+        if before is None or name == "relu":
             return None
-        first, key = before.made or before.site, (before.activation, name, place, phase)
+        known = before.activation
+        if not known and name in PROBABILITIES and before.averaged and is_share(tensor):
+            known = before.averaged  # the average of probabilities is a probability
+        if known not in ("sigmoid", "softmax", "log_softmax", "tanh"):
+            return None
+        first, key = before.made or before.site, (known, name, place, phase)
 
         def done(out: Any) -> None:
             entry = self._chains.setdefault(key, {"calls": 0, "low": math.inf, "high": -math.inf, "first": first})
@@ -387,6 +392,12 @@ class LossCalls(Collector):
                 calls=entry["calls"],
                 step=self.watch.iteration,
             )
+
+
+def is_share(tensor: Any) -> bool:
+    """Nothing below 0 or above 1, round-off allowed."""
+    values = sample(tensor)
+    return bool(((values >= -1e-5) & (values <= 1 + 1e-5)).all())
 
 
 def share_outside(tensor: Any, bounds: tuple[float, float]) -> float:

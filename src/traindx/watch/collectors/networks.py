@@ -206,7 +206,7 @@ class Networks(Collector):
             if key in self._switch_order:
                 self._switch_order.remove(key)
             self._switch_order.append(key)
-        if not mode and self.watch.iteration:
+        if not mode:
             self.watch.begin_burst(("eval", site))
         elif mode:
             self.watch.end_burst()
@@ -258,6 +258,7 @@ class Networks(Collector):
                 self.depth -= 1
             if top is module:
                 break
+        ended = False
         with watch.ours(self):
             if watch.grad_enabled and module not in self.called:
                 self.called[module] = self.order
@@ -270,7 +271,8 @@ class Networks(Collector):
                 self._open = None
                 call.args, call.kwargs, call.output = args, kwargs, output
                 self._root_ends(call)
-        if not self.depth:
+                ended = True
+        if ended:  # transforms and losses are modules, too, and no networks
             watch.spend_burst()
 
     def _built_in_call(self, module: Any) -> None:

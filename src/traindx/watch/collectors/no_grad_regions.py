@@ -26,7 +26,7 @@ class NoGradRegions(Collector):
 
         def enter(context: Any) -> Any:
             result = original(context)
-            if watch.iteration and not watch.attached and watch.here_and_now:
+            if not watch.attached and watch.here_and_now:
                 site = user_above()
                 if site is not None:
                     watch.begin_burst(("no_grad", site))

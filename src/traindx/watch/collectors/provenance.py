@@ -68,6 +68,12 @@ KEEPS_AXES = (
     "clone",
     "alias",
 )
+MIXING = (
+    *("add", "iadd", "sum", "nansum", "mean", "nanmean", "median", "mul", "imul", "multiply"),
+    *("div", "idiv", "truediv", "itruediv", "true_divide", "divide", "lerp", "addcmul", "addcdiv", "where"),
+)  # fmt: skip
+PROBABILITIES = ("sigmoid", "softmax")
+MOST_TAGS = 16_384
 MAKES_AXIS = ("unsqueeze", "expand", "view", "reshape", "repeat", "expand_as", "meshgrid", "__getitem__")
 
 
@@ -84,6 +90,8 @@ class Tag:
         axis: Somebody gave it an axis on purpose.
         over: Axis that its softmax normalised, counted from 0; -1 if there is none or the layout changed since.
         dims: Number of axes it had then.
+        averaged: Activation of the tensors that it was put together from by sums, weights and counts, outside of
+            networks: windows that overlap, flips, members of an ensemble.
     """
 
     activation: str = ""
@@ -94,6 +102,7 @@ class Tag:
     axis: bool = False
     over: int = -1
     dims: int = -1
+    averaged: str = ""
 
 
 class Provenance(Collector):
@@ -109,6 +118,8 @@ class Provenance(Collector):
         self._activated: list[tuple[Collector, Callable[..., Callable[[Any], None] | None]]] = []
         self.numbers: dict[float, CallSite] = {}
         self.last_cut: tuple[CallSite | None, str] = (None, "")  # where a single number lost its graph
+        self._mixing: set[Any] = set()
+        self._limit = MOST_TAGS
 
     def on_activation(self, collector: Collector, before: Callable[..., Callable[[Any], None] | None]) -> None:
         """Call ``before(name, tensor, tag_of_tensor, site, made)`` at every activation; its result gets the output."""
@@ -122,6 +133,8 @@ class Provenance(Collector):
         self.calls.on(self, named_functions(torch, ("unsqueeze", "expand_as")), self._layout)
         self.calls.on(self, named_functions(torch, ("cat", "concat", "stack")), self._joined)
         self.calls.on(self, {torch.Tensor.__setitem__: "setitem"}, self._filled)
+        self._mixing = set(named_functions(torch, MIXING))
+        self.calls.on_every(self, self._mixed)
         self.calls.on(self, named_functions(torch, ("detach",)), self._cut)
         self.calls.on(self, {torch.Tensor.data.__get__: "data"}, self._cut)
         self.calls.on(self, {torch.Tensor.item: "item", torch.Tensor.__float__: "float"}, self._number)
@@ -141,6 +154,9 @@ class Provenance(Collector):
 
     def put(self, tensor: Any, tag: Tag) -> None:
         """Tag a tensor."""
+        if len(self._tags) >= self._limit:
+            self._tags = {key: entry for key, entry in self._tags.items() if entry[0]() is not None}
+            self._limit = 2 * len(self._tags) + MOST_TAGS
         self._tags[id(tensor)] = (self.watch.torch.utils.weak.TensorWeakRef(tensor), tag)
 
     def _activation(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
@@ -184,8 +200,22 @@ class Provenance(Collector):
     def _filled(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A whole that is put together from patches: ``volume[window] = patch``."""
         tag = self.tag(args[2]) if len(args) > 2 else None
-        if tag is not None and tag.activation:
+        if tag is not None and (tag.activation or tag.averaged):
             self.put(args[0], replace(tag, clamp=None, axis=False))
+
+    def _mixed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Sums and weighted sums of probabilities outside of networks; whether they are averages shows in the range."""
+        if func not in self._mixing or self.networks.depth or self.watch.busy:
+            return
+        for value in args:
+            entry = self._tags.get(id(value))
+            if entry is None or entry[0]() is not value:
+                continue
+            tag = entry[1]
+            name = tag.averaged or tag.activation
+            if name in PROBABILITIES:
+                self.put(out, Tag(site=tag.site, made=tag.made, averaged=name))
+                return
 
     def _spread(self, out: Any, known: Tag) -> None:
         for item in out if isinstance(out, tuple | list) else (out,):

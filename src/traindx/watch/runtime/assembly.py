@@ -15,6 +15,7 @@ from traindx.watch.collectors.compiled import Compiled
 from traindx.watch.collectors.configs import Configs
 from traindx.watch.collectors.cut_losses import CutLosses
 from traindx.watch.collectors.destinations import Destinations
+from traindx.watch.collectors.elsewhere import Elsewhere
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.loaders import Loaders
@@ -101,6 +102,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Seeds,
     NormStatistics,
     NoGradRegions,
+    Elsewhere,
     _Early,
     InputInfluence,
     EvaluationRepeat,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 3
 BURST_CALLS = 48
+BEFORE_TRAINING = 1_000_000  # network calls: a script that only infers is looked at until its window ends
 
 
 class WindowEnded(BaseException):
@@ -107,6 +108,7 @@ class Watch:
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._missed_ticks = 0
         self._begun = False
+        self._first_call = 0.0  # of a network, before any training
         self._beat = 0.0
         self._said: set[str] = set()
 
@@ -176,6 +178,16 @@ class Watch:
         """True while this iteration or burst is watched."""
         return self.attached and self.quiet_depth == 0
 
+    def move_to_this_thread(self) -> bool:
+        """Watch the calling thread from now on, if nothing was trained in the one that is watched; True if so."""
+        if self.steps or self.backwards or self._clock is not None:
+            return False
+        self.detach()
+        self.thread = threading.get_ident()
+        if self._begun and self.level is not ObservationLevel.OFF:
+            self.attach()
+        return True
+
     def attach(self) -> None:
         """Put function mode and module hooks in place."""
         if self.attached or self.quiet_depth or self.over:
@@ -211,13 +223,37 @@ class Watch:
             return
         if self.attached:
             self.burst_depth += bool(self.burst_left)
+        elif not self._begun:
+            self.look_before_training()
         elif not self.settings.every and self.bursts.wanted(place):
             self.burst_left = BURST_CALLS
             self.burst_depth = 1
             self.attach()
 
+    def look_before_training(self) -> None:
+        """Weights are loaded, or a network is about to be used, and no training has begun: perhaps none ever will."""
+        if (
+            self._begun
+            or self.attached
+            or self.over
+            or self.quiet_depth
+            or not self.here_and_now
+            or self._inferred_enough
+        ):
+            return
+        self.burst_left = BEFORE_TRAINING
+        self.attach()
+
+    @property
+    def _inferred_enough(self) -> bool:
+        """The window of a script that only infers has passed."""
+        seconds = self.settings.seconds
+        return bool(self._first_call and seconds) and time.monotonic() - self._first_call >= seconds
+
     def end_burst(self) -> None:
         """It ended; of several that are nested (``no_grad`` around ``eval`` and ``train``) the outermost counts."""
+        if not self._begun:  # what is done with the output comes after it
+            return
         self.burst_depth -= 1
         if self.burst_depth > 0:
             return
@@ -227,6 +263,11 @@ class Watch:
 
     def spend_burst(self) -> None:
         """One network call of a burst was looked at."""
+        if not self._begun:
+            self._first_call = self._first_call or time.monotonic()
+            self._sign_of_life(time.monotonic(), 0.0)
+            if self._inferred_enough:
+                self.burst_left = 1
         if self.burst_left:
             self.burst_left -= 1
             if not self.burst_left and self.level is ObservationLevel.OFF:
@@ -239,6 +280,8 @@ class Watch:
         if self._begun or self.over:
             return
         self._begun = True
+        self._first_call = 0.0
+        self.burst_left = self.burst_depth = 0
         self.level = self.schedule.level(0)
         if self.level is not ObservationLevel.OFF:
             self.watched = 1
@@ -277,9 +320,7 @@ class Watch:
         now = time.monotonic()
         if not self.started:
             self.started = now
-        if now - self._beat > 1.0:
-            self._beat = now
-            (self.sink.directory / HEARTBEAT_FILE).write_text(str(self.started), encoding="utf-8")
+        self._sign_of_life(now, self.started)
         self.last = now
         if self.level is not ObservationLevel.OFF:
             self._tell("end")
@@ -297,6 +338,12 @@ class Watch:
             self._tell("begin")
         elif before is not ObservationLevel.OFF or self.attached:
             self.detach()
+
+    def _sign_of_life(self, now: float, started: float) -> None:
+        """At most once a second, for the process that waits; with the time of the first iteration, 0 before that."""
+        if now - self._beat > 1.0:
+            self._beat = now
+            (self.sink.directory / HEARTBEAT_FILE).write_text(str(started), encoding="utf-8")
 
     def _window_is_full(self, now: float) -> bool:
         settings = self.settings
