@@ -20,6 +20,7 @@ _TUNES = re.compile(  # whole words of a name: ``separate``, ``registry`` and ``
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+[0-9]*|[0-9]+")
 _LATER = re.compile(r"(^|[._])(eval\w*|test\w*|infer\w*|predict\w*|sampl\w*|export|deploy|plot|vis\w*|log\w*)", re.I)
 _CONFIG_NAME = re.compile(r"conf|cfg|param|setting|train|preset|experiment|default|option|args|recipe", re.IGNORECASE)
+_CONFIG_SUFFIX = (".yaml", ".yml", ".toml")
 
 
 @rule(
@@ -59,8 +60,7 @@ def config_key_never_read(evidence: Evidence, limits: Limits) -> Iterator[Found]
         None.
     """
     for config in evidence.of(ConfigFile):
-        known = config.file.endswith((".yaml", ".yml", ".toml")) or _CONFIG_NAME.search(PurePath(config.file).name)
-        if not known or config.read < limits.read * config.keys:
+        if config.read < limits.read * config.keys or (_is_data(config) and config.in_bulk):
             continue
         for key, line, value in zip(config.unread, config.lines, config.values, strict=True):
             if _LATER.search(key) or not tunes(key):
@@ -72,6 +72,11 @@ def config_key_never_read(evidence: Evidence, limits: Limits) -> Iterator[Found]
                 numbers={"key": key, "value": value, "keys": config.keys, "read": config.read},
                 remedy="Read it where it belongs, or delete it.",
             )
+
+
+def _is_data(config: ConfigFile) -> bool:
+    """A JSON file of no telling name, whose parts are handed on as a whole, may as well be a list of samples."""
+    return not config.file.endswith(_CONFIG_SUFFIX) and not _CONFIG_NAME.search(PurePath(config.file).name)
 
 
 def tunes(key: str) -> bool:

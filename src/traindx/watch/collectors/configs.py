@@ -261,7 +261,11 @@ def leaf_keys(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def names_in_sources() -> set[str]:
-    """Every string in the user's loaded source files, in parts: a key that is none of them cannot be asked for."""
+    """What the user's loaded source files may ask for: strings, in parts, and attributes of anything but ``self``.
+
+    Fields of data classes count, too, as configurations are turned into them. Names of parameters do not: a setting
+    that is never passed on to the function that has a parameter for it is the very fault.
+    """
     names: set[str] = set()
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     for filename in files:
@@ -270,6 +274,12 @@ def names_in_sources() -> set[str]:
             for node in ast.walk(tree) if tree is not None else ():
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     names.update(re.split(r"[./]", node.value) if len(node.value) < 200 else ())
+                elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    if not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+                        names.add(node.attr)
+                elif isinstance(node, ast.ClassDef):
+                    fields = (item.target for item in node.body if isinstance(item, ast.AnnAssign))
+                    names.update(field.id for field in fields if isinstance(field, ast.Name))
     return names
 
 
