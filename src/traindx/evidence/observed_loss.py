@@ -19,6 +19,8 @@ class LossTermSeen(Observed):
         values: Unweighted values at the watched iterations (not finite where unknown).
         meets_data: The term compares with a tensor that carries no gradient (a target); False for regularisers.
         sums: The term adds up elements without dividing by their number (``reduction="sum"``).
+        extents: Least and greatest number of elements, times their weight, that it added up at one iteration; where
+            these differ much, values of two iterations cannot be compared.
         gradient_iterations: Iterations at which the gradients of all terms were taken apart.
         gradient_norms: Norm of the gradient of the weighted term with respect to all parameters.
         gradient_shares: Its share in the sum of such norms over all terms.
@@ -34,6 +36,7 @@ class LossTermSeen(Observed):
     values: tuple[float, ...] = ()
     meets_data: bool = False
     sums: bool = False
+    extents: tuple[float, float] = (1.0, 1.0)
     gradient_iterations: tuple[int, ...] = ()
     gradient_norms: tuple[float, ...] = ()
     gradient_shares: tuple[float, ...] = ()

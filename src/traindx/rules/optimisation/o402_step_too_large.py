@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from statistics import median
 
 from traindx.evidence.base import Evidence
+from traindx.evidence.observed import LossSeries, NetworkCalls
+from traindx.evidence.observed_loss import LossTermSeen
 from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen
+from traindx.evidence.observed_state import LoaderSeen
 from traindx.finding import Proposal, Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.optimisation._shared import ends, one_optimizer, optimizer_at, series_of
@@ -35,6 +38,10 @@ from traindx.rules.optimisation.o402_probed import raised_by_steps
     improvement=Threshold(0.9, "last loss over first: a run that improves by a tenth is learning after all"),
     looks=Threshold(8, "watched updates that are judged; weights that were blown up make later ratios small again"),
     skip=Threshold(2, "first watched updates, in which Adam's step is the learning rate whatever the gradient"),
+    grown=Threshold(
+        1.5, "most over fewest elements that a term of the loss adds up; a last batch is smaller than others"
+    ),
+    acting=Threshold(1.5, "network calls an iteration, without a data loader; a training step calls it once"),
 )
 def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The optimiser's steps are so large that they throw the weights about, and the loss does not fall.
@@ -48,8 +55,11 @@ def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         ParameterGroupSeen, OptimizerSeen and LossSeries (a watched script).
     How it decides:
         Median update-to-weight ratio of the group with the largest one, over `looks` updates after the first `skip`,
-        and the median of the last losses over the loss before any step. Both must be bad. It is `suspected`; a trial
-        with a smaller rate proves it.
+        and the median of the last losses over the loss before any step. Both must be bad. A loss whose values cannot
+        be compared is no measure: one that adds up a number of elements that changes (an episode that grows because
+        the agent learns), and one of data that the network brings about itself, which shows in its being called again
+        and again between steps while no data loader feeds them. It is `suspected`; a trial with a smaller rate proves
+        it.
     Remedy:
         Lower the learning rate by factors of 10; warm it up.
     Trial it proposes:
@@ -78,6 +88,8 @@ def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         return
     first, last = series.values[0], ends(series.values)[1]
     broken = series.first_nonfinite >= 0
+    if not broken and not _comparable(evidence, series, limits):
+        return
     if not broken and not (last >= limits.improvement * first if first > 0 else last >= first):
         return
     outcome = (
@@ -99,3 +111,14 @@ def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         remedy="Lower the learning rate by factors of 10 until the ratio is near 1e-3.",
         proposals=tuple(Proposal(treatment="learning-rate", parameters={"factor": k}) for k in (0.1, 0.01)),
     )
+
+
+def _comparable(evidence: Evidence, series: LossSeries, limits: Limits) -> bool:
+    """Do two values of the loss mean the same?"""
+    terms = [term for term in evidence.of(LossTermSeen) if term.backward == series.where]
+    if any(term.extents[1] > limits.grown * term.extents[0] for term in terms):
+        return False
+    if any(loader.trains for loader in evidence.of(LoaderSeen)):
+        return True
+    calls = [call for call in evidence.of(NetworkCalls) if call.iterations >= 3]
+    return sum(call.calls / call.iterations for call in calls) < limits.acting

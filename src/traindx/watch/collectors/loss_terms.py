@@ -79,6 +79,7 @@ class Term:
     values: list[float] = field(default_factory=list)
     meets_data: bool = False
     sums: bool = False
+    extents: list[float] = field(default_factory=list)
     iterations: list[int] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
@@ -205,6 +206,7 @@ class LossTerms(Collector):
         term.values.append(float(note.value) if note is not None else math.nan)
         term.meets_data = term.meets_data or any(self._meets_data(member.node) for member in members)
         term.sums = term.sums or sums_up(leaf.node)
+        term.extents.append(sum(abs(member.factor) * added_up(member.node) for member in members))
 
     def _meets_data(self, node: Any) -> bool:
         """Does the part of the graph outside the networks, from this node down, compare with data?"""
@@ -270,6 +272,7 @@ class LossTerms(Collector):
                 values=tuple(term.values[-64:]),
                 meets_data=term.meets_data,
                 sums=term.sums,
+                extents=(min(term.extents), max(term.extents)),
                 gradient_iterations=tuple(term.iterations),
                 gradient_norms=tuple(term.norms),
                 gradient_shares=tuple(term.shares),
@@ -411,6 +414,12 @@ def sums_up(node: Any) -> bool:
         below = node.next_functions[0][0]
         return below is not None and elements(below) > 1
     return getattr(node, "_saved_reduction", None) == 2  # at::Reduction::Sum
+
+
+def added_up(node: Any) -> int:
+    """How many numbers a term adds up; 1 for a mean, and where something else is computed."""
+    below = node.next_functions[0][0] if sums_up(node) else None
+    return elements(below) if below is not None else 1
 
 
 def term_name(note: Note | None, leaf: Leaf, backward: CallSite, total: str) -> str:

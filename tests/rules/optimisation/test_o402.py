@@ -1,0 +1,67 @@
+"""O402: a loss that does not fall accuses the rate only if its values mean the same from step to step."""
+
+from __future__ import annotations
+
+import pytest
+
+HEAD = """
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 2))
+    opt = torch.optim.Adam(net.parameters(), lr=RATE)
+"""
+
+FIXED = """
+    for step in range(60):
+        x = torch.randn(16, 4)
+        loss = F.cross_entropy(net(x), (x[:, 0] > 0).long())
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+"""
+
+EPISODES = """
+    for episode in range(60):
+        state, losses = torch.randn(4), []
+        for move in range(3 + episode):  # they last longer as the agent learns
+            choice = torch.distributions.Categorical(logits=net(state[None]))
+            action = choice.sample()
+            losses.append(-choice.log_prob(action) * (1.0 + 0.1 * move))
+            state = 0.9 * state + 0.1 * torch.randn(4) * (1 + action)
+        opt.zero_grad()
+        torch.cat(losses).sum().backward()
+        opt.step()
+"""
+
+ACTING = """
+    for step in range(60):
+        seen = []
+        state = torch.randn(4)
+        for move in range(8):
+            with torch.no_grad():
+                action = int(net(state[None]).argmax())
+            seen.append(state)
+            state = 0.5 * state + torch.randn(4) * (1 + 0.1 * step * action)
+        x = torch.stack(seen)
+        loss = (net(x) - 1 - step * x.sum(1, keepdim=True)).square().mean()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+"""
+
+
+def test_a_rate_that_throws_the_weights_about_is_suspected(script):
+    seen = script(HEAD.replace("RATE", "3.0") + FIXED)
+    (finding,) = seen.found("O402")
+    assert finding.location.line == seen.line("opt = torch")
+    assert finding.numbers["update_over_weight"] > 0.05
+
+
+@pytest.mark.parametrize("loop", [EPISODES, ACTING], ids=["episodes that grow", "data that the network brings about"])
+def test_losses_that_cannot_be_compared_say_nothing_of_the_rate(script, loop):
+    seen = script(HEAD.replace("RATE", "3.0") + loop)
+    assert seen.diagnosis.errors == ()
+    assert seen.found("O402") == []
