@@ -79,7 +79,7 @@ def over_its_largest(p, y):
 
 def test_a_loss_that_does_not_ask_for_the_scale_is_suspected():
     x = images(4, 16) - images(4, 16).min()  # from 0 on, so that the truth at another contrast is a multiple of it
-    case = case_of(over_its_largest).but(train=[{"x": x, "y": x.flip(3)}])
+    case = case_of(over_its_largest).replace(train=[{"x": x, "y": x.flip(3)}])
     (finding,) = findings(run_check(case, blind_terms), "L304")
     assert finding.standing is Standing.SUSPECTED
     assert "contrast" in finding.message
