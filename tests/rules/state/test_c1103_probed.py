@@ -26,9 +26,9 @@ class Net(nn.Module):
         if self.kind == "forgotten":
             h = F.dropout(h, 0.5)
         elif self.kind == "attention":
-            h = F.scaled_dot_product_attention(h[:, None, None], h[:, None, None], h[:, None, None], dropout_p=0.5)[
-                :, 0, 0
-            ]
+            rate, q = 0.5, h[:, None, None]
+            scaled_dot_product_attention_rate = rate
+            h = F.scaled_dot_product_attention(q, q, q, dropout_p=scaled_dot_product_attention_rate)[:, 0, 0]
         elif self.kind == "passed on":
             h = F.dropout(h, 0.5, self.training)
         elif self.kind == "on purpose":
@@ -64,7 +64,7 @@ def test_dropout_that_stays_on_is_named(kind: str, function: str, tmp_path: Path
     assert finding.message.startswith(function)
     assert finding.location is not None
     line = Path(__file__).read_text().splitlines()[finding.location.line - 1]
-    assert line.strip().startswith(f"h = F.{function}" if kind == "forgotten" else f"{function}_rate = 0.5")
+    assert line.strip().startswith(f"h = F.{function}" if kind == "forgotten" else f"{function}_rate = rate")
 
 
 @pytest.mark.parametrize("kind", ["passed on", "on purpose", "latent", "layer"])
