@@ -229,7 +229,7 @@ def once(records: Sequence[NotExamined]) -> tuple[NotExamined, ...]:
 
 def provenance(command: str = "", started: str = "", seconds: float = 0.0, seed: int = 0) -> Provenance:
     """Versions, command and time: enough to repeat an examination. Imports nothing that is heavy."""
-    from traindx import __version__
+    from traindx.version import __version__
 
     return Provenance(
         traindx=__version__,

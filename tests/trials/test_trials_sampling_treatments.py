@@ -11,10 +11,11 @@ from trial_cases import T, alphas_cumprod, diffusion, finding, treated
 
 import traindx as dx
 from traindx.finding import Proposal
+from traindx.trials.proposals import resolve
 from traindx.trials.scoring import score
 from traindx.trials.time_coding import SamplingClock, TimeCoding, training_coding
 from traindx.trials.training import train
-from traindx.trials.treatment import TreatmentUnfitError, compose, resolve
+from traindx.trials.treatment import TreatmentUnfitError, compose
 
 MEAN, SD = 0.3, 0.2
 

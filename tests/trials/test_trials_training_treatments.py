@@ -17,9 +17,10 @@ from trial_cases import T, alphas_cumprod, diffusion, regression, treated
 import traindx as dx
 from traindx.core.parameterisation import convert, from_x0, to_epsilon, to_x0
 from traindx.finding import Proposal
+from traindx.trials.proposals import resolve
 from traindx.trials.scoring import score
 from traindx.trials.training import train
-from traindx.trials.treatment import TreatmentUnfitError, label, resolve, touched
+from traindx.trials.treatment import TreatmentUnfitError, label, touched
 from traindx.trials.treatments.full_resolution_skip import posterior_x0, skipped
 from traindx.trials.treatments.reference_schedule import DERIVED, reference_of, zero_terminal_snr
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import traindx as dx
 from traindx.finding import Finding, Proposal, Severity, Standing
-from traindx.trials.treatment import resolve
+from traindx.trials.proposals import resolve
 
 T = 100
 SIZE = 16

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from traindx import __version__
 from traindx.cli import (
     compare,
     data,
@@ -26,6 +25,7 @@ from traindx.cli import (
     train,
 )
 from traindx.errors import TraindxError
+from traindx.version import __version__
 
 app = typer.Typer(
     name="traindx",

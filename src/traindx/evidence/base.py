@@ -220,8 +220,6 @@ class Evidence:
         Raises:
             InputError: The log is missing or a complete line in it cannot be read.
         """
-        import traindx.evidence  # noqa: F401  (registers every record type)
-
         path = directory / "evidence.jsonl"
         if not path.exists():
             raise InputError(f"{path} does not exist", expected="an evidence directory written by traindx examine")

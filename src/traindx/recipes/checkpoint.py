@@ -44,7 +44,7 @@ def load_of_recipe(path: Path, recipes: str | Sequence[str], form: int) -> dict[
     Raises:
         InputError: It is missing, damaged, or of another kind.
     """
-    from traindx import __version__
+    from traindx.version import __version__
 
     wanted = (recipes,) if isinstance(recipes, str) else tuple(recipes)
     checkpoint = load(path, do=f"train one: traindx train {wanted[0]}")

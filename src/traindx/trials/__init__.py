@@ -12,7 +12,7 @@ _WHERE = {
     "CaseReference": "traindx.trials.reference",
     "Treatment": "traindx.trials.treatment",
     "apply_results": "traindx.trials.outcome",
-    "resolve": "traindx.trials.treatment",
+    "resolve": "traindx.trials.proposals",
     "run_trials": "traindx.trials.runner",
     "score": "traindx.trials.scoring",
     "train": "traindx.trials.training",
@@ -33,11 +33,12 @@ __all__ = [
 if TYPE_CHECKING:
     from traindx.trials.control import train_control
     from traindx.trials.outcome import apply_results
+    from traindx.trials.proposals import resolve
     from traindx.trials.reference import CaseReference
     from traindx.trials.runner import run_trials
     from traindx.trials.scoring import score
     from traindx.trials.training import train
-    from traindx.trials.treatment import Treatment, resolve
+    from traindx.trials.treatment import Treatment
 
 
 def __getattr__(name: str) -> Any:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from traindx.finding import Finding, Verdict
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.clock import Deadline
+from traindx.trials.proposals import resolve
 from traindx.trials.scoring import score
 from traindx.trials.scoring_metric import ScoringMetric
 from traindx.trials.training import Trained, train
-from traindx.trials.treatment import compose, labelled, resolve
+from traindx.trials.treatment import compose, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

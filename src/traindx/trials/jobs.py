@@ -16,10 +16,11 @@ from traindx.core.frames import raised_at
 from traindx.errors import TraindxError
 from traindx.finding import Frozen, Proposal
 from traindx.trials.clock import Deadline, OutOfTime
+from traindx.trials.proposals import resolve
 from traindx.trials.scoring import score
 from traindx.trials.scoring_metric import ScoringMetric, Units
 from traindx.trials.training import Trained, train
-from traindx.trials.treatment import Treatment, TreatmentUnfitError, compose, resolve
+from traindx.trials.treatment import Treatment, TreatmentUnfitError, compose
 
 if TYPE_CHECKING:
     from traindx.case import Case

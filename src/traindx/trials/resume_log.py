@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from pydantic import ValidationError
 
-from traindx import __version__
 from traindx.core.batches import to_device
 from traindx.core.frames import is_user_file
 from traindx.core.randomness import preserved, seed_everything, seed_of, seeded
 from traindx.trials.jobs import JobResult
 from traindx.trials.training import attempt, digest, own_generators
+from traindx.version import __version__
 
 if TYPE_CHECKING:
     from traindx.case import Case

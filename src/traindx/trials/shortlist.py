@@ -10,8 +10,9 @@ from traindx.diagnosis import TreatmentResult
 from traindx.errors import CaseError
 from traindx.finding import Finding, Proposal
 from traindx.trials.jobs import canonical, describe_error
+from traindx.trials.proposals import resolve
 from traindx.trials.scoring_metric import ScoringMetric, moved, score_fixed
-from traindx.trials.treatment import Treatment, label, resolve
+from traindx.trials.treatment import Treatment, label
 
 if TYPE_CHECKING:
     from traindx.case import Case

@@ -8,7 +8,7 @@ its contexts, so that control and treated runs come from the same user code. Gen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from traindx.errors import TraindxError
@@ -65,38 +65,6 @@ class Treatment:
     def retrains(self) -> bool:
         """True if an arm with this treatment needs a training of its own."""
         return bool(self.touches & {"training", "data"})
-
-
-def resolve(proposal: Proposal, case: Case) -> Treatment | None:
-    """The treatment that a rule's proposal names, or None where neither traindx nor the case offers one.
-
-    Raises:
-        TreatmentUnfitError: There is such a treatment, but its parameters or the case do not allow it.
-    """
-    from traindx.trials.treatments import GENERIC
-
-    if proposal.treatment in case.treatments:  # the author knows better than a generic treatment
-        return offered(proposal, case)
-    make = GENERIC.get(proposal.treatment)
-    if make is None:
-        return None
-    made = make(proposal.parameters, case)
-    return replace(made, parameters=dict(proposal.parameters), family=made.family or proposal.treatment)
-
-
-def offered(proposal: Proposal, case: Case) -> Treatment:
-    """A treatment that the author of the case offers; what it touches is read off the case it returns."""
-    change = case.treatments[proposal.treatment]
-    described = (getattr(change, "__doc__", None) or proposal.treatment).strip().splitlines()[0].rstrip(".")
-    return Treatment(
-        name=proposal.treatment,
-        title=described,
-        touches=touched(case, change(case, **proposal.parameters)),
-        apply=lambda before: change(before, **proposal.parameters),
-        parameters=dict(proposal.parameters),
-        rank=RANK_AUTHOR,
-        family=proposal.treatment,
-    )
 
 
 def touched(before: Case, after: Case) -> frozenset[Touch]:

@@ -18,8 +18,9 @@ from traindx.evidence.forecast import RunForecast
 from traindx.evidence.observed import Ending, IterationsSeen, LossSeries, ScriptRun
 from traindx.finding import Location, Severity, Standing
 from traindx.host.forecasting import loss_forecast
+from traindx.trials.proposals import resolve
 from traindx.trials.training import train
-from traindx.trials.treatment import TreatmentUnfitError, resolve, touched
+from traindx.trials.treatment import TreatmentUnfitError, touched
 from traindx.trials.treatments.train_longer import rates_of
 
 STEPS = 120

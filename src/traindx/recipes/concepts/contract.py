@@ -41,11 +41,11 @@ class Learnt(Frozen):
 
 def contract_of(module: ConceptsModule) -> dict[str, Any]:
     """The contract of a module, of plain values only."""
-    import traindx
+    from traindx.version import __version__
 
     return {
         "recipe": "concepts",
-        "traindx": traindx.__version__,
+        "traindx": __version__,
         "settings": module.settings.model_dump(mode="json"),
         "concepts": list(module.concepts),
         "classes": list(module.classes),

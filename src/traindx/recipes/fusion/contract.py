@@ -25,7 +25,7 @@ FORMAT = 1
 
 def contract_of(system: System) -> dict[str, Any]:
     """The contract of a system, of plain values only."""
-    from traindx import __version__
+    from traindx.version import __version__
 
     process = system.process
     return {

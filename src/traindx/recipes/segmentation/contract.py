@@ -36,11 +36,11 @@ class InferenceSettings(Frozen):
 
 def contract_of(module: SegmentationModule) -> dict[str, Any]:
     """The contract of a module, of plain values only."""
-    import traindx
+    from traindx.version import __version__
 
     return {
         "recipe": "segmentation",
-        "traindx": traindx.__version__,
+        "traindx": __version__,
         "plan": module.plan.model_dump(mode="json"),
         "network": {
             "architecture": module.architecture,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traindx.recipes.segmentation.evaluation import Evaluation, Scored
+from traindx.recipes.segmentation.evaluated import Evaluation, Scored
 from traindx.recipes.segmentation.labels import IGNORE
 
 _TEMPLATE = """<!doctype html>

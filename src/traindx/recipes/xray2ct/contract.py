@@ -25,7 +25,7 @@ _TIME = "t / T"  # see Process.network_time
 
 def contract_of(system: System) -> dict[str, Any]:
     """The contract of a system, of plain values only."""
-    from traindx import __version__
+    from traindx.version import __version__
 
     process, window, geometry = system.process, system.window, system.data.geometry
     return {

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from traindx import __version__
 from traindx.diagnosis import Diagnosis
 from traindx.errors import InputError
 from traindx.recipes.xray2ct.folders import load_folder
@@ -33,6 +32,7 @@ from traindx.recipes.xray2ct.radiograph import (
     to_network,
 )
 from traindx.recipes.xray2ct.sources import Patients, Source, load, resolve, verified
+from traindx.version import __version__
 
 CACHE_VERSION = 2
 """Part of every key: raise it when what is cached is computed differently."""

@@ -21,7 +21,7 @@ FACTOR = 2.0
     looked_at=requires(
         RunForecast,
         lambda one, limits: one.seen >= limits.ended * one.planned and (one.validated or one.seen >= limits.fewest),
-        otherwise="the run did not end, or was too short for a forecast",
+        otherwise="the run is too short for a forecast, or did not end",
     ),
     ended=Threshold(0.98, "of the planned steps; before the end of its plan no run is too short"),
     material=Threshold(3.0, "times the difference of no importance; two seeds differ by about one of them"),

@@ -15,7 +15,7 @@ from traindx.watch.collectors.networks import is_users_module
 from traindx.watch.runtime.call_sites import CallSite
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Variant
+    from traindx.watch.interventions.arm import Arm
     from traindx.watch.interventions.treatments.base import RuntimeTreatment
 
 Replace = Callable[[str, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -25,7 +25,7 @@ AfterScalar = Callable[[Any, Any], None]
 class Modes:
     """Subscribers, the mode, and which library module is running."""
 
-    def __init__(self, arm: Variant) -> None:
+    def __init__(self, arm: Arm) -> None:
         self.arm = arm
         self._table: dict[Any, tuple[str, list[tuple[RuntimeTreatment, Replace]]]] = {}
         self._scalars: list[tuple[RuntimeTreatment, AfterScalar]] = []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from traindx.watch.interventions.digests import Digest
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Variant
+    from traindx.watch.interventions.arm import Arm
 
 MOST_PAIRED = 1 << 20  # values kept of one pass for the area under the curve
 ACCURACY, AREA, ERROR = "accuracy", "area under the ROC curve", "mean absolute error"
@@ -25,7 +25,7 @@ ACCURACY, AREA, ERROR = "accuracy", "area under the ROC curve", "mean absolute e
 class Outputs:
     """Follows outermost calls without gradients."""
 
-    def __init__(self, arm: Variant) -> None:
+    def __init__(self, arm: Arm) -> None:
         self.arm = arm
         self.digest = Digest()
         self.captured: list[dict[str, Any]] = []

@@ -23,7 +23,7 @@ COMMON = ("recipe", "format", "normalisation", "geometry", "views", "schedule", 
 
 def describe(plan: Plan) -> dict[str, Any]:
     """The contract of a plan, of plain values only."""
-    from traindx import __version__
+    from traindx.version import __version__
 
     described: dict[str, Any] = {
         "recipe": f"xray2ct_{'cascade' if plan.method == 'diffusion' else plan.method}",

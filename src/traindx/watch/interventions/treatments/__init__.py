@@ -18,9 +18,9 @@ from traindx.watch.interventions.treatments.term import Term
 from traindx.watch.interventions.treatments.workers import SeedWorkers
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Variant
+    from traindx.watch.interventions.arm import Arm
 
-RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Variant], RuntimeTreatment]] = {
+RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Arm], RuntimeTreatment]] = {
     "unclamp": Unclamp,
     "drop-activation": DropActivation,
     "reweight-term": Term,
@@ -40,6 +40,6 @@ RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Variant], RuntimeTreatment]] 
 }
 
 
-def build(fields: Mapping[str, Any], arm: Variant) -> RuntimeTreatment:
+def build(fields: Mapping[str, Any], arm: Arm) -> RuntimeTreatment:
     """The treatment that some fields describe."""
     return RUNTIME[str(fields["treatment"])](fields, arm)

@@ -9,7 +9,7 @@ from traindx.watch.interventions.places import Place
 from traindx.watch.runtime.call_sites import here
 
 if TYPE_CHECKING:
-    from traindx.watch.interventions.run import Variant
+    from traindx.watch.interventions.arm import Arm
 
 
 class RuntimeTreatment:
@@ -23,7 +23,7 @@ class RuntimeTreatment:
         refused: Why it does not apply, or empty.
     """
 
-    def __init__(self, fields: Mapping[str, Any], arm: Variant) -> None:
+    def __init__(self, fields: Mapping[str, Any], arm: Arm) -> None:
         self.fields = dict(fields)
         self.arm = arm
         self.key = str(fields.get("key") or fields["treatment"])
