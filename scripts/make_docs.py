@@ -1,4 +1,4 @@
-"""Write the rule catalogue, ``docs/rules/``, from the rules' docstrings.
+"""Write the rule catalogue, ``docs/rules/``, and ``docs/what-must-hold.md`` from the rules and their docstrings.
 
 python scripts/make_docs.py            write what is missing or out of date, remove pages of rules that are gone
 python scripts/make_docs.py --check    write nothing; exit 1 and name the pages that are not up to date
@@ -11,12 +11,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from traindx.evidence import Evidence
 from traindx.report import rule_page
 from traindx.rules import FAMILIES, Rule, catalogue
+from traindx.rules.fronts import THINGS, Front, fronts_of_all
+from traindx.rules.relations import RELATIONS, Relation
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "rules"
 INDEX = "README.md"
+HOLDS = ROOT / "docs" / "what-must-hold.md"
+MADE_HOLDS = (
+    "<!-- Made by scripts/make_docs.py from src/traindx/rules/relations.py and the rules; change them there. -->"
+)
+_PLACES = {"case": "a described case", "data": "a data folder"}
+_SHORT = {Front.CASE: "case", Front.SCRIPT: "script", Front.DATA: "data"}
 MADE = "<!-- Made by scripts/make_docs.py from the rule's docstring; change it there. -->"
 
 
@@ -71,6 +80,63 @@ def index(rules: Sequence[Rule]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def what_must_hold() -> str:
+    """The relations that any training must keep: who watches each, what breaks it, and what nobody sees."""
+    rules = catalogue()
+    blocks = [
+        MADE_HOLDS,
+        "# What must hold",
+        "A fault that was seen once teaches little about the next one; what is general is what must hold in *every* "
+        "training. Each line below is a relation between things that any training has. A rule names the relation that "
+        "broke, and the line that broke it.",
+        "*Watched in*: a `script` that runs, a described `case`, a `data` folder. A rule that had nothing to look at "
+        "is *not examined*, never *in order*; the last column says with what.",
+    ]
+    stage = ""
+    for relation in RELATIONS:
+        if relation.stage != stage:
+            stage = relation.stage
+            blocks.append(f"## {stage}")
+        blocks += _relation(relation, [rules[code] for code in relation.codes])
+    return "\n\n".join(blocks) + "\n"
+
+
+def _relation(relation: Relation, rules: Sequence[Rule]) -> list[str]:
+    rows = [
+        (
+            f"[{rule.code}](rules/{rule.code}.md)",
+            rule_page.summary(rule.page),
+            ", ".join(_watched(rule)),
+            "; ".join(_nothing(rule)),
+        )
+        for rule in rules
+    ]
+    blocks = [f"### {relation.holds}", table(("rule", "what breaks it", "watched in", "nothing to look at with"), rows)]
+    elsewhere = sorted({word for rule in rules for word in _watched(rule)})
+    if "script" not in elsewhere:
+        places = [_PLACES[word] for word in elsewhere]
+        blocks.append(f"Not watched in a script, only in {' and '.join(places)}.")
+    if relation.unseen:
+        blocks.append(f"Cannot be seen: {relation.unseen[:1].lower()}{relation.unseen[1:]}")
+    return blocks
+
+
+def _watched(rule: Rule) -> list[str]:
+    fronts = {front for decider in rule.deciders for front in fronts_of_all(decider.needs)}
+    return [_SHORT[front] for front in (Front.SCRIPT, Front.CASE, Front.DATA) if front in fronts]
+
+
+def _nothing(rule: Rule) -> list[str]:
+    """When the forms of a rule have nothing to look at, as the rule says it of no evidence at all."""
+    found: dict[str, None] = {}
+    for decider in rule.deciders:
+        missing = [look(Evidence(), rule.limits()) for look in decider.looked_at]
+        said = [f"no {one.thing}" if one.thing else one.reason for one in missing if one is not None]
+        things = [f"no {THINGS[kind]}" for kind in decider.needs if kind in THINGS]
+        found |= dict.fromkeys(said or things)
+    return list(found)
+
+
 def markdown(body: str) -> str:
     """A docstring's section as Markdown: paragraphs, and lists with one item a line."""
     parts = rule_page.paragraphs(body)
@@ -107,12 +173,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the rule catalogue from the rules' docstrings.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not up to date")
     if parser.parse_args(argv).check:
-        stale = out_of_date()
+        stale = [f"rules/{name}" for name in out_of_date()]
+        if HOLDS.read_text(encoding="utf-8") != what_must_hold():
+            stale.append(HOLDS.name)
         for name in stale:
-            print(f"docs/rules/{name} is not up to date: run `make docs`", file=sys.stderr)
+            print(f"docs/{name} is not up to date: run `make docs`", file=sys.stderr)
         return 1 if stale else 0
     for name in write():
         print(f"docs/rules/{name}")
+    HOLDS.write_text(what_must_hold(), encoding="utf-8")
     return 0
 
 

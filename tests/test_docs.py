@@ -12,6 +12,7 @@ import pytest
 from traindx.report import rule_page
 from traindx.rules import Rule, catalogue
 from traindx.rules.base import SECTIONS
+from traindx.rules.relations import RELATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = list(catalogue().values())
@@ -43,6 +44,21 @@ def test_every_threshold_gives_its_reason(rule: Rule) -> None:
 
 def test_pages_are_up_to_date(make_docs: ModuleType) -> None:
     assert make_docs.out_of_date() == [], "run `make docs`"
+
+
+def test_what_must_hold_is_up_to_date(make_docs: ModuleType) -> None:
+    assert make_docs.HOLDS.read_text(encoding="utf-8") == make_docs.what_must_hold(), "run `make docs`"
+
+
+def test_every_rule_watches_one_relation(make_docs: ModuleType) -> None:
+    codes = [code for relation in RELATIONS for code in relation.codes]
+    assert sorted(codes) == sorted(rule.code for rule in RULES)
+    page = make_docs.what_must_hold()
+    for relation in RELATIONS:
+        assert f"### {relation.holds}" in page
+    mode = next(line for line in page.splitlines() if "[C1103]" in line)
+    assert "script" in mode
+    assert "no validation was seen" in mode
 
 
 def test_a_changed_missing_or_left_over_page_is_noticed_and_mended(make_docs: ModuleType, tmp_path: Path) -> None:
