@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from traindx.extras import require
 from traindx.faults.base import Fault, catalogued, together
 
 __all__ = ["Fault", "registry", "together"]
@@ -15,7 +16,12 @@ __all__ = ["Fault", "registry", "together"]
 
 @cache
 def registry() -> Mapping[str, Fault]:
-    """Every fault that ships, by name, recipe after recipe."""
+    """Every fault that ships, by name, recipe after recipe.
+
+    Raises:
+        MissingExtraError: The recipes that faults are applied to are not installed.
+    """
+    require("recipes", "the catalogue of faults")
     from traindx.faults import concepts, fusion, segmentation, xray2ct
 
     return catalogued((*xray2ct.FAULTS, *segmentation.FAULTS, *concepts.FAULTS, *fusion.FAULTS))
