@@ -142,9 +142,7 @@ def test_modes_are_in_order_only_with_a_validation():
     assert "no validation was seen" in scope.unseen
     assert not judged(training(), trains, chosen=mode, scope=scope).in_order
     assert judged(training(), trains, validates, chosen=mode, scope=scope_of(training(), trains, validates)).in_order
-    without = judged(training(), *plain, chosen=mode, scope=scope_of(training(), *plain))
-    assert not without.in_order
-    assert without.coverage.absent[0].thing == "layers that behave differently in evaluation"
+    assert not judged(training(), *plain, chosen=mode, scope=scope_of(training(), *plain)).in_order
 
 
 def test_rates_are_not_ruled_out_where_the_weights_stood_still():

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from traindx.evidence.base import NotExamined, Record
+from traindx.evidence.base import Action, NotExamined, Record
 from traindx.evidence.observed import IterationsSeen
 from traindx.finding import Location
 from traindx.watch.runtime.call_sites import CallSite, here
+from traindx.watch.runtime.incomplete import incomplete_kinds
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.schedule import Bursts, ObservationLevel, Schedule
 from traindx.watch.runtime.settings import HEARTBEAT_FILE, WINDOW_FILE, Settings
@@ -146,19 +147,30 @@ class Watch:
         subject = collector.subject if collector is not None else "the run"
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"
-        self.not_examined(f"watching of {subject}", f"{type(error).__name__}: {error} ({place})")
+        incomplete = incomplete_kinds(collector, self.collectors)
+        self.not_examined(f"watching of {subject}", f"{type(error).__name__}: {error} ({place})", incomplete=incomplete)
         if collector is not None:
             collector.failures += 1
             if collector.failures >= MAX_FAILURES and collector in self.collectors:
                 self.collectors.remove(collector)
 
-    def not_examined(self, subject: str, reason: str, where: CallSite | None = None) -> None:
+    def not_examined(
+        self, subject: str, reason: str, where: CallSite | None = None, *, incomplete: tuple[str, ...] = ()
+    ) -> None:
         """Say once that something is not looked at, and why."""
         if subject in self._said:
             return
         self._said.add(subject)
         place = where.location() if where is not None else None
-        self.sink.event(NotExamined(subject=subject, reason=reason, where=place, step=self.iteration))
+        record = NotExamined(
+            subject=subject,
+            reason=reason,
+            where=place,
+            step=self.iteration,
+            action=Action.REPAIR if incomplete else Action.NOTHING,
+            incomplete=incomplete,
+        )
+        self.sink.event(record)
 
     def shown(self, site: CallSite | None, made: CallSite | None = None) -> Location | None:
         """The place to show: the line itself, or where the library object was made if the line only drives the loop."""
