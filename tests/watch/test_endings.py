@@ -356,3 +356,20 @@ def test_never_imports_torch(watch):
 def linetext(seen, place) -> str:
     assert place is not None
     return Path(place.file).read_text().splitlines()[place.line - 1].strip()
+
+
+def test_a_sign_of_life_is_never_seen_half_written(tmp_path: Path) -> None:
+    """A reader of the moment in which it is written took a training script for one that had not begun."""
+    from threading import Thread
+
+    from traindx.host.runner import _heartbeat
+    from traindx.watch.runtime.settings import write_heartbeat
+
+    write_heartbeat(tmp_path, 5.0)
+    writer = Thread(target=lambda: [write_heartbeat(tmp_path, 5.0) for _ in range(2000)])
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        seen.add(_heartbeat(tmp_path)[0])
+    writer.join()
+    assert seen == {5.0}

@@ -36,7 +36,9 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
 def time_differs_between_phases(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The same argument of the same network spans another range in the sampling loop than in training.
 
-    Read off the calls of the network: 0 to 1 in training and 0 to 999 in sampling are not the same time.
+    Read off the calls of the network: 0 to 1 in training and 0 to 999 in sampling are not the same time. One of the two
+    must be whole numbers, the index of a timestep: times that are fractions in both phases may rightly differ in range
+    (a solver of differential equations, noise levels drawn log-normally), and nothing is said of them.
     """
     times = evidence.of(ObservedTime)
     for sampling in times:
@@ -46,6 +48,8 @@ def time_differs_between_phases(evidence: Evidence, limits: Limits) -> Iterator[
             same = training.network == sampling.network and training.argument == sampling.argument
             if training.phase != "training" or not same or training.distinct < limits.observed_values:
                 continue
+            if not (sampling.integer or training.integer):
+                continue  # solvers of differential equations and noise levels drawn log-normally span what they span
             top, bottom = max(map(abs, (sampling.low, sampling.high))), max(map(abs, (training.low, training.high)))
             factor = max(top, 1e-12) / max(bottom, 1e-12)
             if 1 / limits.observed_factor < factor < limits.observed_factor:

@@ -26,7 +26,7 @@ from traindx.watch.interventions.places import Makers
 from traindx.watch.interventions.readings import Readings
 from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.patching import Patches
-from traindx.watch.runtime.settings import ARM_FILE, HEARTBEAT_FILE, WINDOW_FILE, Settings
+from traindx.watch.runtime.settings import ARM_FILE, WINDOW_FILE, Settings, write_heartbeat
 from traindx.watch.runtime.watch import WindowEnded
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Variant:
         self.first_step = self.first_step or now
         if now - self.beat > 1.0:
             self.beat = now
-            (self.out / HEARTBEAT_FILE).write_text(str(self.first_step), encoding="utf-8")
+            write_heartbeat(self.out, self.first_step)
         self.iteration += 1
         self.readings.iteration = self.iteration
         settings = self.settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,17 @@ ARM_FILE = "arm.json"  # what an arm of a paired run gave
 RUN_FILES = (ARM_FILE, STACK_FILE, CRASH_FILE, HEARTBEAT_FILE, WINDOW_FILE, BLIND_FILE)
 MARK = "TRAINDX_RUN"  # environment variable by which processes of a run are recognised
 STOPPED = 86  # exit code of a script that was ended because the window was full
+
+
+def write_heartbeat(directory: Path, first_step: float) -> None:
+    """Write the sign of life whole or not at all.
+
+    A file that is opened for writing is empty for a moment; a reader of that moment took a script that was training for
+    one that never began, and ended it.
+    """
+    fresh = directory / f".{HEARTBEAT_FILE}.{os.getpid()}"
+    fresh.write_text(str(first_step), encoding="utf-8")
+    os.replace(fresh, directory / HEARTBEAT_FILE)
 
 
 @dataclass(frozen=True)

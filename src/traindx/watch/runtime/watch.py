@@ -23,7 +23,7 @@ from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.incomplete import incomplete_kinds
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.schedule import Bursts, ObservationLevel, Schedule
-from traindx.watch.runtime.settings import HEARTBEAT_FILE, WINDOW_FILE, Settings
+from traindx.watch.runtime.settings import WINDOW_FILE, Settings, write_heartbeat
 from traindx.watch.runtime.sink import Sink
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ class Watch:
         """At most once a second, for the process that waits; with the time of the first iteration, 0 before that."""
         if now - self._beat > 1.0:
             self._beat = now
-            (self.sink.directory / HEARTBEAT_FILE).write_text(str(started), encoding="utf-8")
+            write_heartbeat(self.sink.directory, started)
 
     def _window_is_full(self, now: float) -> bool:
         settings = self.settings
