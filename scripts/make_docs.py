@@ -1,4 +1,4 @@
-"""Write the rule catalogue, ``docs/rules/``, and ``docs/what-must-hold.md`` from the rules and their docstrings.
+"""Write the rule catalogue, ``docs/rules/``, ``docs/what-must-hold.md``, and the records in ``docs/observation.md``.
 
 python scripts/make_docs.py            write what is missing or out of date, remove pages of rules that are gone
 python scripts/make_docs.py --check    write nothing; exit 1 and name the pages that are not up to date
@@ -7,19 +7,23 @@ python scripts/make_docs.py --check    write nothing; exit 1 and name the pages 
 from __future__ import annotations
 
 import argparse
+import inspect
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from traindx.evidence import Evidence
+from traindx.evidence import Evidence, Record
 from traindx.report import rule_page
 from traindx.rules import FAMILIES, Rule, catalogue
-from traindx.rules.fronts import THINGS, Front, fronts_of_all
+from traindx.rules.fronts import THINGS, Front, fronts_of, fronts_of_all
 from traindx.rules.relations import RELATIONS, Relation
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "rules"
 INDEX = "README.md"
+OBSERVATION = ROOT / "docs" / "observation.md"
+RECORDS = ("<!-- records:begin, made by scripts/make_docs.py -->", "<!-- records:end -->")
 HOLDS = ROOT / "docs" / "what-must-hold.md"
 MADE_HOLDS = (
     "<!-- Made by scripts/make_docs.py from src/traindx/rules/relations.py and the rules; change them there. -->"
@@ -137,6 +141,27 @@ def _nothing(rule: Rule) -> list[str]:
     return list(found)
 
 
+def recorded() -> str:
+    """What a watched script leaves on disk: every kind of record, and the rules that need it."""
+    rows = []
+    for name, kind in sorted(Record.kinds.items()):
+        if Front.SCRIPT not in fronts_of(kind) or kind.__module__.endswith(".base"):
+            continue
+        needed = [rule.code for rule in catalogue().values() if any(kind in one.needs for one in rule.deciders)]
+        if needed:
+            what = rule_page.paragraphs(inspect.cleandoc(kind.__doc__ or "").replace("``", "`").replace(":mod:", ""))[0]
+            rows.append((f"`{name}`", re.split(r"[.;] `where` is", what)[0].rstrip("."), " ".join(needed)))
+    return table(("record", "what", "rules that need it"), rows)
+
+
+def observation() -> str:
+    """``docs/observation.md`` with its table of records as it should be."""
+    text = OBSERVATION.read_text(encoding="utf-8")
+    before, _, rest = text.partition(RECORDS[0])
+    _, _, after = rest.partition(RECORDS[1])
+    return f"{before}{RECORDS[0]}\n{recorded()}\n{RECORDS[1]}{after}"
+
+
 def markdown(body: str) -> str:
     """A docstring's section as Markdown: paragraphs, and lists with one item a line."""
     parts = rule_page.paragraphs(body)
@@ -176,12 +201,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         stale = [f"rules/{name}" for name in out_of_date()]
         if HOLDS.read_text(encoding="utf-8") != what_must_hold():
             stale.append(HOLDS.name)
+        if OBSERVATION.read_text(encoding="utf-8") != observation():
+            stale.append(OBSERVATION.name)
         for name in stale:
             print(f"docs/{name} is not up to date: run `make docs`", file=sys.stderr)
         return 1 if stale else 0
     for name in write():
         print(f"docs/rules/{name}")
     HOLDS.write_text(what_must_hold(), encoding="utf-8")
+    OBSERVATION.write_text(observation(), encoding="utf-8")
     return 0
 
 

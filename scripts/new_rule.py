@@ -126,7 +126,8 @@ def main() -> None:
         "RULES: tuple[Rule, ...] = (",
         function,
     )
-    print(f"now: fill in both files, `make docs` for the page, `.venv/bin/pytest -q {test.relative_to(ROOT)}`")
+    print("now: add the code to the relation that it watches, in src/traindx/rules/relations.py")
+    print(f"then: fill in both files, `make docs` for the page, `.venv/bin/pytest -q {test.relative_to(ROOT)}`")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ from traindx.report import rule_page
 from traindx.rules import Rule, catalogue
 from traindx.rules.base import SECTIONS
 from traindx.rules.relations import RELATIONS
+from traindx.watch.interventions.treatments import RUNTIME
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = list(catalogue().values())
@@ -48,6 +50,18 @@ def test_pages_are_up_to_date(make_docs: ModuleType) -> None:
 
 def test_what_must_hold_is_up_to_date(make_docs: ModuleType) -> None:
     assert make_docs.HOLDS.read_text(encoding="utf-8") == make_docs.what_must_hold(), "run `make docs`"
+
+
+def test_the_table_of_records_is_up_to_date(make_docs: ModuleType) -> None:
+    assert make_docs.OBSERVATION.read_text(encoding="utf-8") == make_docs.observation(), "run `make docs`"
+    assert "| `OptimizerSeen` |" in make_docs.recorded()
+
+
+def test_the_treatments_of_scripts_are_in_their_table(make_docs: ModuleType) -> None:
+    text = (make_docs.ROOT / "docs" / "scripts.md").read_text(encoding="utf-8")
+    table = text.partition("| treatment | what it does")[2].partition("\n\n")[0]
+    named = {name for line in table.splitlines()[2:] for name in re.findall(r"`([a-z-]+)`", line.split("|")[1])}
+    assert named == set(RUNTIME)
 
 
 def test_every_rule_watches_one_relation(make_docs: ModuleType) -> None:

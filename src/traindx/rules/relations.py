@@ -81,7 +81,7 @@ RELATIONS = (
     Relation(
         _INPUT,
         "Every module with parameters is trained, or frozen on purpose; what is frozen stands still.",
-        ("M207", "M209", "R1001"),
+        ("M207", "M209", "M212", "R1001"),
         "Modules that are never called and in no optimiser.",
     ),
     Relation(
@@ -92,7 +92,7 @@ RELATIONS = (
     Relation(
         _LOSS,
         "A better prediction has a lower loss, and the optimum of every term is the target.",
-        ("L301", "L304", "L308", "L312", "L313", "L315", "L316"),
+        ("L301", "L304", "L308", "L312", "L313", "L315", "L316", "L317"),
         "A loss that agrees with the target and not with what the target is for.",
     ),
     Relation(
