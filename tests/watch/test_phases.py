@@ -184,3 +184,28 @@ def test_processes_without_a_group_are_said_to_be_elsewhere(script):
     (training,) = [one for one in seen.diagnosis.not_examined if one.subject == "training"]
     assert f":{seen.line('# HERE')}" in training.reason
     assert [one for one in seen.diagnosis.not_examined if one.subject.startswith("a process started at")]
+
+
+def test_processes_that_spawn_starts_without_a_group_are_said_to_be_elsewhere(watch):
+    seen = watch(
+        """
+        import torch
+        import torch.multiprocessing as mp
+        from torch import nn
+
+        def train(rank, net):
+            opt = torch.optim.SGD(net.parameters(), lr=1e-3)
+            for step in range(5):
+                opt.zero_grad()
+                net(torch.randn(4, 4)).square().mean().backward()
+                opt.step()
+
+        if __name__ == "__main__":
+            net = nn.Linear(4, 1)
+            net.share_memory()
+            mp.spawn(train, args=(net,), nprocs=1)  # HERE
+        """
+    )
+    assert seen.diagnosis.errors == ()
+    (training,) = [one for one in seen.diagnosis.not_examined if one.subject == "training"]
+    assert "train.py:15" in training.reason

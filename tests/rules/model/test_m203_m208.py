@@ -83,6 +83,14 @@ def test_the_variance_lost_is_the_distance_to_the_range():
     assert finding.numbers["variance_lost"] == pytest.approx(expected, rel=1e-3)
 
 
+def test_no_more_than_all_of_the_variance_can_be_lost():
+    """Targets far from the range: the distance is many times their spread, and no share of it."""
+    (finding,) = found(case(torch.sigmoid, lambda x: x - 9), "M203")
+    assert finding.numbers["variance_lost"] > 1
+    assert "variance" not in finding.message
+    assert "constant" in finding.message
+
+
 @pytest.mark.parametrize(
     ("last", "target", "compare"),
     [

@@ -18,7 +18,7 @@ from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.call_sites import CallSite, here, site_of, users
 from traindx.watch.runtime.watch import Collector, Watch
 
-WHY = "what happens there is not watched: have the script do it in its own process, or examine that part by itself"
+NOT_WATCHED = "what happens there is not watched: have the script do it in its own process, or examine that part alone"
 
 
 class Elsewhere(Collector):
@@ -60,7 +60,7 @@ class Elsewhere(Collector):
 
     def _started(self, what: str, site: CallSite | None) -> None:
         if site is not None:
-            self.watch.not_examined(f"{what} started at {site.location()}", WHY, site)
+            self.watch.not_examined(f"{what} started at {site.location()}", NOT_WATCHED, site)
 
     def _backward_elsewhere(self) -> None:
         """A backward pass in another thread: the training, if nothing has been trained in this one."""
@@ -74,12 +74,9 @@ class Elsewhere(Collector):
 
 
 def starter() -> CallSite | None:
-    """The user's line if it starts a process itself, or has ``torch.multiprocessing.spawn`` do it."""
+    """The user's line if it starts a process itself; loaders and launchers start others, and are watched."""
     frame = sys._getframe(2)
-    spawning = "multiprocessing/spawn.py"
-    while frame is not None and frame.f_code.co_filename.replace(os.sep, "/").endswith(("/contextlib.py", spawning)):
-        frame = frame.f_back  # type: ignore[assignment]
-    return site_of(frame) if frame is not None and users(frame.f_code.co_filename) else None
+    return site_of(frame) if users(frame.f_code.co_filename) else None
 
 
 def runs_python(arguments: Any) -> bool:

@@ -21,6 +21,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from traindx.watch.collectors.elsewhere import NOT_WATCHED
+from traindx.watch.runtime.call_sites import here
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.settings import WINDOW_FILE, Settings
 from traindx.watch.runtime.stats import sample, thin
@@ -215,8 +217,11 @@ class Launchers:
                 try:
                     result = original(Ranked(function, self._settings()), *args, **kwargs)
                 finally:
+                    site = here()
                     if (self.out / FOLDER).exists():
                         watch.silence()
+                    elif site is not None:  # they form no group, so none of them is a rank that was watched
+                        watch.not_examined(f"a process started at {site.location()}", NOT_WATCHED, site)
                 if result is None and watch.settings.stop and (self.out / WINDOW_FILE).exists():
                     raise WindowEnded
                 return result
