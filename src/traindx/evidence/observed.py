@@ -52,6 +52,7 @@ class ScriptRun(Observed):
         seconds: Wall time in seconds.
         signals: Signals that were needed to end it.
         orphans: Processes it left behind, which were ended.
+        window_ended: The window ended before the script did, which ran on unwatched or was ended.
     """
 
     target: str
@@ -62,6 +63,7 @@ class ScriptRun(Observed):
     seconds: float = 0.0
     signals: tuple[str, ...] = ()
     orphans: int = 0
+    window_ended: bool = False
 
 
 class IterationsSeen(Observed):
@@ -201,6 +203,8 @@ class ObservedTime(Observed):
         distinct: Distinct values seen, at most 64.
         integer: All values were whole numbers.
         dtype: Type of the argument.
+        per_call: Most distinct values in one call.
+        in_a_row: Most calls from that line in one iteration.
     """
 
     network: str
@@ -211,6 +215,8 @@ class ObservedTime(Observed):
     distinct: int
     integer: bool
     dtype: str = ""
+    per_call: int = 0
+    in_a_row: int = 0
 
 
 class SwallowedException(Observed):

@@ -15,7 +15,7 @@ def loss_forecast(evidence: Evidence) -> RunForecast | None:
     A run that was ended from outside has no end of its own, and the losses of several optimisers need not fall.
     """
     run, seen, series = evidence.last(ScriptRun), evidence.last(IterationsSeen), evidence.of(LossSeries)
-    if run is None or run.ending is not Ending.FINISHED or seen is None or seen.optimizers != 1:
+    if run is None or run.ending is not Ending.FINISHED or run.window_ended or seen is None or seen.optimizers != 1:
         return None
     by_line = {str(one.where): one for one in series}
     if len(by_line) != 1:

@@ -238,6 +238,7 @@ def _verdict(ours: _Process, settings: Settings, *, interrupted: bool, hung: boo
         seconds=time.monotonic() - ours.started,
         signals=tuple(ours.signals),
         orphans=orphans,
+        window_ended=full,
     )
 
 

@@ -68,9 +68,14 @@ class ScriptScope(Scope):
         )
 
     @property
+    def whole(self) -> bool:
+        """The script ended by itself while it was watched."""
+        return self.run is not None and self.run.ending is Ending.FINISHED and not self.run.window_ended
+
+    @property
     def longer(self) -> Action:
         """Watching longer, where the window ended the run; nothing where the script ended by itself."""
-        if self.run is None or self.run.ending is Ending.FINISHED:
+        if self.run is None or self.whole:
             return Action.NOTHING
         return Action.REPAIR if self.run.ending in ENDED_BADLY else Action.WATCH
 
@@ -125,7 +130,7 @@ class ScriptScope(Scope):
             found.append(NotExamined(subject="optimiser steps", reason=reason))
         if not self.phases & {"validation", "sampling"}:
             reason = f"none was reached within {seen.iterations} iterations"
-            if self.run is not None and self.run.ending is Ending.FINISHED:  # a longer window would see no more
+            if self.whole:  # a longer window would see no more
                 reason = "the script ran to its end without calling a network but to train on what it gives"
             found.append(NotExamined(subject="validation", reason=reason, action=self.longer))
         if "training" not in self.phases:

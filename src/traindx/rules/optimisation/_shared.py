@@ -44,9 +44,9 @@ def optimizer_at(evidence: Evidence, made: Location | None, name: str) -> Optimi
 
 
 def finished(evidence: Evidence) -> bool:
-    """The script ran to its own end, so what did not happen will not happen."""
+    """The script was watched to its own end, so what did not happen will not happen."""
     run = evidence.last(ScriptRun)
-    return run is not None and run.ending is Ending.FINISHED
+    return run is not None and run.ending is Ending.FINISHED and not run.window_ended
 
 
 def times(count: int, noun: str) -> str:

@@ -23,8 +23,10 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
         ),
         requires(
             ObservedTime,
-            lambda time, limits: time.phase == "training" and time.distinct >= limits.observed_values,
-            otherwise="no time was seen in training",
+            lambda time, limits: (
+                time.phase == "training" and time.distinct >= limits.observed_values and not walks(time)
+            ),
+            otherwise="no time that is drawn was seen in training",
         ),
     ),
     observed_factor=Threshold(
@@ -38,7 +40,8 @@ def time_differs_between_phases(evidence: Evidence, limits: Limits) -> Iterator[
 
     Read off the calls of the network: 0 to 1 in training and 0 to 999 in sampling are not the same time. One of the two
     must be whole numbers, the index of a timestep: times that are fractions in both phases may rightly differ in range
-    (a solver of differential equations, noise levels drawn log-normally), and nothing is said of them.
+    (a solver of differential equations, noise levels drawn log-normally), and nothing is said of them, nor of a time
+    that walks from call to call within one training step, which is an integrator's.
     """
     times = evidence.of(ObservedTime)
     for sampling in times:
@@ -50,6 +53,8 @@ def time_differs_between_phases(evidence: Evidence, limits: Limits) -> Iterator[
                 continue
             if not (sampling.integer or training.integer):
                 continue  # solvers of differential equations and noise levels drawn log-normally span what they span
+            if walks(training):
+                continue
             top, bottom = max(map(abs, (sampling.low, sampling.high))), max(map(abs, (training.low, training.high)))
             factor = max(top, 1e-12) / max(bottom, 1e-12)
             if 1 / limits.observed_factor < factor < limits.observed_factor:
@@ -68,3 +73,8 @@ def time_differs_between_phases(evidence: Evidence, limits: Limits) -> Iterator[
                 remedy="Scale the time in one function that training and sampling both call.",
                 proposals=(Proposal(treatment="time-as-in-training", parameters={"scale": 1 / factor, "offset": 0.0}),),
             )
+
+
+def walks(time: ObservedTime) -> bool:
+    """One time a call, and many calls a step: an integrator's, and not drawn for every sample."""
+    return time.per_call == 1 and time.in_a_row >= 3

@@ -42,6 +42,7 @@ class _Time:
     dtype: str = ""
     last: float | None = None
     changes: int = 0
+    per_call: int = 0
 
 
 class Inputs(Collector):
@@ -102,6 +103,7 @@ class Inputs(Collector):
                 entry.values.add(number)
             entry.low, entry.high = min(entry.low, number), max(entry.high, number)
             entry.integer = entry.integer and float(number).is_integer()
+        entry.per_call = max(entry.per_call, len(set(numbers)))
         constant = len(set(numbers)) == 1
         if constant and entry.last is not None and numbers[0] != entry.last:
             entry.changes += 1
@@ -139,6 +141,8 @@ class Inputs(Collector):
                     distinct=len(time.values),
                     integer=time.integer,
                     dtype=time.dtype,
+                    per_call=time.per_call,
+                    in_a_row=time.place.longest_burst,
                     step=self.watch.iteration,
                 )
 
