@@ -79,6 +79,30 @@ class CheckpointRead(Observed):
     epoch_read: bool = False
 
 
+class StateReused(Observed):
+    """A result of ``state_dict()`` that was loaded again later on; ``where`` is the line that loads.
+
+    A ``copy.copy`` of it, or a mapping with some of its tensors, counts as the result itself; a clone does not.
+
+    Attributes:
+        network: Class of the network that it was loaded into.
+        taken: The line that called ``state_dict()``.
+        parameters: Parameters that were offered to the network.
+        shared: Number of them that lie in the very memory of the parameter they are loaded into.
+        changed: The values in it are others than when it was taken.
+        steps: Steps of optimisers between taking and loading.
+        loads: How often it happened at these two lines.
+    """
+
+    network: str
+    taken: Location | None = None
+    parameters: int = 0
+    shared: int = 0
+    changed: bool = False
+    steps: int = 0
+    loads: int = 1
+
+
 class SeedsSeen(Observed):
     """Which random generators were seeded before the first iteration.
 

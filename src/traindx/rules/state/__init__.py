@@ -16,6 +16,7 @@ from traindx.rules.state.c1107_settings import settings_never_read
 from traindx.rules.state.c1108_loaded_tensors_coverage import loaded_tensors_coverage
 from traindx.rules.state.c1109_evidence_suppressed import evidence_suppressed
 from traindx.rules.state.c1109_monitor import monitor_is_blind
+from traindx.rules.state.c1110_restored_state_is_the_live_one import restored_state_is_the_live_one
 
 RULES: tuple[Rule, ...] = (
     partial_load.also(weights_did_not_arrive),
@@ -26,4 +27,5 @@ RULES: tuple[Rule, ...] = (
     config_key_never_read.also(settings_never_read),
     loaded_tensors_coverage,
     evidence_suppressed.also(monitor_is_blind),
+    restored_state_is_the_live_one,
 )
