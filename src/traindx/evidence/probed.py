@@ -138,3 +138,21 @@ class GivenProbed(Observed):
     told: bool = False
     actual: float = 0.0
     identity: float = 0.0
+
+
+class CoarseOutputProbed(Observed):
+    """An output that is an up-sampled coarse grid, number for number. ``where`` is the interpolation.
+
+    Attributes:
+        network: Class of the network.
+        coarse: Spatial shape before the interpolation.
+        fine: After it.
+        left_out: Mean square of the targets outside everything that the interpolation can give.
+        variance: Variance of the targets.
+    """
+
+    network: str
+    coarse: tuple[int, ...]
+    fine: tuple[int, ...]
+    left_out: float
+    variance: float

@@ -13,12 +13,11 @@ from traindx.checks.network.tracing import Cut, Holding, PathTrace, numbers, tra
 from traindx.checks.network.transfer import (
     high_pass_noise,
     outside_patches,
-    outside_span,
     recovered_share,
-    resampling_matrix,
 )
 from traindx.checks.probing import NetworkProbe, awake_model, network_probe
 from traindx.core.batches import flat, tensors_in
+from traindx.core.resampling import outside_span, resampling_matrix
 from traindx.core.undisturbed import undisturbed
 from traindx.evidence.model import ChannelReduction, HighFrequencyTransfer, InformationPath, SpanFloor
 

@@ -36,6 +36,7 @@ from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.captured import CapturedCalls
+from traindx.watch.probes.coarse_output import CoarseOutput
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
 from traindx.watch.probes.given_region import GivenRegion
 from traindx.watch.probes.input_influence import InputInfluence
@@ -111,6 +112,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     OwnBatch,
     LossOrder,
     GivenRegion,
+    CoarseOutput,
     LossPaths,  # after the probes, which look at an iteration's paths and calls when it ends
     CapturedCalls,
 )
