@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from traindx.evidence import Action
-from traindx.evidence.observed import IterationsSeen, NetworkCalls
+from traindx.evidence.observed import Ending, IterationsSeen, NetworkCalls
+from traindx.host.forecasting import loss_forecast
 
 HEAD = """
     import torch
@@ -124,6 +125,17 @@ def test_a_window_that_ended_may_be_made_longer(script):
     seen = script(HEAD + LOOP, steps=20)
     (note,) = [one for one in seen.diagnosis.not_examined if one.subject == "validation"]
     assert note.action is Action.WATCH
+
+
+def test_a_run_that_went_on_after_its_window_is_not_over(script):
+    """Neither a forecast nor a schedule may take what was seen for all there was."""
+    seen = script(HEAD + LOOP + "    print('done')\n", steps=20, stop=False)
+    assert "done" in seen.output
+    assert seen.run.ending is Ending.FINISHED
+    assert seen.run.window_ended
+    (note,) = [one for one in seen.diagnosis.not_examined if one.subject == "validation"]
+    assert note.action is Action.WATCH
+    assert loss_forecast(seen.evidence) is None
 
 
 def test_training_in_a_thread_is_seen(script):
