@@ -34,13 +34,13 @@ RELATIONS = (
     Relation(
         _DATA,
         "Every file that is meant to be used can be read, belongs to a pair, and is what its name and header say.",
-        ("D121", "D122", "D109", "D131", "D132", "D129"),
+        ("D121", "D122", "D109", "D131", "D132", "D129", "D134"),
         "Files outside the folder, and what a program does to them before it reads them.",
     ),
     Relation(
         _DATA,
         "Values keep their meaning on the way: units, range, depth and finiteness.",
-        ("D102", "D103", "D112", "D124", "D125", "D126", "D128", "D130"),
+        ("D102", "D103", "D112", "D124", "D125", "D126", "D128", "D130", "D135"),
         "A wrong unit that is the same in every file, where no header tells it.",
     ),
     Relation(

@@ -40,6 +40,8 @@ from traindx.rules.data.d130_image_constant import image_constant
 from traindx.rules.data.d131_format_hidden import format_hidden
 from traindx.rules.data.d132_placeholder_label import placeholder_label
 from traindx.rules.data.d133_picture_mask_turned import picture_mask_turned
+from traindx.rules.data.d134_one_item_fills_the_batch import one_item_fills_the_batch
+from traindx.rules.data.d135_items_drift import items_drift
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -70,4 +72,6 @@ RULES: tuple[Rule, ...] = (
     format_hidden,
     placeholder_label,
     picture_mask_turned,
+    one_item_fills_the_batch,
+    items_drift,
 )

@@ -46,6 +46,7 @@ class Loaders(Collector):
 
     Attributes:
         last: The loader that was read last.
+        reading: The iterator whose batch is being told; None at any other time, so that none is kept alive.
         on_read: Tells every batch, with its loader.
         on_batch: Tells every batch that is looked at, with its loader.
         on_pass_end: Tells a loader whose pass has ended.
@@ -57,6 +58,7 @@ class Loaders(Collector):
         super().__init__(watch)
         self.backwards = backwards
         self.last: Loader | None = None
+        self.reading: Any = None
         self.on_batch: Signal[[Loader, Any]] = Signal(watch)
         self.on_read: Signal[[Loader, Any]] = Signal(watch)
         self.on_pass_end: Signal[[Loader]] = Signal(watch)
@@ -109,7 +111,11 @@ class Loaders(Collector):
                     raise
                 if watch.here_and_now:
                     with watch.ours(self):
-                        self._read(self._iterators.get(iterator), batch)
+                        self.reading = iterator
+                        try:
+                            self._read(self._iterators.get(iterator), batch)
+                        finally:
+                            self.reading = None
                 return batch
 
             return next_

@@ -18,6 +18,7 @@ from traindx.watch.collectors.destinations import Destinations
 from traindx.watch.collectors.elsewhere import Elsewhere
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.inputs import Inputs
+from traindx.watch.collectors.item_contents import ItemContents
 from traindx.watch.collectors.kept_states import KeptStates
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.loss_calls import LossCalls
@@ -99,6 +100,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Scaling,
     Rates,
     Loaders,
+    ItemContents,
     Inputs,
     Checkpoints,
     KeptStates,

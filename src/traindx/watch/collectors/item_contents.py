@@ -1,0 +1,211 @@
+"""Items by content: are the samples of a batch different ones, and is an item the same when it comes again?"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import statistics
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from traindx.evidence.observed_items import ItemsSeen
+from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
+from traindx.watch.runtime.schedule import Bursts
+from traindx.watch.runtime.stats import sample
+from traindx.watch.runtime.watch import Collector, Watch
+
+VALUES = 512  # of every item, at a regular stride
+LEAST_VALUES = 64  # fewer are a row or a matrix of numbers that may well repeat
+LEAST_DIFFERENT = 8  # of these values must differ from the first; else the item counts as blank
+MOST_SAMPLES = 32  # of a batch that are looked at
+MOST_CONTENTS = 8192
+FOLLOWED = 32  # items that are followed by their index
+MOST_SIGHTINGS = 16  # of each
+
+
+@dataclass
+class _Followed:
+    """One item, each time it came: mean and spread; and how well it agrees with the first time, up to scale."""
+
+    first: Any
+    means: list[float] = field(default_factory=list)
+    spreads: list[float] = field(default_factory=list)
+    agreement: float = 1.0
+
+    def again(self, values: Any) -> None:
+        """It came again. A changed shape (another crop) agrees with nothing."""
+        mean, spread = float(values.mean()), float(values.std(unbiased=False))
+        if self.spreads:
+            same = values.shape == self.first.shape and spread > 0
+            first = (self.first - self.means[0]) / self.spreads[0]
+            agreement = float((first * ((values - mean) / spread)).mean()) if same else 0.0
+            self.agreement = min(self.agreement, agreement)
+        self.means.append(mean)
+        self.spreads.append(spread)
+
+
+@dataclass
+class _Items:
+    """What was seen of one loader's items."""
+
+    loader: Loader
+    batches: int = 0
+    indexed: int = 0
+    one_item: int = 0
+    one_items: set[bytes] = field(default_factory=set)
+    drawn: int = 0
+    contents: set[bytes] = field(default_factory=set)
+    indices: set[int] = field(default_factory=set)
+    followed: dict[int, _Followed] = field(default_factory=dict)
+
+
+class ItemContents(Collector):
+    """Looks at batches as they leave a loader, and at the indices that its sampler drew for them; both are only read.
+
+    The first batches of a loader are looked at one by one, later ones ever more rarely; a few items are followed over
+    the whole run by their index.
+    """
+
+    subject = "items by content"
+
+    def __init__(self, watch: Watch, loaders: Loaders) -> None:
+        super().__init__(watch)
+        self.loaders = loaders
+        self._bursts = Bursts(dense=64, ratio=1.3)
+        self._drawn: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._items: dict[tuple[Any, ...], _Items] = {}
+
+    def install(self) -> None:
+        """Patch the iterators of loaders, and subscribe to their batches."""
+        iterators, watch = import_module("torch.utils.data.dataloader")._BaseDataLoaderIter, self.watch
+
+        def make_next_index(original: Any) -> Any:
+            def next_index(iterator: Any) -> Any:
+                index = original(iterator)
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        self._draws(iterator, index)
+                return index
+
+            return next_index
+
+        def make_reset(original: Any) -> Any:
+            def reset(iterator: Any, *args: Any, **kwargs: Any) -> Any:
+                self._drawn.pop(iterator, None)
+                return original(iterator, *args, **kwargs)
+
+            return reset
+
+        watch.patches.wrap(iterators, "_next_index", make_next_index)
+        watch.patches.wrap(iterators, "_reset", make_reset)
+        self.loaders.on_read(self, self._read)
+
+    def _draws(self, iterator: Any, index: Any) -> None:
+        if getattr(iterator, "_in_order", True) is False:
+            return
+        ahead = bool(getattr(iterator, "_num_workers", 0))  # workers are sent batches ahead and answer in order
+        waiting = self._drawn.setdefault(iterator, deque(maxlen=None if ahead else 1))
+        plain = isinstance(index, list | tuple) and all(isinstance(one, int) for one in index)
+        waiting.append(tuple(index) if plain else None)
+
+    def _read(self, loader: Loader, batch: Any) -> None:
+        waiting = self._drawn.get(self.loaders.reading)
+        indices: tuple[int, ...] | None = waiting.popleft() if waiting else None
+        key = (loader.made, id(getattr(self.loaders.reading, "_dataset", None)))  # often made anew for every pass
+        items = self._items.setdefault(key, _Items(loader))
+        wanted = self._bursts.wanted(key)
+        if not wanted and not (indices and items.followed.keys() & set(indices)):
+            return
+        tensor = self._image(batch)
+        if tensor is None:
+            return
+        if indices is not None and len(indices) != tensor.shape[0]:
+            indices = None
+        known = {place: values for place, values in enumerate(self._values(tensor)) if values is not None}
+        if indices is not None:
+            self._follow(items, indices, known)
+        if wanted and len(known) >= 2:
+            self._count(items, indices, known)
+
+    def _image(self, batch: Any) -> Any | None:
+        """The largest tensor with an item a row; of an image and a mask of its size, what is of floating point."""
+        torch = self.watch.torch
+        found = [
+            tensor
+            for _, tensor in tensors_in(batch, torch)
+            if tensor.dim() >= 2
+            and tensor.shape[0] >= 1
+            and tensor[0].numel() >= LEAST_VALUES
+            and tensor.dtype is not torch.bool
+            and tensor.layout is torch.strided
+        ]
+        chosen = max(found, key=lambda one: (one.numel(), one.is_floating_point()), default=None)
+        return None if chosen is None else chosen.detach().as_subclass(torch.Tensor)
+
+    def _values(self, tensor: Any) -> Iterator[Any | None]:
+        """A few values of every item; None for a blank one and one that is not finite."""
+        for row in tensor[:MOST_SAMPLES]:
+            values = sample(row, VALUES).double()
+            blank = int((values != values[0]).sum()) < LEAST_DIFFERENT
+            yield None if blank or not bool(values.isfinite().all()) else values
+
+    def _follow(self, items: _Items, indices: tuple[int, ...], known: dict[int, Any]) -> None:
+        for place, values in known.items():
+            index = indices[place]
+            if index not in items.followed and len(items.followed) < FOLLOWED:
+                items.followed[index] = _Followed(values)
+            followed = items.followed.get(index)
+            if followed is not None and len(followed.spreads) < MOST_SIGHTINGS:
+                followed.again(values)
+
+    def _count(self, items: _Items, indices: tuple[int, ...] | None, known: dict[int, Any]) -> None:
+        digests = [hashlib.blake2b(values.numpy().tobytes(), digest_size=12).digest() for values in known.values()]
+        if indices is not None and len({indices[place] for place in known}) < 2:
+            return  # one item was asked for
+        items.batches += 1
+        items.indexed += indices is not None
+        if len(set(digests)) == 1:
+            items.one_item += 1
+            items.one_items.add(digests[0])
+        if len(items.contents) < MOST_CONTENTS:
+            items.drawn += len(digests)
+            items.contents.update(digests)
+            items.indices.update(indices[place] for place in known) if indices is not None else None
+
+    def records(self) -> Iterable[ItemsSeen]:
+        """One record a loader."""
+        for items in self._items.values():
+            loader = items.loader
+            followed = [one for one in items.followed.values() if len(one.spreads) >= 3]
+            alike = [one for one in followed if one.agreement >= 0.999]
+            yield ItemsSeen(
+                where=loader.made.location() if loader.made is not None else None,
+                dataset=loader.dataset,
+                item=loader.item,
+                trains=loader.trains,
+                batches=items.batches,
+                indexed=items.indexed,
+                one_item=items.one_item,
+                one_items=len(items.one_items),
+                drawn=items.drawn,
+                contents=len(items.contents),
+                indices=len(items.indices),
+                followed=len(followed),
+                alike=len(alike),
+                sightings=max((len(one.spreads) for one in alike), default=0),
+                growing=sum(_rises(one.spreads) for one in alike),
+                shrinking=sum(_rises(one.spreads[::-1]) for one in alike),
+                rising=sum(_rises(one.means) for one in alike),
+                falling=sum(_rises(one.means[::-1]) for one in alike),
+                factor=statistics.median([one.spreads[-1] / one.spreads[0] for one in alike] or [1.0]),
+                shift=statistics.median([abs(one.means[-1] - one.means[0]) / one.spreads[0] for one in alike] or [0.0]),
+                step=self.watch.iteration,
+            )
+
+
+def _rises(values: list[float]) -> bool:
+    """Every value is larger than the one before, by more than rounding."""
+    return all(b - a > 1e-4 * max(abs(a), abs(b)) for a, b in itertools.pairwise(values))
