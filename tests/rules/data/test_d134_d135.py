@@ -180,3 +180,11 @@ def test_nothing_is_touched(tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
     watched(lambda: seen.extend(batches()), tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(seen, batches(), strict=True))
+
+
+def test_what_is_followed_ends(tmp_path: Path) -> None:
+    """A long training does not pay for ever: later batches are looked at rarely, and each item at most 16 times."""
+    evidence = trained(plain, tmp_path, passes=30)
+    (items,) = evidence.of(ItemsSeen)
+    assert items.sightings == 16
+    assert items.drawn < 30 * 48 / 2

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import statistics
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -117,14 +117,18 @@ class ItemContents(Collector):
         key = (loader.made, id(getattr(self.loaders.reading, "_dataset", None)))  # often made anew for every pass
         items = self._items.setdefault(key, _Items(loader))
         wanted = self._bursts.wanted(key)
-        if not wanted and not (indices and items.followed.keys() & set(indices)):
+        due = {index for index in indices or () if self._due(items, index)}
+        if not wanted and not due:
             return
         tensor = self._image(batch)
         if tensor is None:
             return
         if indices is not None and len(indices) != tensor.shape[0]:
             indices = None
-        known = {place: values for place, values in enumerate(self._values(tensor)) if values is not None}
+        places: Iterable[int] = range(min(MOST_SAMPLES, tensor.shape[0]))
+        if not wanted:  # an item that is followed is looked at alone
+            places = [place for place in places if indices is not None and indices[place] in due]
+        known = {place: values for place in places if (values := self._values(tensor[place])) is not None}
         if indices is not None:
             self._follow(items, indices, known)
         if wanted and len(known) >= 2:
@@ -145,12 +149,16 @@ class ItemContents(Collector):
         chosen = max(found, key=lambda one: (one.numel(), one.is_floating_point()), default=None)
         return None if chosen is None else chosen.detach().as_subclass(torch.Tensor)
 
-    def _values(self, tensor: Any) -> Iterator[Any | None]:
-        """A few values of every item; None for a blank one and one that is not finite."""
-        for row in tensor[:MOST_SAMPLES]:
-            values = sample(row, VALUES).double()
-            blank = int((values != values[0]).sum()) < LEAST_DIFFERENT
-            yield None if blank or not bool(values.isfinite().all()) else values
+    def _due(self, items: _Items, index: int) -> bool:
+        """An item that is followed, and did not come often enough yet."""
+        followed = items.followed.get(index)
+        return followed is not None and len(followed.spreads) < MOST_SIGHTINGS
+
+    def _values(self, item: Any) -> Any | None:
+        """A few values of an item; None if it is blank or not finite."""
+        values = sample(item, VALUES).double()
+        blank = int((values != values[0]).sum()) < LEAST_DIFFERENT
+        return None if blank or not bool(values.isfinite().all()) else values
 
     def _follow(self, items: _Items, indices: tuple[int, ...], known: dict[int, Any]) -> None:
         for place, values in known.items():
