@@ -37,6 +37,7 @@ format: $(BIN)/.ready  ## format and fix what can be fixed
 
 docs: $(BIN)/.ready  ## the rule catalogue, from the rules' docstrings
 	$(BIN)/python scripts/make_docs.py
+	$(BIN)/python scripts/make_transparency.py
 
 clean:  ## remove the environment and everything generated
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

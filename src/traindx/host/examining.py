@@ -17,7 +17,6 @@ from traindx.host.diagnose import diagnose
 from traindx.host.runner import Patience, run_script
 from traindx.progress import Listener, silent
 from traindx.rules import Rule
-from traindx.trials.script.prove import Length, Proof, prove
 from traindx.watch.runtime.settings import Settings
 from traindx.watch.runtime.sink import NAME, compact
 
@@ -109,6 +108,8 @@ def examine_script(
         raise KeyboardInterrupt
     if proof is None:
         return diagnosis
+    from traindx.trials.script.prove import Length, Proof, prove  # statistics and torch: seconds, only for who proves
+
     length = Length(proof.steps or steps, proof.seconds or seconds)
     trials = Proof(
         settings,

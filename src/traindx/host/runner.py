@@ -31,6 +31,7 @@ from traindx.watch.runtime.settings import (
     RUN_FILES,
     SETTINGS_FILE,
     STACK_FILE,
+    STACK_SIGNAL,
     STOPPED,
     WINDOW_FILE,
     Settings,
@@ -185,9 +186,9 @@ def _heartbeat(out: Path) -> tuple[float, float]:
 
 def _photograph(ours: _Process) -> None:
     """Ask the script for its stack, to be able to say where it hangs."""
-    if hasattr(signal, "SIGUSR1"):
+    if STACK_SIGNAL:
         with contextlib.suppress(ProcessLookupError):
-            ours.child.send_signal(signal.SIGUSR1)
+            ours.child.send_signal(STACK_SIGNAL)
         time.sleep(0.3)
 
 
@@ -215,7 +216,7 @@ def _verdict(ours: _Process, settings: Settings, *, interrupted: bool, hung: boo
     elif hung:
         ending, where = Ending.HUNG, _last_line(ours.out / STACK_FILE)
         message = f"it did nothing that could be seen until {' and '.join(ours.signals)}"
-    elif code == STOPPED or (full and (ours.signals or (settings.stop and code == 0))):
+    elif code == STOPPED or (full and (ours.signals or settings.stop)):
         ending = Ending.STOPPED
     elif crash.exists():
         fields = json.loads(crash.read_text(encoding="utf-8"))

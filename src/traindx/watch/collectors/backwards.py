@@ -11,7 +11,8 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed import LossSeries
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import ObservationLevel
-from traindx.watch.runtime.stats import thin
+from traindx.watch.runtime.stats import has_values, thin
+from traindx.watch.runtime.structure import members
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
@@ -51,7 +52,6 @@ class Backwards(Collector):
 
     Attributes:
         on_foreign: Tells that a backward pass is made in a thread, or forked process, that is not watched.
-        unsafe: Why the graph may not be walked backwards a second time in this iteration, or "".
         scaled: Factor that a loss was multiplied by for the sake of half precision, of those that were.
     """
 
@@ -59,14 +59,12 @@ class Backwards(Collector):
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
-        self.unsafe = ""
-        self.scaled: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self.scaled: Any = watch.weak_table()
         self.last_site: CallSite | None = None
         self.in_iteration = 0
         self._before: list[tuple[Collector, Callable[[Backward], None]]] = []
         self._after: list[tuple[Collector, Callable[[Backward], None]]] = []
         self._series: dict[CallSite, _Series] = {}
-        self._checkpointed = -1
         self.on_foreign: Signal[[]] = Signal(watch)
 
     def on_backward(
@@ -114,33 +112,15 @@ class Backwards(Collector):
 
             return grad
 
-        def make_checkpoint(original: Any) -> Any:
-            def checkpoint(*args: Any, **kwargs: Any) -> Any:
-                self._checkpointed = watch.iteration
-                return original(*args, **kwargs)
-
-            return checkpoint
-
-        def make_register(original: Any) -> Any:
-            def register(owner: Any, *args: Any, **kwargs: Any) -> Any:
-                if watch.here_and_now:
-                    self.unsafe = "the script registered a hook on a gradient, which would run more often"
-                return original(owner, *args, **kwargs)
-
-            return register
-
         watch.patches.wrap(torch.autograd, "backward", make_backward)
         watch.patches.wrap(torch.autograd, "grad", make_grad)
-        watch.patches.wrap(torch.utils.checkpoint, "checkpoint", make_checkpoint)
-        watch.patches.wrap(torch.Tensor, "register_hook", make_register)
-        for name in ("register_full_backward_hook", "register_full_backward_pre_hook", "register_backward_hook"):
-            watch.patches.wrap(torch.nn.Module, name, make_register)
 
     def _begins(self, tensors: Any) -> Backward | None:
         watch = self.watch
-        root = tensors if isinstance(tensors, watch.torch.Tensor) else next(iter(tensors), None)
-        site = here()
-        if root is None or site is None:
+        root, site = tensors, here()
+        if isinstance(tensors, list | tuple):  # anything else could be iterated once only
+            root = next(iter(members(tensors)), None)
+        if not isinstance(root, watch.torch.Tensor) or site is None or not has_values(root):
             return None
         call = Backward(root, site, None)
         with watch.ours(self):
@@ -199,13 +179,6 @@ class Backwards(Collector):
     def begin(self) -> None:
         """A new iteration."""
         self.in_iteration = 0
-
-    @property
-    def why_not_again(self) -> str:
-        """Why the present graph must not be walked a second time, or "" if it may be."""
-        if self._checkpointed == self.watch.iteration:
-            return "gradient checkpointing computes the forward pass again in every backward pass"
-        return self.unsafe
 
     def first_nonfinite(self) -> int:
         """First iteration with a loss that was not finite, or -1."""

@@ -15,6 +15,15 @@ from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.stats import probe
+from traindx.watch.runtime.structure import (
+    entry,
+    items,
+    named_buffers,
+    named_modules,
+    named_parameters,
+    own_buffers,
+    own_parameters,
+)
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_COMPARISONS = 8  # of files with networks that are called, in a script that does not train
@@ -113,23 +122,23 @@ class Checkpoints(Collector):
         optimizer_state = scheduler_state = False
         saved_lr, epoch = -1.0, -1
         top = content if isinstance(content, dict) else {}
-        for key, value in top.items():
-            if isinstance(value, dict) and "param_groups" in value and "state" in value:
+        for key, value in items(top):
+            if isinstance(value, dict) and {"param_groups", "state"} <= dict(items(value)).keys():
                 optimizer_state = True
-                groups = value["param_groups"]
+                groups = entry(value, "param_groups")
                 saved_lr = float(groups[0].get("lr", -1.0)) if groups else -1.0
-            elif isinstance(value, dict) and "last_epoch" in value and ("_last_lr" in value or "base_lrs" in value):
+            elif isinstance(value, dict) and is_schedule(dict(items(value))):
                 scheduler_state = True
             elif isinstance(value, int) and str(key).lower() in COUNTERS:
                 epoch = value
-        networks = {k: v for k, v in top.items() if not (isinstance(v, dict) and "param_groups" in v)}
+        networks = {k: v for k, v in items(top) if not (isinstance(v, dict) and dict.__contains__(v, "param_groups"))}
         for path, tensor in state_tensors(networks, torch):
             if tensor.is_floating_point() and tensor.numel() > 1:
                 prints[fingerprint(tensor)] = path
         if sum(path.endswith(WEIGHTS) for path in prints.values()) < len(prints) / 2:
             prints = {}  # data, not weights
         if prints or optimizer_state:
-            parts = tuple(str(key) for key in list(top)[:16])
+            parts = tuple(str(key) for key, _ in items(top)[:16])
             self._files.append(
                 _File(name, here(), parts, prints, optimizer_state, scheduler_state, saved_lr, epoch, self.watch.steps)
             )
@@ -158,7 +167,7 @@ class Checkpoints(Collector):
     def _loaded(self, module: Any, state_dict: Any, strict: bool, before: dict[str, Any]) -> None:
         torch = self.watch.torch
         own = dict(tensors_of(module))
-        offered = {k: v for k, v in state_dict.items() if isinstance(v, torch.Tensor)}
+        offered = {k: v for k, v in pairs_of(state_dict) if isinstance(v, torch.Tensor)}
         matched = [k for k, v in offered.items() if k in own and v.shape == own[k].shape]
         missing = [k for k in own if k not in offered]
         unexpected = [k for k in offered if k not in own]
@@ -170,7 +179,7 @@ class Checkpoints(Collector):
         if source is not None and not floats & source.prints.keys() and (floats or not source.prints):
             source = None
         names = set(matched)
-        for name, parameter in module.named_parameters():
+        for name, parameter in named_parameters(module):
             if name in names:
                 self.parameters.loaded[parameter] = True
         self._loads.append(
@@ -241,9 +250,8 @@ class Checkpoints(Collector):
         """Fingerprints of all tensors of all living modules."""
         found = _Present()
         for module in list(self.networks.made):
-            tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-            for _, tensor in tensors:
-                if tensor is not None and tensor.numel() > 1 and tensor.is_floating_point():
+            for _, tensor in [*own_parameters(module), *own_buffers(module)]:
+                if tensor.numel() > 1 and tensor.is_floating_point():
                     shape, values = fingerprint(tensor)
                     found.exact.add((shape, values))
                     if tensor.element_size() < 4:  # rounded on its way from the file
@@ -254,7 +262,7 @@ class Checkpoints(Collector):
         """Loads and files."""
         for load in self._loads:
             module = load.network()
-            trained = module is not None and any(child in self.networks.called for child in module.modules())
+            trained = module is not None and any(child in self.networks.called for _, child in named_modules(module))
             where = load.fields["where"]
             fields = {**load.fields, "where": where.location() if where is not None else None, "trained": trained}
             yield WeightsLoaded(**fields, step=self.watch.iteration)
@@ -290,16 +298,20 @@ def alike(values: tuple[float, ...], rounded: tuple[float, ...]) -> bool:
     return all(abs(one - other) <= 0.01 * abs(one) + 1e-6 for one, other in zip(values, rounded, strict=True))
 
 
+def is_schedule(state: dict[Any, Any]) -> bool:
+    """True for the state of a learning-rate schedule."""
+    return "last_epoch" in state and ("_last_lr" in state or "base_lrs" in state)
+
+
+def pairs_of(state: Any) -> list[tuple[Any, Any]]:
+    """What a state holds, if it is a dictionary of any kind; another mapping is not asked."""
+    return items(state) if isinstance(state, dict) else []
+
+
 def tensors_of(module: Any) -> Iterator[tuple[str, Any]]:
     """Everything that ``state_dict`` holds, without making one (which may have hooks)."""
-    yield from module.named_parameters()
-    persistent = {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, child in module.named_modules()
-        for name in child._buffers
-        if name not in child._non_persistent_buffers_set
-    }
-    yield from ((name, buffer) for name, buffer in module.named_buffers() if name in persistent)
+    yield from named_parameters(module)
+    yield from named_buffers(module, persistent=True)
 
 
 def state_tensors(content: Any, torch: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
@@ -309,7 +321,7 @@ def state_tensors(content: Any, torch: Any, prefix: str = "", depth: int = 0) ->
     elif isinstance(content, torch.nn.Module):
         yield from tensors_of(content)
     elif isinstance(content, dict) and depth < 4:
-        for key, value in content.items():
+        for key, value in items(content):
             yield from state_tensors(value, torch, f"{prefix}.{key}" if prefix else str(key), depth + 1)
 
 

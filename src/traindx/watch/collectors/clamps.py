@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -141,8 +142,7 @@ class Clamps(Collector):
                 if whole > 0:
                     entry.lost.append(float(grad.float()[mask].norm()) / whole)
 
-        registered = watch.torch.Tensor.register_hook
-        getattr(registered, "__wrapped__", registered)(out, arrived)
+        inspect.unwrap(watch.torch.Tensor.register_hook)(out, arrived)
 
     def _guard(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         operand = args[1] if name in ("div", "truediv", "true_divide") and len(args) > 1 else args[0] if args else None

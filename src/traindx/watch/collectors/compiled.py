@@ -46,6 +46,7 @@ class Compiled(Collector):
         for owner, name in (
             (torch.jit, "trace"),
             (torch.onnx, "export"),
+            (torch.export, "export"),
         ):  # not jit.script, which reads its caller's frame
             watch.patches.wrap(owner, name, self._quiet_function)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from traindx.evidence.observed_state import SuppressedEvidence
 from traindx.finding import Location
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.call_sites import CallSite, here, stack, users
+from traindx.watch.runtime.calling import extra_levels
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.watch import Collector, Watch
@@ -110,44 +111,51 @@ class WarningFilters:
         self.places: list[CallSite] = []
         self.hidden: list[str] = []
         self.active = True
+        self.muted: Callable[[], bool] = lambda: False  # our own code runs
 
     def install(self) -> None:
         """Patch ``warnings.filterwarnings`` and ``warnings.simplefilter``."""
 
         def make(original: Any) -> Any:
-            def silence(action: str, *args: Any, **kwargs: Any) -> None:
-                original(action, *args, **kwargs)
+            def silence(*every: Any, **kwargs: Any) -> None:
+                original(*every, **kwargs)
+                action, *args = every or (kwargs.get("action"),)
                 if not self.active or action != "ignore" or any(args) or kwargs.get("category") or kwargs.get("module"):
                     return
                 site = here() if users(sys._getframe(1).f_code.co_filename) else None
                 if site is not None and not kwargs.get("message"):
-                    if not self.places:
-                        self._listen()
                     self.places.append(site)
 
             return silence
 
         self.patches.wrap(warnings, "filterwarnings", make)
         self.patches.wrap(warnings, "simplefilter", make)
+        self.patches.wrap(warnings, "warn", self._make_warn, passes=False)
 
-    def _listen(self) -> None:
-        """Warnings are silenced from now on: remember those that matter."""
+    def _make_warn(self, original: Any) -> Any:
+        """Remember what is silenced, and count frames of the stack as if there were none of ours among them."""
 
-        def make(original: Any) -> Any:
-            def warn(message: Any, *args: Any, **kwargs: Any) -> None:
-                text = " ".join(str(message).split())[:200]
-                serious = any(word in text for word in SERIOUS)
-                if serious and self.active and len(self.hidden) < 4 and text not in self.hidden:
-                    self.hidden.append(text)
-                if len(args) >= 2:  # category, stacklevel: one frame deeper than without us
-                    args = (args[0], args[1] + 1, *args[2:])
+        def warn(*args: Any, **kwargs: Any) -> None:
+            if self.muted():
+                return
+            if self.places and args:
+                self._note(args[0])
+            level = args[2] if len(args) > 2 else kwargs.get("stacklevel", 1)
+            if isinstance(level, int):
+                level += extra_levels(sys._getframe(1), level)
+                if len(args) > 2:
+                    args = (*args[:2], level, *args[3:])
                 else:
-                    kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
-                original(message, *args, **kwargs)
+                    kwargs["stacklevel"] = level
+            original(*args, **kwargs)
 
-            return warn
+        return warn
 
-        self.patches.wrap(warnings, "warn", make)
+    def _note(self, message: Any) -> None:
+        text = " ".join(str(message).split())[:200]
+        serious = any(word in text for word in SERIOUS)
+        if serious and self.active and len(self.hidden) < 4 and text not in self.hidden:
+            self.hidden.append(text)
 
     def records(self) -> Iterable[Record]:
         """Places that silence everything."""

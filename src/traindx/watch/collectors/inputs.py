@@ -11,7 +11,8 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed import InputSeen, ObservedTime
 from traindx.watch.collectors.networks import Call, CallPlace, Networks
 from traindx.watch.runtime.schedule import Bursts
-from traindx.watch.runtime.stats import array_range, sample
+from traindx.watch.runtime.stats import array_range, has_values, sample
+from traindx.watch.runtime.structure import items, members
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_CHANNELS = 16
@@ -67,7 +68,7 @@ class Inputs(Collector):
         for name, value in arguments(call):
             if is_time_like(value, tensor):
                 self._time(call, name, value)
-            elif looked and isinstance(value, tensor) and value.numel() > 1 and not value.is_complex():
+            elif looked and isinstance(value, tensor) and is_readable(value):
                 self._range(call, name, value)
 
     def _range(self, call: Call, name: str, value: Any) -> None:
@@ -151,9 +152,9 @@ def arguments(call: Call) -> Iterator[tuple[str, Any]]:
     """Arguments of a call by position or name; one level of mappings and lists is opened."""
     for name, value in (*((str(i), v) for i, v in enumerate(call.args)), *call.kwargs.items()):
         if isinstance(value, dict):
-            yield from ((f"{name}[{key!r}]", item) for key, item in value.items())
+            yield from ((f"{name}[{key!r}]", item) for key, item in items(value))
         elif isinstance(value, list | tuple):
-            yield from ((f"{name}[{index}]", item) for index, item in enumerate(value[:8]))
+            yield from ((f"{name}[{index}]", item) for index, item in enumerate(members(value)[:8]))
         else:
             yield name, value
 
@@ -164,8 +165,21 @@ def is_time_like(value: Any, tensor: type) -> bool:
         return not isinstance(value, bool)
     if not isinstance(value, tensor):
         return False
+    if not has_values(value) or value.is_quantized:  # type: ignore[attr-defined]
+        return False
     shape = value.shape  # type: ignore[attr-defined]
     return len(shape) == 0 or len(shape) == 1 or all(size == 1 for size in shape[1:])
+
+
+def is_readable(tensor: Any) -> bool:
+    """More than one real number, to be read without running anybody's code."""
+    return (
+        has_values(tensor)
+        and not tensor.is_quantized
+        and str(tensor.layout) == "torch.strided"
+        and tensor.numel() > 1
+        and not tensor.is_complex()
+    )
 
 
 def count_distinct(data: Any) -> int:

@@ -10,6 +10,7 @@ from traindx.evidence.observed_state import StateReused
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.stats import probe, thin
+from traindx.watch.runtime.structure import items, named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 
 SAMPLED = 8  # parameters whose values are sampled when a state is taken
@@ -37,7 +38,7 @@ class KeptStates(Collector):
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
-        self._taken: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._taken: Any = watch.weak_table()
         self._bursts = Bursts(dense=200, ratio=1.3)
         self._seen: dict[tuple[Any, ...], StateReused] = {}
         self._depth = 0
@@ -77,11 +78,11 @@ class KeptStates(Collector):
         site = here()
         if not isinstance(state, dict) or not self._bursts.wanted(site):
             return
-        trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-        names = thin([name for name, value in state.items() if name in trained and self._plain(value)], SAMPLED)
-        taken = _Taken(site, self.watch.steps, {name: probe(state[name], VALUES) for name in names})
+        trained = {name for name, parameter in named_parameters(network) if parameter.requires_grad}
+        names = thin([name for name, value in items(state) if name in trained and self._plain(value)], SAMPLED)
+        taken = _Taken(site, self.watch.steps, {name: probe(dict.__getitem__(state, name), VALUES) for name in names})
         for name in names:
-            self._taken[state[name]] = taken
+            self._taken[dict.__getitem__(state, name)] = taken
 
     def _plain(self, value: Any) -> bool:
         """A tensor in memory of its own: not a fake one, not one that is spread over processes."""
@@ -92,11 +93,11 @@ class KeptStates(Collector):
     def _loads(self, network: Any, state: Any) -> None:
         if not isinstance(state, dict):
             return
-        offered = {name: value for name, value in state.items() if self._plain(value)}
+        offered = {name: value for name, value in items(state) if self._plain(value)}
         taken: _Taken | None = next((self._taken[one] for one in offered.values() if one in self._taken), None)
         if taken is None:
             return
-        own = {name: value for name, value in network.named_parameters() if self._plain(value)}
+        own = {name: value for name, value in named_parameters(network) if self._plain(value)}
         pairs = [(value, own[name]) for name, value in offered.items() if name in own]
         if not pairs:
             return

@@ -16,6 +16,7 @@ from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.runtime.call_sites import CallSite, constructor_site
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.stats import sample
+from traindx.watch.runtime.structure import items, known_length, members
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
@@ -34,6 +35,7 @@ class Loader:
     workers: int
     passes: int = 0
     read: int = 0
+    in_pass: int = 0
     nonfinite: int = 0
     nonfinite_key: str = ""
     looked_at: int = 0
@@ -88,6 +90,7 @@ class Loaders(Collector):
                     with watch.ours(self):
                         self._iterators[iterator] = self._describe(loader)
                         self._iterators[iterator].passes += 1
+                        self._iterators[iterator].in_pass = 0
 
             return init
 
@@ -130,24 +133,26 @@ class Loaders(Collector):
         known: Loader | None = self._known.get(loader)
         if known is not None:
             return known
-        dataset = loader.dataset
-        while type(dataset).__module__.startswith("torch.utils.data") and hasattr(dataset, "dataset"):
+        fields: dict[str, Any] = object.__getattribute__(loader, "__dict__")
+        dataset = fields["dataset"]
+        while type(dataset).__module__.startswith("torch.utils.data") and "dataset" in vars(dataset):
             dataset = dataset.dataset
-        sampler = type(getattr(loader, "sampler", None)).__name__
-        try:
-            batches = len(loader)
-        except TypeError:
-            batches = -1
+        sampler = type(fields.get("sampler")).__name__
+        if fields.get("_dataset_kind") == 0:  # one with an index; asking a stream for its length makes torch warn
+            chosen = fields.get("batch_sampler")
+            batches = known_length(fields.get("sampler") if chosen is None else chosen)
+        else:
+            batches = None
         item = getattr(type(dataset), "__getitem__", None) or getattr(type(dataset), "__iter__", None)
         known = Loader(
             made=constructor_site(loader),
             dataset=type(dataset).__name__,
             item=defined_at(item) if inspect.isfunction(item) else None,
-            batches=batches,
-            batch_size=int(loader.batch_size or 0),
+            batches=-1 if batches is None else batches,
+            batch_size=int(fields.get("batch_size") or 0),
             shuffled="Random" in sampler or "Distributed" in sampler,
-            drops_last=bool(loader.drop_last),
-            workers=int(loader.num_workers),
+            drops_last=bool(fields.get("drop_last")),
+            workers=int(fields.get("num_workers") or 0),
         )
         self._known[loader] = known
         self.order.append(known)
@@ -157,6 +162,7 @@ class Loaders(Collector):
         if loader is None:
             return
         loader.read += 1
+        loader.in_pass += 1
         self.last = loader
         self.on_read.tell(loader, batch)
         if not self.bursts.wanted(id(loader)):
@@ -172,6 +178,9 @@ class Loaders(Collector):
     def _ended(self, loader: Loader | None) -> None:
         if loader is None:
             return
+        if loader.batches < 0 and loader.in_pass:  # its length could not be asked for; now it was seen
+            loader.batches = loader.in_pass
+        loader.in_pass = 0
         self.on_pass_end.tell(loader)
 
     def _backward(self, call: Backward) -> None:
@@ -217,8 +226,8 @@ def tensors_in(batch: Any, torch: Any, prefix: str = "batch", depth: int = 0) ->
     if isinstance(batch, torch.Tensor):
         yield prefix, batch
     elif depth < 4 and isinstance(batch, dict):
-        for key, value in batch.items():
+        for key, value in items(batch):
             yield from tensors_in(value, torch, f"{prefix}[{key!r}]", depth + 1)
     elif depth < 4 and isinstance(batch, list | tuple):
-        for index, value in enumerate(batch[:32]):
+        for index, value in enumerate(members(batch)[:32]):
             yield from tensors_in(value, torch, f"{prefix}[{index}]", depth + 1)

@@ -408,6 +408,8 @@ def share_outside(tensor: Any, bounds: tuple[float, float]) -> float:
 
 def variance_lost(tensor: Any, bounds: tuple[float, float]) -> float:
     """Mean square distance of a tensor's values to a closed range, over their variance."""
-    values = sample(tensor)
-    spread = float(values.var(unbiased=False))
-    return float((values - values.clamp(*bounds)).square().mean()) / spread if spread > 0 else 0.0
+    import numpy as np
+
+    values = sample(tensor).numpy()  # not in torch, whose ``clamp`` may be the script's own by now
+    spread = float(values.var()) if values.size else 0.0
+    return float(np.square(values - values.clip(*bounds)).mean()) / spread if spread > 0 else 0.0

@@ -19,6 +19,7 @@ from traindx.evidence.observed_loss import LossTermSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.call_sites import CallSite, stack
 from traindx.watch.runtime.schedule import ObservationLevel
@@ -48,6 +49,7 @@ class Note:
     sites: tuple[CallSite, ...]
     function: str
     value: Any
+    factor: float | None = None  # of a product or quotient by a number
 
 
 @dataclass
@@ -100,9 +102,16 @@ class LossTerms(Collector):
     subject = "loss terms"
 
     def __init__(
-        self, watch: Watch, calls: TorchCalls, backwards: Backwards, networks: Networks, optimisers: Optimisers
+        self,
+        watch: Watch,
+        calls: TorchCalls,
+        backwards: Backwards,
+        networks: Networks,
+        optimisers: Optimisers,
+        purity: Purity,
     ) -> None:
         super().__init__(watch)
+        self.purity = purity
         self.calls = calls
         self.backwards = backwards
         self.networks = networks
@@ -143,7 +152,10 @@ class LossTerms(Collector):
         if out.grad_fn is None:
             return
         name = getattr(func, "__name__", "")
-        self.notes[out.grad_fn._sequence_nr()] = Note(stack(3, 4), name, out.detach())
+        on_cpu = out.device.type == "cpu"
+        value = out.item() if on_cpu else out.detach().clone()  # a view would keep what it is of alive
+        note = Note(stack(3, 4), name, value, number_factor(name, args))
+        self.notes[out.grad_fn._sequence_nr()] = note
 
     def _any(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Outside the networks: does a tensor that carries a gradient meet one that does not (a target)?"""
@@ -167,7 +179,7 @@ class LossTerms(Collector):
     def _look(self, call: Backward) -> None:
         if self.watch.level is ObservationLevel.OFF or not self.notes or call.root.grad_fn is None:
             return
-        walk = Walk(self.notes)
+        walk = Walk(self.notes, may_read=not self.purity.why_not_read)
         walk.down(Leaf(call.root.grad_fn, 0, 1.0 / call.scale, None))
         leaves = walk.leaves
         self.on_constants.tell(walk.constants)
@@ -182,7 +194,7 @@ class LossTerms(Collector):
             self._remember(key, members, call.site)
         apart = self.watch.level is ObservationLevel.FULL and self.watch.iteration > 0 and len(groups) > 1
         if apart and call.value is not None and math.isfinite(call.value):
-            reason = self.backwards.why_not_again
+            reason = self.purity.why_not_again(call.root.grad_fn)
             if reason:
                 self.watch.not_examined("gradients of single loss terms", reason, call.site)
             else:
@@ -238,6 +250,9 @@ class LossTerms(Collector):
                 edges = tuple(torch.autograd.graph.GradientEdge(leaf.node, leaf.number) for leaf in members)
                 seeds = tuple(seed_of(torch, leaf) for leaf in members)
                 grads = torch.autograd.grad(edges, parameters, seeds, retain_graph=True, allow_unused=True)
+                if any(g is not None and g.layout is not torch.strided for g in grads):
+                    self.watch.not_examined("gradients of single loss terms", "they are sparse", call.site)
+                    return
                 norms.append(math.sqrt(sum(float(g.float().norm()) ** 2 for g in grads if g is not None)))
                 flat = [
                     (torch.zeros_like(p) if g is None else g).reshape(-1)[::stride].float()
@@ -287,11 +302,13 @@ class Walk:
 
     Attributes:
         notes: Scalars of this iteration, for their lines.
+        may_read: Saved tensors of the graph may be read (that runs the script's own unpacking, if it has one).
         leaves: The terms found.
         constants: Sequence numbers of sums with a constant operand.
     """
 
     notes: dict[int, Note]
+    may_read: bool = True
     leaves: list[Leaf] = field(default_factory=list)
     constants: list[int] = field(default_factory=list)
 
@@ -344,7 +361,10 @@ class Walk:
         if name == "NegBackward0":
             return [weighted(children[0], -1.0, leaf.join)]
         if name in ("MulBackward0", "DivBackward0"):
-            times = constant_factor(node)
+            note = self.notes.get(node._sequence_nr())
+            times = note.factor if note is not None else None
+            if times is None and self.may_read:
+                times = constant_factor(node)
             return None if times is None else [weighted(children[0], times, line or leaf.join)]
         if name.startswith(PASS_THROUGH):
             return [weighted(children[0], 1.0, leaf.join)]
@@ -362,6 +382,19 @@ class Walk:
         if below.name() in ("AddBackward0", "SubBackward0") and is_small(below) and len(parts) == 2:
             return [Leaf(below, child[1], times, line, line)]
         return None
+
+
+def number_factor(name: str, args: tuple[Any, ...]) -> float | None:
+    """What a call ``number * tensor`` or ``tensor / number`` multiplies its tensor by; None for other calls."""
+    numbers = [value for value in args[:2] if isinstance(value, int | float)]
+    if len(numbers) != 1:
+        return None
+    number = float(numbers[0])
+    if name in ("mul", "__mul__", "__rmul__", "multiply", "mul_", "__imul__"):
+        return number
+    if name in ("div", "__truediv__", "true_divide", "divide", "div_", "__itruediv__") and args[0] is not numbers[0]:
+        return 1.0 / number if number else None
+    return None
 
 
 def constant_factor(node: Any) -> float | None:

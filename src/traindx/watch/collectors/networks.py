@@ -7,6 +7,7 @@ sampling loop or helper, without any help from the script.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,7 +17,9 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed import LayerBuiltInCall, ModeSwitch, NetworkCalls
 from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loaders
+from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here, users
+from traindx.watch.runtime.structure import named_modules, named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
@@ -103,8 +106,9 @@ class Networks(Collector):
 
     subject = "modules"
 
-    def __init__(self, watch: Watch, loaders: Loaders) -> None:
+    def __init__(self, watch: Watch, loaders: Loaders, calls: TorchCalls) -> None:
         super().__init__(watch)
+        self.calls = calls
         self.loaders = loaders
         weak = watch.torch.utils.weak  # by identity: some modules (metrics) redefine ``==``
         self.made: Any = weak.WeakIdKeyDictionary()
@@ -117,7 +121,7 @@ class Networks(Collector):
         self.roots: Any = weak.WeakIdKeyDictionary()
         self.order = 0
         self.layers_entered = 0
-        self.names: Any = weak.WeakIdKeyDictionary()
+        self.names: Any = watch.weak_table()
         self._has_parameters: Any = weak.WeakIdKeyDictionary()
         self.on_begin: Signal[[Call, tuple[Any, ...]]] = Signal(watch)
         self.on_call: Signal[[Call]] = Signal(watch)
@@ -127,6 +131,8 @@ class Networks(Collector):
         self._handles: list[Any] = []
         self._open: Call | None = None
         self._inside_train = False
+        layers = watch.torch.nn
+        self._with_fast_path = (layers.MultiheadAttention, layers.TransformerEncoderLayer, layers.TransformerEncoder)
 
     # -- installation --------------------------------------------------------------------------------------------
 
@@ -173,6 +179,11 @@ class Networks(Collector):
             hooks.register_module_forward_hook(self.left, with_kwargs=True, always_call=True),
         ]
 
+    @property
+    def hooks_in_place(self) -> int:
+        """How many of the hooks on all modules are ours."""
+        return len(self._handles)
+
     def _detach(self) -> None:
         hooks = self.watch.torch.nn.modules.module
         for handle in self._handles:
@@ -217,14 +228,20 @@ class Networks(Collector):
         """True if a module or any of its children has a parameter (remembered: parameters are rarely added later)."""
         if self._has_parameters.get(module):
             return True
-        known = next(module.parameters(), None) is not None
+        known = any(True for _ in named_parameters(module))
         if known:
             self._has_parameters[module] = known
         return known
 
+    def _looks_for_modes(self, module: Any) -> bool:
+        """True for layers that compute in another way, and with other last bits, where a function mode is in place."""
+        return isinstance(module, self._with_fast_path) and threading.get_ident() == self.watch.thread
+
     def entered(self, module: Any, args: tuple[Any, ...]) -> None:
         """A module is being called (a global forward pre-hook)."""
         watch = self.watch
+        if self._looks_for_modes(module):
+            self.calls.suspend()
         if watch.in_backward or not watch.here_and_now:
             return
         self.stack.append(module)
@@ -247,8 +264,17 @@ class Networks(Collector):
         with self.watch.ours(self):
             self.on_begin.tell(self._open, args)
 
-    def left(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None) -> None:
-        """A module's call has ended, also by an exception, and then torch leaves ``kwargs`` out (a global hook)."""
+    def left(self, module: Any, args: tuple[Any, ...], *rest: Any) -> None:
+        """A module's call has ended, also by an exception (a global forward hook).
+
+        After an exception torch hands over no keywords, although it was asked to, and no output.
+        """
+        kwargs, output = rest if len(rest) == 2 else ({}, rest[0])
+        self._call_ended(module, args, kwargs, output)
+        if self._looks_for_modes(module):
+            self.calls.resume()
+
+    def _call_ended(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         watch = self.watch
         if watch.in_backward or not watch.here_and_now or not any(entered is module for entered in self.stack):
             return
@@ -278,7 +304,7 @@ class Networks(Collector):
     def _built_in_call(self, module: Any) -> None:
         """A layer with parameters that was made during this very call, and that the network does not keep."""
         root = self._open.network if self._open is not None else None
-        if root is None or not self.has_parameters(module) or any(part is module for part in root.modules()):
+        if root is None or not self.has_parameters(module) or any(part is module for _, part in named_modules(root)):
             return
         key = (type(root).__name__, type(module).__name__, self._born.pop(module))
         entry = self.built.setdefault(key, Built())
@@ -309,7 +335,7 @@ class Networks(Collector):
         if place.calls > 4 and place.calls & (place.calls - 1):
             return
         noisy, quiet, dropout = [], 0, True
-        for name, module in call.network.named_modules():
+        for name, module in named_modules(call.network):
             kind = type(module).__name__
             if kind.startswith(NOISY) and not _does_nothing(module):
                 if module.training:

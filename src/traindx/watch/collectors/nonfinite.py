@@ -17,6 +17,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import NonFiniteOrigin
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.torch_calls import TorchCalls, call_site
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import ObservationLevel
@@ -44,8 +45,11 @@ class NonFinite(Collector):
 
     subject = "values that are not finite"
 
-    def __init__(self, watch: Watch, calls: TorchCalls, networks: Networks, backwards: Backwards) -> None:
+    def __init__(
+        self, watch: Watch, calls: TorchCalls, networks: Networks, backwards: Backwards, purity: Purity
+    ) -> None:
         super().__init__(watch)
+        self.purity = purity
         self.calls = calls
         self.networks = networks
         self.backwards = backwards
@@ -74,7 +78,7 @@ class NonFinite(Collector):
             return
         broken = call.value is not None and not math.isfinite(call.value)
         full = self.watch.level is ObservationLevel.FULL
-        if not broken and not full:
+        if (not broken and not full) or self.purity.why_not_read:
             return
         nodes = sorted(graph_nodes(call.root.grad_fn), key=lambda node: node._sequence_nr())
         if full and not broken:

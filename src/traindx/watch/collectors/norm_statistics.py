@@ -14,6 +14,7 @@ from traindx.watch.collectors.torch_calls import TorchCalls, call_site
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.stats import probe
+from traindx.watch.runtime.structure import named_modules, named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_TENSORS = 8
@@ -96,7 +97,7 @@ class NormStatistics(Collector):
         entry = _Copy(reference, place, [probe(one) for one in weights], [probe(one) for one in statistics], initial)
         self._copies[network] = entry
         self._order.append(entry)
-        for parameter in network.parameters():
+        for _, parameter in named_parameters(network):
             self._pointers[parameter.data_ptr()] = entry
 
     def _steps(self, parameter: Any) -> bool:
@@ -133,9 +134,9 @@ class NormStatistics(Collector):
 
 def tensors_of(network: Any) -> tuple[list[Any], list[Any]]:
     """Some parameters, and mean and variance of some normalisation layers, in turn."""
-    weights = [one for one in network.parameters() if one.dim() > 1][:MOST_TENSORS]
+    weights = [one for _, one in named_parameters(network) if one.dim() > 1][:MOST_TENSORS]
     statistics: list[Any] = []
-    for module in network.modules():
+    for _, module in named_modules(network):
         mean, variance = (module._buffers.get(name) for name in ("running_mean", "running_var"))
         if mean is not None and variance is not None and len(statistics) < 2 * MOST_TENSORS:
             statistics += [mean, variance]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -17,7 +18,8 @@ from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 from traindx.watch.runtime.schedule import ObservationLevel
-from traindx.watch.runtime.stats import probe, sample
+from traindx.watch.runtime.stats import has_values, probe, sample
+from traindx.watch.runtime.structure import named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
@@ -55,6 +57,10 @@ class Held:
     gradient: Callable[[], Any]
     values: Any
     added: bool = False
+
+    def is_of(self, tensor: Any) -> bool:
+        """True if this tensor is the parameter or the gradient."""
+        return self.parameter() is tensor or self.gradient() is tensor
 
 
 @dataclass
@@ -98,6 +104,22 @@ class Tracked:
     follows: set[CallSite] = field(default_factory=set)
 
 
+@dataclass
+class LastHook:
+    """A hook that may take itself away while the hooks are being called: only if none of the script's comes after it.
+
+    Otherwise it stays, and does nothing.
+    """
+
+    handle: Any
+    hooks: dict[int, Any]
+
+    def remove(self) -> None:
+        """Take the hook away if that disturbs nobody."""
+        if next(reversed(self.hooks), None) == self.handle.id:
+            self.handle.remove()
+
+
 class Optimisers(Collector):
     """Global step hooks, ``zero_grad``, and what backward passes mean to each optimiser.
 
@@ -116,15 +138,15 @@ class Optimisers(Collector):
         self.backwards = backwards
         self.networks = networks
         self.loaders = loaders
-        self.tracked: weakref.WeakKeyDictionary[Any, Tracked] = weakref.WeakKeyDictionary()
         self.order: list[Tracked] = []
         weak = watch.torch.utils.weak  # by identity: tensors compare element by element
-        self.first_probe: Any = weak.WeakIdKeyDictionary()
-        self.gradients: Any = weak.WeakIdKeyDictionary()
+        self.tracked: Any = weak.WeakIdKeyDictionary()
+        self.first_probe: Any = watch.weak_table()
+        self.gradients: Any = watch.weak_table()
+        watch.weak_tables.append(self)
         self.on_step: Signal[[float]] = Signal(watch)
-        self._stepping = False
-        self._in_closure = False
-        self._attach_again = False
+        self._steps: list[tuple[Any, bool, int]] = []  # optimisers that step: whether to attach afterwards, stack depth
+        self._closures: list[Any] = []  # optimisers whose step will compute loss and gradients first
 
     def install(self) -> None:
         """Patch construction and zeroing; register the global step hooks."""
@@ -155,12 +177,13 @@ class Optimisers(Collector):
         watch.patches.wrap(torch.nn.Module, "zero_grad", make_zero)
         hooks = import_module("torch.optim.optimizer")
         watch.patches.keep(hooks.register_optimizer_step_pre_hook(self._before_step))
-        watch.patches.keep(hooks.register_optimizer_step_post_hook(self._after_step))
+        after = hooks.register_optimizer_step_post_hook(self._after_step)
+        watch.patches.keep(LastHook(after, hooks._global_optimizer_post_hooks))
         self.backwards.on_backward(self, before=self._before_backward, after=self._after_backward)
         self.loaders.on_pass_end(self, self._pass_ended)
 
     def _track(self, optimizer: Any, made: CallSite | None) -> Tracked:
-        known = self.tracked.get(optimizer)
+        known: Tracked | None = self.tracked.get(optimizer)
         if known is None:
             known = Tracked(type(optimizer).__name__, made, weakref.ref(optimizer))
             self.tracked[optimizer] = known
@@ -208,6 +231,8 @@ class Optimisers(Collector):
                 values = sample(grad, 64).clone()
                 held.added = held.added or not self.watch.torch.equal(values, held.values)
                 held.values = values
+        if self._closures and not self._is_stepping(self._closures[-1]):
+            self._ready(self._closures[-1])  # inside its step, after the first evaluation
 
     def _old_gradients_used(self, tracked: Tracked) -> bool | None:
         """The step that comes next uses a sum with the gradients of the step before; None where that is not known.
@@ -235,7 +260,7 @@ class Optimisers(Collector):
         if known is not None:
             self._cleared(known)
         elif isinstance(owner, self.watch.torch.nn.Module):
-            mine = {id(parameter) for parameter in owner.parameters()}
+            mine = {id(parameter) for _, parameter in named_parameters(owner)}
             for tracked in self.order:
                 optimizer = tracked.reference()
                 if optimizer is not None and any(id(p) in mine for g in optimizer.param_groups for p in g["params"]):
@@ -255,27 +280,19 @@ class Optimisers(Collector):
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Measure now, or, where a closure computes loss and gradients inside the step, right after the closure."""
+        """Measure now, or, where a closure computes loss and gradients inside the step, after its backward pass.
+
+        The closure itself is left as it is: it is the script's, and so are the hooks that are handed it next.
+        """
         watch = self.watch
         if not watch.here_and_now:
             return None
+        self._unwind(optimizer)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        if not callable(closure):
+        if callable(closure):
+            self._closures.append(optimizer)
+        else:
             self._ready(optimizer)
-            return None
-
-        def watched_closure() -> Any:
-            self._in_closure = True
-            try:
-                return closure()
-            finally:
-                self._in_closure = False
-                if watch.here_and_now and not self._stepping:
-                    self._ready(optimizer)
-
-        if len(args) > 1:
-            return (args[0], watched_closure, *args[2:]), kwargs
-        return args, {**kwargs, "closure": watched_closure}
 
     def _ready(self, optimizer: Any) -> None:
         """Gradients are complete and the update comes next."""
@@ -296,11 +313,33 @@ class Optimisers(Collector):
                 self._probe(optimizer)
             if watch.level is not ObservationLevel.OFF:
                 self._measure_gradients(optimizer, tracked)
-            self._count(tracked)
-        self._stepping = True
-        self._attach_again = watch.attached
+            if not any(one is optimizer for one in self._closures):
+                self._count(tracked)
+        self._steps.append((optimizer, watch.attached, stack_depth()))
         watch.detach()
         watch.quiet_depth += 1
+
+    def _unwind(self, optimizer: Any) -> None:
+        """A step of this optimiser begins: steps that are not around it and never ended have raised."""
+        self._closures = [one for one in self._closures if one is not optimizer]
+        depth = stack_depth()
+        raised = next((one for one, _, at in self._steps if one is optimizer or at >= depth), None)
+        if raised is not None:
+            self._step_ends(raised)
+
+    def _is_stepping(self, optimizer: Any) -> bool:
+        return any(one is optimizer for one, _, _ in self._steps)
+
+    def _step_ends(self, optimizer: Any) -> None:
+        """Watch again, as before the step; steps inside it that raised have ended too."""
+        watch = self.watch
+        while self._steps:
+            one, attached, _ = self._steps.pop()
+            watch.quiet_depth = max(0, watch.quiet_depth - 1)
+            if one is optimizer:
+                if attached:
+                    watch.attach()
+                return
 
     def _count(self, tracked: Tracked) -> None:
         count = tracked.since_step
@@ -321,7 +360,7 @@ class Optimisers(Collector):
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter not in self.first_probe:
-                    self.first_probe[parameter] = probe(parameter)
+                    self.first_probe[parameter] = probe(parameter).numpy()  # no tensor: scripts count those that live
 
     def _measure_gradients(self, optimizer: Any, tracked: Tracked) -> None:
         torch = self.watch.torch
@@ -333,7 +372,7 @@ class Optimisers(Collector):
             entry = tracked.groups.setdefault(index, Group())
             entry.lr = float(group["lr"])
             entry.largest_lr = max(entry.largest_lr, entry.lr)
-            present = [p for p in group["params"] if p.grad is not None and not p.grad.is_sparse]
+            present = [p for p in group["params"] if p.grad is not None and is_dense(p.grad)]
             norms = torch._foreach_norm([p.grad for p in present]) if present else []
             values = torch.stack([n.float() for n in norms]).tolist() if present else []
             for parameter, value in zip(present, values, strict=True):
@@ -341,7 +380,7 @@ class Optimisers(Collector):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     self.gradients.setdefault(parameter, []).append(0.0)
-                elif updates and (parameter.dim() > 1 or parameter.numel() >= 16):
+                elif updates and is_dense(parameter.grad) and (parameter.dim() > 1 or parameter.numel() >= 16):
                     tracked.before[id(parameter)] = (probe(parameter, 1024), sample(parameter.grad, 1024) != 0)
             total = sum(value**2 for value in values)
             entry.norms.append(total**0.5)
@@ -353,16 +392,20 @@ class Optimisers(Collector):
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         watch = self.watch
-        if not self._stepping:
+        by_closure = any(one is optimizer for one in self._closures)
+        if by_closure and not self._is_stepping(optimizer) and watch.here_and_now:
+            self._ready(optimizer)  # no backward pass was seen in it, and the update is over
+            self.tracked[optimizer].before.clear()
+        self._closures = [one for one in self._closures if one is not optimizer]
+        if not self._is_stepping(optimizer):
             return
-        self._stepping = False
-        watch.quiet_depth = max(0, watch.quiet_depth - 1)
-        if self._attach_again:
-            watch.attach()
+        self._step_ends(optimizer)
         if not watch.here_and_now:
             return
         with watch.ours(self):
             tracked = self._track(optimizer, None)
+            if by_closure:
+                self._count(tracked)
             tracked.steps += 1
             if tracked.before:
                 self._measure_updates(optimizer, tracked)
@@ -414,6 +457,16 @@ class Optimisers(Collector):
                     break
         if not tracked.held:
             tracked.unknown = True
+
+    def clear(self) -> None:
+        """Hold no weak reference to any tensor any more."""
+        for tracked in self.order:
+            tracked.held.clear()
+
+    def pop(self, tensor: Any, default: Any = None) -> None:
+        """Hold no weak reference to a tensor any more."""
+        for tracked in self.order:
+            tracked.held = [held for held in tracked.held if not held.is_of(tensor)]
 
     # -- for others ----------------------------------------------------------------------------------------------
 
@@ -494,11 +547,26 @@ class Optimisers(Collector):
 
     def moved(self, parameter: Any) -> float:
         """Relative distance of a parameter from where it was at its optimiser's first step, on a sample."""
+        import numpy as np
+
         first = self.first_probe.get(parameter)
         if first is None:
             return 0.0
-        size = float(first.norm())
-        return float((probe(parameter) - first).norm()) / size if size > 0 else 0.0
+        size = float(np.linalg.norm(first))
+        return float(np.linalg.norm(probe(parameter).numpy() - first)) / size if size > 0 else 0.0
+
+
+def is_dense(tensor: Any) -> bool:
+    """True if a tensor's elements can be read one by one."""
+    return str(tensor.layout) == "torch.strided" and has_values(tensor)
+
+
+def stack_depth() -> int:
+    """Frames above the caller."""
+    frame, count = sys._getframe(1), 0
+    while frame.f_back is not None:
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def leaked(mixed: Counter[int], usual: Counter[int]) -> int:

@@ -13,6 +13,7 @@ from traindx.watch.collectors.networks import Networks, place_of
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import probe
+from traindx.watch.runtime.structure import children, named_modules, own_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_RECORDS = 400
@@ -32,9 +33,9 @@ class Parameters(Collector):
         self.destinations = destinations
         self.networks = networks
         self.optimisers = optimisers
-        self.loaded: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
-        self._elsewhere: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
-        self._first: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self.loaded: Any = watch.weak_table()
+        self._elsewhere: Any = watch.weak_table()
+        self._first: Any = watch.weak_table()
         self._rows_before: list[ParameterSeen] = []
 
     def outermost(self) -> list[tuple[Any, bool]]:
@@ -44,14 +45,14 @@ class Parameters(Collector):
             Modules that no other living module owns, with True if the script called them (or what they own) itself.
         """
         alive = [module for module in self.networks.made if self.networks.has_parameters(module)]
-        owned = {id(child) for module in alive for child in module.children()}
+        owned = {id(child) for module in alive for child in children(module)}
         called = self.networks.called
         roots = self.networks.roots
         found = []
         for module in alive:
             if id(module) in owned:
                 continue
-            inside = list(module.modules())
+            inside = [part for _, part in named_modules(module)]
             if any(child in called for child in inside):
                 found.append((module, any(child in roots for child in inside)))
         return found
@@ -76,8 +77,8 @@ class Parameters(Collector):
         seen: set[int] = set()
         for network, registered in self.outermost():
             title = type(network).__name__
-            for module_name, module in network.named_modules():
-                for own_name, parameter in module.named_parameters(recurse=False):
+            for module_name, module in named_modules(network):
+                for own_name, parameter in own_parameters(module):
                     if id(parameter) in seen:
                         continue
                     seen.add(id(parameter))

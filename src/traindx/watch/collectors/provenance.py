@@ -125,8 +125,17 @@ class Provenance(Collector):
         """Call ``before(name, tensor, tag_of_tensor, site, made)`` at every activation; its result gets the output."""
         self._activated.append((collector, before))
 
+    def clear(self) -> None:
+        """Hold no weak reference to any tensor any more."""
+        self._tags.clear()
+
+    def pop(self, tensor: Any, default: Any = None) -> None:
+        """Hold no weak reference to a tensor any more."""
+        self._tags.pop(id(tensor), None)
+
     def install(self) -> None:
         """Subscribe to activations, layout calls and cuts."""
+        self.watch.weak_tables.append(self)
         torch = self.watch.torch
         self.calls.on(self, named_functions(torch, (*ACTIVATIONS, "relu")), self._activation)
         self.calls.on(self, named_functions(torch, tuple(LAYOUT)), self._layout)

@@ -26,6 +26,7 @@ from traindx.watch.runtime.call_sites import here
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.settings import WINDOW_FILE, Settings
 from traindx.watch.runtime.stats import sample, thin
+from traindx.watch.runtime.structure import named_buffers, named_parameters
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -114,8 +115,8 @@ class RankRecorder:
         seen: dict[str, Any] = {"call": self.calls, "batch": fingerprint(self.torch, (inputs, kwargs))}
         if self.calls in STATES_AT:
             inner = network.module
-            seen["weights"] = samples(inner.named_parameters())
-            seen["buffers"] = samples(inner.named_buffers())
+            seen["weights"] = samples(named_parameters(inner))
+            seen["buffers"] = samples(named_buffers(inner))
         self.folder.mkdir(exist_ok=True)
         with (self.folder / f"rank{rank_here()}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(seen) + "\n")

@@ -14,6 +14,7 @@ from traindx.watch.collectors.networks import place_of
 from traindx.watch.collectors.optimisers import Optimisers, is_adaptive
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, directly, here
 from traindx.watch.runtime.schedule import ObservationLevel
+from traindx.watch.runtime.structure import members
 from traindx.watch.runtime.watch import Collector, Watch
 
 
@@ -64,6 +65,10 @@ class Scaling(Collector):
         self._factor = 1.0
         self._unscaled: set[int] = set()
         self._inside_clip = False
+        self._clipping = ""
+        self._gradients: list[Any] = []
+        self._largest: Any = None
+        self._given = -1  # how many parameters a clipping was given, where that is known
 
     def install(self) -> None:
         """Patch."""
@@ -71,6 +76,8 @@ class Scaling(Collector):
         for owner in (torch.nn.utils, torch.nn.utils.clip_grad):
             for name, function in (("clip_grad_norm_", "norm"), ("clip_grad_value_", "value")):
                 watch.patches.wrap(owner, name, self._make_clip(function))
+        watch.patches.wrap(torch.nn.utils.clip_grad, "_group_tensors_by_device_and_dtype", self._make_grouping)
+        watch.patches.wrap(torch.nn.utils.clip_grad, "_clip_grads_with_norm_", self._make_scaling)
         scaler = torch.amp.GradScaler
         watch.patches.wrap(scaler, "__init__", self._make_init)
         watch.patches.wrap(scaler, "scale", self._make_scale)
@@ -89,36 +96,60 @@ class Scaling(Collector):
                 limit = args[0] if args else kwargs.get("max_norm", kwargs.get("clip_value"))
                 if not watch.here_and_now or self._inside_clip or limit is None:
                     return original(parameters, *args, **kwargs)
-                tensor = watch.torch.Tensor
-                listed = [parameters] if isinstance(parameters, tensor) else list(parameters)
                 site = here()
-                largest = None
-                with watch.ours(self):
-                    if function == "value" and watch.level is not ObservationLevel.OFF:
-                        sizes = [p.grad.detach().abs().max() for p in listed if p.grad is not None and p.grad.numel()]
-                        largest = watch.torch.stack(sizes).max() if sizes else None
                 self._inside_clip = True
+                self._clipping = function
+                self._gradients, self._largest = [], None
+                self._given = len(members(parameters)) if isinstance(parameters, list | tuple) else -1
                 try:
-                    total = original(listed, *args, **kwargs)
+                    total = original(parameters, *args, **kwargs)
                 finally:
                     self._inside_clip = False
                 with watch.ours(self):
-                    self._clipped(function, site, float(limit), listed, total if function == "norm" else largest)
+                    self._clipped(function, site, float(limit), total if function == "norm" else self._largest)
+                self._gradients = []
                 return total
 
             return clip
 
         return make
 
-    def _clipped(self, function: str, site: CallSite | None, limit: float, parameters: list[Any], size: Any) -> None:
+    def _make_scaling(self, original: Any) -> Any:
+        """How many parameters there were, again as clipping itself has them."""
+
+        def scale(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._inside_clip and isinstance(parameters, list):
+                self._given = len(parameters)
+            return original(parameters, *args, **kwargs)
+
+        return scale
+
+    def _make_grouping(self, original: Any) -> Any:
+        """What is clipped: the list that clipping makes of what it was given (which may be read once only)."""
+        watch = self.watch
+
+        def grouping(lists: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._inside_clip and not self._gradients and watch.here_and_now:
+                with watch.ours(self):
+                    self._gradients = list(lists[0])
+                    if self._clipping == "value" and watch.level is not ObservationLevel.OFF:
+                        sizes = [grad.detach().abs().max() for grad in self._gradients if grad.numel()]
+                        self._largest = watch.torch.stack(sizes).max() if sizes else None
+            return original(lists, *args, **kwargs)
+
+        return grouping
+
+    def _clipped(self, function: str, site: CallSite | None, limit: float, size: Any) -> None:
         entry = self._clips.setdefault((function, site), _Clip(function, limit))
         entry.limit = limit
         entry.calls += 1
-        entry.empty += not parameters
-        entry.empty_at_last = not parameters
-        mine = {id(parameter) for parameter in parameters}
+        entry.empty += self._given == 0
+        entry.empty_at_last = self._given == 0
+        mine = {id(grad) for grad in self._gradients}
         for optimizer, tracked in self.optimisers.tracked.items():
-            if any(id(p) in mine for group in optimizer.param_groups for p in group["params"]):
+            if any(
+                p.grad is not None and id(p.grad) in mine for group in optimizer.param_groups for p in group["params"]
+            ):
                 entry.adaptive = entry.adaptive or is_adaptive(tracked.name)
                 if self._live is not None and id(optimizer) not in self._unscaled and self._factor != 1.0:
                     entry.scaled += 1
@@ -126,7 +157,7 @@ class Scaling(Collector):
                 if tracked.steps and tracked.since_step == 0 and not tracked.cleared:
                     entry.after_step += 1
         if size is not None:
-            entry.pending.append(size.detach())
+            entry.pending.append(size.detach().clone())
         if self.watch.level is not ObservationLevel.OFF or len(entry.pending) > 64:
             for value in entry.pending:
                 number = float(value)

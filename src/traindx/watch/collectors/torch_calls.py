@@ -6,10 +6,14 @@ that it may come and go while the script is inside modes of its own.
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable
+from types import FrameType, FunctionType
 from typing import Any
 
 from traindx.watch.runtime.call_sites import CallSite, here
+from traindx.watch.runtime.calling import call_from
 from traindx.watch.runtime.watch import Collector, Watch
 
 After = Callable[[Any], None]
@@ -35,6 +39,9 @@ class TorchCalls(Collector):
         self._errors: list[tuple[Collector, Callable[[Any, BaseException], None]]] = []
         self._mode: Any = None
         self.following = False
+        self._originals: Originals | None = None
+        self._suspended = 0
+        self._inside = False
 
     def on(self, collector: Collector, functions: dict[Any, str], before: Before) -> None:
         """Call ``before(name, args, kwargs)`` before any of these functions; what it returns is given the result."""
@@ -67,6 +74,7 @@ class TorchCalls(Collector):
         torch, watch = self.watch.torch, self.watch
         special, scalar, every, errors = self._special, self._scalar, self._every, self._errors
         everything, self_ = self._all, self
+        originals = self._originals = Originals(torch)
         tensor_type = torch.Tensor
         plain = (tensor_type, torch.nn.Parameter)
 
@@ -75,14 +83,15 @@ class TorchCalls(Collector):
                 self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
             ) -> Any:
                 kwargs = kwargs or {}
+                func, caller = originals.called(func)
                 if watch.busy or watch.in_backward or watch.over:
-                    return func(*args, **kwargs)
+                    return call_from(caller, func, args, kwargs)
                 entry = special.get(func)
                 after: list[tuple[Collector, After]] | None = None
                 if entry is not None and watch.here_and_now:
                     after = _before(watch, entry, args, kwargs)
                 try:
-                    out = func(*args, **kwargs)
+                    out = call_from(caller, func, args, kwargs)
                 except Exception as error:
                     for collector, tell in errors:
                         with watch.ours(collector):
@@ -109,7 +118,21 @@ class TorchCalls(Collector):
         watch.attach_hooks.append(self._insert)
         watch.detach_hooks.append(self._remove)
 
+    def suspend(self) -> None:
+        """Take the mode away while a library looks whether there is one, to choose its way of computing."""
+        self._suspended += 1
+        self._take_out()
+
+    def resume(self) -> None:
+        """Put it back."""
+        self._suspended = max(0, self._suspended - 1)
+        if not self._suspended and self.watch.attached:
+            self._insert()
+
     def _insert(self) -> None:
+        if self._inside:
+            return
+        self._inside = True
         C, overrides = self.watch.torch._C, self.watch.torch.overrides
         above = [overrides._pop_mode() for _ in range(C._len_torch_function_stack())]
         kind = type(above[-1]).__name__ if above else ""
@@ -120,11 +143,63 @@ class TorchCalls(Collector):
             overrides._push_mode(mode)
 
     def _remove(self) -> None:
+        self._suspended = 0
+        self._take_out()
+
+    def _take_out(self) -> None:
+        if not self._inside:
+            return
+        self._inside = False
         C, overrides = self.watch.torch._C, self.watch.torch.overrides
         stack = [overrides._pop_mode() for _ in range(C._len_torch_function_stack())]
         for mode in reversed(stack):
             if mode is not self._mode:
                 overrides._push_mode(mode)
+
+
+class Originals:
+    """The functions of torch as they were, to go on with the one that was called.
+
+    What a mode is handed is looked up by name when the call is made. Where the script put its own function in the
+    place of that name, the original (called from inside it) would hand the mode the script's function, and calling
+    that would run it twice.
+    """
+
+    def __init__(self, torch: Any) -> None:
+        self._handler = torch.overrides.handle_torch_function.__code__
+        places = (torch.nn.functional, torch.functional, torch, torch._tensor, torch.Tensor, torch.nn.init)
+        self._by_code: dict[Any, Any] = {}
+        for owner in places:
+            for value in list(vars(owner).values()):
+                inner = inspect.unwrap(value) if isinstance(value, FunctionType) else None
+                if isinstance(inner, FunctionType):
+                    self._by_code.setdefault(inner.__code__, inner)
+        C = torch._C
+        owners = [torch.Tensor, C._nn, C._linalg, C._fft, C._special, C._sparse, C._nested, C._VariableFunctions]
+        self._builtin = [(owner, name, getattr(owner, name)) for owner in owners for name in dir(owner)]
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def called(self, func: Any) -> tuple[Any, FrameType]:
+        """The function that is being called, given what a mode was handed, and who calls it; the mode itself asks."""
+        frame = sys._getframe(2)
+        if frame.f_code is self._handler and frame.f_back is not None and frame.f_back.f_back is not None:
+            code, caller = frame.f_back.f_code, frame.f_back.f_back
+            if type(func) is not FunctionType or func.__code__ is code:
+                return func, caller
+            return self._by_code.get(code, func), caller
+        if type(func) is not FunctionType:
+            return func, frame
+        known = self._known.get(id(func))
+        if known is None or known[0] is not func:
+            known = self._known[id(func)] = (func, self._replaced_by(func))
+        return known[1], frame
+
+    def _replaced_by(self, func: Any) -> Any:
+        """The built-in function in whose place this one stands now, or itself."""
+        for owner, name, original in self._builtin:
+            if original is not func and getattr(owner, name, None) is func and not isinstance(original, FunctionType):
+                return original
+        return func
 
 
 def _before(

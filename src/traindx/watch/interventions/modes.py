@@ -134,11 +134,12 @@ class Modes:
                 "_global_forward_hooks_with_kwargs",
             )
         ]
-        kept = [dict(table) for table in tables]
+        kept = [{key: table[key] for key in self.arm.hook_ids if key in table} for table in tables]
         pushed = self._pushed
         self.pop()
-        for table in tables:
-            table.clear()
+        for table, entries in zip(tables, kept, strict=True):  # ours only; the script's stay where they are
+            for key in entries:
+                del table[key]
         try:
             yield
         finally:

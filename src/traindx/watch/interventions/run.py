@@ -27,6 +27,7 @@ from traindx.watch.interventions.readings import Readings
 from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.settings import ARM_FILE, WINDOW_FILE, Settings, write_heartbeat
+from traindx.watch.runtime.structure import members, named_parameters
 from traindx.watch.runtime.watch import WindowEnded
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Variant:
         self.entering: list[Callable[[Any, tuple[Any, ...]], tuple[Any, ...] | None]] = []
         self.leaving: list[Callable[[Any, Any], Any]] = []
         self.root: Any = None
+        self.hook_ids: tuple[int, ...] = ()
         self._has_parameters: Any = torch.utils.weak.WeakIdKeyDictionary()
 
     @property
@@ -95,8 +97,10 @@ class Variant:
         """Put everything in place; torch was just imported."""
         torch, wrap = self.torch, self.patches.wrap
         hooks = torch.nn.modules.module
-        hooks.register_module_forward_pre_hook(self.enters)
-        hooks.register_module_forward_hook(self.leaves, always_call=True)
+        self.hook_ids = (
+            hooks.register_module_forward_pre_hook(self.enters).id,
+            hooks.register_module_forward_hook(self.leaves, always_call=True).id,
+        )
         optim = import_module("torch.optim.optimizer")
         optim.register_optimizer_step_pre_hook(self._before_step)
         wrap(torch.optim.Optimizer, "__init__", self._make_init)
@@ -136,7 +140,7 @@ class Variant:
         """True if a module or one of its children has a parameter."""
         if self._has_parameters.get(module):
             return True
-        known = next(module.parameters(), None) is not None
+        known = any(True for _ in named_parameters(module))
         if known:
             self._has_parameters[module] = known
         return known
@@ -177,8 +181,8 @@ class Variant:
 
     def _make_backward(self, original: Any) -> Any:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            root = tensors if isinstance(tensors, self.torch.Tensor) else next(iter(tensors), None)
-            if self.ours and root is not None:
+            root = next(iter(members(tensors)), None) if isinstance(tensors, list | tuple) else tensors
+            if self.ours and isinstance(root, self.torch.Tensor):
                 site = here()
                 for tell in self.before_backward:
                     tell(root, site)

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from traindx.watch.collectors.networks import Call, Networks
-from traindx.watch.probes.isolation import CannotRepeatError, Moment, isolated, muted, twin, unwrapped
+from traindx.watch.probes.isolation import CannotRepeatError, Moment, isolated, muted, twin, unwrapped, without_modes
+from traindx.watch.probes.side_effects import hooks_on_all, why_not_called
+from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.stats import has_values
+from traindx.watch.runtime.structure import items, named_buffers
 from traindx.watch.runtime.watch import Collector, Watch
 
 LARGEST_SHARE = 0.12  # of the run's wall time that experiments may take in all
@@ -84,6 +88,7 @@ class CapturedCalls(Collector):
         super().__init__(watch)
         self.networks = networks
         self.spent = 0.0
+        self._reasons: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._probes: list[tuple[Collector, Callable[[Call], bool], Callable[[Captured], None]]] = []
         self._open: dict[int, tuple[Captured, float, list[tuple[Collector, Callable[[Captured], None]]]]] = {}
 
@@ -110,8 +115,12 @@ class CapturedCalls(Collector):
         if not told:
             return
         torch = self.watch.torch
+        reason = self._why_not(call.network)
+        if reason:
+            self.watch.not_examined("experiments on a network", reason, call.site)
+            return
         try:
-            buffers = unwrapped(torch, call.network).named_buffers()
+            buffers = named_buffers(unwrapped(torch, call.network))
         except CannotRepeatError as error:
             self.watch.not_examined("experiments on a network", str(error), call.site)
             return
@@ -119,12 +128,24 @@ class CapturedCalls(Collector):
         captured._versions = [(value, _version(value)) for value in args if isinstance(value, torch.Tensor)]
         self._open = {id(call): (captured, time.monotonic(), told)}
 
+    def _why_not(self, network: Any) -> str:
+        """Why a network must not be called for an experiment, or ""; found once for each."""
+        if hooks_on_all(self.watch.torch, self.networks.hooks_in_place):
+            return "the script put hooks on all modules, which would run"
+        if network not in self._reasons:
+            self._reasons[network] = why_not_called(self.watch.torch, network)
+        return str(self._reasons[network])
+
     def _ended(self, call: Call) -> None:
         captured, began, told = self._open.pop(id(call), (None, 0.0, []))
         if captured is None:
             return
         captured.seconds = time.monotonic() - began
-        for probe, tell in told:
+        values = (*call.args, *call.kwargs.values())
+        odd = any(
+            isinstance(value, self.watch.torch.Tensor) and not has_elements(self.watch.torch, value) for value in values
+        )
+        for probe, tell in () if odd else told:
             if probe in self.watch.collectors:  # not dropped for its failures
                 with self.spending(probe):
                     tell(captured)
@@ -140,13 +161,28 @@ class CapturedCalls(Collector):
     def spending(self, probe: Collector) -> Iterator[None]:
         """A block whose time counts as an experiment's, and whose failures are the probe's own."""
         began = time.monotonic()
-        with self.watch.ours(probe), muted():
+        with self.watch.ours(probe), muted(), without_modes(self.watch.torch):
             try:
                 yield
             except CannotRepeatError as error:
                 self.watch.not_examined(probe.subject, f"the network cannot be called again: {error}")
+            except Exception as error:
+                if not raised_by_the_script(error):
+                    raise
+                reason = f"the network cannot be called again: it raises {type(error).__name__}"
+                self.watch.not_examined(probe.subject, reason)
             finally:
                 self.spent += time.monotonic() - began
+
+
+def raised_by_the_script(error: BaseException) -> bool:
+    """True if an exception came out of a line of the script's, or through one."""
+    trace = error.__traceback__
+    while trace is not None:
+        if users(trace.tb_frame.f_code.co_filename):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _version(tensor: Any) -> int:
@@ -157,11 +193,11 @@ def _version(tensor: Any) -> int:
 def detached(torch: Any, value: Any) -> Any:
     """The same values without the graph they came out of, so that nothing of it is kept alive."""
     if isinstance(value, torch.Tensor):
-        return value.detach()
+        return value.detach() if has_values(value) else None
     if type(value) in (list, tuple):
         return type(value)(detached(torch, one) for one in value)
     if isinstance(value, dict):
-        return {key: detached(torch, one) for key, one in value.items()}
+        return {key: detached(torch, one) for key, one in items(value)}
     return value
 
 
@@ -180,10 +216,14 @@ def tensor_arguments(torch: Any, call: Call) -> Iterator[tuple[str, Any, Callabl
         return args, {**kwargs, key: value}
 
     for index, value in enumerate(args):
+        if isinstance(value, torch.Tensor) and not has_elements(torch, value):
+            continue
         name = names[index] if index < len(names) else str(index)
         for path, tensor, rebuild in _inside(torch, name, value):
             yield path, tensor, lambda new, i=index, b=rebuild: placed(i, b(new))  # type: ignore[misc]
     for key, value in kwargs.items():
+        if isinstance(value, torch.Tensor) and not has_elements(torch, value):
+            continue
         for path, tensor, rebuild in _inside(torch, key, value):
             yield path, tensor, lambda new, k=key, b=rebuild: named(k, b(new))  # type: ignore[misc]
 
@@ -199,10 +239,15 @@ def _inside(torch: Any, name: str, value: Any) -> Iterator[tuple[str, Any, Calla
                     one,
                     lambda new, i=index: type(value)((*value[:i], new, *value[i + 1 :])),  # type: ignore[misc]
                 )
-    elif isinstance(value, dict) and len(value) <= 16:
+    elif type(value) is dict and len(value) <= 16:
         for key, one in value.items():
             if isinstance(one, torch.Tensor):
                 yield f"{name}[{key!r}]", one, lambda new, k=key: type(value)({**value, k: new})  # type: ignore[misc]
+
+
+def has_elements(torch: Any, tensor: Any) -> bool:
+    """True for a tensor whose elements can be read and changed one by one without running anybody's code."""
+    return bool(has_values(tensor) and tensor.layout is torch.strided and not tensor.is_quantized)
 
 
 def parameter_names(network: Any) -> list[str]:

@@ -12,6 +12,7 @@ from traindx.watch.probes.tracing import Operation, all_same, floats_in, in_step
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.source_text import assigned_at, statement_at
 from traindx.watch.runtime.stats import sample
+from traindx.watch.runtime.structure import named_modules
 
 MODE_POSITION = 3  # dropout(input, p, training)
 
@@ -27,7 +28,7 @@ class EvaluationRepeat(Probe):
     def look(self, captured: Captured) -> None:
         """Compare two runs; where they differ, follow them operation by operation."""
         call = captured.call
-        if call.network.training or any(module.training for module in call.network.modules()):
+        if call.network.training or any(module.training for _, module in named_modules(call.network)):
             return
         with traced(self.watch.torch) as one:
             first = self._numbers(captured, 1)

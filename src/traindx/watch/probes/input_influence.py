@@ -17,7 +17,7 @@ from traindx.evidence.probed import InputProbed
 from traindx.watch.collectors.inputs import is_time_like
 from traindx.watch.probes.base import Probe
 from traindx.watch.probes.captured import Captured, tensor_arguments
-from traindx.watch.probes.isolation import isolated, twin
+from traindx.watch.probes.isolation import CannotRepeatError, isolated, twin
 from traindx.watch.probes.tracing import all_same, floats_in, in_step, traced
 from traindx.watch.runtime.stats import sample
 
@@ -87,7 +87,7 @@ class _Bench:
         model = twin(self.torch, self.model)
         outputs = list(floats_in(self.torch, self.captured.again(args, kwargs, network=model, seed=seed)))
         if not outputs:
-            raise RuntimeError("the network gives no tensor of floating-point numbers")
+            raise CannotRepeatError("it gives no tensor of floating-point numbers")
         return self.torch.cat([sample(one, 65536) for one in outputs[:8]]), tuple(outputs[0].shape)
 
     def _difference(self, other: Any) -> float:

@@ -21,6 +21,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from traindx.watch.runtime.structure import named_buffers
+
 HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -104,20 +106,41 @@ def isolated(torch: Any, then: Moment | None = None, seed: int | None = None) ->
         then: Random state and precision to begin with; None for the present ones.
         seed: Seed of torch, numpy and python instead of that random state.
     """
+    if others_draw():
+        raise CannotRepeatError("other threads of the script run, whose random numbers would change")
     before = Moment.now(torch)
     start = then if then is not None else before
     try:
         with muted(), start.precision(), _stand_in_generators(torch):
             start.restore()
             if seed is not None:
-                torch.manual_seed(seed)
-                random.seed(seed)
-                numpy = sys.modules.get("numpy")
-                if numpy is not None:
-                    numpy.random.seed(seed)
+                seed_all(torch, seed)
             yield
     finally:
         before.restore()
+
+
+def seed_all(torch: Any, seed: int) -> None:
+    """Seed the generators themselves: the functions that do so may be the script's own by now."""
+    torch.default_generator.manual_seed(seed)
+    for generator in torch.cuda.default_generators if torch.cuda.is_initialized() else ():
+        generator.manual_seed(seed)
+    random.Random.seed(random._inst, seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.mtrand._rand.seed(seed)
+
+
+def others_draw() -> bool:
+    """True if a thread of the script's runs that may draw random numbers while we put the generators back."""
+    harmless = ("TMonitor", "_DummyThread")  # tqdm's; threads that python did not start
+    for thread in threading.enumerate():
+        if thread is threading.current_thread() or type(thread).__name__ in harmless:
+            continue
+        target = getattr(getattr(thread, "_target", None), "__name__", "")
+        if target not in ("_pin_memory_loop", "_feed") and thread.name != "MainThread":
+            return True
+    return False
 
 
 class _Muted:
@@ -182,6 +205,28 @@ def copy_of_generator(torch: Any, generator: Any) -> Any:
     return made
 
 
+@contextmanager
+def without_modes(torch: Any) -> Iterator[None]:
+    """Function modes of our own may be used inside; the script's (which count, refuse, change) are not in place.
+
+    Tensors of the script's own classes are plain ones inside. A default device stays, or the network could not make
+    its own tensors.
+    """
+    overrides = torch.overrides
+    popped = []
+    while torch._C._len_torch_function_stack():
+        popped.append(overrides._pop_mode())
+    if popped and type(popped[-1]).__name__ == "DeviceContext":
+        overrides._push_mode(popped.pop())
+    try:
+        with torch._C._EnableTorchFunction(), torch._C.DisableTorchFunctionSubclass():
+            yield
+    finally:
+        kept = [overrides._pop_mode() for _ in range(torch._C._len_torch_function_stack())]
+        for mode in (*reversed(kept), *reversed(popped)):
+            overrides._push_mode(mode)
+
+
 # -- a twin of a network ---------------------------------------------------------------------------------------------
 
 
@@ -217,7 +262,7 @@ def twin(torch: Any, module: Any, buffers: dict[str, Any] | None = None) -> Any:
     try:
         with torch.no_grad():
             made = _Copier(torch).module(module)
-            for name, value in made.named_buffers() if buffers else ():
+            for name, value in named_buffers(made) if buffers else ():
                 if buffers and name in buffers:
                     value.copy_(buffers[name])
     except CannotRepeatError:

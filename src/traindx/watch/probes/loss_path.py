@@ -8,6 +8,7 @@ script's own loss, and the script's own gradient at the output, for the script's
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from traindx.watch.probes.isolation import Moment, isolated
 from traindx.watch.probes.tracing import tensors_of
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import ObservationLevel
+from traindx.watch.runtime.structure import items
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
@@ -210,10 +212,10 @@ class LossPaths(Collector):
 
         def arrived(gradient: Any) -> None:
             if source.gradient is None and watch.in_backward and not terms.taking_apart and not watch.over:
-                source.gradient = gradient.detach().clone()
+                with watch.ours(self):
+                    source.gradient = gradient.detach().clone()
 
-        registered = watch.torch.Tensor.register_hook
-        getattr(registered, "__wrapped__", registered)(output, arrived)
+        inspect.unwrap(watch.torch.Tensor.register_hook)(output, arrived)
 
     def _number(self, tensor: Any) -> int:
         self._count += 1
@@ -316,7 +318,7 @@ def references_in(value: Any) -> Iterator[Ref]:
         for one in value:
             yield from references_in(one)
     elif isinstance(value, dict):
-        for one in value.values():
+        for _, one in items(value):
             yield from references_in(one)
 
 
@@ -326,5 +328,5 @@ def _filled(value: Any, values: dict[int, Any]) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_filled(one, values) for one in value)
     if isinstance(value, dict):
-        return {key: _filled(one, values) for key, one in value.items()}
+        return {key: _filled(one, values) for key, one in items(value)}
     return value

@@ -15,6 +15,7 @@ from traindx.watch.probes.loss_path import LossPaths, Path
 from traindx.watch.probes.tracing import tensors_of
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import sample
+from traindx.watch.runtime.structure import named_parameters
 from traindx.watch.runtime.watch import Watch
 
 
@@ -90,7 +91,7 @@ class OwnBatch(Probe):
                     moved = max(moved, change / spread)
         optimizer = tracked.reference()
         network = unwrapped(torch, captured.call.network)
-        mine = {id(parameter) for parameter in network.parameters()}
+        mine = {id(parameter) for _, parameter in named_parameters(network)}
         held = [p for group in optimizer.param_groups for p in group["params"]] if optimizer is not None else []
         self.watch.sink.event(
             StepProbed(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.stats import sample
+from traindx.watch.runtime.structure import items, members
 
 MOST_OPERATIONS = 20_000
 VALUES = 256  # of every tensor, with a regular stride
@@ -79,8 +80,8 @@ def tensors_of(torch: Any, value: Any, depth: int = 0) -> Iterator[Any]:
     if isinstance(value, torch.Tensor):
         yield value
     elif depth < 4 and isinstance(value, dict):
-        for one in value.values():
+        for _, one in items(value):
             yield from tensors_of(torch, one, depth + 1)
     elif depth < 4 and isinstance(value, list | tuple):
-        for one in value:
+        for one in members(value):
             yield from tensors_of(torch, one, depth + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,7 @@ from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.collectors.provenance import Provenance
+from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.ranks import Launchers, RankRecorder, is_worker, rank_here
 from traindx.watch.collectors.rates import Rates
 from traindx.watch.collectors.scaling import Scaling
@@ -84,6 +86,7 @@ class _Early(Collector):
 
 COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are told of things
     TorchCalls,
+    Purity,
     Networks,
     Compiled,
     Backwards,
@@ -149,11 +152,13 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
     sink = Sink(Path(settings.out), settings.max_evidence_mb)
     watch = Watch(torch, settings, sink)
     early.seeds.install_torch(torch)
-    early.configs.install_torch(torch)
+    watch.closing += [early.seeds.patches.undo, early.configs.patches.undo, early.silence.patches.undo]
+    early.silence.muted = lambda: watch.busy and threading.get_ident() == watch.thread
     watch.collectors = collectors_for(watch, early)
     for collector in list(watch.collectors):
         with watch.ours(collector):
             collector.install()
+    watch.allow_swapping()
     with watch.ours():
         RankRecorder(torch, settings, watch).install()
         if not is_worker(settings):

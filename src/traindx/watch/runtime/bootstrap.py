@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from traindx.watch.runtime.after_import import AfterImport
 from traindx.watch.runtime.call_sites import count_as_users
-from traindx.watch.runtime.settings import BLIND_FILE, CRASH_FILE, STACK_FILE, STOPPED, Settings
+from traindx.watch.runtime.calling import clean
+from traindx.watch.runtime.settings import BLIND_FILE, CRASH_FILE, STACK_FILE, STACK_SIGNAL, STOPPED, Settings
 
 if TYPE_CHECKING:
     from traindx.watch.interventions.run import Variant
@@ -91,8 +92,8 @@ def main() -> None:
     die_with_parent()
     out = Path(settings.out)
     stack_file = (out / STACK_FILE).open("w", encoding="utf-8")
-    if hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGUSR1, file=stack_file, all_threads=False, chain=False)
+    if STACK_SIGNAL and hasattr(faulthandler, "register"):
+        faulthandler.register(STACK_SIGNAL, file=stack_file, all_threads=False, chain=False)
     bootstrap = Bootstrap(settings)
     bootstrap.prepare()
     code = execute(bootstrap, settings)
@@ -129,7 +130,12 @@ def run_path(target: str, arguments: tuple[str, ...]) -> None:
     sys.path[0] = os.path.dirname(os.path.realpath(path))
     module = ModuleType("__main__")
     module.__dict__.update(
-        __file__=path, __builtins__=builtins, __loader__=SourceFileLoader("__main__", path), __spec__=None
+        __file__=path,
+        __builtins__=builtins,
+        __loader__=SourceFileLoader("__main__", path),
+        __spec__=None,
+        __annotations__={},
+        __cached__=None,
     )
     code = compiled(path)
     _KEPT.append(sys.modules["__main__"])
@@ -160,14 +166,16 @@ def report_crash(out: Path, error: BaseException) -> None:
 
     from traindx.core.frames import raised_at
 
-    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    clean(error)
     entries = error.__traceback__
-    while entries is not None and (
-        entries.tb_frame.f_code.co_filename.startswith(ours) or "runpy" in entries.tb_frame.f_code.co_filename
-    ):
+    while entries is not None and "runpy" in entries.tb_frame.f_code.co_filename:
         entries = entries.tb_next
-    traceback.print_exception(type(error), error, entries)
-    place = raised_at(error.with_traceback(entries) if entries is not None else error)
+    error.__traceback__ = entries
+    try:
+        sys.excepthook(type(error), error, entries)  # the script's own, perhaps
+    except BaseException:
+        traceback.print_exception(error)
+    place = raised_at(error)
     if place is None and isinstance(error, SyntaxError) and error.filename:
         fields: dict[str, Any] = {"file": error.filename, "line": error.lineno or 0, "symbol": ""}
     else:
@@ -189,8 +197,7 @@ def die_with_parent() -> None:
 
 
 def leave(code: int) -> None:
-    """Exit as the interpreter would: threads joined, ``atexit`` run."""
-    sys.stdout.flush()
+    """Exit as the interpreter would: threads joined, ``atexit`` run, streams flushed."""
     sys.exit(code)
 
 

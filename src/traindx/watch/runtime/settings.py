@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 SETTINGS_FILE = "settings.json"
 STACK_FILE = "stack.txt"  # where a hanging script was
+STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", 1)) - 1  # asks for it; one that no script uses, 0 for none (not Linux)
 CRASH_FILE = "crash.json"  # the exception that ended it
 HEARTBEAT_FILE = "heartbeat"  # touched about once a second by iterations; its text is the time of the first one
 WINDOW_FILE = "window.full"  # the window is full and the script was asked to end

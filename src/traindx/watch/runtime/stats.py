@@ -8,15 +8,45 @@ from typing import Any, NamedTuple
 SAMPLE = 4096
 
 
+def has_values(tensor: Any) -> bool:
+    """False for what can only be read by running somebody's own code, or not at all.
+
+    That is: subclasses that do their own dispatching (wrappers, fake and distributed tensors), nested tensors, and
+    tensors of the meta device. Subclasses that only keep notes (``MetaTensor``) are read as plain tensors.
+    """
+    import torch
+
+    dispatches = type(tensor).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
+    return not (dispatches or tensor.is_nested or tensor.device.type == "meta")
+
+
+def plain(tensor: Any) -> Any:
+    """A tensor's values as a plain strided tensor without a gradient; of sparse ones, the values that are there.
+
+    To be called where function modes and subclasses are disabled (:meth:`Watch.ours`). Nothing is copied, so the cost
+    does not depend on the class. What has no values that could be read counts as empty.
+    """
+    import torch
+
+    if not has_values(tensor):
+        return torch.empty(0)
+    flat = tensor.detach()
+    if flat.layout is torch.strided:
+        return flat
+    if flat.layout is torch.sparse_coo:
+        return flat._values()
+    if flat.layout in (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc):
+        return flat.values()
+    return torch.empty(0)
+
+
 def sample(tensor: Any, count: int = SAMPLE) -> Any:
     """At most about ``count`` elements as a flat float32 CPU tensor, taken with a regular stride.
 
     Works on strided and non-contiguous tensors without materialising them. The stride is odd, so that it does not
     keep falling on the same column of an image whose width is a power of two.
     """
-    flat = tensor.detach()
-    if flat.is_sparse or flat.is_quantized:
-        flat = flat.to_dense() if flat.is_sparse else flat.dequantize()
+    flat = plain(tensor)
     total = flat.numel()
     if total > count:
         if flat.is_contiguous():
@@ -30,6 +60,8 @@ def sample(tensor: Any, count: int = SAMPLE) -> Any:
                 flat = flat[(slice(None),) * dim + (slice(None, None, step),)]
                 surplus /= step
     flat = flat.reshape(-1)
+    if flat.is_quantized:
+        flat = flat.dequantize()
     if flat.is_complex():
         flat = flat.abs()
     return flat.float().cpu()

@@ -8,12 +8,15 @@ nothing but the optimiser's step hook.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from traindx.evidence.base import Action, NotExamined, Record
@@ -30,12 +33,16 @@ if TYPE_CHECKING:
     import torch
 
 MAX_FAILURES = 3
+_OF_OURS: Any = ("ignore", None, Warning, re.compile(r"traindx\."), 0)  # warnings of what we compute ourselves
 BURST_CALLS = 48
 BEFORE_TRAINING = 1_000_000  # network calls: a script that only infers is looked at until its window ends
 
 
-class WindowEnded(BaseException):
-    """Raised in the script's thread, right after an optimiser step, to end it with all its ``finally`` blocks."""
+class WindowEnded(KeyboardInterrupt):
+    """Raised in the script's thread, right after an optimiser step: the script ends as by Ctrl-C.
+
+    Its ``finally`` blocks run, and so does ``except KeyboardInterrupt: save()``.
+    """
 
 
 class Collector:
@@ -72,12 +79,15 @@ class Watch:
         grad_enabled: Whether gradients were enabled in the script when our own code began to run.
         in_backward: A backward pass runs (checkpointed segments are computed again in it).
         quiet_depth: Above zero while compiled code or an optimiser runs.
+        blind_in: The last iteration in which compiled code ran, of whose calls nothing was seen.
         stepped_at: Lines that were executing when an optimiser stepped. Where such a line is also the place of other
             things, it drives the loop from outside (``trainer.fit()``) and is useless as a place.
     """
 
     def __init__(self, torch_module: Any, settings: Settings, sink: Sink) -> None:
         self.torch: Any = torch_module
+        self._python_dispatch: Any = import_module("torch.utils._python_dispatch")
+        self._functorch: Any = import_module("torch._C._functorch")
         self.settings = settings
         self.sink = sink
         self.patches = Patches()
@@ -91,6 +101,7 @@ class Watch:
         self.in_backward = False
         self.grad_enabled = True
         self.quiet_depth = 0
+        self.blind_in = -1
         self.over = False
         self.burst_left = 0
         self.burst_depth = 0
@@ -101,6 +112,8 @@ class Watch:
         self.backwards = 0
         self.steps = 0
         self.stepped_at: set[tuple[str, int]] = set()
+        self.closing: list[Callable[[], Any]] = []  # what else is to be taken away at the end
+        self.weak_tables: list[Any] = []  # by tensor; torch swaps no tensors to which there are weak references
         self.attach_hooks: list[Callable[[], Any]] = []
         self.detach_hooks: list[Callable[[], Any]] = []
         self.attached = False
@@ -128,19 +141,42 @@ class Watch:
                     raise
                 self._failed(collector, error)
             return
-        grad = self.torch._C._set_grad_enabled
-        before = self.grad_enabled = self.torch.is_grad_enabled()
+        C = self.torch._C
+        before = self.grad_enabled = C.is_grad_enabled()
+        modes = []  # of the script's, which would count, change or refuse what we do
+        while C._len_torch_dispatch_stack():
+            modes.append(self._python_dispatch._pop_mode())
+        recorded = self._profiler_on()
         self.busy = True
-        grad(False)
+        filters: Any = warnings.filters
+        filters.insert(0, _OF_OURS)  # not through ``filterwarnings``: torch and the script would warn anew
         try:
-            yield
+            with C.DisableTorchFunction():  # neither the script's function modes nor its tensor classes
+                C._set_grad_enabled(False)  # (of which a function mode would be told)
+                try:
+                    yield
+                finally:
+                    C._set_grad_enabled(before)
         except WindowEnded:
             raise
         except Exception as error:
             self._failed(collector, error)
         finally:
-            grad(before)
             self.busy = False
+            with suppress(ValueError):
+                filters.remove(_OF_OURS)
+            if recorded:
+                C._autograd._enable_record_function(True)
+            while modes:
+                self._python_dispatch._push_mode(modes.pop())
+
+    def _profiler_on(self) -> bool:
+        """True if a profiler of the script's was recording; it does not while our own code runs."""
+        autograd = self.torch._C._autograd
+        if not autograd._profiler_enabled():
+            return False
+        autograd._enable_record_function(False)
+        return True
 
     def _failed(self, collector: Collector | None, error: Exception) -> None:
         """Write down that something could not be watched, and drop a collector that keeps failing."""
@@ -182,8 +218,17 @@ class Watch:
 
     @property
     def here_and_now(self) -> bool:
-        """False in forked children, in other threads, in our own code and where nothing should be looked at."""
-        return not self.busy and not self.over and os.getpid() == self.pid and threading.get_ident() == self.thread
+        """False in forked children, in other threads, in our own code and where nothing should be looked at.
+
+        Inside a transform of ``torch.func`` tensors have no values that could be read.
+        """
+        return (
+            not self.busy
+            and not self.over
+            and os.getpid() == self.pid
+            and threading.get_ident() == self.thread
+            and self._functorch.peek_interpreter_stack() is None
+        )
 
     @property
     def looking(self) -> bool:
@@ -221,6 +266,7 @@ class Watch:
         """Nothing of ours is in place inside (compiled code, tracing, optimiser internals)."""
         was = self.attached
         self.quiet_depth += 1
+        self.blind_in = self.iteration
         self.detach()
         try:
             yield
@@ -284,6 +330,26 @@ class Watch:
             self.burst_left -= 1
             if not self.burst_left and self.level is ObservationLevel.OFF:
                 self.detach()
+
+    def weak_table(self) -> Any:
+        """A table whose keys are tensors, by identity and without keeping them alive."""
+        table = self.torch.utils.weak.WeakIdKeyDictionary()
+        self.weak_tables.append(table)
+        return table
+
+    def allow_swapping(self) -> None:
+        """Forget two tensors when the script exchanges them, which torch refuses where weak references exist."""
+
+        def make(original: Any) -> Any:
+            def swap_tensors(t1: Any, t2: Any) -> Any:
+                for table in self.weak_tables:
+                    for tensor in (t1, t2):
+                        table.pop(tensor, None)
+                return original(t1, t2)
+
+            return swap_tensors
+
+        self.patches.wrap(self.torch.utils, "swap_tensors", make)
 
     # -- iterations ----------------------------------------------------------------------------------------------
 
@@ -414,3 +480,7 @@ class Watch:
         self.write_snapshot()
         self.over = True
         self.patches.undo()
+        for close in self.closing:
+            close()
+        for table in self.weak_tables:
+            table.clear()

@@ -1,0 +1,8 @@
+"""an exception inside torch that nobody catches"""
+
+import torch
+from loop import training
+
+for step, model in enumerate(training()):
+    if step == 2:
+        model(torch.randn(8, 5))
