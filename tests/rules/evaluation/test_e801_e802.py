@@ -28,8 +28,7 @@ def case(metric, target=None, higher=True, **parts):
         val=[{"x": x[4:], "y": y[4:]}],
         target=lambda batch: batch["y"],
         metrics={"score": dx.Metric(metric, higher_is_better=higher)},
-        **parts,
-    )
+    ).replace(**parts)
 
 
 def found(patient, code):

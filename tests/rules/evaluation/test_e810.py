@@ -29,7 +29,7 @@ def batch(seed=0, size=12):
 
 
 def case(predict, model=Net, **parts):
-    return dx.Case(model=model, train=[batch()], target=lambda b: b["mask"], predict=predict, **parts)
+    return dx.Case(model=model, train=[batch()], target=lambda b: b["mask"], predict=predict).replace(**parts)
 
 
 def found(made):

@@ -266,7 +266,10 @@ class LossCalls(Collector):
             entry["shape"], entry["axis"] = tuple(tensor.shape), axis % tensor.dim()
 
     def _product(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A softmax that is multiplied with something else is a weighting, as attention has it."""
+        """A softmax that is multiplied with something else is a weighting, as attention has it; a number is none."""
+        tensors = [one for one in args[:3] if isinstance(one, self.watch.torch.Tensor)]
+        if name not in ("matmul", "mm", "bmm", "einsum") and sum(one.dim() > 0 for one in tensors) < 2:
+            return
         for index, value in enumerate(args[:3]):
             tag = self.provenance.tag(value) if isinstance(value, self.watch.torch.Tensor) else None
             place = (tag.made or tag.site) if tag is not None and tag.activation == "softmax" else None
