@@ -159,7 +159,6 @@ TRIPLES = (
         NET + ADAM + LOOP,
         # large updates that work: the loss falls
         NET + "optimizer = torch.optim.SGD(model.parameters(), 0.8)\n" + LOOP,
-        
     ),
     Triple(
         "O403",
