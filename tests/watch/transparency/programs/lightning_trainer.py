@@ -1,5 +1,7 @@
 """Lightning: a trainer with callbacks, checkpoints and a progress of its own"""
 
+import os
+import shutil
 import warnings
 
 import torch
@@ -46,7 +48,10 @@ trainer = L.Trainer(
     gradient_clip_val=0.5,
 )
 trainer.fit(model, DataLoader(data, 8, shuffle=True), DataLoader(data, 8))
-print(digest(model), trainer.callback_metrics["val"].item(), trainer.checkpoint_callback.best_model_path[-30:])
+print(
+    digest(model), trainer.callback_metrics["val"].item(), os.path.basename(trainer.checkpoint_callback.best_model_path)
+)
+shutil.rmtree("kept")  # a checkpoint holds the absolute path of its folder, which is another one in each run
 fabric = L.Fabric(accelerator="cpu")
 net, optimizer = (
     fabric.setup(nn.Linear(6, 3), torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)) if False else (None, None)
