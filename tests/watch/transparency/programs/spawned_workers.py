@@ -18,6 +18,10 @@ class Data(Dataset):
         return torch.randn(6) + random.random(), index % 3
 
 
+def seeded(worker):
+    torch.manual_seed(worker)
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     random.seed(0)
@@ -30,7 +34,7 @@ if __name__ == "__main__":
         num_workers=1,
         multiprocessing_context="spawn",
         persistent_workers=True,
-        worker_init_fn=torch.manual_seed,
+        worker_init_fn=seeded,
     )
     for _ in range(2):
         for x, y in loader:
