@@ -109,7 +109,7 @@ class Effect(Frozen):
 
 
 class Worth(Frozen):
-    """What curing a finding is worth, as measured by trials and by nothing else.
+    """What fixing a finding is worth, as measured by trials and by nothing else.
 
     Attributes:
         metric: Name of the metric the trial was judged by.

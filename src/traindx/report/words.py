@@ -103,7 +103,7 @@ def headline(worth: Worth) -> tuple[Effect, str] | None:
 
 
 def worth_text(worth: Worth | None) -> str:
-    """One line on what curing a finding is worth."""
+    """One line on what fixing a finding is worth."""
     if worth is None:
         return "not measured"
     if worth.bit_identical:
@@ -165,7 +165,7 @@ def _established(lead: Finding) -> str:
     worth = lead.worth
     leading = headline(worth) if worth is not None else None
     if worth is None:
-        return f"{name} is shown broken; what curing it is worth was not measured."
+        return f"{name} is shown broken; what fixing it is worth was not measured."
     if leading is not None and worth.verdict in (Verdict.PROVEN, Verdict.CONTRIBUTORY):
         effect, context = leading
         pairs = count(effect.n, "paired seed")

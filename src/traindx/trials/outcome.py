@@ -45,7 +45,7 @@ def _judged(finding: Finding, rows: Sequence[TreatmentResult], table: TrialTable
     elif best.verdict is Verdict.NO_EFFECT:
         standing = Standing.REFUTED
         if finding.standing is Standing.DEMONSTRATED:
-            aside = "what was found is so, but curing it does not change the metric: it is not the cause"
+            aside = "what was found is so, but fixing it does not change the metric: it is not the cause"
             note = f"{aside} ({note})" if note else aside
     worth = Worth(
         metric=table.metric,
