@@ -75,4 +75,4 @@ def test_a_read_call_that_remembers_is_refused_with_its_line():
     ):
         with pytest.raises(CaseError, match=why) as refused:
             diffusion(wrong).read_call((torch.randn(2, 1, 4, 4), torch.tensor([1, 2])), {})
-        assert refused.value.where.endswith(f"test_case.py:{wrong.__code__.co_firstlineno}")
+        assert refused.value.where.endswith(f"test_case_parts.py:{wrong.__code__.co_firstlineno}")
