@@ -23,10 +23,11 @@ def time_ignored_in_script(evidence: Evidence, limits: Limits) -> Iterator[Found
     """The same in a script: the times of a captured call are exchanged between samples, and nothing changes.
 
     An argument counts as a time if it has one number a sample and a time's name. `demonstrated` if the output never
-    moved by more than `probed_time` of its spread in a training call.
+    moved by more than `probed_time` of its spread in a training call. One number for the whole batch is not judged: an
+    autonomous differential equation is handed its solver's time, and rightly ignores it.
     """
     for record in never_moves(evidence, limits.probed_time):
-        if not record.time or not record.training:
+        if not record.time or not record.training or not record.shape:
             continue
         yield Found(
             variant="time-ignored",
