@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from traindx.recipes.kit.schedule import WarmupCosine
 from traindx.recipes.xray2ct.assessment import assess
 from traindx.recipes.xray2ct.cascade.augmentation import Augmentation
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Plan, prior_of
@@ -27,7 +28,6 @@ from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
 from traindx.recipes.xray2ct.geometry import VIEWS
 from traindx.recipes.xray2ct.module import SeededBatches
 from traindx.recipes.xray2ct.radiograph import mu_from_hu, to_network
-from traindx.recipes.xray2ct.system import WarmupCosine
 
 RESULTS = Path(__file__).parent / "results"
 NETWORK = {"patch": 1, "widths": (24, 48, 96), "depth": 1}

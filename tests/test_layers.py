@@ -50,8 +50,6 @@ def test_no_module_imports_torchvision() -> None:
 
 
 KNOWN_CIRCLES = (
-    # a fault is applied when a recipe's case is made (`make_case(faults=...)`), and needs the case's parts
-    frozenset({"traindx.faults", "traindx.recipes"}),
     # the typed halves of one system, or of a module and the contract in its checkpoint
     frozenset({"traindx.recipes"}),
     # a worker that is spawned starts the watching anew

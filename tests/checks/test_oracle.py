@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traindx.checks.diffusion.formulas import MISTAKES, combine, exact_step, read, written
-from traindx.core.gaussian_oracle import MIDDLE, TYPES, GaussianField, answer, encode, noise_estimate, posterior_mean
+from traindx.core.gaussian_oracle import MIDDLE, GaussianField, answer, encode, noise_estimate, posterior_mean
+from traindx.core.parameterisation import TYPES
 
 levels = st.floats(0.001, 0.999)
 

@@ -19,8 +19,8 @@ from traindx.faults import registry
 from traindx.faults.base import catalogued
 from traindx.faults.xray2ct import FAULTS as ALL
 from traindx.faults.xray2ct.lifting import DepthLifting
+from traindx.recipes.kit.diffusion import posterior_mean
 from traindx.recipes.xray2ct.case import changed, make_case, system_of
-from traindx.recipes.xray2ct.model import posterior_mean
 from traindx.recipes.xray2ct.radiograph import MU_WATER_PER_MM, hu_from_mu
 from traindx.trials.training import train
 

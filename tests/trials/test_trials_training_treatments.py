@@ -15,13 +15,12 @@ from torch import nn
 from trial_cases import T, alphas_cumprod, diffusion, regression, treated
 
 import traindx as dx
-from traindx.core.parameterisation import convert, from_x0, to_epsilon, to_x0
+from traindx.core.parameterisation import convert, encode, from_estimate, from_x0, posterior_mean, to_epsilon, to_x0
 from traindx.finding import Proposal
 from traindx.trials.proposals import resolve
 from traindx.trials.scoring import score
 from traindx.trials.training import train
 from traindx.trials.treatment import TreatmentUnfitError, label, touched
-from traindx.trials.treatments.full_resolution_skip import posterior_x0, skipped
 from traindx.trials.treatments.reference_schedule import DERIVED, reference_of, zero_terminal_snr
 
 TYPES = ["v", "epsilon", "sample"]
@@ -40,6 +39,7 @@ def test_all_parameterisations_say_the_same(alpha_bar, seed):
         assert torch.allclose(to_x0(output, x, a, s, kind), x0)
         assert torch.allclose(to_epsilon(output, x, a, s, kind), noise)
         assert torch.allclose(from_x0(x0, x, a, s, kind), output)
+        assert torch.allclose(encode(x0, noise, a, s, kind), output)
         for other in TYPES:
             assert torch.allclose(convert(output, x, a, s, kind, other), outputs[other])
 
@@ -53,7 +53,7 @@ def test_the_skip_is_the_posterior_mean_by_linear_algebra():
     # joint Gaussian of (x0, x_t): condition on x_t the textbook way
     covariance = np.array([[error**2, a * error**2], [a * error**2, a**2 * error**2 + sigma**2]])
     expected = head + covariance[0, 1] / covariance[1, 1] * (x - a * head)
-    got = posterior_x0(*(torch.tensor(value) for value in (head, x, a, sigma)), error)
+    got = posterior_mean(torch.tensor(head), error, *(torch.tensor(value) for value in (x, a, sigma)))
     assert float(got) == pytest.approx(expected, abs=1e-6)
 
 
@@ -63,15 +63,15 @@ def test_every_output_type_of_the_skip_implies_that_posterior(alpha_bar, error, 
     generator = torch.Generator().manual_seed(0)
     head, x = torch.randn(2, 7, generator=generator, dtype=torch.float64)
     a, s = torch.tensor(alpha_bar).double().sqrt(), (1 - torch.tensor(alpha_bar).double()).sqrt()
-    output = skipped(head, x, a, s, error, kind)
-    assert torch.allclose(to_x0(output, x, a, s, kind), posterior_x0(head, x, a, s, error))
+    output = from_estimate(head, error, x, a, s, kind)
+    assert torch.allclose(to_x0(output, x, a, s, kind), posterior_mean(head, error, x, a, s))
 
 
 def test_far_from_the_end_the_skip_is_the_plain_x0_head():
     head, x, a = torch.tensor(0.4), torch.tensor(-1.1), torch.tensor(0.3)
     s = (1 - a.square()).sqrt()
-    assert float(skipped(head, x, a, s, 1e-3, "v")) == pytest.approx(float((a * x - head) / s), abs=1e-4)
-    assert float(skipped(head, x, a, s, 1e-3, "epsilon")) == pytest.approx(float((x - a * head) / s), abs=1e-4)
+    assert float(from_estimate(head, 1e-3, x, a, s, "v")) == pytest.approx(float((a * x - head) / s), abs=1e-4)
+    assert float(from_estimate(head, 1e-3, x, a, s, "epsilon")) == pytest.approx(float((x - a * head) / s), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -79,7 +79,7 @@ def test_the_skip_stays_bounded_where_the_noise_vanishes(kind):
     head, x = torch.tensor(0.4), torch.tensor(-1.1)
     for sigma in (1e-2, 1e-4, 1e-8, 0.0):
         s = torch.tensor(sigma)
-        assert abs(float(skipped(head, x, (1 - s.square()).sqrt(), s, 0.05, kind))) < 20
+        assert abs(float(from_estimate(head, 0.05, x, (1 - s.square()).sqrt(), s, kind))) < 20
 
 
 @pytest.mark.parametrize("prediction", ["v", "epsilon"])

@@ -13,6 +13,7 @@ import torch
 from traindx.checks.probing import modest_batch, network_of
 from traindx.core.batches import tensors_in
 from traindx.core.calls import recorded_outputs
+from traindx.core.parameterisation import from_x0
 from traindx.core.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -231,17 +232,14 @@ def _diffusion_encodings(
             return diffusion.read_call(args, kwargs)[0]
         return next(t for t in tensors_in([args, kwargs]) if t.shape == target.shape)
 
-    def v(y: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def encoded(y: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], kind: str) -> Tensor:
         x_t = read(args, kwargs)
-        a, sigma = levels(x_t)
-        return (a * x_t - y) / sigma
+        return from_x0(y, x_t, *levels(x_t), kind)
 
-    def epsilon(y: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        x_t = read(args, kwargs)
-        a, sigma = levels(x_t)
-        return (x_t - a * y) / sigma
-
-    return {"v": v, "epsilon": epsilon, "sample": lambda y, a, k: y}
+    return {
+        **{kind: partial(encoded, kind=kind) for kind in ("v", "epsilon")},
+        "sample": lambda y, a, k: y,
+    }
 
 
 def _like(template: Any, value: Tensor) -> Any:

@@ -17,12 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from traindx.core import parameterisation
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-TYPES = ("epsilon", "v", "sample")
 MIDDLE = 4
 """The first Gaussians of a field lie in the middle of the data range; those from here on lie near its ends."""
 
@@ -84,9 +85,7 @@ class GaussianField:
 
 def posterior_mean(x_t: Tensor, alpha_bar: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
     """x̂0 of Gaussian voxels; ``alpha_bar`` broadcasts against ``x_t``."""
-    a = alpha_bar.sqrt()
-    gain = a * sd**2 / (alpha_bar * sd**2 + (1 - alpha_bar))
-    return mean + gain * (x_t - a * mean)
+    return parameterisation.posterior_mean(mean, sd, x_t, alpha_bar.sqrt(), (1 - alpha_bar).clamp_min(0).sqrt())
 
 
 def noise_estimate(x_t: Tensor, x0: Tensor, alpha_bar: Tensor) -> Tensor:
@@ -99,11 +98,7 @@ def noise_estimate(x_t: Tensor, x0: Tensor, alpha_bar: Tensor) -> Tensor:
 
 def encode(kind: str, x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     """The network output of a prediction type that stands for this x0 and this noise (Salimans and Ho 2022, app. D)."""
-    if kind == "epsilon":
-        return noise
-    if kind == "sample":
-        return x0
-    return alpha_bar.sqrt() * noise - (1 - alpha_bar).clamp_min(0).sqrt() * x0
+    return parameterisation.encode(x0, noise, alpha_bar.sqrt(), (1 - alpha_bar).clamp_min(0).sqrt(), kind)
 
 
 def answer(kind: str, x_t: Tensor, alpha_bar: Tensor, mean: Tensor, sd: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch import nn
 
 from traindx.errors import InputError
 from traindx.recipes.fusion.model import Denoiser, depth_to_space, space_to_depth
-from traindx.recipes.fusion.sampling import direction, draw, guided, process_output, repeated, roi_energy
-from traindx.recipes.xray2ct.diffusion import Process
+from traindx.recipes.fusion.sampling import direction, draw, guided, repeated, roi_energy
+from traindx.recipes.kit.diffusion import Process
 
 PROCESS = Process(sampling_steps=10)
 
@@ -143,13 +143,13 @@ def test_a_guided_move_is_the_noise_level_times_the_scale_however_large_the_grad
     x, t = torch.randn(2, 1, 16, 16, generator=generator), torch.tensor([200, 800])
     # uniform: no pixel has more than three times the mean gradient, where a move would be cut
     before = 2 * torch.rand(2, 1, 16, 16, generator=generator) - 1
-    output = process_output(PROCESS, before, x, t)
+    output = PROCESS.from_x0(before, x, t)
     after = PROCESS.to_x0(guided(PROCESS, output, x, t, lambda y: size * y.square().sum(), 0.1), x, t)
     moved = (after - before).flatten(1).square().mean(1).sqrt()
     torch.testing.assert_close(moved, 0.1 * (1 - PROCESS.alpha_bar(t)).sqrt(), atol=1e-4, rtol=1e-3)
     nothing = direction(lambda y: 0 * y.sum(), before)
     assert torch.equal(nothing, torch.zeros_like(before))
-    torch.testing.assert_close(process_output(PROCESS, before, x, t), output, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(PROCESS.from_x0(before, x, t), output, atol=1e-3, rtol=1e-3)
 
 
 def test_guidance_lowers_the_roi_loss_and_leaves_the_range(case, system, batch):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from traindx.errors import InputError, UsageError
-from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
 from traindx.recipes.segmentation.contract import check_contract, load_contract, module_from
 from traindx.recipes.segmentation.evaluation import evaluate
 from traindx.recipes.segmentation.inference import Predictor

@@ -7,12 +7,12 @@ import time
 import pytest
 import torch
 
+from traindx.recipes.kit.schedule import WarmupCosine
 from traindx.recipes.xray2ct.case import changed, make_case, system_of, with_window
 from traindx.recipes.xray2ct.data import DataOptions, prepare
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
 from traindx.recipes.xray2ct.metrics import psnr_hu, ssim_hu
 from traindx.recipes.xray2ct.objective import physics_loss
-from traindx.recipes.xray2ct.system import WarmupCosine
 
 
 def test_a_case_is_complete(case):
@@ -102,11 +102,6 @@ def test_building_the_default_case_is_quick():
     assert time.process_time() - begun < 2
     assert case.first_batches(1)[0]["ct"].shape == (4, 1, 32, 32, 32)
     assert 0.3e6 < sum(weight.numel() for weight in case.model().parameters()) < 1.5e6
-
-
-def test_faults_can_be_named(case):
-    faulty = make_case(size=16, source="embedded", train=4, val=2, faults=("raw-time",))
-    assert system_of(faulty).sampling_time is not system_of(case).sampling_time
 
 
 def test_learning_rate_warms_up_and_falls_from_whatever_it_is_set_to():

@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traindx.errors import InputError
-from traindx.recipes.xray2ct.diffusion import Process, shifted_cosine_betas
+from traindx.recipes.kit.diffusion import Process, loss_weight, posterior_mean, shifted_cosine_betas
 from traindx.recipes.xray2ct.geometry import ConeGeometry
 from traindx.recipes.xray2ct.layers import from_patches, timestep_features, to_patches
-from traindx.recipes.xray2ct.model import Denoiser, posterior_mean
-from traindx.recipes.xray2ct.objective import loss_weight
+from traindx.recipes.xray2ct.model import Denoiser
 from traindx.recipes.xray2ct.sampling import draw
 
 GEOMETRY = ConeGeometry((16, 16, 16), (20.0, 22.0, 22.0), (16, 16))

@@ -10,6 +10,7 @@ from traindx.checks.diffusion.prediction_type import prediction_asked_for
 from traindx.checks.diffusion.sampler import sampler_study
 from traindx.checks.probing import batch_size
 from traindx.core.batches import rows_of
+from traindx.core.parameterisation import noised, to_x0
 from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence import Curve, NotExamined
 from traindx.evidence.sampling import OneStep
@@ -86,16 +87,10 @@ def _one(ctx: CheckContext, batch: Any, x0: Tensor, level: float, kind: str) -> 
     alphas = diffusion.alphas_cumprod.detach().double().to(x0.device)
     step = int(((1 - alphas).clamp_min(0).sqrt() - level).abs().argmin())
     a, s = alphas[step].sqrt().to(x0), (1 - alphas[step]).clamp_min(0).sqrt().to(x0)
-    x_t = a * x0 + s * torch.randn_like(x0)
+    x_t = noised(x0, torch.randn_like(x0), a, s)
     timestep = torch.full((len(x0),), step, dtype=torch.long, device=x0.device)
     output = prediction_in(diffusion.denoise(ctx.trained, x_t, timestep, batch), tuple(x0.shape))
-    if kind == "epsilon":
-        predicted = (x_t - s * output) / a.clamp_min(1e-3)
-    elif kind == "v":
-        predicted = a * x_t - s * output
-    else:
-        predicted = output
-    return step, _mse(predicted, x0)
+    return step, _mse(to_x0(output, x_t, a, s, kind), x0)
 
 
 def _mse(one: Tensor, two: Tensor) -> float:

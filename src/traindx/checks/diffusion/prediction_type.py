@@ -9,7 +9,8 @@ from traindx.checks.base import CheckContext, check
 from traindx.checks.diffusion.call_recorder import UnexaminedError, stand_in, time_values
 from traindx.checks.diffusion.training_calls import TrainingCalls, network_form, training_calls
 from traindx.checks.probing import awake_model
-from traindx.core.gaussian_oracle import TYPES, encode
+from traindx.core.gaussian_oracle import encode
+from traindx.core.parameterisation import TYPES
 from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence import NotExamined
 from traindx.evidence.sampling import PredictionCheck

@@ -17,6 +17,7 @@ from traindx.checks.network.transfer import (
 )
 from traindx.checks.probing import NetworkProbe, awake_model, network_probe
 from traindx.core.batches import flat, tensors_in
+from traindx.core.parameterisation import to_x0
 from traindx.core.resampling import outside_span, resampling_matrix
 from traindx.core.undisturbed import undisturbed
 from traindx.evidence.model import ChannelReduction, HighFrequencyTransfer, InformationPath, SpanFloor
@@ -277,11 +278,10 @@ def _image_behind_tokens(ctx: CheckContext, experiment: _Experiment) -> None:
 
 
 def predicted_x0(output: Tensor, x_t: Tensor, alpha_bar: float, prediction: str) -> Tensor:
-    """One-step x0 from a network output (Salimans and Ho 2022, appendix D)."""
-    a, sigma = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-    if prediction == "v":
-        return a * x_t - sigma * output
-    return (x_t - sigma * output) / a if prediction == "epsilon" else output
+    """One-step x0 from a network output."""
+    level = torch.as_tensor(alpha_bar, dtype=torch.float64)
+    a, sigma = level.sqrt().to(x_t), (1 - level).sqrt().to(x_t)
+    return to_x0(output, x_t, a, sigma, prediction)
 
 
 def _lost_detail(ctx: CheckContext, experiment: _Experiment, cut: Cut) -> tuple[float, float, bool, int]:

@@ -11,7 +11,7 @@ from traindx.faults.base import Fault
 from traindx.recipes.fusion.case import changed
 from traindx.recipes.fusion.normalisation import to_network
 from traindx.recipes.fusion.roi import roi_terms
-from traindx.recipes.xray2ct.objective import loss_weight
+from traindx.recipes.kit.diffusion import loss_weight
 
 if TYPE_CHECKING:
     from traindx.case import Case

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from traindx.errors import InputError
 from traindx.faults.base import Fault
 from traindx.recipes.fusion.case import DRAWS, changed, system_of
-from traindx.recipes.fusion.sampling import Energy, ddim, guided, process_output, roi_energy
+from traindx.recipes.fusion.sampling import Energy, ddim, guided, roi_energy
 
 if TYPE_CHECKING:
     from traindx.case import Case
@@ -72,7 +72,7 @@ def _guided_by(step: float) -> Any:
             if system.guidance:
                 x0 = process.to_x0(output, x_t, t)
                 x0 = x0 - step * system.guidance * _gradient(energy, x0)
-                output = process_output(process, x0, x_t, t)
+                output = process.from_x0(x0, x_t, t)
             x_t = scheduler.step(output, timestep, x_t).prev_sample
         return x_t
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from traindx.faults.base import Chapter
 from traindx.faults.xray2ct.data import augmented_along_other_axes, mirrored_in_training, with_training_patients
+from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.xray2ct.cascade.case import changed, system_of
 from traindx.recipes.xray2ct.cascade.denoising import diffusion_loss
 from traindx.recipes.xray2ct.cascade.ladder import coarsened
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage
 from traindx.recipes.xray2ct.cascade.system import produced, terms_of
-from traindx.recipes.xray2ct.diffusion import Process
 
 if TYPE_CHECKING:
     from traindx.case import Case

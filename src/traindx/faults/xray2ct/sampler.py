@@ -14,7 +14,7 @@ from traindx.recipes.xray2ct.sampling import ddim
 
 if TYPE_CHECKING:
     from traindx.case import Case
-    from traindx.recipes.xray2ct.diffusion import Process
+    from traindx.recipes.kit.diffusion import Process
     from traindx.recipes.xray2ct.system import System
 
 

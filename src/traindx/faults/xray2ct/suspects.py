@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from traindx.faults.base import Fault
+from traindx.recipes.kit.diffusion import Process, loss_weight
 from traindx.recipes.xray2ct.case import changed, system_of
-from traindx.recipes.xray2ct.diffusion import Process
-from traindx.recipes.xray2ct.objective import loss_weight, physics_loss
+from traindx.recipes.xray2ct.objective import physics_loss
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from traindx.errors import InputError
 from traindx.finding import Frozen
-from traindx.recipes.checkpoint import CONTRACT_KEY, load
 from traindx.recipes.concepts.prototypes import Nearest
 from traindx.recipes.concepts.radiographs import Split
 from traindx.recipes.concepts.settings import Settings
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY, load
 
 if TYPE_CHECKING:
     from traindx.recipes.concepts.module import ConceptsModule

@@ -226,8 +226,8 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the contract, the stage and the best scores."""
-        from traindx.recipes.checkpoint import CONTRACT_KEY
         from traindx.recipes.concepts.contract import contract_of
+        from traindx.recipes.kit.checkpoint import CONTRACT_KEY
 
         checkpoint[CONTRACT_KEY] = contract_of(self)
         checkpoint["stage"] = self.stage

@@ -25,8 +25,8 @@ from traindx.recipes.concepts.radiographs import Radiographs, Split, split_patie
 from traindx.recipes.concepts.settings import STAGES, Settings, presets, read_settings
 from traindx.recipes.concepts.sources import load
 from traindx.recipes.concepts.verification import verify_source
-from traindx.recipes.first_exam import add_options, first_exam
-from traindx.recipes.lightning_output import silence
+from traindx.recipes.kit.first_check import add_options, first_check
+from traindx.recipes.kit.lightning_output import silence
 
 MODEL_FILE = "model.ckpt"
 PROGRESS_FILE = "progress.json"
@@ -268,7 +268,7 @@ def main(argv: Sequence[str]) -> int:
     changes = [*options.set, *([f"weights={options.weights}"] if options.weights else [])]
     settings = read_settings(options.preset, changes)
     if not options.resume and not options.no_verification:
-        first_exam(lambda folder: verify_source(settings, out=folder), options.out, strict=options.strict)
+        first_check(lambda folder: verify_source(settings, out=folder), options.out, strict=options.strict)
     run = prepare(settings, options.out)
     split = run.data.split
     print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -39,7 +39,6 @@ _CEILING_DB = 60.0
 
 def make_case(
     size: int = 64,
-    faults: Sequence[str] = (),
     seed: int = 0,
     *,
     source: Source = "auto",
@@ -53,11 +52,10 @@ def make_case(
     preset: str = "default",
     device: str = "cpu",
 ) -> dx.Case:
-    """The healthy recipe, or what faults make of it.
+    """The recipe as a case.
 
     Args:
         size: Pixels along each side of a window.
-        faults: Names from the catalogue of faults, applied in this order.
         seed: Seed of the split.
         source: ``sts``, ``slices``, ``folder``, ``phantom``, or ``auto``: the sarcoma collection where
             ``TRAINDX_DATA`` is set, else the phantom.
@@ -84,13 +82,7 @@ def make_case(
     )
     data, head = _prepared(options, head_steps)
     system = System(data, network_options={"channels": channels}, head=head, weights=PRESETS[preset], steps=steps)
-    case = case_of(system).replace(device=device)
-    if faults:
-        from traindx.faults import registry
-
-        for name in faults:
-            case = registry()[name].apply(case)
-    return case
+    return case_of(system).replace(device=device)
 
 
 @cache

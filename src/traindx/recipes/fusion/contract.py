@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traindx.recipes.checkpoint import CONTRACT_KEY, load_of_recipe
 from traindx.recipes.fusion.lesion import LesionHead, frozen
 from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.normalisation import DISPLAY_HU, MR_PERCENTILE, MR_WHITE
 from traindx.recipes.fusion.roi import RoiWeights
 from traindx.recipes.fusion.target import BODY_HU, PARTIAL_VOLUME_HU
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY, load_of_recipe
+from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.xray2ct.contract import check
-from traindx.recipes.xray2ct.diffusion import Process
 
 if TYPE_CHECKING:
     from traindx.recipes.fusion.system import System

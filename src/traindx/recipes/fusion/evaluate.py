@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from traindx.errors import InputError
-from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.fusion import contract, inference, scores, studies
 from traindx.recipes.fusion.baselines import BASELINES
 from traindx.recipes.fusion.data import DataOptions, Windows, derive
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, to_display
 from traindx.recipes.fusion.scores import Figure
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
 
 Predictor = Callable[[dict[str, Any]], Tensor]
 Table = dict[str, dict[str, Figure]]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from traindx.errors import InputError
-from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.fusion import contract
 from traindx.recipes.fusion.data import AIR_HU, Prepared, derive
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, Normalisation, to_display, to_network
@@ -20,7 +19,8 @@ from traindx.recipes.fusion.roi import RoiWeights, roi_terms
 from traindx.recipes.fusion.sampling import Energy, draw
 from traindx.recipes.fusion.student import student_from
 from traindx.recipes.fusion.studies import Study
-from traindx.recipes.xray2ct.diffusion import Process
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.diffusion import Process
 
 Sampler = Literal["ddim", "student"]
 

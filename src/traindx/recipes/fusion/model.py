@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from traindx.errors import InputError
+from traindx.recipes.kit.diffusion import from_estimate
 from traindx.recipes.xray2ct.layers import timestep_features
-from traindx.recipes.xray2ct.model import posterior_mean
 
 if TYPE_CHECKING:
     from traindx.case import PredictionType
@@ -104,7 +104,7 @@ class Denoiser(nn.Module):
             )
         alpha_bar = alpha_bar.to(x_t.dtype).view(-1, *(1,) * (self.dims + 1))
         a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-        return self.output(self.estimate(x_t, time, ct, mr), x_t, a, sigma)
+        return from_estimate(self.estimate(x_t, time, ct, mr), self.head_error, x_t, a, sigma, self.prediction)
 
     def estimate(self, x_t: Tensor, time: Tensor, ct: Tensor, mr: Tensor) -> Tensor:
         """h: the fused image as the network sees it in everything it is given."""
@@ -142,15 +142,6 @@ class Denoiser(nn.Module):
             h = block(torch.cat((h, kept.pop(), scales.pop()), dim=1), condition)
         features: Tensor = h
         return features
-
-    def output(self, estimate: Tensor, x_t: Tensor, a: Tensor, sigma: Tensor) -> Tensor:
-        """What is returned for an estimate: the posterior mean given x_t, or v or epsilon of it."""
-        if self.prediction == "sample":
-            return posterior_mean(estimate, self.head_error, x_t, a, sigma)
-        spread = a.square() * self.head_error**2 + sigma.square()
-        if self.prediction == "v":
-            return sigma * (a * (1 - self.head_error**2) * x_t - estimate) / spread
-        return sigma * (x_t - a * estimate) / spread
 
 
 class ResidualBlock(nn.Module):

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from traindx.recipes.checkpoint import CONTRACT_KEY
 from traindx.recipes.fusion import pictures, scores
 from traindx.recipes.fusion.contract import check, contract_of
 from traindx.recipes.fusion.data import Data, DataOptions, Windows, prepare
@@ -21,8 +20,9 @@ from traindx.recipes.fusion.normalisation import to_display
 from traindx.recipes.fusion.red_flags import ranges
 from traindx.recipes.fusion.roi import RoiWeights
 from traindx.recipes.fusion.system import SAMPLING_STEPS, System
-from traindx.recipes.xray2ct.diffusion import Process
-from traindx.recipes.xray2ct.system import WarmupCosine
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.diffusion import Process
+from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
 
 _PICTURED = 4  # rows of the panel of an epoch
 
@@ -217,11 +217,7 @@ class Fusion(L.LightningModule):  # type: ignore[misc]
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay over the whole run; the lesion head is not among its parameters."""
         assert self.network is not None
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(self.system.steps).factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return stepped(adamw(self.network.parameters(), self.learning_rate), WarmupCosine(self.system.steps).factor)
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         """Loss of a batch; its draws follow from the seed and the step, so a resumed run repeats an unbroken one."""

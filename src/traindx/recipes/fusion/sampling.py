@@ -12,23 +12,21 @@ the residual for the same reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from traindx.recipes.fusion.parts import Parts
 from traindx.recipes.fusion.roi import roi_terms
-
-if TYPE_CHECKING:
-    from traindx.recipes.fusion.system import System
-    from traindx.recipes.xray2ct.diffusion import Process
+from traindx.recipes.kit.diffusion import Process
 
 Energy = Callable[[Tensor], Tensor]
 
 _LARGEST = 3.0  # of a move, in root mean squares: gradients of SSIM have long tails
 
 
-def ddim(system: System, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+def ddim(system: Parts, model: nn.Module, batch: dict[str, Any]) -> Tensor:
     """Draw a fused image for each pair by the process of a system; see :func:`draw`."""
     energy = roi_energy(system, batch) if system.guidance else None
     return draw(system.process, model, batch["ct"], batch["mr"], energy, system.guidance)
@@ -42,7 +40,7 @@ def draw(
     energy: Energy | None = None,
     scale: float = 0.0,
 ) -> Tensor:
-    """Draw a fused image for each pair (Song et al. 2021, *DDIM*, equation 12 with eta = 0).
+    """Draw a fused image for each pair; see :meth:`~traindx.recipes.kit.diffusion.Process.draw`.
 
     Args:
         process: The diffusion process that the model was trained with.
@@ -55,24 +53,19 @@ def draw(
     Returns:
         Network values, the shape of ``ct``; not clipped.
     """
-    scheduler = process.scheduler()
-    scheduler.set_timesteps(process.sampling_steps)
-    x = torch.randn_like(ct)
-    with torch.no_grad():
-        for timestep in scheduler.timesteps.tolist():
-            t = torch.full((len(x),), timestep, device=x.device)
-            output = model(x, process.network_time(t), process.alpha_bar(t), ct, mr)
-            if energy is not None and scale:
-                output = guided(process, output, x, t, energy, scale)
-            x = scheduler.step(output, timestep, x).prev_sample
-    return x
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        output: Tensor = model(x, process.network_time(t), process.alpha_bar(t), ct, mr)
+        return output if energy is None or not scale else guided(process, output, x, t, energy, scale)
+
+    return process.draw(denoise, torch.randn_like(ct))
 
 
 def guided(process: Process, output: Tensor, x_t: Tensor, t: Tensor, energy: Energy, scale: float) -> Tensor:
     """The output whose implied image is one normalised step further down the energy."""
     x0 = process.to_x0(output, x_t, t)
-    sigma = (1 - process.alpha_bar(t)).sqrt().to(x0).view(-1, *(1,) * (x0.dim() - 1))
-    return process_output(process, x0 - scale * sigma * direction(energy, x0), x_t, t)
+    _, sigma = process.coefficients(t, x0)
+    return process.from_x0(x0 - scale * sigma * direction(energy, x0), x_t, t)
 
 
 def direction(energy: Energy, x0: Tensor) -> Tensor:
@@ -91,16 +84,7 @@ def direction(energy: Energy, x0: Tensor) -> Tensor:
     return unit.clamp(-_LARGEST, _LARGEST).to(x0.dtype)
 
 
-def process_output(process: Process, x0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-    r"""What the network would have said for an image: the inverse of ``Process.to_x0``."""
-    if process.prediction == "sample":
-        return x0
-    alpha_bar = process.alpha_bar(t).to(x0).view(-1, *(1,) * (x0.dim() - 1))
-    a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt().clamp_min(1e-6)
-    return (a * x_t - x0) / sigma if process.prediction == "v" else (x_t - a * x0) / sigma
-
-
-def roi_energy(system: System, batch: Mapping[str, Any]) -> Energy:
+def roi_energy(system: Parts, batch: Mapping[str, Any]) -> Energy:
     """The ROI loss of a batch, as guidance lowers it; no lesion need be drawn: F* follows from CT and MR."""
 
     def energy(fused: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from traindx.errors import InputError
 from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.sampling import draw
-from traindx.recipes.xray2ct.diffusion import Process
+from traindx.recipes.kit.diffusion import Process
 
 STUDENT_KEY = "student"
 

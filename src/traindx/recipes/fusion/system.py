@@ -14,8 +14,8 @@ from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.objective import training_loss
 from traindx.recipes.fusion.roi import RoiWeights
 from traindx.recipes.fusion.sampling import ddim
-from traindx.recipes.xray2ct.diffusion import Process
-from traindx.recipes.xray2ct.system import WarmupCosine
+from traindx.recipes.kit.diffusion import Process
+from traindx.recipes.kit.schedule import WarmupCosine, adamw
 
 Batch = dict[str, Any]
 
@@ -58,7 +58,7 @@ class System:
         """A network with fresh weights."""
         return self.network(self.data.dims, prediction=self.process.prediction, **self.network_options)
 
-    def denoise(self, model: nn.Module, x_t: Tensor, t: Tensor, batch: Batch) -> Tensor:
+    def denoise(self, model: nn.Module, x_t: Tensor, t: Tensor, batch: Mapping[str, Any]) -> Tensor:
         """Call the network as training does.
 
         Args:
@@ -73,6 +73,6 @@ class System:
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """AdamW whose rate warms up and falls along a cosine over :attr:`steps`."""
-        optimizer = torch.optim.AdamW(parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+        optimizer = adamw(parameters, self.learning_rate)
         WarmupCosine(self.steps).attach(optimizer)
         return optimizer

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from traindx.errors import InputError
-from traindx.recipes.first_exam import add_options, first_exam
-from traindx.recipes.lightning_output import progress_bars, silence
-from traindx.recipes.run_folder import check_folder, say_interrupted
+from traindx.recipes.kit.first_check import add_options, first_check
+from traindx.recipes.kit.lightning_output import progress_bars, silence
+from traindx.recipes.kit.run_folder import check_folder, say_interrupted
 
 SETUPS = Path(__file__).parent / "presets"
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     if not (options.resume or options.no_verification):
         files = on_disk(cli.datamodule.options.source, cli.datamodule.options.root)
         if files is not None:
-            first_exam(lambda out: verify(files, out=out), options.out, strict=options.strict)
+            first_check(lambda out: verify(files, out=out), options.out, strict=options.strict)
     module, data, trainer = cli.model, cli.datamodule.data, cli.trainer
     weights = module.weights
     print(
@@ -112,13 +112,13 @@ def _distil(options: argparse.Namespace) -> int:
 
     import torch
 
-    from traindx.recipes.checkpoint import CONTRACT_KEY
     from traindx.recipes.fusion import contract, studies
     from traindx.recipes.fusion.data import DataOptions, Windows, derive
     from traindx.recipes.fusion.module import SeededWindows
     from traindx.recipes.fusion.normalisation import NORMALISATIONS
     from traindx.recipes.fusion.student import STUDENT_KEY, distil
     from traindx.recipes.fusion.system import SAMPLING_STEPS
+    from traindx.recipes.kit.checkpoint import CONTRACT_KEY
 
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from traindx.errors import InputError
 from traindx.finding import Frozen
-from traindx.recipes.checkpoint import CONTRACT_KEY, load
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY, load
 from traindx.recipes.segmentation.cleanup import Cleanup
 
 if TYPE_CHECKING:

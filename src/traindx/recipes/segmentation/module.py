@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
 from traindx.recipes.segmentation.contract import InferenceSettings, check_contract, contract_of
 from traindx.recipes.segmentation.labels import IGNORE
 from traindx.recipes.segmentation.loss import SegmentationLoss

@@ -13,9 +13,9 @@ import torch
 
 from traindx.diagnosis import Diagnosis
 from traindx.errors import UsageError
-from traindx.recipes.first_exam import add_options, first_exam
-from traindx.recipes.lightning_output import progress_bars, silence
-from traindx.recipes.run_folder import check_folder
+from traindx.recipes.kit.first_check import add_options, first_check
+from traindx.recipes.kit.lightning_output import progress_bars, silence
+from traindx.recipes.kit.run_folder import check_folder
 
 PRESETS = Path(__file__).parent / "presets"
 MODEL_FILE = "model.ckpt"
@@ -133,7 +133,7 @@ def run(
             do="make epochs longer with --data.samples_per_epoch",
         )
     if verification and not resume:
-        first_exam(lambda folder: _verified(data, folder), out, strict=strict)
+        first_check(lambda folder: _verified(data, folder), out, strict=strict)
     module.split = data.split
     (out / "plan.json").write_text(data.plan.model_dump_json(indent=1), encoding="utf-8")
     data.fingerprint.save(out / "fingerprint.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,7 +18,6 @@ from traindx.recipes.xray2ct.system import System
 
 def make_case(
     size: int = 32,
-    faults: Sequence[str] = (),
     seed: int = 0,
     *,
     source: str = "auto",
@@ -30,11 +28,10 @@ def make_case(
     device: str = "cpu",
     cache: str | None = None,
 ) -> dx.Case:
-    """The healthy recipe, or what faults make of it.
+    """The recipe as a case.
 
     Args:
         size: Voxels along each axis; 32 trains in half a minute on one core.
-        faults: Names from the catalogue of faults, applied in this order.
         seed: Seed of the population.
         source: ``embedded``, ``openkbp`` or ``auto``: OpenKBP where ``TRAINDX_DATA`` is set.
         train: Most training volumes.
@@ -45,13 +42,7 @@ def make_case(
         cache: Folder for rendered radiographs; None for the user's cache folder.
     """
     options = DataOptions(source=source, size=size, train=train, val=val, seed=seed, batch_size=batch_size, cache=cache)  # type: ignore[arg-type]
-    case = case_of(System(prepare(options), steps=steps)).replace(device=device)
-    if faults:
-        from traindx.faults import registry
-
-        for name in faults:
-            case = registry()[name].apply(case)
-    return case
+    return case_of(System(prepare(options), steps=steps)).replace(device=device)
 
 
 def case_of(system: System) -> dx.Case:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traindx.errors import InputError
-from traindx.recipes.checkpoint import CONTRACT_KEY, load_of_recipe
-from traindx.recipes.xray2ct.diffusion import Process
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY, load_of_recipe
+from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.xray2ct.geometry import ConeGeometry
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
 from traindx.recipes.xray2ct.model import Denoiser

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct import contract
 from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
 from traindx.recipes.xray2ct.geometry import VIEWS

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from traindx.errors import InputError
+from traindx.recipes.kit.diffusion import from_estimate, posterior_mean
 from traindx.recipes.xray2ct.encoder import RadiographEncoder
 from traindx.recipes.xray2ct.geometry import ConeGeometry
 from traindx.recipes.xray2ct.layers import ResidualBlock, TokenBlock, from_patches, timestep_features, to_patches
@@ -130,7 +131,9 @@ class Denoiser(nn.Module):
         start = posterior_mean(self.get_buffer("prior_mean"), self.get_buffer("prior_deviation"), x_t, a, sigma)
         if self.head == "direct":
             return self._difference(x_t, lifted, condition)
-        return self._output(start + self._difference(start, lifted, condition), x_t, a, sigma)
+        return from_estimate(
+            start + self._difference(start, lifted, condition), self.head_error, x_t, a, sigma, self.prediction
+        )
 
     def _difference(self, start: Tensor, lifted: Tensor, condition: Tensor) -> Tensor:
         position = self.get_buffer("position").expand(len(start), -1, -1, -1, -1)
@@ -145,28 +148,6 @@ class Denoiser(nn.Module):
         difference = from_patches(self.leave(F.silu(fine)), self.patch)
         refined: Tensor = difference + self.refine(torch.cat((difference, start), dim=1))
         return refined
-
-    def _output(self, estimate: Tensor, x_t: Tensor, a: Tensor, sigma: Tensor) -> Tensor:
-        if self.prediction == "sample":
-            return posterior_mean(estimate, self.head_error, x_t, a, sigma)
-        spread = a.square() * self.head_error**2 + sigma.square()
-        if self.prediction == "v":
-            return sigma * (a * (1 - self.head_error**2) * x_t - estimate) / spread
-        return sigma * (x_t - a * estimate) / spread
-
-
-def posterior_mean(mean: Tensor, deviation: Tensor | float, x_t: Tensor, a: Tensor, sigma: Tensor) -> Tensor:
-    r"""Mean of :math:`x_0 \sim N(m, s^2)` given :math:`x_t = a x_0 + \sigma\epsilon`.
-
-    Args:
-        mean: m, of a shape that broadcasts against ``x_t``.
-        deviation: s.
-        x_t: The observation.
-        a: Coefficient of the data.
-        sigma: Coefficient of the noise.
-    """
-    variance = deviation**2
-    return mean + a * variance / (a.square() * variance + sigma.square()) * (x_t - a * mean)
 
 
 TIME_FEATURES = 32

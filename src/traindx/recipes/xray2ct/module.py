@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.diffusion import Process
+from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
 from traindx.recipes.xray2ct.contract import check, contract_of
 from traindx.recipes.xray2ct.data import Data, DataOptions, Radiographed, prepare
-from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow, named_window
 from traindx.recipes.xray2ct.metrics import psnr_hu
-from traindx.recipes.xray2ct.system import System, WarmupCosine
+from traindx.recipes.xray2ct.system import System
 
 
 class SeededBatches:
@@ -209,9 +210,7 @@ class XrayToCT(L.LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay over the whole run."""
-        optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(self.system.steps).factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return stepped(adamw(self.parameters(), self.learning_rate), WarmupCosine(self.system.steps).factor)
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         """Loss of a batch; its draws follow from the seed and the step, so a resumed run repeats an unbroken one."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from traindx.errors import InputError, UsageError
-from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct import contract
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 from traindx.recipes.xray2ct.metrics import psnr_hu

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from traindx.recipes.xray2ct.diffusion import Process
-    from traindx.recipes.xray2ct.system import System
+from traindx.recipes.kit.diffusion import Process
+from traindx.recipes.xray2ct.parts import Parts
 
 
-def ddim(system: System, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+def ddim(system: Parts, model: nn.Module, batch: dict[str, Any]) -> Tensor:
     """Draw a volume for each pair of radiographs by the process of a system; see :func:`draw`."""
     return draw(system.process, model, batch, system.data.geometry.shape, system.sampling_time)
 
@@ -25,7 +24,7 @@ def draw(
     shape: tuple[int, int, int],
     time: Callable[[Process, Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Draw a volume for each pair of radiographs (Song et al. 2021, *DDIM*, equation 12 with eta = 0).
+    """Draw a volume for each pair of radiographs; see :meth:`~traindx.recipes.kit.diffusion.Process.draw`.
 
     Args:
         process: The diffusion process that the model was trained with.
@@ -37,14 +36,11 @@ def draw(
     Returns:
         Network values, shape ``(B, 1, D, H, W)``; not clipped.
     """
-    scheduler = process.scheduler()
-    scheduler.set_timesteps(process.sampling_steps)
     frontal, lateral = batch["frontal"], batch["lateral"]
-    x = torch.randn((len(frontal), 1, *shape), device=frontal.device)
-    with torch.no_grad():
-        for timestep in scheduler.timesteps.tolist():
-            t = torch.full((len(x),), timestep, device=x.device)
-            told = process.network_time(t) if time is None else time(process, t)
-            output = model(x, told, process.alpha_bar(t), frontal, lateral)
-            x = scheduler.step(output, timestep, x).prev_sample
-    return x
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        passed = process.network_time(t) if time is None else time(process, t)
+        output: Tensor = model(x, passed, process.alpha_bar(t), frontal, lateral)
+        return output
+
+    return process.draw(denoise, torch.randn((len(frontal), 1, *shape), device=frontal.device))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from traindx.recipes.kit.diffusion import Process
+from traindx.recipes.kit.schedule import WarmupCosine, adamw
 from traindx.recipes.xray2ct.data import Data
-from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
 from traindx.recipes.xray2ct.model import Denoiser
 from traindx.recipes.xray2ct.objective import reference_render, training_loss
@@ -65,7 +65,7 @@ class System:
             **self.network_options,
         )
 
-    def denoise(self, model: nn.Module, x_t: Tensor, t: Tensor, batch: Batch) -> Tensor:
+    def denoise(self, model: nn.Module, x_t: Tensor, t: Tensor, batch: Mapping[str, Any]) -> Tensor:
         """Call the network as training does.
 
         Args:
@@ -76,48 +76,17 @@ class System:
         """
         return self.call(model, x_t, t, self.process.network_time(t), batch)
 
-    def call(self, model: nn.Module, x_t: Tensor, t: Tensor, time: Tensor, batch: Batch) -> Tensor:
+    def call(self, model: nn.Module, x_t: Tensor, t: Tensor, time: Tensor, batch: Mapping[str, Any]) -> Tensor:
         """Call the network with the time it is to be told beside the timestep that holds."""
         output: Tensor = model(x_t, time, self.process.alpha_bar(t), batch["frontal"], batch["lateral"])
         return output
 
+    def rendered(self, volume: Tensor, view: str) -> Tensor:
+        """Line integrals through volumes in network values, by the renderer of the physics loss."""
+        return self.render(self, volume, view)
+
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """AdamW whose rate warms up and falls along a cosine over :attr:`steps`."""
-        optimizer = torch.optim.AdamW(parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+        optimizer = adamw(parameters, self.learning_rate)
         WarmupCosine(self.steps).attach(optimizer)
         return optimizer
-
-
-class WarmupCosine:
-    """Learning rate that rises linearly for a fifteenth of the steps, then falls along a cosine to 2 %.
-
-    It is attached to the optimiser, so that a plain training loop needs no scheduler, and starts from whatever rates
-    the optimiser has at its first step.
-
-    Args:
-        steps: Optimiser steps in all.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self._peaks: list[float] = []
-        self._step = 0
-
-    def factor(self, step: int) -> float:
-        """Share of the peak rate at a step, counted from 0."""
-        warm = max(1, self.steps // 15)
-        if step < warm:
-            return (step + 1) / warm
-        progress = min(1.0, (step - warm) / max(1, self.steps - warm))
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
-
-    def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set the rates before every step of this optimiser."""
-        optimizer.register_step_pre_hook(self._before_step)
-
-    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if not self._peaks:
-            self._peaks = [float(group["lr"]) for group in optimizer.param_groups]
-        for group, peak in zip(optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * self.factor(self._step)
-        self._step += 1

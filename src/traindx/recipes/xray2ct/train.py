@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from traindx.recipes.first_exam import add_options, first_exam
-from traindx.recipes.lightning_output import progress_bars, silence
-from traindx.recipes.run_folder import check_folder, say_interrupted
+from traindx.recipes.kit.first_check import add_options, first_check
+from traindx.recipes.kit.lightning_output import progress_bars, silence
+from traindx.recipes.kit.run_folder import check_folder, say_interrupted
 
 PRESETS = Path(__file__).parent / "presets"
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     if not options.resume and not options.no_verification:
         from traindx.recipes.xray2ct.data import verified_options
 
-        first_exam(lambda out: verified_options(cli.datamodule.options, out), options.out, strict=options.strict)
+        first_check(lambda out: verified_options(cli.datamodule.options, out), options.out, strict=options.strict)
     print(
         f"{len(cli.datamodule.data.train)} training and {len(cli.datamodule.data.val)} validation volumes of "
         f"{cli.datamodule.options.size} voxels a side; checkpoints in {options.out}",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from traindx.trials.treatment import RANK_NETWORK, Tally, Treatment
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from traindx.case import Case
     from traindx.trials.time_coding import TimeReader
@@ -57,30 +57,10 @@ def full_resolution_skip(parameters: Mapping[str, Any], case: Case) -> Treatment
     )
 
 
-def posterior_x0(head: Tensor, x: Tensor, a: Tensor, sigma: Tensor, error: float) -> Tensor:
-    """Posterior mean of x0 given the head's estimate with standard error ``error`` and the noisy image."""
-    k = a * error**2 / (a.square() * error**2 + sigma.square())
-    return head + k * (x - a * head)
-
-
-def skipped(head: Tensor, x: Tensor, a: Tensor, sigma: Tensor, error: float, prediction: str) -> Tensor:
-    r"""The output of the wanted type that :func:`posterior_x0` implies, without dividing by a small sigma.
-
-    Inserting it into :math:`\epsilon = (x_t - a\hat x_0)/\sigma` gives :math:`\epsilon = \sigma (x_t - a h)/D` and
-    :math:`v = \sigma (a (1 - e^2) x_t - h)/D` with :math:`D = a^2 e^2 + \sigma^2`.
-    """
-    spread = a.square() * error**2 + sigma.square()
-    if prediction == "sample":
-        return posterior_x0(head, x, a, sigma, error)
-    if prediction == "epsilon":
-        return sigma * (x - a * head) / spread
-    return sigma * (a * (1 - error**2) * x - head) / spread
-
-
 def _apply(before: Case, share: float, tally: Tally, readers: list[TimeReader]) -> Case:
     import torch
 
-    from traindx.core.parameterisation import coefficients
+    from traindx.core.parameterisation import coefficients, from_estimate
     from traindx.trials.network_calls import (
         first_tensor,
         needs_diffusion,
@@ -103,7 +83,8 @@ def _apply(before: Case, share: float, tally: Tally, readers: list[TimeReader]) 
         x, time = read_call(diffusion, args, kwargs, tuple(head.shape))
         a, sigma = coefficients(diffusion.alphas_cumprod, reader.decode(time, head.device), head)
         tally.hits += 1
-        return with_first_tensor(output, skipped(head, x, a, sigma, error, diffusion.prediction).to(head.dtype))
+        made = from_estimate(head, error, x, a, sigma, diffusion.prediction)
+        return with_first_tensor(output, made.to(head.dtype))
 
     def model() -> nn.Module:
         made = before.model()

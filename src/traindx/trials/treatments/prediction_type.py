@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from traindx.core.parameterisation import TYPES
 from traindx.trials.treatment import RANK_SAMPLER_CALLS, Tally, Treatment, TreatmentUnfitError
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from traindx.case import Case
     from traindx.trials.network_calls import Sampler
     from traindx.trials.time_coding import TimeReader
-
-TYPES = ("epsilon", "v", "sample")
 
 
 def prediction_type(parameters: Mapping[str, Any], case: Case) -> Treatment:

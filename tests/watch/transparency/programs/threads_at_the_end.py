@@ -5,7 +5,6 @@ import time
 
 from loop import trained
 
-
 over = threading.Event()  # the seeds are shared: what trains beside the main thread differs from run to run
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from traindx.errors import InputError
+from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.xray2ct.cascade.ladder import at_size, coarsened, ladder, refined
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage, RegressionStage, Stage
-from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,20 +22,19 @@ from traindx.recipes.xray2ct.hounsfield import EVALUATED_HU, HounsfieldWindow
 from traindx.recipes.xray2ct.radiograph import mu_from_hu
 
 
-def regression(size: int = 16, faults: Sequence[str] = (), seed: int = 0, **options: Any) -> dx.Case:
+def regression(size: int = 16, seed: int = 0, **options: Any) -> dx.Case:
     """The second stage of the progressive regression; see :func:`make_case`."""
-    return make_case("regression", size, faults, seed, **options)
+    return make_case("regression", size, seed, **options)
 
 
-def diffusion(size: int = 16, faults: Sequence[str] = (), seed: int = 0, **options: Any) -> dx.Case:
+def diffusion(size: int = 16, seed: int = 0, **options: Any) -> dx.Case:
     """The second stage of the diffusion cascade; see :func:`make_case`."""
-    return make_case("diffusion", size, faults, seed, **options)
+    return make_case("diffusion", size, seed, **options)
 
 
 def make_case(
     method: Method,
     size: int = 16,
-    faults: Sequence[str] = (),
     seed: int = 0,
     *,
     source: str = "auto",
@@ -46,12 +45,11 @@ def make_case(
     device: str = "cpu",
     cache: str | None = None,
 ) -> dx.Case:
-    """The healthy recipe, or what faults make of it.
+    """The recipe as a case.
 
     Args:
         method: ``regression`` or ``diffusion``.
         size: Voxels a side of the second stage; the first has half of them and is trained when a model is first built.
-        faults: Names from the catalogue of faults, applied in this order.
         seed: Seed of the population and of the first stage.
         source: ``embedded``, ``openkbp`` or ``auto``: OpenKBP where ``TRAINDX_DATA`` is set.
         train: Most training volumes.
@@ -64,13 +62,7 @@ def make_case(
     options = DataOptions(source=source, size=size, train=train, val=val, seed=seed, batch_size=batch_size, cache=cache)  # type: ignore[arg-type]
     data = prepare(options)
     system = CascadeSystem(data, plan_of(data, method, (size // 2, size), VIEWS), steps=steps, seed=seed)
-    case = case_of(system).replace(device=device)
-    if faults:
-        from traindx.faults import registry
-
-        for name in faults:
-            case = registry()[name].apply(case)
-    return case
+    return case_of(system).replace(device=device)
 
 
 def case_of(system: CascadeSystem) -> dx.Case:

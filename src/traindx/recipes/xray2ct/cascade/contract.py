@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traindx.recipes.checkpoint import CONTRACT_KEY, load_of_recipe
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY, load_of_recipe
+from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Plan
 from traindx.recipes.xray2ct.contract import describe_geometry, geometry_from, window_from
-from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.radiograph import DISPLAY_CENTRE, DISPLAY_WIDTH, MU_WATER_PER_MM
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.xray2ct.cascade.cascade import Cascade
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage
-from traindx.recipes.xray2ct.diffusion import Process
-from traindx.recipes.xray2ct.objective import loss_weight
 
 
 def diffusion_loss(
@@ -40,17 +39,14 @@ def diffusion_loss(
             :math:`x_t`: from pure noise :math:`\hat x_0` is a mean over volumes, whose radiographs are no patient's.
     """
     count = len(target)
-    t = torch.randint(0, process.timesteps, (count,), device=target.device)
-    noise = torch.randn_like(target)
-    x_t = process.noised(target, noise, t)
+    x_t, noise, t = process.noised_at_random(target)
     start = stage.start(earlier, count)
     level = torch.zeros(count, device=target.device)
     if earlier is not None and condition_noise:
         level = condition_noise * torch.rand_like(level) * (torch.rand_like(level) < 0.5)
         start = start + level.view(-1, 1, 1, 1, 1) * torch.randn_like(start)
     output = stage(x_t, process.network_time(t), process.alpha_bar(t), start, radiographs, level).float()
-    error = (output - process.target(target, noise, t)).square()
-    terms = {"diffusion": (loss_weight(process, t).view(-1, 1, 1, 1, 1) * error).mean()}
+    terms = {"diffusion": process.loss(output, target, noise, t)}
     if physics_weight:
         differences = stage.agreement.differences(process.to_x0(output, x_t, t), radiographs)
         away = torch.stack([image.square().flatten(1).mean(dim=1) for image in differences.values()]).mean(dim=0)
@@ -66,17 +62,15 @@ def draw_stage(
     Returns:
         Network values at the stage's resolution; not clipped.
     """
-    scheduler = process.scheduler()
-    scheduler.set_timesteps(process.sampling_steps)
     images = radiographs[stage.views[0]]
     with torch.no_grad():
         start = stage.start(earlier, len(images))
-        x = torch.randn((len(images), 1, *(stage.size,) * 3), device=images.device)
-        for timestep in scheduler.timesteps.tolist():
-            t = torch.full((len(x),), timestep, device=x.device)
-            output = stage(x, process.network_time(t), process.alpha_bar(t), start, radiographs).float()
-            x = scheduler.step(output, timestep, x).prev_sample
-    return x
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        output: Tensor = stage(x, process.network_time(t), process.alpha_bar(t), start, radiographs).float()
+        return output
+
+    return process.draw(denoise, torch.randn((len(images), 1, *(stage.size,) * 3), device=images.device))
 
 
 def draw(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
 from traindx.recipes.xray2ct.assessment import PUBLISHED, Predict, Table, assess, text, trivial
 from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method, Plan

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from traindx.errors import InputError
-from traindx.recipes.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.diffusion import Process
+from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
 from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade.augmentation import Augmentation
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method, Plan, prior_of
@@ -23,11 +25,9 @@ from traindx.recipes.xray2ct.cascade.projector import Projector
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage, RegressionStage
 from traindx.recipes.xray2ct.contract import check
 from traindx.recipes.xray2ct.data import Data
-from traindx.recipes.xray2ct.diffusion import Process
 from traindx.recipes.xray2ct.geometry import VIEWS
 from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.radiograph import mu_from_hu, to_network
-from traindx.recipes.xray2ct.system import WarmupCosine
 
 _SELECTED_BY = "val_psnr"
 
@@ -159,14 +159,8 @@ class StageModule(L.LightningModule):  # type: ignore[misc]
         """AdamW with warm-up and cosine decay over the whole run, for the parameters that may learn."""
         assert self.cascade is not None
         learning = [weight for weight in self.cascade.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(learning, self.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
         cosine = WarmupCosine(self.steps)
-
-        def factor(step: int) -> float:
-            return max(self.final_rate, cosine.factor(step))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return stepped(adamw(learning, self.learning_rate), lambda step: max(self.final_rate, cosine.factor(step)))
 
     def drawn(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Target at the stage's resolution and radiographs of a training batch, augmented where that is asked for."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from traindx.recipes.kit.diffusion import from_estimate, posterior_mean
 from traindx.recipes.xray2ct.cascade.ladder import at_size, refined
 from traindx.recipes.xray2ct.cascade.projector import Projector
 from traindx.recipes.xray2ct.cascade.unet import VolumeUNet
@@ -182,8 +183,6 @@ class DiffusionStage(Stage):
             radiographs: One image in network values a view, each ``(B, 1, h, w)``.
             noise_level: Standard deviation of the noise that was added to ``start``, shape ``(B,)``; 0 by default.
         """
-        from traindx.recipes.xray2ct.model import posterior_mean
-
         alpha_bar = alpha_bar.to(x_t.dtype).view(-1, 1, 1, 1, 1)
         a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         noise_level = torch.zeros_like(time) if noise_level is None else noise_level.to(time)
@@ -192,12 +191,7 @@ class DiffusionStage(Stage):
         volumes = torch.cat((begin, self.given(start, radiographs)), dim=1)
         times = torch.stack((time.float(), noise_level.float()), dim=1)
         estimate = begin + self.network(volumes, radiographs, times).to(begin)
-        if self.prediction == "sample":
-            return posterior_mean(estimate, self.head_error, x_t, a, sigma)
-        variance = a.square() * self.head_error**2 + sigma.square()
-        noise = a * (1 - self.head_error**2) * x_t - estimate if self.prediction == "v" else x_t - a * estimate
-        output: Tensor = sigma * noise / variance
-        return output
+        return from_estimate(estimate, self.head_error, x_t, a, sigma, self.prediction)
 
 
 def _at_most(image: Tensor, size: int) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from traindx.recipes.kit.schedule import WarmupCosine, adamw
 from traindx.recipes.xray2ct.cascade.cascade import Cascade, Plan, prior_of
 from traindx.recipes.xray2ct.cascade.denoising import diffusion_loss, draw
 from traindx.recipes.xray2ct.cascade.ladder import coarsened
@@ -19,7 +20,6 @@ from traindx.recipes.xray2ct.cascade.stage import DiffusionStage, RegressionStag
 from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
 from traindx.recipes.xray2ct.metrics import psnr_hu
-from traindx.recipes.xray2ct.system import WarmupCosine
 
 Batch = Mapping[str, Any]
 
@@ -135,7 +135,7 @@ class CascadeSystem:
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """AdamW whose rate warms up and falls along a cosine over :attr:`steps`."""
-        optimizer = torch.optim.AdamW(parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+        optimizer = adamw(parameters, self.learning_rate)
         WarmupCosine(self.steps).attach(optimizer)
         return optimizer
 

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from traindx.errors import InputError, UsageError
-from traindx.recipes.first_exam import add_options, first_exam
-from traindx.recipes.lightning_output import progress_bars, silence
+from traindx.recipes.kit.first_check import add_options, first_check
+from traindx.recipes.kit.lightning_output import progress_bars, silence
 from traindx.recipes.xray2ct.cascade.cascade import Method
 from traindx.recipes.xray2ct.data import verified_options
 from traindx.recipes.xray2ct.train import BEST, LAST
@@ -112,7 +112,7 @@ def main(method: Method, argv: Sequence[str]) -> int:
             continue
         cli = build(method, run, runs, options, rest)
         if not verified and _first_process():
-            first_exam(partial(verified_options, cli.datamodule.options), options.out, strict=options.strict)
+            first_check(partial(verified_options, cli.datamodule.options), options.out, strict=options.strict)
             verified = True
         resumed = options.resume and run.last.exists()
         fit(cli, run, run.last if resumed else None)

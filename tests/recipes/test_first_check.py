@@ -11,7 +11,7 @@ import pytest
 from traindx.data import verify
 from traindx.diagnosis import Diagnosis
 from traindx.errors import InputError
-from traindx.recipes.first_exam import FOLDER, first_exam
+from traindx.recipes.kit.first_check import FOLDER, first_check
 from traindx.recipes.segmentation import train as segmentation
 from traindx.recipes.xray2ct import train as xray2ct
 
@@ -36,7 +36,7 @@ def of(folder: Path) -> object:
 
 
 def test_a_demonstrated_fault_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = first_exam(of(volumes(tmp_path / "ct", broken=True)), tmp_path / "run", strict=False)
+    found = first_check(of(volumes(tmp_path / "ct", broken=True)), tmp_path / "run", strict=False)
     assert "D103" in [finding.code for finding in found.findings]
     kept = json.loads((tmp_path / "run" / FOLDER / "diagnosis.json").read_text())
     assert [item["code"] for item in kept["findings"]] == [item.code for item in found.findings]
@@ -45,12 +45,12 @@ def test_a_demonstrated_fault_is_said_and_kept(tmp_path: Path, capsys: pytest.Ca
 
 def test_strict_refuses_it_and_names_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="D103"):
-        first_exam(of(volumes(tmp_path / "ct", broken=True)), tmp_path / "run", strict=True)
+        first_check(of(volumes(tmp_path / "ct", broken=True)), tmp_path / "run", strict=True)
     assert (tmp_path / "run" / FOLDER / "diagnosis.json").exists()
 
 
 def test_sound_data_passes_strictly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = first_exam(of(volumes(tmp_path / "ct", broken=False)), tmp_path / "run", strict=True)
+    found = first_check(of(volumes(tmp_path / "ct", broken=False)), tmp_path / "run", strict=True)
     assert not found.findings
     assert "data: no findings" in capsys.readouterr().out
 

@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse data with a demonstrated fault (for CI)")
 
 
-def first_exam(verify: Callable[[Path], Diagnosis], out: Path, *, strict: bool) -> Diagnosis:
+def first_check(verify: Callable[[Path], Diagnosis], out: Path, *, strict: bool) -> Diagnosis:
     """Verify the data of a run, keep the evidence beside it, and say what was found.
 
     Args:

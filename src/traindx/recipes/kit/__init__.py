@@ -1,0 +1,1 @@
+"""What the five recipes share: how a training is set up, run, resumed, stored, measured and reported."""
