@@ -16,6 +16,7 @@ import traindx.evidence.loss
 import traindx.evidence.model
 import traindx.evidence.normalisation
 import traindx.evidence.observed
+import traindx.evidence.observed_calls
 import traindx.evidence.observed_items
 import traindx.evidence.observed_loss
 import traindx.evidence.observed_optim

@@ -26,6 +26,7 @@ from traindx.evidence.forecast import RunForecast
 from traindx.evidence.loss import FourierMask, SwallowedInLoss
 from traindx.evidence.model import ChannelReduction, Comparison, FrozenPart, HeadBounds, SilentParameters, SpanFloor
 from traindx.evidence.observed import ObservedTime, RankDifference
+from traindx.evidence.observed_calls import DiscardedResult, GradientNormSeen, GridSeen, IntegerIndexSeen
 from traindx.evidence.observed_loss import ClampSeen, ConstantTerm
 from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen, SchedulerSeen
 from traindx.evidence.observed_state import CheckpointRead, ConfigFile, SplitSeen, SuppressedEvidence, WeightsLoaded
@@ -57,6 +58,10 @@ THINGS: dict[type[Record], str] = {
     SchedulerSeen: "learning-rate schedules",
     ScalerSeen: "gradient scaling",
     ClippingSeen: "gradient clipping",
+    GridSeen: "sampling grids",
+    IntegerIndexSeen: "integer vectors used as indices",
+    GradientNormSeen: "gradient penalties",
+    DiscardedResult: "results that nobody takes",
     # of a case
     FrozenPart: "frozen parts",
     ChannelReduction: "layers that take many channels and give few",

@@ -69,7 +69,7 @@ RELATIONS = (
     Relation(
         _INPUT,
         "The output depends on every input, on where things are, on which view is which, and on time.",
-        ("M204", "M205", "M206", "M211"),
+        ("M204", "M205", "M206", "M211", "M213"),
         "Whether the dependence is the right one.",
     ),
     Relation(
@@ -92,13 +92,13 @@ RELATIONS = (
     Relation(
         _LOSS,
         "A better prediction has a lower loss, and the optimum of every term is the target.",
-        ("L301", "L304", "L308", "L312", "L313", "L315", "L316", "L317"),
+        ("L301", "L304", "L308", "L312", "L313", "L315", "L316", "L317", "L318"),
         "A loss that agrees with the target and not with what the target is for.",
     ),
     Relation(
         _LOSS,
         "Prediction and target are compared element by element, in the form that the loss expects.",
-        ("M208", "L305", "L309"),
+        ("M208", "L305", "L309", "L319", "L320"),
     ),
     Relation(
         _LOSS,
@@ -144,8 +144,8 @@ RELATIONS = (
     ),
     Relation(
         _STATE,
-        "Processes agree where they must, and faults are not hidden from whoever reads the log.",
-        ("C1106", "C1109"),
+        "Processes agree where they must, faults are not hidden from the log, and no line is without effect.",
+        ("C1106", "C1109", "C1111"),
     ),
     Relation(
         _SAMPLING,

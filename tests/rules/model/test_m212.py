@@ -18,8 +18,10 @@ class Net(nn.Module):
         self.kind = kind
         self.first = nn.Linear(4, 8)
         self.late: nn.Module | None = None
+        self.layers = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+        self.unregistered = [nn.Linear(8, 1)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # noqa: PLR0911
         h = self.first(x)
         if self.kind == "anew":
             return nn.Linear(8, 1)(h)
@@ -29,6 +31,14 @@ class Net(nn.Module):
             if self.late is None:
                 self.late = nn.Linear(8, 1)
             return self.late(h)
+        if self.kind == "sliced":
+            return self.layers[1:](self.layers[:1](h))
+        if self.kind == "gathered":
+            return nn.Sequential(*self.unregistered)(h)
+        if self.kind == "shared":
+            tied = nn.Linear(8, 8)
+            tied.weight, tied.bias = self.layers[0].weight, self.layers[0].bias
+            return tied(h)
         return h.mean(1)
 
 
@@ -49,6 +59,6 @@ def test_a_layer_that_is_drawn_anew_is_shown_at_its_line(tmp_path: Path) -> None
     assert finding.numbers["calls"] == 5
 
 
-@pytest.mark.parametrize("kind", ["activation", "late", "plain"])
+@pytest.mark.parametrize("kind", ["activation", "late", "plain", "sliced", "gathered", "shared"])
 def test_what_has_no_weights_or_is_kept_is_left_alone(kind: str, tmp_path: Path) -> None:
     assert not found("M212", watched(lambda: loop(kind), tmp_path))

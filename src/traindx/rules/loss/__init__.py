@@ -25,6 +25,9 @@ from traindx.rules.loss.l313_terms_contradict import terms_contradict
 from traindx.rules.loss.l315_region_term_without_margin import region_term_without_margin
 from traindx.rules.loss.l316_frequency_mask_misplaced import frequency_mask_misplaced
 from traindx.rules.loss.l317_loss_looks_at_what_was_given import loss_looks_at_what_was_given
+from traindx.rules.loss.l318_gradient_norm_axes import gradient_norm_over_some_axes
+from traindx.rules.loss.l319_compared_with_itself import compared_with_itself
+from traindx.rules.loss.l320_zeros_and_ones_as_index import zeros_and_ones_as_index
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -42,4 +45,7 @@ RULES: tuple[Rule, ...] = (
     region_term_without_margin,
     frequency_mask_misplaced,
     loss_looks_at_what_was_given,
+    gradient_norm_over_some_axes,
+    compared_with_itself,
+    zeros_and_ones_as_index,
 )

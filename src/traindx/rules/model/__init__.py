@@ -21,6 +21,7 @@ from traindx.rules.model.m210_target_outside_span import target_outside_span
 from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
 from traindx.rules.model.m211_probed import arguments_symmetric
 from traindx.rules.model.m212_layer_built_in_forward import layer_built_in_forward
+from traindx.rules.model.m213_grid_of_other_axes import grid_of_other_axes
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -35,4 +36,5 @@ RULES: tuple[Rule, ...] = (
     target_outside_span.also(target_finer_than_output),
     inputs_symmetric.also(arguments_symmetric),
     layer_built_in_forward,
+    grid_of_other_axes,
 )

@@ -17,6 +17,7 @@ from traindx.rules.state.c1108_loaded_tensors_coverage import loaded_tensors_cov
 from traindx.rules.state.c1109_evidence_suppressed import evidence_suppressed
 from traindx.rules.state.c1109_monitor import monitor_is_blind
 from traindx.rules.state.c1110_restored_state_is_the_live_one import restored_state_is_the_live_one
+from traindx.rules.state.c1111_result_thrown_away import result_thrown_away
 
 RULES: tuple[Rule, ...] = (
     partial_load.also(weights_did_not_arrive),
@@ -28,4 +29,5 @@ RULES: tuple[Rule, ...] = (
     loaded_tensors_coverage,
     evidence_suppressed.also(monitor_is_blind),
     restored_state_is_the_live_one,
+    result_thrown_away,
 )

@@ -66,6 +66,7 @@ class Backwards(Collector):
         self._after: list[tuple[Collector, Callable[[Backward], None]]] = []
         self._series: dict[CallSite, _Series] = {}
         self.on_foreign: Signal[[]] = Signal(watch)
+        self.on_gradients: Signal[[Any, Any, bool, CallSite | None]] = Signal(watch)
 
     def on_backward(
         self,
@@ -106,9 +107,13 @@ class Backwards(Collector):
                     return original(*args, **kwargs)
                 watch.in_backward = True
                 try:
-                    return original(*args, **kwargs)
+                    gradients = original(*args, **kwargs)
                 finally:
                     watch.in_backward = False
+                outputs = args[0] if args else kwargs.get("outputs")
+                graph = kwargs.get("create_graph", args[4] if len(args) > 4 else False)
+                self.on_gradients.tell(outputs, gradients, bool(graph), here())
+                return gradients
 
             return grad
 

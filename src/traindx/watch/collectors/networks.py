@@ -304,7 +304,11 @@ class Networks(Collector):
     def _built_in_call(self, module: Any) -> None:
         """A layer with parameters that was made during this very call, and that the network does not keep."""
         root = self._open.network if self._open is not None else None
-        if root is None or not self.has_parameters(module) or any(part is module for _, part in named_modules(root)):
+        # A container's weights are its layers': a slice of a Sequential is made anew, what it holds is not.
+        own = {id(weight) for weight in module._parameters.values() if weight is not None}
+        if root is None or not own or any(part is module for _, part in named_modules(root)):
+            return
+        if own <= {id(weight) for _, part in named_modules(root) for weight in part._parameters.values()}:
             return
         key = (type(root).__name__, type(module).__name__, self._born.pop(module))
         entry = self.built.setdefault(key, Built())

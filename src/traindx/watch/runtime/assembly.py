@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from traindx.evidence.base import Record
 from traindx.watch.collectors.backwards import Backwards
+from traindx.watch.collectors.call_meanings import CallMeanings
 from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.collectors.clamps import Clamps
 from traindx.watch.collectors.compiled import Compiled
@@ -36,6 +37,7 @@ from traindx.watch.collectors.ranks import Launchers, RankRecorder, is_worker, r
 from traindx.watch.collectors.rates import Rates
 from traindx.watch.collectors.scaling import Scaling
 from traindx.watch.collectors.seeds import SeedCalls, Seeds
+from traindx.watch.collectors.thrown_away import ThrownAway
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.captured import CapturedCalls
@@ -98,6 +100,8 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Provenance,
     LossCalls,
     Clamps,
+    CallMeanings,
+    ThrownAway,
     CutLosses,
     Exceptions,
     Scaling,

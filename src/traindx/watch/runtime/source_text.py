@@ -65,6 +65,22 @@ def calls_method(filename: str, name: str, method: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=2048)
+def thrown_away(site: CallSite, name: str) -> str:
+    """The source of a call whose result no name takes, if a line is a statement made of nothing but that call.
+
+    The last statement of a module or of a notebook's cell may be there to be shown, so only functions and loops count.
+    """
+    statement = statement_at(site.file, site.line)
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+        return ""
+    call = statement.value
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    tree = parsed(site.file)
+    shown = tree is not None and any(statement is one for one in tree.body)
+    return "" if shown or called != name else ast.unparse(call)
+
+
 def line_text(site: CallSite) -> str:
     """The stripped source line."""
     return linecache.getline(site.file, site.line).strip()

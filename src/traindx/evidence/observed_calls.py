@@ -1,0 +1,107 @@
+"""What was seen of single calls whose arguments may mean something else than was intended."""
+
+from __future__ import annotations
+
+from traindx.evidence.observed import Observed
+from traindx.finding import Location
+
+
+class GridSeen(Observed):
+    """Calls of ``grid_sample`` from one line.
+
+    Attributes:
+        calls: Calls looked at.
+        order: Image axis (0 is the first spatial one) that each component of the grid follows, component 0 first,
+            if every call had the same order and every component followed one axis upwards; else empty.
+        axes: Number of spatial axes.
+        outside: Least share, over the calls, of coordinates outside [-1, 1].
+        low: Least coordinate over all calls.
+        high: Greatest coordinate over all calls.
+        least_high: Least, over the calls, of the greatest coordinate of any component.
+    """
+
+    calls: int
+    axes: int
+    order: tuple[int, ...] = ()
+    outside: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    least_high: float = 0.0
+
+
+class IntegerIndexSeen(Observed):
+    """A tensor that is indexed with a vector of integers as long as the indexed axis.
+
+    Attributes:
+        calls: Calls looked at.
+        binary: Calls in which the index held zeros and ones and nothing else, and both of them.
+        length: Length of the axis in the last of them.
+        other: Calls from the same line with an index of another length, or of more values.
+    """
+
+    calls: int
+    binary: int = 0
+    length: int = 0
+    other: int = 0
+
+
+class GradientNormSeen(Observed):
+    """The norm of a gradient that was taken with respect to an input; ``where`` is the line of the norm.
+
+    Attributes:
+        taken: Line of ``torch.autograd.grad``.
+        calls: Calls looked at.
+        shape: Shape of the gradient.
+        axes: Axes that the norm runs over.
+        left: Elements of one sample that the norm leaves apart.
+        per_sample: The differentiated output had one number a sample.
+        graph: The gradient was itself to be differentiated.
+    """
+
+    calls: int
+    taken: Location | None = None
+    shape: tuple[int, ...] = ()
+    axes: tuple[int, ...] = ()
+    left: int = 1
+    per_sample: bool = False
+    graph: bool = False
+
+
+class LossStateSeen(Observed):
+    """A tensor that a loss without parameters keeps; ``where`` is the line that constructs the loss.
+
+    Attributes:
+        loss: Class.
+        attribute: Name of the tensor.
+        calls: Calls looked at.
+        first_shape: Shape before the first call.
+        last_shape: Shape after the last call.
+        resized: Calls after which its shape was another one than before.
+        rewritten: Calls after which its values were other ones than before.
+        as_batch: Calls after which its first axis had the length of the batch and had not before.
+        rewritten_at: Line that last assigned it, where the source tells.
+    """
+
+    loss: str
+    attribute: str
+    calls: int
+    first_shape: tuple[int, ...] = ()
+    last_shape: tuple[int, ...] = ()
+    resized: int = 0
+    rewritten: int = 0
+    as_batch: int = 0
+    rewritten_at: Location | None = None
+
+
+class DiscardedResult(Observed):
+    """A call that changes nothing, and whose result no name takes; ``where`` is the statement.
+
+    Attributes:
+        function: What is called, as the source has it.
+        calls: Times it was seen to run; 0 if the source alone tells.
+        result: Type of the result.
+    """
+
+    function: str
+    calls: int = 0
+    result: str = "tensor"

@@ -1,0 +1,76 @@
+"""C1111: statements whose result nobody takes, seen to run or told from the source."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from traindx.finding import Standing
+from traindx.watch.collectors.thrown_away import statements_of
+from watch.inside import found, watched
+
+
+def train(kind: str) -> None:
+    net = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    for _ in range(4):
+        image = torch.randn(3, 4)
+        if kind == "thrown away":
+            image.clamp(0, 1)
+        elif kind == "in place":
+            image.clamp_(0, 1)
+        elif kind == "taken":
+            image = image.clamp(0, 1)
+        elif kind == "nothing to do":
+            image.float()
+            net.to("cpu")  # a network changes in place
+        net(image).square().mean().backward()
+        optimizer.step()
+
+
+def test_a_clamp_that_nobody_takes_is_shown_at_its_line(tmp_path: Path) -> None:
+    (finding,) = found("C1111", watched(lambda: train("thrown away"), tmp_path))
+    assert finding.standing is Standing.DEMONSTRATED
+    assert finding.location is not None
+    assert Path(__file__).read_text().splitlines()[finding.location.line - 1].strip() == "image.clamp(0, 1)"
+    assert finding.numbers["calls"] == 4
+
+
+@pytest.mark.parametrize("kind", ["in place", "taken", "nothing to do"])
+def test_what_acts_in_place_or_is_taken_is_left_alone(kind: str, tmp_path: Path) -> None:
+    assert not found("C1111", watched(lambda: train(kind), tmp_path))
+
+
+SOURCE = """
+import numpy as np
+import pandas
+
+def read(folder, table):
+    names = list(folder)
+    sorted(names)
+    names.sort()
+    array = np.zeros(3)
+    np.clip(array, 0, 1)
+    np.clip(array, 0, 1, out=array)
+    np.clip(array, 0, 1, array)
+    table.dropna()
+    table.dropna(inplace=True)
+    np.random.seed(0)
+    print(sorted(names))
+    return sorted(names), array
+
+sorted([2, 1])
+"""
+
+
+def test_sources_are_read_for_what_torch_does_not_see(tmp_path: Path) -> None:
+    file = tmp_path / "reader.py"
+    file.write_text(SOURCE)
+    lines = SOURCE.splitlines()
+    seen = {lines[line - 1].strip(): result for line, _, _, result in statements_of(str(file))}
+    assert seen == {"sorted(names)": "list", "np.clip(array, 0, 1)": "array", "table.dropna()": "table"}
+    assert all(isinstance(ast.parse(text).body[0], ast.Expr) for text in seen)
