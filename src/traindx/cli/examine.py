@@ -49,7 +49,12 @@ def examine(
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(metavar="CODES", help="Leave these rules out; repeatable")] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Where the model runs, such as cuda")] = None,
-    steps: Annotated[int, typer.Option(metavar="N", min=0, help="Script: iterations to watch; 0 for no limit")] = 300,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="Script: iterations to watch, 0 for no limit (by default 300, and at least 20 s)"
+        ),
+    ] = None,
     until: Annotated[str, typer.Option(metavar="TIME", help="Script: time to watch; 0s for no limit")] = "120s",
     stop: Annotated[bool, typer.Option(help="Script: end it after that")] = True,
     module: Annotated[

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 MARK = "traindx |"
 
 
+STEPS, SHORTEST = 300, 20.0  # iterations and seconds of the default window: both must have passed
+
+
 @dataclass(frozen=True)
 class ScriptOptions:
     """What the command line says about a script.
 
     Attributes:
-        steps: Optimiser iterations to watch; 0 for no limit.
+        steps: Optimiser iterations to watch; 0 for no limit, None for :data:`STEPS` and whatever fits into
+            :data:`SHORTEST` seconds: a small training is through its first stage, with a validation or two, in less.
         until: Time to watch after the first iteration, for example ``60s``; ``0s`` for no limit.
         stop: End the script after that.
         prove: Run it again, paired, with and without each finding's treatment.
@@ -37,7 +41,7 @@ class ScriptOptions:
         metric: The figure that judges, or empty to recognise it.
     """
 
-    steps: int = 300
+    steps: int | None = None
     until: str = "120s"
     stop: bool = True
     prove: bool = False
@@ -93,7 +97,7 @@ def examine_script(
         from traindx.trials.script.scoring_metric import wanted_metric
 
         wanted_metric(options.metric)
-    if options.steps < 0:
+    if options.steps is not None and options.steps < 0:
         raise UsageError(f"--steps {options.steps} is negative", expected="a number of iterations, or 0 for no limit")
     label = target.rsplit(".", maxsplit=1)[-1] if is_module else Path(target).stem
     directory = out or session.default_directory(label)
@@ -112,7 +116,8 @@ def examine_script(
             arguments,
             is_module=is_module,
             out=directory,
-            steps=options.steps,
+            steps=STEPS if options.steps is None else options.steps,
+            least_seconds=SHORTEST if options.steps is None else 0.0,
             seconds=window,
             stop=options.stop,
             chosen=chosen,
@@ -129,14 +134,16 @@ def examine_script(
 
 def _window(options: ScriptOptions, window: float) -> str:
     parts = []
-    if options.steps:
+    if options.steps is None:
+        parts.append(f"{STEPS} iterations and {SHORTEST:g} s")
+    elif options.steps:
         parts.append(f"{options.steps} iterations")
     if window:
         parts.append(f"{window:g} s")
     if not parts:
         return "to its end"
     end = "then it is ended" if options.stop else "then it runs on unwatched"
-    return f"for {' or '.join(parts)}, {end}"
+    return f"for {', at most '.join(parts)}, {end}"
 
 
 def _ended(diagnosis: Diagnosis) -> str:

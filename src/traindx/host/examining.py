@@ -48,6 +48,7 @@ def examine_script(
     is_module: bool = False,
     out: Path | str,
     steps: int = 300,
+    least_seconds: float = 0.0,
     seconds: float = 120.0,
     stop: bool = True,
     every: int = 0,
@@ -67,6 +68,7 @@ def examine_script(
         is_module: Run it as ``python -m`` does.
         out: Evidence directory.
         steps: Optimiser iterations to watch, 0 for no limit.
+        least_seconds: Seconds to watch after the first iteration even where `steps` come sooner.
         seconds: Seconds to watch after the first iteration, 0 for no limit.
         stop: End the script after that; otherwise it runs on unwatched.
         every: Watch one iteration in so many; 0 for dense first, then geometric.
@@ -95,6 +97,7 @@ def examine_script(
         arguments=tuple(arguments),
         out=str(directory),
         steps=steps,
+        least_seconds=least_seconds,
         seconds=seconds,
         stop=stop,
         every=every,

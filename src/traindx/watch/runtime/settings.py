@@ -43,6 +43,7 @@ class Settings:
         arguments: ``sys.argv[1:]`` of the script.
         out: Evidence directory.
         steps: Optimiser iterations after which the window is full; 0 for no limit.
+        least_seconds: The window is not full before that time either, however many iterations there were.
         seconds: Wall time since the first optimiser iteration after which the window is full; 0 for no limit.
         stop: End the script when the window is full; otherwise only the watching ends.
         every: Watch one iteration in so many, at a constant rate; 0 for dense first, then geometric.
@@ -60,6 +61,7 @@ class Settings:
     arguments: tuple[str, ...] = ()
     out: str = ""
     steps: int = 300
+    least_seconds: float = 0.0
     seconds: float = 120.0
     stop: bool = True
     every: int = 0

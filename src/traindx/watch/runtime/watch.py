@@ -425,9 +425,10 @@ class Watch:
 
     def _window_is_full(self, now: float) -> bool:
         settings = self.settings
-        if settings.steps and self.iteration >= settings.steps:
+        passed = now - self.started
+        if settings.steps and self.iteration >= settings.steps and passed >= settings.least_seconds:
             return True
-        return bool(settings.seconds) and now - self.started >= settings.seconds
+        return bool(settings.seconds) and passed >= settings.seconds
 
     def _end_window(self) -> None:
         self.finish()
