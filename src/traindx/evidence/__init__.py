@@ -26,6 +26,7 @@ import traindx.evidence.outputs
 import traindx.evidence.probed
 import traindx.evidence.projection
 import traindx.evidence.regions
+import traindx.evidence.sampled
 import traindx.evidence.sampling
 import traindx.evidence.training_state  # noqa: F401
 from traindx.evidence.base import Action, Curve, Evidence, InOrder, NotExamined, Picture, Record

@@ -12,9 +12,11 @@ from traindx.diagnosis import Diagnosis, ranked
 from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.evidence.observed import IterationsSeen, LossSeries, NetworkCalls, ScriptRun
 from traindx.evidence.observed_optim import GradientSeries
+from traindx.evidence.sampled import NoisedDraws
 from traindx.finding import Finding
 from traindx.host.forecasting import loss_forecast
 from traindx.host.ranks_compared import compare, not_compared
+from traindx.host.sampling_loops import sampling_loops
 from traindx.host.scope import ENDED_BADLY, ScriptScope
 from traindx.host.translate import translated
 from traindx.rules import Rule
@@ -29,6 +31,7 @@ def diagnose(
     thresholds: Mapping[str, Mapping[str, float]] | None = None,
     command: str = "",
     started: str = "",
+    trained_elsewhere: Sequence[NoisedDraws] = (),
 ) -> Diagnosis:
     """Apply the rules to what was seen of a script.
 
@@ -39,6 +42,7 @@ def diagnose(
         thresholds: Overrides by code.
         command: The command line, for provenance.
         started: ISO time at which the script was started.
+        trained_elsewhere: How networks were trained that this script may only use.
     """
     evidence = Evidence.load(directory) if (directory / "evidence.jsonl").exists() else Evidence()
     evidence.add(run)
@@ -47,7 +51,7 @@ def diagnose(
     for added in (compare(directory), not_compared(directory), loss_forecast(evidence)):
         if added is not None:
             evidence.add(added)
-    for record in translated(evidence):
+    for record in (*translated(evidence), *sampling_loops(evidence, trained_elsewhere)):
         evidence.add(record)
     scope = ScriptScope.of(evidence, run)
     judged = pipeline.judge(evidence, scope, chosen=chosen, thresholds=thresholds)

@@ -104,7 +104,7 @@ class ScriptScope(Scope):
     def _untrained(self, decider: Rule) -> Absence | None:
         if self.infers:
             about = {kind.__module__.rpartition(".")[2] for kind in decider.needs}
-            return None if about <= {"observed", "observed_state"} else Absence("", thing="training")
+            return None if about <= {"observed", "observed_state", "sampling"} else Absence("", thing="training")
         if self.seen is None or self.seen.driven_by == "nothing" or not self.seen.watched:
             return Absence("no training iteration was watched", self.longer)
         return None

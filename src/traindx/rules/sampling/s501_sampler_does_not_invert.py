@@ -41,7 +41,9 @@ def sampler_does_not_invert(evidence: Evidence, limits: Limits) -> Iterator[Foun
     Evidence it needs:
         SamplerRun (check *sampler*): the loop runs unchanged while the network's answers are those of the exact
         denoiser of voxels drawn from known Gaussians, so the right result of every step is known in closed form,
-        voxel by voxel.
+        voxel by voxel. In a watched script nothing is called again: the coefficients of x and of the network's output
+        in each step, and in each line between two calls, are read off the tensors that pass, and the noise levels off
+        the tables that training and the loop pick from.
     How it decides:
         The worst step differs from the exact one by more than `max_misfit`, relative to x, and neither another
         prediction type (S504), nor a shifted time (S505), nor another ᾱ to step to (S502), nor another ᾱ table (S503)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import ObservedTime
+from traindx.evidence.sampling import TimeArgument
 from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
@@ -44,7 +45,10 @@ def time_differs_between_phases(evidence: Evidence, limits: Limits) -> Iterator[
     that walks from call to call within one training step, which is an integrator's.
     """
     times = evidence.of(ObservedTime)
+    by_timestep = {record.where for record in evidence.of(TimeArgument) if record.phase == "sampling"}
     for sampling in times:
+        if sampling.where in by_timestep:
+            continue  # known timestep by timestep, which tells more than the range
         if sampling.phase != "sampling" or sampling.distinct < limits.observed_values:
             continue
         for training in times:

@@ -102,6 +102,7 @@ class Networks(Collector):
         on_begin: Tells a call of an outermost network that begins, with its positional arguments.
         on_call: Tells every call of an outermost network, when it has ended.
         on_module: Tells module, arguments and output of every module inside a network, after its call.
+        on_ended: Tells module, arguments, keyword arguments and output of every module, after its call.
     """
 
     subject = "modules"
@@ -126,6 +127,7 @@ class Networks(Collector):
         self.on_begin: Signal[[Call, tuple[Any, ...]]] = Signal(watch)
         self.on_call: Signal[[Call]] = Signal(watch)
         self.on_module: Signal[[Any, Any, Any]] = Signal(watch)
+        self.on_ended: Signal[[Any, Any, Any, Any]] = Signal(watch)
         self._switches: dict[tuple[str, str, CallSite], list[int]] = {}
         self._switch_order: list[tuple[str, str, CallSite]] = []
         self._handles: list[Any] = []
@@ -292,6 +294,7 @@ class Networks(Collector):
             if module in self._born:
                 self._built_in_call(module)
             self.on_module.tell(module, args, output)
+            self.on_ended.tell(module, args, kwargs, output)
             call = self._open
             if call is not None and self.depth == 0 and call.network is module:
                 self._open = None

@@ -19,6 +19,7 @@ from traindx.watch.collectors.cut_losses import CutLosses
 from traindx.watch.collectors.destinations import Destinations
 from traindx.watch.collectors.elsewhere import Elsewhere
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
+from traindx.watch.collectors.ingredients import DiffusionIngredients
 from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.item_contents import ItemContents
 from traindx.watch.collectors.kept_states import KeptStates
@@ -27,6 +28,7 @@ from traindx.watch.collectors.loss_calls import LossCalls
 from traindx.watch.collectors.loss_terms import LossTerms
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.no_grad_regions import NoGradRegions
+from traindx.watch.collectors.noised_inputs import NoisedInputs
 from traindx.watch.collectors.nonfinite import NonFinite
 from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
@@ -35,6 +37,7 @@ from traindx.watch.collectors.provenance import Provenance
 from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.ranks import Launchers, RankRecorder, is_worker, rank_here
 from traindx.watch.collectors.rates import Rates
+from traindx.watch.collectors.sampling_loops import SamplingLoops
 from traindx.watch.collectors.scaling import Scaling
 from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.thrown_away import ThrownAway
@@ -115,6 +118,9 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     NormStatistics,
     NoGradRegions,
     Elsewhere,
+    NoisedInputs,
+    SamplingLoops,
+    DiffusionIngredients,
     _Early,
     InputInfluence,
     EvaluationRepeat,
