@@ -63,6 +63,15 @@ def examine(
     prove: Annotated[
         bool, typer.Option("--prove", help="Script: run it again, paired, with and without each treatment")
     ] = False,
+    alongside: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="SCRIPT",
+            help='Script: one that belongs to it, "infer.py --weights best.pt", or the evidence folder of an earlier '
+            "run; repeatable",
+        ),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Script: the figure that judges, as it reports it; NAME:lower, NAME:higher"),
@@ -110,6 +119,7 @@ def examine(
             budget=budget if budget is not None else settings.budget,
             seeds=tuple(range(seeds)) if seeds is not None else tuple(settings.seed_list),
             metric=metric or "",
+            alongside=tuple(alongside or ()),
         )
         rules_in_force = select_rules(selected, ignored)
         code = examine_script(

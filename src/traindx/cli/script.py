@@ -39,6 +39,7 @@ class ScriptOptions:
         budget: Time for these runs.
         seeds: Numbers of the pairs.
         metric: The figure that judges, or empty to recognise it.
+        alongside: Other scripts with their arguments, or folders with evidence.
     """
 
     steps: int | None = None
@@ -48,6 +49,7 @@ class ScriptOptions:
     budget: str = "3m"
     seeds: tuple[int, ...] = (0, 1, 2)
     metric: str = ""
+    alongside: tuple[str, ...] = ()
 
 
 def is_script(target: str) -> bool:
@@ -125,6 +127,7 @@ def examine_script(
             command=command,
             progress=_told(),
             proof=proof,
+            alongside=options.alongside,
         )
         _say(_ended(diagnosis))
         return diagnosis

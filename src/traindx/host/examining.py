@@ -12,7 +12,8 @@ from pathlib import Path
 from traindx.diagnosis import Diagnosis
 from traindx.errors import UsageError
 from traindx.evidence import Evidence
-from traindx.evidence.observed import Ending
+from traindx.evidence.observed import Ending, ScriptRun
+from traindx.host.alongside import Companion, companions, together, trained_in
 from traindx.host.diagnose import diagnose
 from traindx.host.runner import Patience, run_script
 from traindx.progress import Listener, silent
@@ -59,6 +60,7 @@ def examine_script(
     progress: Listener = silent,
     command: str = "",
     proof: ProofOptions | None = None,
+    alongside: Sequence[str] = (),
 ) -> Diagnosis:
     """Run somebody's script unchanged, under observation, and say what is wrong with its training.
 
@@ -79,6 +81,8 @@ def examine_script(
         progress: Told about once a second.
         command: The command line, for provenance.
         proof: Prove what is found by paired runs.
+        alongside: Other scripts with their arguments, run after it (:func:`traindx.host.alongside.companions`), or
+            folders with the evidence of earlier runs.
 
     Returns:
         The diagnosis, whatever the script did.
@@ -90,6 +94,7 @@ def examine_script(
     check_target(target, is_module=is_module)
     directory = Path(out).resolve()
     directory.mkdir(parents=True, exist_ok=True)
+    others = companions(alongside, directory)
     (directory / NAME).unlink(missing_ok=True)
     settings = Settings(
         target=target,
@@ -106,7 +111,30 @@ def examine_script(
     started = datetime.now(UTC).isoformat(timespec="seconds")
     run = run_script(settings, patience=patience, output=script_output, progress=progress)
     compact(directory)
-    diagnosis = diagnose(directory, run, chosen=chosen, thresholds=thresholds, command=command, started=started)
+    watched = [
+        (_run_companion(other, settings, patience, script_output, progress), other.evidence)
+        for other in others
+        if other.script and run.ending is not Ending.INTERRUPTED
+    ]
+    folders = [directory, *(other.evidence for other in others)]
+
+    def judged(of: ScriptRun, where: Path) -> Diagnosis:
+        known = trained_in(folder for folder in folders if folder != where)
+        return diagnose(
+            where,
+            of,
+            chosen=chosen,
+            thresholds=thresholds,
+            command=command,
+            started=started,
+            trained_elsewhere=known,
+        )
+
+    found = [(of, judged(of, where)) for of, where in watched]
+    diagnosis = judged(run, directory)
+    if found:
+        diagnosis = together(diagnosis, found)
+        (directory / "diagnosis.json").write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
     if run.ending is Ending.INTERRUPTED:
         raise KeyboardInterrupt
     if proof is None:
@@ -126,6 +154,26 @@ def examine_script(
         listen=progress,
     )
     return prove(diagnosis, trials)
+
+
+def _run_companion(
+    companion: Companion, main: Settings, patience: Patience | None, output: int | None, progress: Listener
+) -> ScriptRun:
+    """Run another script as the main one was run."""
+    companion.evidence.mkdir(parents=True, exist_ok=True)
+    (companion.evidence / NAME).unlink(missing_ok=True)
+    settings = Settings(
+        target=companion.script,
+        arguments=companion.arguments,
+        out=str(companion.evidence),
+        steps=main.steps,
+        seconds=main.seconds,
+        stop=main.stop,
+        every=main.every,
+    )
+    run = run_script(settings, patience=patience, output=output, progress=progress)
+    compact(companion.evidence)
+    return run
 
 
 def check_target(target: str, *, is_module: bool) -> None:
