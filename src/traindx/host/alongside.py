@@ -72,7 +72,7 @@ def together(main: Diagnosis, others: Sequence[tuple[ScriptRun, Diagnosis]]) -> 
         known = {(finding.code, finding.location) for finding in findings}
         findings += [finding for finding in other.findings if (finding.code, finding.location) not in known]
         errors += [f"{run.target}: {error}" for error in other.errors]
-    enough = main.coverage.enough and all(other.coverage.enough for _, other in others)
+    enough = all(one.coverage is not None and one.coverage.enough for one in (main, *(other for _, other in others)))
     return main.model_copy(
         update={
             "findings": ranked(findings),

@@ -54,9 +54,9 @@ def sampling_loops(evidence: Evidence, elsewhere: Sequence[NoisedDraws] = ()) ->
     trained_here = {one.network for one in own}
     draws = [*own, *(one for one in elsewhere if one.network not in trained_here)]
     told = set()
-    for trained in draws:
-        argument = _trained_time(trained)
-        if argument is not None and any(_trained_as(draws, loop) is trained for loop in loops):
+    for one in draws:
+        argument = _trained_time(one)
+        if argument is not None and any(_trained_as(draws, loop) is one for loop in loops):
             yield argument
     for loop in loops:
         trained = _trained_as(draws, loop)

@@ -243,7 +243,8 @@ class SamplingLoops(Collector):
         picked = [(number, index[0]) for number, index in previous.after.picked if len(set(index)) == 1]
         chain.picked.append(tuple(picked))
         self._look_at_lines(chain, previous, len(chain.steps) - 1, step)
-        chain.history = [(previous.inputs[chain.key], sum(previous.outputs) / outputs), *chain.history[:1]]  # type: ignore[list-item, operator]
+        mean = np.mean(previous.outputs, axis=0)
+        chain.history = [(previous.inputs[chain.key], mean), *chain.history[:1]]
         chain.previous = step
         chain.told.append(step.told)
         if chain.calls >= MOST_CALLS:
@@ -382,9 +383,9 @@ class SamplingLoops(Collector):
         self._open = None
 
     def _close(self, chain: _Chain) -> None:
-        for key, one in list(self._chains.items()):
+        for number, one in list(self._chains.items()):
             if one is chain:
-                del self._chains[key]
+                del self._chains[number]
         if self._open is chain:
             self._open = None
         network = chain.network()
@@ -395,7 +396,7 @@ class SamplingLoops(Collector):
         self._written[key] = self._written.get(key, 0) + 1
         if self._written[key] > MOST_LOOPS:
             return
-        tables = sorted({number for picked in chain.picked for number, _ in picked})
+        tables = sorted({table for picked in chain.picked for table, _ in picked})
         told = _series(chain.told)
         self.watch.sink.event(
             LoopSeen(
@@ -409,9 +410,7 @@ class SamplingLoops(Collector):
                 order=max(step[4] for step in chain.steps),
                 followed_by=tuple(int(step[5]) for step in chain.steps),
                 told=tuple(TimesTold(name=name, dtype=dtype, values=values) for name, (values, dtype) in told.items()),
-                picked=tuple(
-                    tuple((tables.index(number), index) for number, index in picked) for picked in chain.picked
-                ),
+                picked=tuple(tuple((tables.index(table), index) for table, index in picked) for picked in chain.picked),
                 tables=tuple(
                     TableSeen(name=self.ingredients.tables[one].name, values=self.ingredients.tables[one].values)
                     for one in tables
