@@ -5,7 +5,9 @@ accuse everybody. So each code must be seen to find something in one test at lea
 healthy program and a near miss), to look at evidence and say nothing.
 
 The plugin wraps :meth:`traindx.rules.base.Rule.check`, so it also sees rules that run over a watched script's evidence.
-``TRAINDX_RULE_COVERAGE=1`` (set by ``make test``) makes the session fail where a code lacks one of them.
+``TRAINDX_RULE_COVERAGE=1`` (set by ``make test``) makes the session fail where a code lacks one of them. Only a session
+of all quick tests can say that: one of some files, of ``-k``, or that ended early is not judged (except on
+``TRAINDX_RULE_COVERAGE=always``).
 """
 
 from __future__ import annotations
@@ -14,10 +16,16 @@ import json
 import os
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from traindx.evidence import Evidence
+    from traindx.rules import Rule
+
 SILENT_TESTS = 2
+JUDGED = ("", "not slow")  # what ``-m`` may say
 _seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: {"spoke": set(), "silent": set()})
 _running = [""]  # the test that runs
 
@@ -30,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     def check(self: Rule, evidence, *args, **kwargs):
         found = original(self, evidence, *args, **kwargs)
-        if _running[0] and self.applies(evidence):
+        if _running[0] and (found or looked(self, evidence)):
             _seen[self.code]["spoke" if found else "silent"].add(_running[0])
         return found
 
@@ -54,7 +62,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if worker and folder:
         seen = {code: {kind: sorted(tests) for kind, tests in kinds.items()} for code, kinds in _seen.items()}
         (Path(folder) / f"{session.config.workerinput['workerid']}.json").write_text(json.dumps(seen), encoding="utf-8")
-    if worker or os.environ.get("TRAINDX_RULE_COVERAGE") != "1":
+    wanted = os.environ.get("TRAINDX_RULE_COVERAGE", "")
+    if worker or not (wanted == "always" or (wanted == "1" and everything(session.config))):
+        return
+    if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return
     for path in Path(folder).glob("*.json") if folder else ():
         for code, kinds in json.loads(path.read_text(encoding="utf-8")).items():
@@ -64,6 +75,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     session.config.stash[_LACKING] = lacking
     if lacking and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def looked(rule: Rule, evidence: Evidence) -> bool:
+    """True if one form of the rule had its records, and among them something that could have shown the fault."""
+    limits = rule.limits()
+    return any(form.has_records(evidence) and form.nothing_in(evidence, limits) is None for form in rule.deciders)
+
+
+def everything(config: pytest.Config) -> bool:
+    """True for a session of all quick tests, the only one that can say that a test is missing."""
+    options = config.option
+    chosen = (options.keyword, options.deselect, options.ignore, options.ignore_glob, options.maxfail)
+    folders = [config.invocation_params.dir / argument for argument in config.args]
+    paths = [config.rootpath / name for name in config.getini("testpaths")]
+    rerun = getattr(options, "lf", False) or getattr(options, "stepwise", False)
+    return folders == paths and options.markexpr in JUDGED and not any(chosen) and not rerun and not options.collectonly
 
 
 def missing() -> list[str]:

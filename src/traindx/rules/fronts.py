@@ -14,7 +14,6 @@ from traindx.evidence.dataset import (
     BoxesOnMap,
     BoxTable,
     DisplayWindow,
-    HiddenFormat,
     HounsfieldFacts,
     MaskValues,
     PairCensus,
@@ -78,7 +77,6 @@ THINGS: dict[type[Record], str] = {
     PairCensus: "pairs of files",
     BitDepth: "PNG, JPEG or TIFF",
     DisplayWindow: "display windows",
-    HiddenFormat: "files with a wrong suffix",
     BoxTable: "boxes",
     BoxesOnMap: "boxes",
 }

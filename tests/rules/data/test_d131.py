@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patients.folders import found, radiograph, write_png, write_series
+from patients.folders import examined, found, radiograph, write_png, write_series
 
 
 def test_usual_suffixes_are_silent(tmp_path: Path) -> None:
     write_series(tmp_path, 0)
+    diagnosis = examined(tmp_path)
+    assert "D131" not in [finding.code for finding in diagnosis.findings]
+    assert "D131" not in [left.subject for left in diagnosis.not_examined]
+
+
+def test_less_usual_suffixes_of_a_format_hide_nothing(tmp_path: Path) -> None:
+    """Near miss: every one of them is a suffix of its own format, in capitals too."""
+    for file, suffix in zip(write_series(tmp_path, 0), (".dcm", ".DCM", ".dicom", ".ima", ".IMA", ".dcm"), strict=True):
+        file.rename(file.with_suffix(suffix))
+    write_png(tmp_path / "a.PNG", radiograph(0))
     assert found(tmp_path, "D131") == []
 
 

@@ -112,10 +112,19 @@ def test_a_ceiling_below_a_trivial_baseline_is_demonstrated():
     assert "22.5 dB" in finding.message
 
 
-def test_full_resolution_and_fine_grids_are_left_alone():
+def test_a_path_of_full_resolution_is_left_alone():
     assert findings(run_check(denoising_case(head="skip"), information_path), "M202") == []
+
+
+def test_a_coarse_grid_is_left_alone_where_there_is_nothing_fine_to_draw():
     smooth = F.interpolate(F.avg_pool3d(bodies(6, 16), 4), scale_factor=4, mode="trilinear")
     case = denoising_case(head="scalar-tokens", prediction="sample")
     batch = next(case.batches())
-    smooth_case = case.replace(train=[{**batch, "ct": smooth[:2]}])  # near miss: coarse grid, but nothing fine to draw
+    smooth_case = case.replace(train=[{**batch, "ct": smooth[:2]}])
     assert findings(run_check(smooth_case, information_path), "M202") == []
+
+
+def test_noise_behind_the_same_grid_is_another_rules():
+    evidence = run_check(denoising_case(head="scalar-tokens", prediction="v"), information_path)
+    assert findings(evidence, "M202") == []
+    assert findings(evidence, "M210") != []

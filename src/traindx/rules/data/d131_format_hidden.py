@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.dataset import HiddenFormat
+from traindx.evidence.dataset import FileCensus, HiddenFormat
 from traindx.finding import Severity
-from traindx.rules.base import Found, Limits, rule
+from traindx.rules.base import Found, Limits, requires, rule
 from traindx.rules.data._words import place, some
 
 _NAMES = {"dicom": "DICOM", "nifti": "NIfTI", "image": "image", "array": "array"}
 
 
-@rule("D131", "format-hidden", Severity.NOTE, needs=(HiddenFormat,))
+@rule(
+    "D131",
+    "format-hidden",
+    Severity.NOTE,
+    needs=(FileCensus,),
+    looked_at=requires(FileCensus, lambda census, limits: census.readable > 0, otherwise="no file could be read"),
+)
 def format_hidden(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """What it finds:
         Files whose suffix does not say what they are, for example DICOM without ``.dcm``.
@@ -22,7 +28,7 @@ def format_hidden(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         ``glob("*.dcm")`` finds nothing, or finds the other half of the patients only, and nobody counts.
 
     Evidence it needs:
-        ``HiddenFormat``.
+        ``FileCensus``, and ``HiddenFormat`` where there are such files.
 
     How it decides:
         Suspected (a note; minor where some files of the format do have the suffix): the first bytes say one format, the
