@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.runtime.call_sites import here
 from traindx.watch.runtime.watch import Collector, Watch
@@ -84,5 +84,4 @@ class Compiled(Collector):
 
             return call
 
-        eval_frame = import_module("torch._dynamo.eval_frame")
-        watch.patches.wrap(eval_frame.OptimizedModule, "__call__", make_call)
+        watch.patches.wrap(compat.compiled_module_type(), "__call__", make_call)

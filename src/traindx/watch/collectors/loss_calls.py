@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import (
     ActivationChain,
@@ -297,7 +298,7 @@ class LossCalls(Collector):
                 continue
             if out.grad_fn is not None:
                 key = (call_site(), how, getattr(func, "__name__", ""))
-                self._pending[out.grad_fn._sequence_nr()] = (key, cut, value, float(out.detach()))
+                self._pending[compat.number(out.grad_fn)] = (key, cut, value, float(out.detach()))
 
     def _confirmed(self, sequences: list[int]) -> None:
         """These sums lie on the way from a loss to its terms, so what they add is a term."""

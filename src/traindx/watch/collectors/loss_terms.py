@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import LossTermSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
@@ -65,7 +66,7 @@ class Leaf:
     @property
     def sequence(self) -> int:
         """Sequence number of the node."""
-        return int(self.node._sequence_nr())
+        return compat.number(self.node)
 
 
 @dataclass
@@ -155,7 +156,7 @@ class LossTerms(Collector):
         on_cpu = out.device.type == "cpu"
         value = out.item() if on_cpu else out.detach().clone()  # a view would keep what it is of alive
         note = Note(stack(3, 4), name, value, number_factor(name, args))
-        self.notes[out.grad_fn._sequence_nr()] = note
+        self.notes[compat.number(out.grad_fn)] = note
 
     def _any(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Outside the networks: does a tensor that carries a gradient meet one that does not (a target)?"""
@@ -164,7 +165,7 @@ class LossTerms(Collector):
         node = out.grad_fn
         if node is None:
             return
-        number = node._sequence_nr()
+        number = compat.number(node)
         self.region.add(number)
         if func in self._loss_functions:
             self.data.add(number)
@@ -188,7 +189,7 @@ class LossTerms(Collector):
             groups.setdefault(self._key(leaf, call.site), []).append(leaf)
         if len(groups) > MOST_TERMS:
             return
-        root = self.notes.get(call.root.grad_fn._sequence_nr())
+        root = self.notes.get(compat.number(call.root.grad_fn))
         self._total = assigned_name(root.sites[0]) if root is not None and root.sites else ""
         for key, members in groups.items():
             self._remember(key, members, call.site)
@@ -226,7 +227,7 @@ class LossTerms(Collector):
         seen: set[int] = set()
         while waiting and len(seen) < 400:
             current = waiting.pop()
-            number = current._sequence_nr()
+            number = compat.number(current)
             if number in self.data:
                 return True
             if number in seen or number not in self.region:
@@ -325,7 +326,7 @@ class Walk:
             self.down(step, depth + 1)
 
     def _line(self, node: Any) -> CallSite | None:
-        note = self.notes.get(node._sequence_nr())
+        note = self.notes.get(compat.number(node))
         return note.sites[0] if note is not None and note.sites else None
 
     def _steps(self, leaf: Leaf) -> list[Leaf] | None:  # noqa: PLR0911  (one return a kind of node)
@@ -338,10 +339,10 @@ class Walk:
             return Leaf(child[0], child[1], leaf.factor * times, join, leaf.added)
 
         if name in ("AddBackward0", "SubBackward0") and same_shape(node, children):
-            alpha = float(node._saved_alpha) * (1.0 if name == "AddBackward0" else -1.0)
+            alpha = float(compat.saved(node, "alpha")) * (1.0 if name == "AddBackward0" else -1.0)
             alone = len(children) == 1
             if alone:
-                self.constants.append(int(node._sequence_nr()))
+                self.constants.append(compat.number(node))
             return [
                 Leaf(
                     child[0],
@@ -356,12 +357,12 @@ class Walk:
         if len(children) != 1:
             return None
         if name == "RsubBackward1":
-            self.constants.append(int(node._sequence_nr()))
-            return [weighted(children[0], -float(node._saved_alpha), leaf.join)]
+            self.constants.append(compat.number(node))
+            return [weighted(children[0], -float(compat.saved(node, "alpha")), leaf.join)]
         if name == "NegBackward0":
             return [weighted(children[0], -1.0, leaf.join)]
         if name in ("MulBackward0", "DivBackward0"):
-            note = self.notes.get(node._sequence_nr())
+            note = self.notes.get(compat.number(node))
             times = note.factor if note is not None else None
             if times is None and self.may_read:
                 times = constant_factor(node)
@@ -402,7 +403,7 @@ def constant_factor(node: Any) -> float | None:
     first = node.next_functions[0][0] is not None
     if node.name() == "DivBackward0" and not first:
         return None
-    saved = node._saved_other if first else node._saved_self
+    saved = compat.saved(node, "other" if first else "self")
     if saved is None or saved.numel() != 1:
         return None
     value = float(saved)
@@ -413,7 +414,7 @@ def constant_factor(node: Any) -> float | None:
 
 def shape_of(node: Any, number: int = 0) -> tuple[int, ...] | None:
     """Shape of a node's output."""
-    metadata = getattr(node, "_input_metadata", None)
+    metadata = compat.expected_gradients(node)
     return tuple(metadata[number].shape) if metadata else None
 
 
@@ -436,7 +437,7 @@ def same_shape(node: Any, children: list[tuple[Any, int]]) -> bool:
 
 def seed_of(torch: Any, leaf: Leaf) -> Any:
     """The gradient that arrives at a term: its factor, spread over a vector where it is one."""
-    metadata = leaf.node._input_metadata[leaf.number]
+    metadata = compat.expected_gradients(leaf.node)[leaf.number]
     return torch.full(tuple(metadata.shape), leaf.factor, dtype=metadata.dtype, device=metadata.device)
 
 
@@ -446,7 +447,7 @@ def sums_up(node: Any) -> bool:
     if name.startswith("SumBackward"):
         below = node.next_functions[0][0]
         return below is not None and elements(below) > 1
-    return getattr(node, "_saved_reduction", None) == 2  # at::Reduction::Sum
+    return compat.saved(node, "reduction", None) == 2  # at::Reduction::Sum
 
 
 def added_up(node: Any) -> int:

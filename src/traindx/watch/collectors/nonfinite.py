@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import NonFiniteOrigin
 from traindx.watch.collectors.backwards import Backward, Backwards
@@ -24,8 +25,8 @@ from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_NODES = 20_000
-SAVED = ("_saved_self", "_saved_input", "_saved_other", "_saved_target", "_saved_weight", "_saved_mat1", "_saved_mat2")
-RESULTS = ("_saved_result", "_saved_output")
+SAVED = ("self", "input", "other", "target", "weight", "mat1", "mat2")
+RESULTS = ("result", "output")
 
 
 @dataclass
@@ -71,7 +72,7 @@ class NonFinite(Collector):
         if self.watch.level is ObservationLevel.FULL and out.requires_grad:
             node = out.grad_fn
             if node is not None:
-                self._sites[node._sequence_nr()] = (call_site(), self.networks.library_maker())
+                self._sites[compat.number(node)] = (call_site(), self.networks.library_maker())
 
     def _look(self, call: Backward) -> None:
         if call.root.grad_fn is None or self._done >= 2:
@@ -80,9 +81,9 @@ class NonFinite(Collector):
         full = self.watch.level is ObservationLevel.FULL
         if (not broken and not full) or self.purity.why_not_read:
             return
-        nodes = sorted(graph_nodes(call.root.grad_fn), key=lambda node: node._sequence_nr())
+        nodes = sorted(graph_nodes(call.root.grad_fn), key=compat.number)
         if full and not broken:
-            self._template = [(node.name(), *self._sites.get(node._sequence_nr(), (None, None))) for node in nodes]
+            self._template = [(node.name(), *self._sites.get(compat.number(node), (None, None))) for node in nodes]
             self._keep(next(singular_nodes(nodes), None), nodes, call)
         elif broken:
             self._done += 1
@@ -91,7 +92,7 @@ class NonFinite(Collector):
     def _keep(self, suspect: _Suspect | None, nodes: list[Any], call: Backward) -> None:
         if suspect is None:
             return
-        site, made = self._sites.get(nodes[suspect.index]._sequence_nr(), (None, None))
+        site, made = self._sites.get(compat.number(nodes[suspect.index]), (None, None))
         if site is None and len(self._template) == len(nodes):
             same = all(known[0] == node.name() for known, node in zip(self._template, nodes, strict=True))
             if same:
@@ -132,7 +133,7 @@ def saved(node: Any, names: tuple[str, ...]) -> Iterator[Any]:
     """Saved tensors of a node that can be read (those changed in place since cannot)."""
     for name in names:
         try:
-            value: Any = getattr(node, name, None)
+            value: Any = compat.saved(node, name, None)
         except RuntimeError:
             continue
         if hasattr(value, "isfinite") and value.numel() and value.is_floating_point():
@@ -170,7 +171,7 @@ def first_broken(nodes: list[Any]) -> _Suspect | None:
 def outside_domain(node: Any) -> tuple[float, float, float] | None:
     """Least and greatest input and share outside, for functions that are not defined everywhere."""
     name = node.name()
-    value = next(saved(node, ("_saved_other",) if name.startswith("Div") else SAVED), None)
+    value = next(saved(node, ("other",) if name.startswith("Div") else SAVED), None)
     if value is None:
         return None
     bad = None
@@ -183,7 +184,7 @@ def outside_domain(node: Any) -> tuple[float, float, float] | None:
     elif name.startswith(("AcosBackward", "AsinBackward")):
         bad = value.detach().abs() > 1
     elif name.startswith("PowBackward0"):
-        exponent = node._saved_exponent
+        exponent = compat.saved(node, "exponent")
         if isinstance(exponent, float) and not exponent.is_integer():
             bad = value.detach() < 0
     share = float(bad.float().mean()) if bad is not None else 0.0
@@ -196,11 +197,11 @@ def singular_nodes(nodes: list[Any]) -> Iterator[_Suspect]:
         name = node.name()
         value = None
         if name.startswith("SqrtBackward"):
-            value = next(saved(node, ("_saved_result",)), None)
+            value = next(saved(node, ("result",)), None)
         elif name.startswith("PowBackward0"):
-            exponent = node._saved_exponent
+            exponent = compat.saved(node, "exponent")
             if isinstance(exponent, float) and 0 < exponent < 1:
-                value = next(saved(node, ("_saved_self",)), None)
+                value = next(saved(node, ("self",)), None)
         if value is not None:
             share = float((value.detach() == 0).float().mean())
             if share > 0:

@@ -11,6 +11,7 @@ from importlib import import_module
 from statistics import median
 from typing import Any
 
+from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import GradientSeries, OptimizerSeen, ParameterGroupSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
@@ -373,7 +374,7 @@ class Optimisers(Collector):
             entry.lr = float(group["lr"])
             entry.largest_lr = max(entry.largest_lr, entry.lr)
             present = [p for p in group["params"] if p.grad is not None and is_dense(p.grad)]
-            norms = torch._foreach_norm([p.grad for p in present]) if present else []
+            norms = compat.norms(torch, [p.grad for p in present])
             values = torch.stack([n.float() for n in norms]).tolist() if present else []
             for parameter, value in zip(present, values, strict=True):
                 self.gradients.setdefault(parameter, []).append(value / max(1, parameter.numel()) ** 0.5)

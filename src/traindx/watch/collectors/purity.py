@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -35,7 +36,7 @@ class Purity(Collector):
     def install(self) -> None:
         """Patch registration of hooks and packing of saved tensors; see nodes that are handed out."""
         torch, watch = self.watch.torch, self.watch
-        self._functions = frozenset(value for value in vars(torch._C._functions).values() if isinstance(value, type))
+        self._functions = compat.node_types(torch)
 
         def make_register(original: Any) -> Any:
             def register(owner: Any, *args: Any, **kwargs: Any) -> Any:
@@ -81,7 +82,7 @@ class Purity(Collector):
 
     def begin(self) -> None:
         """Nodes from here on belong to this iteration."""
-        self._first = int(self.watch.torch._C._autograd._get_sequence_nr())
+        self._first = compat.next_number(self.watch.torch)
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ class Purity(Collector):
             if type(node) not in self._functions:
                 return f"the graph holds {type(node).__name__}, which is not torch's own"
             last = not node.next_functions
-            if not last and int(node._sequence_nr()) < self._first:
+            if not last and compat.number(node) < self._first:
                 return "a part of the graph is older than this iteration"
             if len(seen) > MOST_NODES:
                 return "the graph is too large to be checked"

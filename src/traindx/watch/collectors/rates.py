@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import SchedulerSeen
 from traindx.watch.collectors.loaders import Loaders
@@ -191,8 +192,8 @@ def horizon_of(scheduler: Any) -> tuple[int, int]:
     if name == "MultiStepLR":
         return max(scheduler.milestones, default=0), 0
     if name == "SequentialLR":
-        parts = scheduler._schedulers
+        parts, milestones = compat.parts_of_schedule(scheduler)
         last, _ = horizon_of(parts[-1])
-        start = int(scheduler._milestones[-1]) if scheduler._milestones else 0
+        start = milestones[-1] if milestones else 0
         return (start + last if last else 0), horizon_of(parts[0])[1]
     return 0, 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
@@ -209,7 +210,7 @@ class Scaling(Collector):
 
     def _read(self, scaler: Any) -> float:
         """The present factor; on a device it is read only while watching."""
-        factor = scaler._scale
+        factor = compat.scale_of(scaler)
         if factor is None or (factor.device.type != "cpu" and self.watch.level is ObservationLevel.OFF):
             return self._factor
         return float(factor)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType, FunctionType
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.calling import call_from
 from traindx.watch.runtime.watch import Collector, Watch
@@ -133,14 +134,9 @@ class TorchCalls(Collector):
         if self._inside:
             return
         self._inside = True
-        C, overrides = self.watch.torch._C, self.watch.torch.overrides
-        above = [overrides._pop_mode() for _ in range(C._len_torch_function_stack())]
-        kind = type(above[-1]).__name__ if above else ""
-        if kind == "DeviceContext":
-            overrides._push_mode(above.pop())
-        overrides._push_mode(self._mode)
-        for mode in reversed(above):
-            overrides._push_mode(mode)
+        taken = compat.take_function_modes(self.watch.torch)
+        below = [taken.pop()] if taken and compat.is_default_device(taken[-1]) else []
+        compat.put_function_modes(self.watch.torch, [*taken, self._mode, *below])
 
     def _remove(self) -> None:
         self._suspended = 0
@@ -150,11 +146,8 @@ class TorchCalls(Collector):
         if not self._inside:
             return
         self._inside = False
-        C, overrides = self.watch.torch._C, self.watch.torch.overrides
-        stack = [overrides._pop_mode() for _ in range(C._len_torch_function_stack())]
-        for mode in reversed(stack):
-            if mode is not self._mode:
-                overrides._push_mode(mode)
+        taken = compat.take_function_modes(self.watch.torch)
+        compat.put_function_modes(self.watch.torch, [mode for mode in taken if mode is not self._mode])
 
 
 class Originals:
@@ -167,15 +160,13 @@ class Originals:
 
     def __init__(self, torch: Any) -> None:
         self._handler = torch.overrides.handle_torch_function.__code__
-        places = (torch.nn.functional, torch.functional, torch, torch._tensor, torch.Tensor, torch.nn.init)
         self._by_code: dict[Any, Any] = {}
-        for owner in places:
+        for owner in compat.python_places(torch):
             for value in list(vars(owner).values()):
                 inner = inspect.unwrap(value) if isinstance(value, FunctionType) else None
                 if isinstance(inner, FunctionType):
                     self._by_code.setdefault(inner.__code__, inner)
-        C = torch._C
-        owners = [torch.Tensor, C._nn, C._linalg, C._fft, C._special, C._sparse, C._nested, C._VariableFunctions]
+        owners = compat.builtin_places(torch)
         self._builtin = [(owner, name, getattr(owner, name)) for owner in owners for name in dir(owner)]
         self._known: dict[int, tuple[Any, Any]] = {}
 
@@ -231,7 +222,7 @@ def named_functions(torch: Any, names: tuple[str, ...]) -> dict[Any, str]:
     """The functions of these names in ``torch``, ``torch.nn.functional`` and ``Tensor`` (in-place ones too)."""
     found: dict[Any, str] = {}
     for name in names:
-        for owner in (torch, torch.nn.functional, torch.Tensor, torch._C._nn, torch.special):
+        for owner in (torch, torch.nn.functional, *compat.builtin_places(torch)[:2], torch.special):
             for variant in (name, f"{name}_", f"__{name}__"):
                 function = getattr(owner, variant, None)
                 if callable(function):

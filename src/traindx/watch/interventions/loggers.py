@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.interventions.readings import Readings
 from traindx.watch.runtime.after_import import AfterImport
 from traindx.watch.runtime.patching import Patches
@@ -100,7 +101,7 @@ class Loggers:
 
             return call
 
-        self.patches.wrap(module, "_call_callback_hooks", make)
+        self.patches.wrap(module, compat.LIGHTNING_HOOKS, make)
 
     def _transformers(self, module: ModuleType) -> None:
         def make(original: Any) -> Any:
@@ -138,7 +139,7 @@ class Loggers:
 
                 def computed(*args: Any, **kwargs: Any) -> Any:
                     value = wrapped(*args, **kwargs)
-                    if not getattr(metric, "_is_synced", False) and metric._to_sync:  # not a batch within forward
+                    if not compat.is_batch_value(metric):
                         self._computed(metric, value)
                     return value
 
@@ -146,7 +147,7 @@ class Loggers:
 
             return wrap_compute
 
-        self.patches.wrap(module.Metric, "_wrap_compute", make)
+        self.patches.wrap(module.Metric, compat.METRIC_COMPUTE, make)
 
     def _monai(self, module: ModuleType) -> None:
         def make(original: Any) -> Any:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from traindx.core import compat
 from traindx.watch.collectors.networks import is_users_module
 from traindx.watch.runtime.call_sites import CallSite
 
@@ -104,18 +104,15 @@ class Modes:
     def push(self) -> None:
         """Put the mode in place if anybody needs it."""
         if (self._table or self._scalars) and not self._pushed:
-            self.arm.torch.overrides._push_mode(self._mode)
+            compat.put_function_modes(self.arm.torch, [self._mode])
             self._pushed = True
 
     def pop(self) -> None:
         """Take it away, wherever in the stack it is."""
         if not self._pushed:
             return
-        C, overrides = self.arm.torch._C, self.arm.torch.overrides
-        stack = [overrides._pop_mode() for _ in range(C._len_torch_function_stack())]
-        for mode in reversed(stack):
-            if mode is not self._mode:
-                overrides._push_mode(mode)
+        taken = compat.take_function_modes(self.arm.torch)
+        compat.put_function_modes(self.arm.torch, [mode for mode in taken if mode is not self._mode])
         self._pushed = False
         self._stack.clear()
 
@@ -124,16 +121,7 @@ class Modes:
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Nothing of ours is in place inside: compiled code would trace it."""
-        hooks = self.arm.torch.nn.modules.module
-        tables = [
-            getattr(hooks, name)
-            for name in (
-                "_global_forward_pre_hooks",
-                "_global_forward_hooks",
-                "_global_forward_hooks_always_called",
-                "_global_forward_hooks_with_kwargs",
-            )
-        ]
+        tables = compat.hooks_of_all_modules(self.arm.torch)
         kept = [{key: table[key] for key in self.arm.hook_ids if key in table} for table in tables]
         pushed = self._pushed
         self.pop()
@@ -184,8 +172,7 @@ class Modes:
                 return self._compiled_function(compiled)
             if not self._compiled:
                 self._compiled = True
-                eval_frame = import_module("torch._dynamo.eval_frame")
-                self.arm.patches.wrap(eval_frame.OptimizedModule, "__call__", self._make_call)
+                self.arm.patches.wrap(compat.compiled_module_type(), "__call__", self._make_call)
             return compiled
 
         return compile_

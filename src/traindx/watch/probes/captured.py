@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.probes.isolation import CannotRepeatError, Moment, isolated, muted, twin, unwrapped, without_modes
 from traindx.watch.probes.side_effects import hooks_on_all, why_not_called
@@ -40,7 +41,7 @@ class Captured:
     @property
     def intact(self) -> bool:
         """No positional argument was changed in place since the call began."""
-        return all(_version(value) == version for value, version in self._versions)
+        return all(compat.version(value) == version for value, version in self._versions)
 
     def twin(self) -> Any:
         """A copy of the network as it is now, with the buffers of when the call began."""
@@ -125,7 +126,7 @@ class CapturedCalls(Collector):
             self.watch.not_examined("experiments on a network", str(error), call.site)
             return
         captured = Captured(call, Moment.now(torch), {name: value.detach().clone() for name, value in buffers})
-        captured._versions = [(value, _version(value)) for value in args if isinstance(value, torch.Tensor)]
+        captured._versions = [(value, compat.version(value)) for value in args if isinstance(value, torch.Tensor)]
         self._open = {id(call): (captured, time.monotonic(), told)}
 
     def _why_not(self, network: Any) -> str:
@@ -183,11 +184,6 @@ def raised_by_the_script(error: BaseException) -> bool:
             return True
         trace = trace.tb_next
     return False
-
-
-def _version(tensor: Any) -> int:
-    """How often a tensor was changed in place; inference tensors do not count."""
-    return -1 if tensor.is_inference() else int(tensor._version)
 
 
 def detached(torch: Any, value: Any) -> Any:

@@ -21,17 +21,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.runtime.structure import named_buffers
 
-HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_pre_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-)
 MOST_ITEMS = 4096  # entries of a plain list or dict of a module that are copied; longer ones are shared
 
 
@@ -212,19 +204,14 @@ def without_modes(torch: Any) -> Iterator[None]:
     Tensors of the script's own classes are plain ones inside. A default device stays, or the network could not make
     its own tensors.
     """
-    overrides = torch.overrides
-    popped = []
-    while torch._C._len_torch_function_stack():
-        popped.append(overrides._pop_mode())
-    if popped and type(popped[-1]).__name__ == "DeviceContext":
-        overrides._push_mode(popped.pop())
+    taken = compat.take_function_modes(torch)
+    if taken and compat.is_default_device(taken[-1]):
+        compat.put_function_modes(torch, [taken.pop()])
     try:
-        with torch._C._EnableTorchFunction(), torch._C.DisableTorchFunctionSubclass():
+        with compat.function_modes(torch), compat.no_tensor_classes(torch):
             yield
     finally:
-        kept = [overrides._pop_mode() for _ in range(torch._C._len_torch_function_stack())]
-        for mode in (*reversed(kept), *reversed(popped)):
-            overrides._push_mode(mode)
+        compat.put_function_modes(torch, taken)
 
 
 # -- a twin of a network ---------------------------------------------------------------------------------------------
@@ -235,8 +222,8 @@ def unwrapped(torch: Any, module: Any) -> Any:
     for _ in range(4):
         if isinstance(module, torch.nn.parallel.DistributedDataParallel | torch.nn.DataParallel):
             module = module.module
-        elif hasattr(module, "_orig_mod"):
-            module = module._orig_mod
+        elif compat.original_of(module) is not None:
+            module = compat.original_of(module)
         else:
             break
     if isinstance(module, torch.jit.ScriptModule):
@@ -290,7 +277,7 @@ class _Copier:
         self._remember(module, new)
         fields = new.__dict__
         for name, value in module.__dict__.items():
-            if name in HOOKS:
+            if name in compat.HOOKS_OF_MODULES:
                 fields[name] = type(value)()
             elif name in ("_parameters", "_buffers"):
                 fields[name] = type(value)((key, self.value(one)) for key, one in value.items())

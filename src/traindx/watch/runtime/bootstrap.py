@@ -22,6 +22,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from traindx.core import compat
 from traindx.watch.runtime.after_import import AfterImport
 from traindx.watch.runtime.call_sites import count_as_users
 from traindx.watch.runtime.calling import clean
@@ -53,23 +54,24 @@ class Bootstrap:
             for root in self.settings.user_roots:
                 count_as_users(root)
         except Exception as error:
-            self.spatially_invariant(error)
+            self.not_watched(error)
             return
 
         def torch_arrived(module: ModuleType) -> None:
             try:
                 self.watch = with_torch(self, module, early)
             except Exception as error:
-                self.spatially_invariant(error)
+                self.not_watched(error)
 
         self.imports.when("torch", torch_arrived)
         os.register_at_fork(after_in_child=self.forked)
         atexit.register(self.finish)
 
-    def spatially_invariant(self, error: Exception) -> None:
+    def not_watched(self, error: Exception) -> None:
         """Our own failure must not be the script's: it runs on, and the report says that nothing was seen."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+        text = ". ".join([text, *compat.lost("torch")])  # what most probably broke us
         (self.out / BLIND_FILE).write_text(text, encoding="utf-8")
 
     def forked(self) -> None:

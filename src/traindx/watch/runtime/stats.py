@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from traindx.core import compat
+
 SAMPLE = 4096
 
 
@@ -16,8 +18,7 @@ def has_values(tensor: Any) -> bool:
     """
     import torch
 
-    dispatches = type(tensor).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
-    return not (dispatches or tensor.is_nested or tensor.device.type == "meta")
+    return not (compat.dispatches_itself(torch, tensor) or tensor.is_nested or tensor.device.type == "meta")
 
 
 def plain(tensor: Any) -> Any:

@@ -16,9 +16,9 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from traindx.core import compat
 from traindx.evidence.base import Action, NotExamined, Record
 from traindx.evidence.observed import IterationsSeen
 from traindx.finding import Location
@@ -86,8 +86,7 @@ class Watch:
 
     def __init__(self, torch_module: Any, settings: Settings, sink: Sink) -> None:
         self.torch: Any = torch_module
-        self._python_dispatch: Any = import_module("torch.utils._python_dispatch")
-        self._functorch: Any = import_module("torch._C._functorch")
+        self._transform = compat.transform_asked()
         self.settings = settings
         self.sink = sink
         self.patches = Patches()
@@ -141,22 +140,20 @@ class Watch:
                     raise
                 self._failed(collector, error)
             return
-        C = self.torch._C
-        before = self.grad_enabled = C.is_grad_enabled()
-        modes = []  # of the script's, which would count, change or refuse what we do
-        while C._len_torch_dispatch_stack():
-            modes.append(self._python_dispatch._pop_mode())
-        recorded = self._profiler_on()
+        torch = self.torch
+        before = self.grad_enabled = torch.is_grad_enabled()
+        modes = compat.take_dispatch_modes(torch)  # the script's, which would count, change or refuse what we do
+        recorded = compat.pause_profiler(torch)
         self.busy = True
         filters: Any = warnings.filters
         filters.insert(0, _OF_OURS)  # not through ``filterwarnings``: torch and the script would warn anew
         try:
-            with C.DisableTorchFunction():  # neither the script's function modes nor its tensor classes
-                C._set_grad_enabled(False)  # (of which a function mode would be told)
+            with compat.no_function_modes(torch):  # neither the script's function modes nor its tensor classes
+                compat.set_grad_enabled(torch, False)  # (of which a function mode would be told)
                 try:
                     yield
                 finally:
-                    C._set_grad_enabled(before)
+                    compat.set_grad_enabled(torch, before)
         except WindowEnded:
             raise
         except Exception as error:
@@ -166,17 +163,8 @@ class Watch:
             with suppress(ValueError):
                 filters.remove(_OF_OURS)
             if recorded:
-                C._autograd._enable_record_function(True)
-            while modes:
-                self._python_dispatch._push_mode(modes.pop())
-
-    def _profiler_on(self) -> bool:
-        """True if a profiler of the script's was recording; it does not while our own code runs."""
-        autograd = self.torch._C._autograd
-        if not autograd._profiler_enabled():
-            return False
-        autograd._enable_record_function(False)
-        return True
+                compat.resume_profiler(torch)
+            compat.put_dispatch_modes(modes)
 
     def _failed(self, collector: Collector | None, error: Exception) -> None:
         """Write down that something could not be watched, and drop a collector that keeps failing."""
@@ -227,7 +215,7 @@ class Watch:
             and not self.over
             and os.getpid() == self.pid
             and threading.get_ident() == self.thread
-            and self._functorch.peek_interpreter_stack() is None
+            and self._transform() is None
         )
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.collectors.loss_terms import Leaf, Note, Walk, term_name
 from traindx.watch.interventions.treatments.base import RuntimeTreatment
 from traindx.watch.runtime.call_sites import CallSite, stack
@@ -36,12 +37,12 @@ class Term(RuntimeTreatment):
             if len(self.notes) > 100_000:
                 self.notes.clear()
             note = Note(stack(2, 4), getattr(function, "__name__", ""), None)
-            self.notes[out.grad_fn._sequence_nr()] = note
+            self.notes[compat.number(out.grad_fn)] = note
 
     def _look(self, root: Any, site: CallSite | None) -> None:
         if root.grad_fn is None or site is None or self.refused:
             return
-        self._total = assigned_name(note.sites[0]) if (note := self.notes.get(root.grad_fn._sequence_nr())) else ""
+        self._total = assigned_name(note.sites[0]) if (note := self.notes.get(compat.number(root.grad_fn))) else ""
         walk = Walk(self.notes)
         walk.down(Leaf(root.grad_fn, 0, 1.0, None))
         if len(walk.leaves) > 1 or self.factor is not None:
