@@ -1,4 +1,4 @@
-"""Write the rule catalogue, ``docs/rules/``, ``docs/what-must-hold.md``, and the records in ``docs/observation.md``.
+"""Write the rule catalogue, ``docs/rules/``, ``docs/what-must-hold.md``, and tables in other pages.
 
 python scripts/make_docs.py            write what is missing or out of date, remove pages of rules that are gone
 python scripts/make_docs.py --check    write nothing; exit 1 and name the pages that are not up to date
@@ -18,12 +18,17 @@ from traindx.report import rule_page
 from traindx.rules import FAMILIES, Rule, catalogue
 from traindx.rules.fronts import THINGS, Front, fronts_of, fronts_of_all
 from traindx.rules.relations import RELATIONS, Relation
+from traindx.watch.collectors import configs, ranks
+from traindx.watch.interventions.treatments import RUNTIME
+from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.runtime.assembly import COLLECTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "rules"
 INDEX = "README.md"
 OBSERVATION = ROOT / "docs" / "observation.md"
-RECORDS = ("<!-- records:begin, made by scripts/make_docs.py -->", "<!-- records:end -->")
+SCRIPTS = ROOT / "docs" / "scripts.md"
+_WITHOUT_TORCH = (("configuration files", configs), ("ranks", ranks))  # seen from the first line on, or elsewhere
 HOLDS = ROOT / "docs" / "what-must-hold.md"
 MADE_HOLDS = (
     "<!-- Made by scripts/make_docs.py from src/traindx/rules/relations.py and the rules; change them there. -->"
@@ -154,12 +159,42 @@ def recorded() -> str:
     return table(("record", "what", "rules that need it"), rows)
 
 
-def observation() -> str:
-    """``docs/observation.md`` with its table of records as it should be."""
-    text = OBSERVATION.read_text(encoding="utf-8")
-    before, _, rest = text.partition(RECORDS[0])
-    _, _, after = rest.partition(RECORDS[1])
-    return f"{before}{RECORDS[0]}\n{recorded()}\n{RECORDS[1]}{after}"
+def subjects() -> str:
+    """What is looked at in a script: the subject of every collector and probe, and what its module says it sees."""
+    modules = [(one.subject, sys.modules[one.__module__]) for one in COLLECTORS if not one.__name__.startswith("_")]
+    rows = [(subject, _first(module.__doc__ or "")) for subject, module in (*modules, *_WITHOUT_TORCH)]
+    return table(("subject", "what"), rows)
+
+
+def treatments() -> str:
+    """What can be changed in a running script, and how; treatments that one class carries out share a line."""
+    names: dict[type[RuntimeTreatment], list[str]] = {}
+    for name, treatment in RUNTIME.items():
+        names.setdefault(treatment, []).append(f"`{name}`")
+    rows = [(", ".join(sorted(mine)), treatment.effect) for treatment, mine in names.items()]
+    return table(("treatment", "what it does while the script runs"), rows)
+
+
+def _first(docstring: str) -> str:
+    """The first paragraph of a docstring, as Markdown, without its full stop."""
+    text = rule_page.paragraphs(inspect.cleandoc(docstring))[0]
+    return re.sub(r":[a-z]+:", "", text).replace("``", "`").rstrip(".")
+
+
+def with_tables(path: Path) -> str:
+    """A page written by hand, with the tables in it that are made here as they should be."""
+    text = path.read_text(encoding="utf-8")
+    for name, made in TABLES[path].items():
+        begin, end = f"<!-- {name}:begin, made by scripts/make_docs.py -->", f"<!-- {name}:end -->"
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"{path}: no place for the table {name}; expected {begin} and {end}")
+        text = f"{before}{begin}\n{made()}\n{end}{after}"
+    return text
+
+
+TABLES = {OBSERVATION: {"subjects": subjects, "records": recorded}, SCRIPTS: {"treatments": treatments}}
 
 
 def markdown(body: str) -> str:
@@ -201,15 +236,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         stale = [f"rules/{name}" for name in out_of_date()]
         if HOLDS.read_text(encoding="utf-8") != what_must_hold():
             stale.append(HOLDS.name)
-        if OBSERVATION.read_text(encoding="utf-8") != observation():
-            stale.append(OBSERVATION.name)
+        stale += [path.name for path in TABLES if path.read_text(encoding="utf-8") != with_tables(path)]
         for name in stale:
             print(f"docs/{name} is not up to date: run `make docs`", file=sys.stderr)
         return 1 if stale else 0
     for name in write():
         print(f"docs/rules/{name}")
     HOLDS.write_text(what_must_hold(), encoding="utf-8")
-    OBSERVATION.write_text(observation(), encoding="utf-8")
+    for path in TABLES:
+        path.write_text(with_tables(path), encoding="utf-8")
     return 0
 
 

@@ -52,16 +52,25 @@ def test_what_must_hold_is_up_to_date(make_docs: ModuleType) -> None:
     assert make_docs.HOLDS.read_text(encoding="utf-8") == make_docs.what_must_hold(), "run `make docs`"
 
 
-def test_the_table_of_records_is_up_to_date(make_docs: ModuleType) -> None:
-    assert make_docs.OBSERVATION.read_text(encoding="utf-8") == make_docs.observation(), "run `make docs`"
+def test_tables_in_pages_written_by_hand_are_up_to_date(make_docs: ModuleType) -> None:
+    for path in make_docs.TABLES:
+        assert path.read_text(encoding="utf-8") == make_docs.with_tables(path), "run `make docs`"
     assert "| `OptimizerSeen` |" in make_docs.recorded()
 
 
-def test_the_treatments_of_scripts_are_in_their_table(make_docs: ModuleType) -> None:
-    text = (make_docs.ROOT / "docs" / "scripts.md").read_text(encoding="utf-8")
-    table = text.partition("| treatment | what it does")[2].partition("\n\n")[0]
-    named = {name for line in table.splitlines()[2:] for name in re.findall(r"`([a-z-]+)`", line.split("|")[1])}
-    assert named == set(RUNTIME)
+def test_every_treatment_of_scripts_says_what_it_does(make_docs: ModuleType) -> None:
+    rows = [line.split(" | ") for line in make_docs.treatments().splitlines()[2:]]
+    assert {name for row in rows for name in re.findall(r"`([a-z-]+)`", row[0])} == set(RUNTIME)
+    assert all(len(row[1].split()) > 4 for row in rows)
+
+
+def test_every_collector_has_a_subject_and_says_what_it_sees(make_docs: ModuleType) -> None:
+    rows = [line.strip("| ").split(" | ") for line in make_docs.subjects().splitlines()[2:]]
+    names = [row[0] for row in rows]
+    assert len(names) == len(set(names))
+    assert "something" not in names
+    assert {"clamps", "influence of inputs", "configuration files", "ranks"} <= set(names)
+    assert all(len(row[1].split()) > 4 for row in rows)
 
 
 def test_every_rule_watches_one_relation(make_docs: ModuleType) -> None:

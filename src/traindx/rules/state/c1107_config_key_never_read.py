@@ -46,10 +46,12 @@ def config_key_never_read(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Evidence it needs:
         ConfigFile (a watched script).
     How it decides:
-        The mapping that the loader returns remembers which keys were asked for; keys handed on in bulk count as read.
-        A key is reported only if, besides, no source file that the script loaded mentions its name, and if most of the
-        file was read. Sections for evaluation, inference, sampling and logging are left alone: another script may read
-        them. `suspected`.
+        What the loader returns is followed by name through the sources that the script loaded: variables, attributes,
+        arguments and results of its own functions, ``config["a"]`` and ``config.get("a")``. Where it goes elsewhere
+        (``**config``, a loop over its items, a library's function, a container), all of it counts as read. The file's
+        own mapping is not touched. A key is reported only if, besides, no source file mentions its name, and if at
+        least `read` of the file's keys were read. Sections for evaluation, inference, sampling and logging are left
+        alone: another script may read them. `suspected`.
     Remedy:
         Read it where it belongs, or delete it. Refuse unknown keys when the configuration is loaded.
     Trial it proposes:

@@ -1,4 +1,4 @@
-"""Distributed training: rank 0 is watched as a single process is, the others only bear witness.
+"""Distributed training: rank 0 is watched as a single process is, the others are compared with it.
 
 Workers are reached where they are started: ``torch.multiprocessing.spawn`` gets a function of ours around the user's,
 and ``torchrun`` (``-m torch.distributed.run``) starts our script runner instead of the script. Every rank writes, for

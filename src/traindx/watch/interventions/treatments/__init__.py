@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from traindx.watch.interventions.treatments.activation import DropActivation
@@ -20,7 +20,7 @@ from traindx.watch.interventions.treatments.workers import SeedWorkers
 if TYPE_CHECKING:
     from traindx.watch.interventions.arm import Arm
 
-RUNTIME: Mapping[str, Callable[[Mapping[str, Any], Arm], RuntimeTreatment]] = {
+RUNTIME: Mapping[str, type[RuntimeTreatment]] = {
     "unclamp": Unclamp,
     "drop-activation": DropActivation,
     "reweight-term": Term,

@@ -15,6 +15,8 @@ class DropActivation(RuntimeTreatment):
     What a loss applies itself has to go from the training path alone; at inference it is still wanted.
     """
 
+    effect = "a sigmoid or softmax is left out; where a loss applies it anyway, in training only"
+
     def install(self) -> None:
         """Subscribe."""
         self.arm.modes.on(self, named_functions(self.arm.torch, ACTIVATIONS), self._replace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from traindx.watch.interventions.places import Place
 from traindx.watch.runtime.call_sites import here
@@ -21,7 +21,10 @@ class RuntimeTreatment:
         hits: How often it acted with gradients enabled.
         evaluations: How often it changed something while gradients were disabled.
         refused: Why it does not apply, or empty.
+        effect: What it does, for the documentation; the same for all of a class.
     """
+
+    effect: ClassVar[str] = ""
 
     def __init__(self, fields: Mapping[str, Any], arm: Arm) -> None:
         self.fields = dict(fields)

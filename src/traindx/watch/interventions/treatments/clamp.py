@@ -12,6 +12,10 @@ from traindx.watch.interventions.treatments.base import RuntimeTreatment
 class Unclamp(RuntimeTreatment):
     """``mode``: ``identity``, or ``soft`` (clamped values, gradient of the identity; Bengio et al. 2013)."""
 
+    effect = (
+        "a `clamp`, `clip` or `hardtanh` becomes the identity, or keeps its values and lets the gradient pass (*soft*)"
+    )
+
     def install(self) -> None:
         """Subscribe."""
         names = ("clamp", "clip", "hardtanh", "clamp_min", "clamp_max")

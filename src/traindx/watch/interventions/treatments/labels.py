@@ -27,6 +27,8 @@ class IgnoreLabel(RuntimeTreatment):
     written by hand (Dice), there is no such call to change, and the treatment says so.
     """
 
+    effect = "elements with a label value take no part in `cross_entropy`, `nll_loss` or an element-wise loss"
+
     def install(self) -> None:
         """Subscribe."""
         functional = self.arm.torch.nn.functional
@@ -73,6 +75,8 @@ class RescaleLabel(RuntimeTreatment):
     For masks saved as 0 and 255. Tensors are changed as they come out of a data loader, so that every use of them in
     the step agrees; a script that validates with a comparison (``mask > 0``) validates as before.
     """
+
+    effect = "masks of 0 and 255 become 0 and 1 as they leave the data loader"
 
     def install(self) -> None:
         """Stand behind data loaders."""

@@ -15,6 +15,8 @@ from traindx.watch.runtime.call_sites import here
 class SetMode(RuntimeTreatment):
     """``mode``: ``train`` acts on calls with gradients, ``eval`` on calls without."""
 
+    effect = "a network is called in training or evaluation mode"
+
     def install(self) -> None:
         """Stand around outermost calls."""
         self._modes: list[tuple[Any, bool]] = []

@@ -12,6 +12,8 @@ from traindx.watch.runtime.call_sites import CallSite, here
 class ZeroGradients(RuntimeTreatment):
     """``optimizer.zero_grad()`` before the backward pass at a line, once after every step."""
 
+    effect = "gradients are cleared before the backward pass, once after every step"
+
     def install(self) -> None:
         """Count steps, and stand before backward passes."""
         self._stepped: list[Any] = []
@@ -38,6 +40,8 @@ class AddParameters(RuntimeTreatment):
     part, so that a frozen or borrowed network is left alone. The optimiser is the one made at the line; the first one,
     where the line is not one that makes an optimiser (a plain list of layers, say).
     """
+
+    effect = "parameters with a gradient that no optimiser holds join the one of their network"
 
     def install(self) -> None:
         """Look at modules until the first step."""
@@ -117,6 +121,8 @@ class AddParameters(RuntimeTreatment):
 
 class NoClipping(RuntimeTreatment):
     """Clipping of gradients at a line measures the norm as before and changes nothing."""
+
+    effect = "gradient clipping measures the norm and changes nothing"
 
     def install(self) -> None:
         """Patch the clipping functions where loops take them from."""

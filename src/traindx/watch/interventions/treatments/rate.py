@@ -14,6 +14,8 @@ from traindx.watch.interventions.treatments.base import RuntimeTreatment
 class LearningRate(RuntimeTreatment):
     """``factor``; ``group``: number of the parameter group, all by default."""
 
+    effect = "the rate of an optimiser or of one group is scaled in every step; schedules see their own value"
+
     def install(self) -> None:
         """Hooks around every step."""
         self._kept: list[tuple[Any, Any]] = []

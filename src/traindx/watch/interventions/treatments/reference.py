@@ -15,6 +15,8 @@ KINDS = ("zeros", "ones", "noise")
 class ReferencePrediction(RuntimeTreatment):
     """``kind``: ``zeros``, ``ones`` or ``noise`` (standard normal, the same in every run)."""
 
+    effect = "the output of the network is replaced by zeros, ones or noise, to see what the figure says of it"
+
     def install(self) -> None:
         """Stand behind outermost calls without gradients."""
         self._number = 0

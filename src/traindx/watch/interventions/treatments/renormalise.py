@@ -14,6 +14,8 @@ class Renormalise(RuntimeTreatment):
     normalised everywhere.
     """
 
+    effect = "one channel of a network's input is brought to the range that another one was seen to have"
+
     def install(self) -> None:
         """Stand before outermost calls."""
         self.arm.entering.append(self.safe(self._enter))

@@ -19,6 +19,8 @@ from traindx.watch.runtime.source_text import assigned_name
 class Term(RuntimeTreatment):
     """``term``: its name as it was reported; ``factor``: None cuts it off."""
 
+    effect = "the gradient of one operand of the loss is scaled, cut or turned; the printed loss keeps its meaning"
+
     def __init__(self, fields: Any, arm: Any) -> None:
         super().__init__(fields, arm)
         self.notes: dict[int, Note] = {}

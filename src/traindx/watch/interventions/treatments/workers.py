@@ -22,6 +22,8 @@ def seed_worker(number: int) -> None:
 class SeedWorkers(RuntimeTreatment):
     """Acts on loaders with workers and without a ``worker_init_fn`` of their own."""
 
+    effect = "workers of data loaders seed `random` and `numpy`"
+
     def install(self) -> None:
         """Patch the loader's constructor."""
 
