@@ -38,7 +38,7 @@ def seconds(duration: str | float) -> float:
 def format_duration(duration: float) -> str:
     """A duration for people: ``8.2 s``, ``3 min 05 s``, ``1 h 12 min``.
 
-    >>> spoken(8.24), spoken(185), spoken(4320)
+    >>> format_duration(8.24), format_duration(185), format_duration(4320)
     ('8.2 s', '3 min 05 s', '1 h 12 min')
     """
     if duration < 60:

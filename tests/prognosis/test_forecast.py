@@ -14,7 +14,7 @@ from traindx.prognosis import LearningCurve, Schedule, State, forecast, prognosi
 from traindx.prognosis.baselines import last_value, plain_power_law
 from traindx.prognosis.curve import MOST, tail_of
 from traindx.prognosis.families import laws, solve
-from traindx.prognosis.telling import told
+from traindx.prognosis.messages import format_prognosis
 
 LAWS = {
     "power law": lambda s: 0.2 + 0.3 * (s / 300) ** -0.5,
@@ -247,7 +247,7 @@ def test_missing_values_are_left_out():
 
 def test_the_verdict_is_told_with_its_numbers():
     curve = drawn(lambda s: 30 + 3 * np.log(s / 300), noise=0.05, higher_is_better=True, name="val_psnr", unit="dB")
-    text = told(curve, prognosis(curve))
+    text = format_prognosis(curve, prognosis(curve))
     assert text.startswith("Under-trained: val_psnr is 29.98 dB after 300 steps")
     assert "80 % interval" in text
     assert "schedule" not in text

@@ -172,7 +172,7 @@ def test_a_source_that_is_gone_is_told(page: Page) -> None:
 def test_healthy_page_has_no_lead_and_claims_little() -> None:
     page = Page(html.render(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, healthy=(InOrder(subject="schedule"),))))
     assert "No fault was shown: 1 check in order." in page.words
-    assert "What fixing it is worth" not in page.words
+    assert "Effect of the fix" not in page.words
 
 
 def test_trials_without_a_guilty_finding_are_shown_too() -> None:

@@ -139,16 +139,16 @@ def test_one_pair_has_no_interval() -> None:
 
 def test_bit_identity_is_worth_nothing() -> None:
     same = Worth(metric="psnr", verdict=Verdict.NO_EFFECT, bit_identical=True)
-    assert words.worth_text(same).startswith("nothing: weights after training are bit-identical")
+    assert words.fix_effect(same).startswith("nothing: weights after training are bit-identical")
     assert "bit-identical" in words.how_we_know(same)
 
 
 def test_unmeasured_worth() -> None:
-    assert words.worth_text(None) == "not measured"
+    assert words.fix_effect(None) == "not measured"
 
 
 def test_harmful_shows_the_worse_company() -> None:
-    assert words.worth_text(worth(Verdict.HARMFUL, -5.0, -0.5)).startswith("-5.0 dB")
+    assert words.fix_effect(worth(Verdict.HARMFUL, -5.0, -0.5)).startswith("-5.0 dB")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_was_found_healthy_twice_is_told_once() -> None:
 
 def test_a_single_treatment_has_no_company() -> None:
     only = worth(Verdict.PROVEN, 2.5, 2.5)
-    assert words.worth_text(only) == "+2.5 dB [1.5, 3.5] psnr"
+    assert words.fix_effect(only) == "+2.5 dB [1.5, 3.5] psnr"
     sentence = words.verdict_sentence(fault_found(finding(Standing.PROVEN, only)))
     assert "by 2.5 dB [1.5, 3.5], measured over 3 paired seeds." in sentence
 

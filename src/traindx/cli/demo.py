@@ -48,7 +48,7 @@ def demo(
     seconds(budget)
     directory = out or session.default_directory("demo")
     command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["demo"])])
-    cured: list[Fixed] = []
+    fixed: list[Fixed] = []
 
     def work(watch: Watch) -> Diagnosis:
         from traindx.examination import examine
@@ -69,11 +69,11 @@ def demo(
         treatment = cure(longer, diagnosis.findings, diagnosis.trials, progress=watch.listener)
         if treatment is None:
             return diagnosis
-        cured.append(treatment)
+        fixed.append(treatment)
         return _with_cure(diagnosis, case, treatment, directory)
 
     code = session.run(work, label="demo", out=directory, as_json=as_json, command=command)
-    raise typer.Exit(0 if cured and code == 1 else code)
+    raise typer.Exit(0 if fixed and code == 1 else code)
 
 
 def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Fixed, directory: Path) -> Diagnosis:

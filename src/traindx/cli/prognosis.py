@@ -59,14 +59,14 @@ def prognosis(
     Exit code: 0 whatever the verdict is, 2 wrong usage, or a log that cannot be used.
     """
     from traindx.prognosis import prognosis as judge
-    from traindx.prognosis.telling import told
+    from traindx.prognosis.messages import format_prognosis
 
     curve = read(log, metric, schedule, planned, warm_up)
     found = judge(curve, at, worth=worth)
     if as_json:
         sys.stdout.write(json.dumps(as_dict(curve, found)) + "\n")
     else:
-        sys.stdout.write(told(curve, found) + "\n")
+        sys.stdout.write(format_prognosis(curve, found) + "\n")
 
 
 def read(log: Path, metric: str | None, schedule: Rate, planned: int | None, warm_up: int) -> LearningCurve:

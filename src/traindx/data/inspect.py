@@ -10,7 +10,7 @@ import numpy as np
 from traindx.data import kinds, read_arrays, read_dicom, read_images, read_nifti
 from traindx.data.facts import Report, row
 from traindx.data.names import Names
-from traindx.data.reading import IgnoredError, NotAnImageError, UnreadableError, told
+from traindx.data.reading import IgnoredError, NotAnImageError, UnreadableError, reason_of
 
 READERS = {
     "dicom": read_dicom.read,
@@ -58,7 +58,7 @@ def inspect(root: str, name: str, histograms: dict[str, Any], *, root_name: str 
     except MemoryError:
         report.status, report.reason = "unreadable", "does not fit into memory"
     except Exception as error:  # a reader that fails on a file is a fact about the file
-        report.status, report.reason = "unreadable", f"{type(error).__name__}: {told(error)}"
+        report.status, report.reason = "unreadable", f"{type(error).__name__}: {reason_of(error)}"
     return report
 
 

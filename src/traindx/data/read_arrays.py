@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from traindx.data import pixels
 from traindx.data.facts import Facts
 from traindx.data.names import MASK_WORDS, MODALITY_WORDS, Names, case_key, nearest, without_suffix, words
-from traindx.data.reading import NotAnImageError, UnreadableError, told
+from traindx.data.reading import NotAnImageError, UnreadableError, reason_of
 
 _ID_KEYS = ("ids", "id", "names", "name", "filenames", "files", "cases", "case")
 _SPLIT_KEYS = ("split", "splits")
@@ -53,7 +53,7 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
     except (NotAnImageError, UnreadableError):
         raise
     except Exception as error:
-        raise UnreadableError(f"{type(error).__name__}: {told(error)}") from None
+        raise UnreadableError(f"{type(error).__name__}: {reason_of(error)}") from None
 
 
 def _archive(archive: zipfile.ZipFile, name: str, names: Names) -> Iterator[Facts]:

@@ -16,7 +16,7 @@ from traindx.data import geometry, pixels
 from traindx.data.dicom_header import Header, from_pydicom, read_plain
 from traindx.data.facts import Facts
 from traindx.data.names import Names
-from traindx.data.reading import NotAnImageError, UnreadableError, told
+from traindx.data.reading import NotAnImageError, UnreadableError, reason_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -145,7 +145,7 @@ def _load_with_pydicom(path: str) -> tuple[Header, NDArray[Any]]:
                 "not DICOM, or its beginning is missing: no file meta header and no DICM prefix"
             ) from None
         except Exception as error:
-            raise UnreadableError(f"the header cannot be read: {told(error)}") from None
+            raise UnreadableError(f"the header cannot be read: {reason_of(error)}") from None
         header = from_pydicom(dataset)
         cut = _cut_short(dataset)
         if not header.has_pixels:
@@ -156,7 +156,7 @@ def _load_with_pydicom(path: str) -> tuple[Header, NDArray[Any]]:
         try:
             array = dataset.pixel_array
         except Exception as error:
-            raise UnreadableError(f"the pixels are {cut}" if cut else f"no pixels: {told(error)}") from None
+            raise UnreadableError(f"the pixels are {cut}" if cut else f"no pixels: {reason_of(error)}") from None
         header.damage = _sign_contradicted(dataset, header)
     if array.ndim < 2 or array.size == 0:
         raise UnreadableError(f"the pixels have shape {array.shape}")

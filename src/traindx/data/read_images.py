@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from traindx.data import pixels
 from traindx.data.facts import Facts
 from traindx.data.names import Names
-from traindx.data.reading import UnreadableError, told
+from traindx.data.reading import UnreadableError, reason_of
 
 _COLOUR_TOLERANCE = 8.0
 """Grey levels by which the channels of a grey JPEG may differ (chroma rounding leaves up to about 3)."""
@@ -67,7 +67,7 @@ def load(path: str) -> tuple[NDArray[Any], str]:
                 mode = image.mode
                 array = np.asarray(image.convert("RGB") if mode in ("CMYK", "YCbCr", "LA", "PA") else image)
     except Exception as error:
-        raise UnreadableError(f"{type(error).__name__}: {told(error)}") from None
+        raise UnreadableError(f"{type(error).__name__}: {reason_of(error)}") from None
     if array.size == 0 or array.ndim < 2:
         raise UnreadableError(f"no pixels, shape {array.shape}")
     if mode == "P":

@@ -9,7 +9,7 @@ import numpy as np
 from traindx.data import geometry, pixels
 from traindx.data.facts import Facts
 from traindx.data.names import Names
-from traindx.data.reading import UnreadableError, told
+from traindx.data.reading import UnreadableError, reason_of
 
 
 def read(path: str, name: str, names: Names) -> Iterator[Facts]:
@@ -21,7 +21,7 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
         names: What the name says.
 
     Raises:
-        UnreadableError: Header or voxels cannot be read; truncated files are told from damaged ones.
+        UnreadableError: Header or voxels cannot be read; truncated files are named apart from damaged ones.
     """
     import nibabel as nib
 
@@ -29,9 +29,9 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
         image = nib.load(path)
         array = np.asanyarray(image.dataobj)
     except EOFError as error:
-        raise UnreadableError(f"truncated: {told(error)}") from None
+        raise UnreadableError(f"truncated: {reason_of(error)}") from None
     except Exception as error:
-        raise UnreadableError(f"{type(error).__name__}: {told(error)}") from None
+        raise UnreadableError(f"{type(error).__name__}: {reason_of(error)}") from None
     if array.size == 0:
         raise UnreadableError(f"no voxels, shape {array.shape}")
     if array.dtype.names:  # RGB volumes are structured arrays

@@ -17,7 +17,7 @@ class IgnoredError(Exception):
     """A file of a kind that is not read."""
 
 
-def told(error: BaseException, limit: int = 160) -> str:
+def reason_of(error: BaseException, limit: int = 160) -> str:
     """An exception in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"'?(/[^\s':]+)+/", "'…/", text)  # the file is named beside it; its folder need not be

@@ -50,7 +50,7 @@ class Card:
     source: tuple[SourceLine, ...]
     figures: tuple[Figure, ...]
     remedy: remedies.Remedy
-    worth: str
+    effect: str
     lead: tuple[str, str, str] | None
     meaning: str
     shared: str
@@ -177,7 +177,7 @@ def _card(finding: Finding, figures: tuple[Figure, ...], source: tuple[SourceLin
         source=source,
         figures=figures,
         remedy=remedies.parse(finding.remedy),
-        worth=words.worth_text(finding.worth),
+        effect=words.fix_effect(finding.worth),
         lead=lead,
         meaning=words.STANDING_MEANS[finding.standing],
         shared=shared,

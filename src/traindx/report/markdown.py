@@ -71,7 +71,7 @@ def _finding(
         blocks.append(
             _fence("\n".join(f"{'>' if line.at_fault else ' '}{line.number:5d}  {line.text}" for line in lines))
         )
-    blocks.append(f"Worth: {words.worth_text(finding.worth)}.")
+    blocks.append(f"Effect of the fix: {words.fix_effect(finding.worth)}.")
     if finding.worth is not None and finding.worth.note:
         blocks.append(_prose(finding.worth.note))
     if shared:
@@ -129,8 +129,8 @@ def _refuted(diagnosis: Diagnosis) -> list[str]:
         told = _prose(f"{why} The suspicion was: {finding.message}")
         lines.append(f"- **{finding.code} {words.display_name(finding)}**{at}: {told}")
     unit = diagnosis.trials.unit if diagnosis.trials is not None else ""
-    innocent = words.results_without_finding(diagnosis, Verdict.NO_EFFECT)
-    lines += [f"- **{result.treatment}**: {words.how_we_know(result, unit)}" for result in innocent]
+    without_effect = words.results_without_finding(diagnosis, Verdict.NO_EFFECT)
+    lines += [f"- **{result.treatment}**: {words.how_we_know(result, unit)}" for result in without_effect]
     return ["## No effect, and how we know", "\n".join(lines)] if lines else []
 
 

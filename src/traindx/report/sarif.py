@@ -86,7 +86,7 @@ def _rule(code: str, name: str, help_of: Help | None) -> dict[str, Any]:
 def _result(finding: Finding, index: int) -> dict[str, Any]:
     """A result (§3.27). A refuted finding passed; §3.27.9 asks for level ``none`` then."""
     refuted = finding.standing is Standing.REFUTED
-    text = f"{finding.message} [{finding.standing.value}; worth {words.worth_text(finding.worth)}]"
+    text = f"{finding.message} [{finding.standing.value}; effect of the fix: {words.fix_effect(finding.worth)}]"
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": index,

@@ -1,4 +1,4 @@
-"""The report in a terminal: the verdict, findings with their worth, the trials, what was healthy or not examined."""
+"""The report in a terminal: the verdict, findings with the effect of their fix, the trials, what was not examined."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _finding(finding: Finding, shared: str) -> RenderableType:
     if finding.standing is Standing.REFUTED and finding.worth is not None:
         body.append(Text(f"without effect: {words.how_we_know(finding.worth, finding.worth.unit)}", style="green"))
     elif finding.standing is not Standing.SUSPECTED or finding.worth is not None:
-        body.append(Text(f"worth: {words.worth_text(finding.worth)}"))
+        body.append(Text(f"effect: {words.fix_effect(finding.worth)}"))
         if finding.worth is not None and finding.worth.note:
             body.append(Text(finding.worth.note, style="dim"))
         if shared:

@@ -1,4 +1,4 @@
-"""The trials as rows for a page: every treatment's worth alone and given the rest, every arm, every baseline."""
+"""The trials as rows for a page: every treatment's effect alone and given the rest, every arm, every baseline."""
 
 from __future__ import annotations
 

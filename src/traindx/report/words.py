@@ -1,4 +1,4 @@
-"""The sentences that every format shares: verdict, standing, worth. Nothing is claimed here that was not measured.
+"""The sentences that every format shares: verdict, standing, effect. Nothing is claimed that was not measured.
 
 A gain is only ever printed from an :class:`~traindx.finding.Effect`, and always with the context in
 which it was measured; where there is none, the sentence says that it was not measured.
@@ -102,7 +102,7 @@ def headline(worth: Worth) -> tuple[Effect, str] | None:
     return known[0]
 
 
-def worth_text(worth: Worth | None) -> str:
+def fix_effect(worth: Worth | None) -> str:
     """One line on what fixing a finding is worth."""
     if worth is None:
         return "not measured"
@@ -203,7 +203,7 @@ def shared_cure(diagnosis: Diagnosis, finding: Finding) -> str:
         if finding.code in result.codes and others:
             return (
                 f"The trial of `{result.treatment}` treats {' and '.join([finding.code, *others])} together: "
-                "what it measured is the worth of them all, not of each."
+                "what it measured is the effect of them all, not of each."
             )
     return ""
 

@@ -28,7 +28,7 @@ BAD = {"nan": math.nan, "inf": math.inf, "vanished": 1e-12, "exploded": 1e6}
     gives=(LoadedWeights, MonitorAnswers, SelectorAnswers, SplitDrawn),
 )
 def training_state(ctx: CheckContext) -> None:
-    """Ask each part of the upkeep that the case describes."""
+    """Ask each part of the training state that the case describes."""
     part = ctx.case.training_state
     assert part is not None
     if part.split is not None:

@@ -1,4 +1,4 @@
-"""Innocent suspects of the document: a clamp on a branch that is not used, a division that cancels, a learning rate."""
+"""What the document suspects without need: a clamp on an unused branch, a division that cancels, a learning rate."""
 
 from __future__ import annotations
 

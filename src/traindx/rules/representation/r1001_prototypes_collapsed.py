@@ -58,10 +58,8 @@ def prototypes_collapsed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             continue
         if record.within - record.within_before <= limits.rise:
             continue
-        spatially_invariant = not math.isnan(record.monitored) and record.monitored < limits.unnoticed
-        unseen = (
-            f" The case's own monitor reads {record.monitored:.3f} and cannot see it." if spatially_invariant else ""
-        )
+        missed = not math.isnan(record.monitored) and record.monitored < limits.unnoticed
+        unseen = f" The case's own monitor reads {record.monitored:.3f} and cannot see it." if missed else ""
         yield Found(
             message=f"Learning at temperature {record.temperature:g} raises the mean cosine of two prototypes of one "
             f"concept from {record.within_before:.2f} to {record.within:.2f}: {record.each} prototypes say what one "

@@ -153,7 +153,7 @@ class _Muted:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Nothing that this thread prints or logs is heard."""
+    """Nothing that this thread prints or logs comes out."""
     out, err, handle = sys.stdout, sys.stderr, logging.Logger.handle
     thread = threading.get_ident()
 

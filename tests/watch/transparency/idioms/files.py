@@ -357,7 +357,7 @@ def warnings_recorded() -> None:
 
 
 def warnings_after_silence() -> None:
-    """after a silence for good, warnings that are heard again name the script's file and line"""
+    """after a silence for good, warnings that are shown again name the script's file and line"""
     warnings.simplefilter("ignore")
     train(net(), 3)
     warnings.simplefilter("default")

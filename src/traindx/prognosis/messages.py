@@ -9,7 +9,7 @@ from traindx.prognosis.forecast import Interval
 from traindx.prognosis.prognosis import Prognosis, State
 
 
-def told(curve: LearningCurve, found: Prognosis) -> str:
+def format_prognosis(curve: LearningCurve, found: Prognosis) -> str:
     """What a curve says of going on, with its numbers and what is assumed."""
     what, unit = curve.name, f" {curve.unit}" if curve.unit else ""
     forecast = found.forecast
