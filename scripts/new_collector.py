@@ -54,6 +54,7 @@ def main() -> None:
         f"from traindx.watch.collectors.{module} import {camel(given.name)}",
         "COLLECTORS: tuple[type[Collector], ...] = (",
         camel(given.name),
+        before="_Early",  # the probes come after the collectors, which they ask
     )
 
 

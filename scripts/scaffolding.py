@@ -37,14 +37,19 @@ def write(path: Path, text: str) -> None:
     print(f"wrote {path.relative_to(ROOT)}")
 
 
-def register(path: Path, statement: str, opening: str, entry: str) -> None:
-    """Add an import, which ruff puts in its place, and an entry at the end of the list that begins with ``opening``."""
+def register(path: Path, statement: str, opening: str, entry: str, before: str = "") -> None:
+    """Add an import, which ruff puts in its place, and an entry to the list that begins with ``opening``.
+
+    The entry goes before the one that is named, else to the end of the list.
+    """
     text = path.read_text(encoding="utf-8")
     begin = text.find(opening)
     if begin < 0:
         raise ScaffoldError(f"{path.relative_to(ROOT)} has no {opening!r}: register it by hand")
     indent, end = re.match(r"[ \t]*", text[text.rfind("\n", 0, begin) + 1 :]).group(), begin  # type: ignore[union-attr]
     end = text.index(f"\n{indent})", begin)
+    if before:
+        end = text.index(f"\n{indent}    {before},", begin, end)
     text = text[:end] + f"\n{indent}    {entry}," + text[end:]
     margin = statement[: len(statement) - len(statement.lstrip())]
     first = re.search(rf"^{margin}from traindx", text, re.MULTILINE)

@@ -275,6 +275,12 @@ def python_places(torch: Any) -> list[ModuleType | type]:
     return [torch.nn.functional, torch.functional, torch, torch._tensor, torch.Tensor, torch.nn.init]
 
 
+def workers_read(iterator: Any) -> tuple[Any, Any, bool]:
+    """What the iterator of a loader hands to its workers: data set, ``worker_init_fn``, and whether they live on."""
+    persistent = bool(getattr(iterator, "_persistent_workers", False))
+    return iterator._dataset, getattr(iterator, "_worker_init_fn", None), persistent
+
+
 # -- schedules, scaling, logging -------------------------------------------------------------------------------------
 
 

@@ -53,3 +53,30 @@ class ItemsSeen(Observed):
     falling: int = 0
     factor: float = 1.0
     shift: float = 0.0
+
+
+class WorkerGenerator(Observed):
+    """A generator that a data set draws from, of which every worker gets a copy; ``where`` is where items are made.
+
+    Attributes:
+        loader: The line that made the loader.
+        dataset: Class of the data set.
+        name: Attribute that holds the generator, as it is written in the data set.
+        type: Class of the generator.
+        workers: Worker processes of the loader.
+        passes: Passes over the loader begun.
+        persistent: Workers, and with them their copies, live on from one pass to the next.
+        renewed: Something sees to it that copies differ: a ``worker_init_fn``, or code that makes, seeds or moves on
+            the generator where an item is made, or asks there which worker it runs in.
+        trains: Batches of this loader were followed by backward passes.
+    """
+
+    loader: Location | None = None
+    dataset: str
+    name: str
+    type: str
+    workers: int
+    passes: int
+    persistent: bool = False
+    renewed: bool = False
+    trains: bool = False

@@ -57,6 +57,12 @@ RELATIONS = (
     ),
     Relation(
         _DATA,
+        "Augmentation varies from worker to worker and from pass to pass.",
+        ("D116",),
+        "Random numbers of libraries with generators of their own, and augmentation outside the data set.",
+    ),
+    Relation(
+        _DATA,
         "Training and evaluation share nobody, by the split that was made.",
         ("D108", "E806", "C1105"),
         "The same patient under two names whose images differ.",

@@ -20,6 +20,7 @@ from traindx.rules.data.d112_not_hounsfield import not_hounsfield
 from traindx.rules.data.d113_label_values_undeclared import label_values_undeclared
 from traindx.rules.data.d113_observed import targets_undeclared
 from traindx.rules.data.d113_unlabelled import unlabelled_is_trained
+from traindx.rules.data.d116_augmentation_repeats import augmentation_repeats
 from traindx.rules.data.d117_view_mismatch import view_mismatch
 from traindx.rules.data.d119_augmentation_not_equivariant import (
     augmentation_not_equivariant,
@@ -74,4 +75,5 @@ RULES: tuple[Rule, ...] = (
     picture_mask_turned,
     one_item_fills_the_batch,
     items_drift,
+    augmentation_repeats,
 )

@@ -42,6 +42,7 @@ from traindx.watch.collectors.scaling import Scaling
 from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.thrown_away import ThrownAway
 from traindx.watch.collectors.torch_calls import TorchCalls
+from traindx.watch.collectors.worker_generators import WorkerGenerators
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.coarse_output import CoarseOutput
@@ -111,6 +112,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Rates,
     Loaders,
     ItemContents,
+    WorkerGenerators,
     Inputs,
     Checkpoints,
     KeptStates,
