@@ -447,7 +447,7 @@ def sums_up(node: Any) -> bool:
     if name.startswith("SumBackward"):
         below = node.next_functions[0][0]
         return below is not None and elements(below) > 1
-    return compat.saved(node, "reduction", None) == 2  # at::Reduction::Sum
+    return bool(compat.saved(node, "reduction", None) == 2)  # at::Reduction::Sum
 
 
 def added_up(node: Any) -> int:
