@@ -207,6 +207,8 @@ class SchedulerSeen(Observed):
         iterations_per_epoch: Optimiser iterations a pass, 0 where unknown.
         base: Learning rate of the first group when the optimiser was constructed.
         moved_by_others: The rate changed without this schedule: another one, or the script, sets it.
+        position: Step of the schedule that it stands at; fewer than the calls where it is called with a number.
+        counts_batches: Its length is computed from the number of batches, as the source of its construction says.
         step_not_reached: It was never stepped, but the file that constructs it has a line that does so.
     """
 
@@ -226,4 +228,6 @@ class SchedulerSeen(Observed):
     iterations_per_epoch: int = 0
     base: float = 0.0
     moved_by_others: bool = False
+    position: int = 0
+    counts_batches: bool = False
     step_not_reached: bool = False

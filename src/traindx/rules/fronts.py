@@ -25,7 +25,13 @@ from traindx.evidence.forecast import RunForecast
 from traindx.evidence.loss import FourierMask, SwallowedInLoss
 from traindx.evidence.model import ChannelReduction, Comparison, FrozenPart, HeadBounds, SilentParameters, SpanFloor
 from traindx.evidence.observed import ObservedTime, RankDifference
-from traindx.evidence.observed_calls import DiscardedResult, GradientNormSeen, GridSeen, IntegerIndexSeen
+from traindx.evidence.observed_calls import (
+    DiscardedResult,
+    GradientNormSeen,
+    GridSeen,
+    IntegerIndexSeen,
+    LossStateSeen,
+)
 from traindx.evidence.observed_loss import ClampSeen, ConstantTerm
 from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen, SchedulerSeen
 from traindx.evidence.observed_state import CheckpointRead, ConfigFile, SplitSeen, SuppressedEvidence, WeightsLoaded
@@ -58,6 +64,7 @@ THINGS: dict[type[Record], str] = {
     ScalerSeen: "gradient scaling",
     ClippingSeen: "gradient clipping",
     GridSeen: "sampling grids",
+    LossStateSeen: "tensors kept by a loss",
     IntegerIndexSeen: "integer vectors used as indices",
     GradientNormSeen: "gradient penalties",
     DiscardedResult: "results that nobody takes",

@@ -109,7 +109,7 @@ RELATIONS = (
     Relation(
         _LOSS,
         "Every term of the loss reaches the weights, with the weight that was meant.",
-        ("L302", "L303", "L306", "L307", "L311"),
+        ("L302", "L303", "L306", "L307", "L311", "L322"),
         "Terms that are computed in compiled code.",
     ),
     Relation(

@@ -27,6 +27,7 @@ _DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "Cosine
     overrun=Threshold(1.2, "calls over the number that the schedule was made for; off-by-one habits stay below"),
     died=Threshold(1e-3, "last rate over the highest: practically nothing is learned below a thousandth"),
     reached=Threshold(0.25, "highest rate over the intended one at the end of the run"),
+    passes=Threshold(2, "passes that the schedule was made for; with one, batches and passes cannot be told apart"),
     short=Threshold(200, "iterations; a shorter run is a trial, which no warm-up is made for"),
 )
 def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -35,7 +36,7 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     What it finds:
         A schedule made for a number of epochs but stepped every batch; a decay that has killed the rate within the
         first passes; a schedule that is still in its warm-up when the run ends; one that is never stepped; one that is
-        stepped before the optimiser.
+        stepped before the optimiser; one made for all batches of the run but moved on by epochs.
     Why it stops learning:
         The rate is near zero for most of the run, or goes up and down, or never arrives where it should.
     Evidence it needs:
@@ -48,7 +49,9 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         the rate, or the script has a line that steps it and that a longer run may reach (weight averaging that begins
         late). A warm-up that had not ended when the run did is `demonstrated` where it is stepped so rarely that it
         had to last; a run that is short of its warm-up is `suspected` after `short` iterations, and no fault below. A
-        rate that fell below `died` of its highest by stepping every batch is `suspected`.
+        rate that fell below `died` of its highest by stepping every batch is `suspected`. A schedule whose length is
+        computed from the number of batches, and is `passes` times that of a pass or more, but that has moved on by no
+        more than one a pass over two passes or more, is `demonstrated`.
     Remedy:
         Step once an epoch, or make the schedule for the number of batches; call it after the optimiser.
     Trial it proposes:
@@ -60,7 +63,7 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     skipped = any(scaler.skipped for scaler in evidence.of(ScalerSeen))
     for schedule in evidence.of(SchedulerSeen):
-        problem = _overrun(schedule, limits) or _died(schedule, limits)
+        problem = _overrun(schedule, limits) or _died(schedule, limits) or _by_epochs(schedule, limits)
         if problem is None and finished(evidence):
             iterations = evidence.of(IterationsSeen)
             count = iterations[-1].iterations if iterations else 0
@@ -128,6 +131,28 @@ def _died(schedule: SchedulerSeen, limits: Limits) -> Found | None:
         location=schedule.where,
         numbers={"calls": schedule.calls, "highest": schedule.highest, "last": schedule.last},
         remedy="Step it once an epoch, or choose its decay for steps and not for epochs.",
+    )
+
+
+def _by_epochs(schedule: SchedulerSeen, limits: Limits) -> Found | None:
+    """Its length counts batches, and it moves by epochs."""
+    per_pass = schedule.iterations_per_epoch
+    if not schedule.counts_batches or schedule.moved_by_others or per_pass < 4 or schedule.calls < 2:
+        return None
+    if schedule.epochs < 2 or schedule.horizon < limits.passes * per_pass or schedule.position > schedule.epochs + 1:
+        return None
+    if schedule.optimizer_steps < per_pass * (schedule.epochs - 1):
+        return None
+    how = "stepped once an epoch" if schedule.calls <= schedule.epochs + 1 else "set to the number of the epoch"
+    return Found(
+        variant="by-epochs",
+        message=f"{schedule.scheduler} was made for {schedule.horizon} batches ({schedule.horizon / per_pass:.3g} "
+        f"passes of {per_pass}) and is {how}: after {schedule.optimizer_steps} batches it stands at step {schedule.position}, "
+        f"and the learning rate at {schedule.last:.1e}.",
+        standing=Standing.DEMONSTRATED,
+        location=schedule.where,
+        numbers={"horizon": schedule.horizon, "position": schedule.position, "steps": schedule.optimizer_steps},
+        remedy="Step it after every batch without an argument, or make it for the number of epochs.",
     )
 
 

@@ -101,6 +101,7 @@ class Networks(Collector):
         names: Names of parameters, as far as somebody has walked the networks that own them.
         on_begin: Tells a call of an outermost network that begins, with its positional arguments.
         on_call: Tells every call of an outermost network, when it has ended.
+        on_enter: Tells a module without parameters that is called outside every network (a loss, a transform).
         on_module: Tells module, arguments and output of every module inside a network, after its call.
         on_ended: Tells module, arguments, keyword arguments and output of every module, after its call.
     """
@@ -126,6 +127,7 @@ class Networks(Collector):
         self._has_parameters: Any = weak.WeakIdKeyDictionary()
         self.on_begin: Signal[[Call, tuple[Any, ...]]] = Signal(watch)
         self.on_call: Signal[[Call]] = Signal(watch)
+        self.on_enter: Signal[[Any, Any]] = Signal(watch)
         self.on_module: Signal[[Any, Any, Any]] = Signal(watch)
         self.on_ended: Signal[[Any, Any, Any, Any]] = Signal(watch)
         self._switches: dict[tuple[str, str, CallSite], list[int]] = {}
@@ -252,6 +254,8 @@ class Networks(Collector):
             self.depth += 1
             if self.depth == 1:
                 self._root_begins(module, args)
+        elif not self.depth:
+            self.on_enter.tell(module, args)
 
     def _root_begins(self, module: Any, args: tuple[Any, ...]) -> None:
         site = here() or CallSite("", 0, "")

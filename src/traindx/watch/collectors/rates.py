@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -14,7 +16,7 @@ from traindx.evidence.observed_optim import SchedulerSeen
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
-from traindx.watch.runtime.source_text import assigned_name, calls_method
+from traindx.watch.runtime.source_text import assigned_at, assigned_name, calls_method, statement_at
 from traindx.watch.runtime.stats import thin
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -30,6 +32,7 @@ class _Schedule:
     stepped: CallSite | None = None
     calls: int = 0
     before_optimizer: int = 0
+    position: int = 0
     rates: list[float] = field(default_factory=list)
     lowest: float = float("inf")
     highest: float = 0.0
@@ -125,6 +128,7 @@ class Rates(Collector):
         entry.optimizer_steps = steps
         entry.before_optimizer += steps == 0
         entry.at_iterations.add(self.watch.iteration)
+        entry.position = int(getattr(scheduler, "last_epoch", entry.calls))
         self._note(entry, scheduler)
 
     def _note(self, entry: _Schedule, scheduler: Any) -> None:
@@ -171,9 +175,40 @@ class Rates(Collector):
                 iterations_per_epoch=per_epoch,
                 base=entry.base,
                 moved_by_others=entry.moved_by_others,
+                position=entry.position,
+                counts_batches=made is not None and counts_batches(made),
                 step_not_reached=later,
                 step=self.watch.iteration,
             )
+
+
+COUNTS = re.compile(r"batch|step|iter", re.IGNORECASE)
+
+
+def counts_batches(made: CallSite) -> bool:
+    """True if an argument of a schedule's construction is computed from ``len(...)`` or a number of batches."""
+    statement = statement_at(made.file, made.line)
+    for node in ast.walk(statement) if statement is not None else ():
+        if isinstance(node, ast.Call):
+            values = [*node.args[1:], *(one.value for one in node.keywords)]
+            if any(one.arg == "steps_per_epoch" for one in node.keywords) or any(_counts(v, made) for v in values):
+                return True
+    return False
+
+
+def _counts(value: ast.expr, made: CallSite, *, followed: bool = False) -> bool:
+    for node in ast.walk(value):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
+            return True
+        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        if COUNTS.search(name):
+            return True
+        if isinstance(node, ast.Name) and not followed:
+            there = assigned_at(made, node.id)
+            source = statement_at(there.file, there.line) if there is not None else None
+            if isinstance(source, ast.Assign) and _counts(source.value, made, followed=True):
+                return True
+    return False
 
 
 def horizon_of(scheduler: Any) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from traindx.watch.collectors.item_contents import ItemContents
 from traindx.watch.collectors.kept_states import KeptStates
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.loss_calls import LossCalls
+from traindx.watch.collectors.loss_states import LossStates
 from traindx.watch.collectors.loss_terms import LossTerms
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.no_grad_regions import NoGradRegions
@@ -103,6 +104,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     LossTerms,
     Provenance,
     LossCalls,
+    LossStates,
     Clamps,
     CallMeanings,
     ThrownAway,
