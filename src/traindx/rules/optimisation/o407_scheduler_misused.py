@@ -147,8 +147,8 @@ def _by_epochs(schedule: SchedulerSeen, limits: Limits) -> Found | None:
     return Found(
         variant="by-epochs",
         message=f"{schedule.scheduler} was made for {schedule.horizon} batches ({schedule.horizon / per_pass:.3g} "
-        f"passes of {per_pass}) and is {how}: after {schedule.optimizer_steps} batches it stands at step {schedule.position}, "
-        f"and the learning rate at {schedule.last:.1e}.",
+        f"passes of {per_pass}) and is {how}: after {schedule.optimizer_steps} batches it stands at step "
+        f"{schedule.position}, and the learning rate at {schedule.last:.1e}.",
         standing=Standing.DEMONSTRATED,
         location=schedule.where,
         numbers={"horizon": schedule.horizon, "position": schedule.position, "steps": schedule.optimizer_steps},

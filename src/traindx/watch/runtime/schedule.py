@@ -17,6 +17,8 @@ class ObservationLevel(IntEnum):
 
 
 FULL_SHARE = 4
+LEAST_STAGE = 20  # iterations; an optimiser a sample (as in meta-learning) begins no stage of a training
+MOST_STAGES = 4
 
 
 class Schedule:
@@ -37,11 +39,21 @@ class Schedule:
         self.full_ratio = full_ratio
         self._light_next = dense
         self._full_next = 2
+        self._begun = 0
+        self._stages = 1
+
+    def new_stage(self, iteration: int) -> None:
+        """Another optimiser drives the iterations from here on: what it trains is new, and is watched as closely."""
+        if iteration - self._begun < LEAST_STAGE or self._stages >= MOST_STAGES:
+            return
+        self._begun, self._light_next, self._full_next = iteration, self.dense, 2
+        self._stages += 1
 
     def level(self, iteration: int) -> ObservationLevel:
         """ObservationLevel of an iteration; to be asked with growing numbers."""
         if self.every:
             return self._at_a_constant_rate(iteration)
+        iteration -= self._begun
         if iteration == 0:
             return ObservationLevel.FULL
         if iteration >= self._full_next:

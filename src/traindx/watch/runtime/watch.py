@@ -369,6 +369,8 @@ class Watch:
             self.stepped_at.add((site.file, site.line))
         clock = self._clock() if self._clock is not None else None
         if clock is None or self._missed_ticks > 20:
+            if self._clock is not None:
+                self.schedule.new_stage(self.iteration + 1)
             self._clock, clock = weakref.ref(optimizer), optimizer
         if clock is optimizer:
             self._missed_ticks = 0
