@@ -15,7 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     "gradient-norm-over-some-axes",
     Severity.MAJOR,
     needs=(GradientNormSeen,),
-    looked_at=requires(GradientNormSeen, lambda norm, limits: norm.calls >= limits.calls, thing="gradient penalties"),
+    looked_at=requires(
+        GradientNormSeen,
+        lambda norm, limits: norm.calls >= limits.calls,
+        otherwise="too few calls of the kind were watched",
+    ),
     calls=Threshold(2, "calls; the axes are those of the line, not of a draw"),
 )
 def gradient_norm_over_some_axes(evidence: Evidence, limits: Limits) -> Iterator[Found]:

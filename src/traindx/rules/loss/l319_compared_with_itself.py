@@ -21,7 +21,7 @@ DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div")
     looked_at=requires(
         LossCall,
         lambda call, limits: call.function in DISTANCES and call.phase == "training" and call.calls >= limits.calls,
-        thing="distances between two tensors",
+        otherwise="no distance between two tensors was watched often enough",
     ),
     calls=Threshold(3, "calls that were all zero; a copy that has yet to move apart is zero in the first"),
     zero=Threshold(1e-6, "of what the arguments differ by; float32 arithmetic leaves about 1e-7"),

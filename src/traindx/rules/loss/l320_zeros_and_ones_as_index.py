@@ -16,7 +16,9 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     Severity.MAJOR,
     needs=(IntegerIndexSeen,),
     looked_at=requires(
-        IntegerIndexSeen, lambda index, limits: index.calls >= limits.calls, thing="integer vectors used as indices"
+        IntegerIndexSeen,
+        lambda index, limits: index.calls >= limits.calls,
+        otherwise="too few calls of the kind were watched",
     ),
     calls=Threshold(3, "calls in which the index was as long as the axis and held zeros and ones alone"),
 )

@@ -16,7 +16,9 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     Severity.MAJOR,
     needs=(LossStateSeen,),
     looked_at=requires(
-        LossStateSeen, lambda state, limits: state.calls >= limits.calls, thing="tensors kept by a loss"
+        LossStateSeen,
+        lambda state, limits: state.calls >= limits.calls,
+        otherwise="too few calls of the kind were watched",
     ),
     calls=Threshold(2, "calls; the second is the first that meets what the first one left behind"),
 )

@@ -17,7 +17,9 @@ NAMES = {2: ("rows", "columns"), 3: ("slices", "rows", "columns")}
     "grid-of-other-axes",
     Severity.CRITICAL,
     needs=(GridSeen,),
-    looked_at=requires(GridSeen, lambda grid, limits: grid.calls >= limits.calls, thing="sampling grids"),
+    looked_at=requires(
+        GridSeen, lambda grid, limits: grid.calls >= limits.calls, otherwise="too few calls of the kind were watched"
+    ),
     calls=Threshold(3, "calls that all did so; one may be an augmentation that was drawn"),
     beyond=Threshold(0.2, "what a displacement may add to a grid of 0 to 1; one of -1 to 1 begins at -1"),
     outside=Threshold(0.5, "share of a grid outside the image in every call; a shift by half an image has as much"),
