@@ -206,6 +206,20 @@ class SuppressedEvidence(Observed):
     hidden: tuple[str, ...] = ()
 
 
+class IgnoredOption(Observed):
+    """A library warned that it takes no notice of something it was given; ``where`` is the user's line that called it.
+
+    Attributes:
+        message: What it said, at most 200 characters.
+        library: The package whose code said it.
+        times: How often.
+    """
+
+    message: str
+    library: str = ""
+    times: int = 1
+
+
 class StatisticsSeen(Observed):
     """A network with running statistics, in no optimiser, called without gradients in evaluation mode.
 

@@ -34,7 +34,14 @@ from traindx.evidence.observed_calls import (
 )
 from traindx.evidence.observed_loss import ClampSeen, ConstantTerm
 from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen, SchedulerSeen
-from traindx.evidence.observed_state import CheckpointRead, ConfigFile, SplitSeen, SuppressedEvidence, WeightsLoaded
+from traindx.evidence.observed_state import (
+    CheckpointRead,
+    ConfigFile,
+    IgnoredOption,
+    SplitSeen,
+    SuppressedEvidence,
+    WeightsLoaded,
+)
 
 
 class Front(StrEnum):
@@ -56,6 +63,7 @@ THINGS: dict[type[Record], str] = {
     RankDifference: "second process",
     ConfigFile: "configuration files",
     SuppressedEvidence: "silenced warnings or exceptions",
+    IgnoredOption: "options that a library says it ignores",
     ConstantTerm: "terms added to the loss without a gradient",
     ClampSeen: "clamps",
     HeadBounds: "bounded outputs before a comparison",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.observed import SwallowedException
-from traindx.evidence.observed_state import SuppressedEvidence
+from traindx.evidence.observed_state import IgnoredOption, SuppressedEvidence
 from traindx.finding import Location
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.call_sites import CallSite, here, stack, users
@@ -29,6 +31,10 @@ SERIOUS = (  # what torch says when the training itself is wrong
     "Detected call of",
     "Implicit dimension choice",
 )
+
+
+IGNORED = re.compile(r"\bignor(?:ed|ing)\b|\b(?:has|have|had) no effect\b|\b(?:is|are|will) not (?:be )?used\b")
+MOST_MESSAGES = 16
 
 
 @dataclass
@@ -110,6 +116,7 @@ class WarningFilters:
         self.patches = Patches()
         self.places: list[CallSite] = []
         self.hidden: list[str] = []
+        self.ignored: dict[tuple[CallSite, str, str], int] = {}
         self.active = True
         self.muted: Callable[[], bool] = lambda: False  # our own code runs
 
@@ -140,6 +147,8 @@ class WarningFilters:
                 return
             if self.places and args:
                 self._note(args[0])
+            if args and self.active and not users(sys._getframe(1).f_code.co_filename):
+                self._note_ignored(args[0], args[1] if len(args) > 1 else kwargs.get("category"), sys._getframe(1))
             level = args[2] if len(args) > 2 else kwargs.get("stacklevel", 1)
             if isinstance(level, int):
                 level += extra_levels(sys._getframe(1), level)
@@ -157,8 +166,22 @@ class WarningFilters:
         if serious and self.active and len(self.hidden) < 4 and text not in self.hidden:
             self.hidden.append(text)
 
+    def _note_ignored(self, message: Any, category: Any, caller: FrameType) -> None:
+        """A library says that something it was given does not count; deprecations are no such thing."""
+        kind = type(message) if isinstance(message, Warning) else category or UserWarning
+        if not isinstance(kind, type) or not issubclass(kind, UserWarning):
+            return
+        text = " ".join(str(message).split())[:200]
+        site = here(3) if IGNORED.search(text) else None
+        if site is not None:
+            key = (site, text, str(caller.f_globals.get("__name__", "")).partition(".")[0])
+            if key in self.ignored or len(self.ignored) < MOST_MESSAGES:
+                self.ignored[key] = self.ignored.get(key, 0) + 1
+
     def records(self) -> Iterable[Record]:
-        """Places that silence everything."""
+        """Places that silence everything, and what libraries took no notice of."""
+        for (site, text, library), times in self.ignored.items():
+            yield IgnoredOption(message=text, library=library, times=times, where=site.location())
         for site in dict.fromkeys(self.places):
             yield SuppressedEvidence(
                 what="warnings", detail="all warnings", where=site.location(), hidden=tuple(self.hidden)
