@@ -51,6 +51,7 @@ class Note:
     function: str
     value: Any
     factor: float | None = None  # of a product or quotient by a number
+    whole: bool = False  # what a loss function of torch gave: its own arithmetic is no sum of terms
 
 
 @dataclass
@@ -135,7 +136,7 @@ class LossTerms(Collector):
         self._loss_functions = {
             getattr(functional, name)
             for name in dir(functional)
-            if name.endswith(("_loss", "cross_entropy", "_logits"))
+            if name.endswith(("_loss", "cross_entropy", "_logits", "kl_div"))
         }
         self.calls.on_scalars(self, self._scalar)
         self.calls.on_every(self, self._any)
@@ -155,7 +156,7 @@ class LossTerms(Collector):
         name = getattr(func, "__name__", "")
         on_cpu = out.device.type == "cpu"
         value = out.item() if on_cpu else out.detach().clone()  # a view would keep what it is of alive
-        note = Note(stack(3, 4), name, value, number_factor(name, args))
+        note = Note(stack(3, 4), name, value, number_factor(name, args), func in self._loss_functions)
         self.notes[compat.number(out.grad_fn)] = note
 
     def _any(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
@@ -334,6 +335,9 @@ class Walk:
         node, name = leaf.node, leaf.node.name()
         children = [child for child in node.next_functions if child[0] is not None]
         line = self._line(node)
+        told = self.notes.get(compat.number(node))
+        if told is not None and told.whole:
+            return None
 
         def weighted(child: tuple[Any, int], times: float, join: CallSite | None) -> Leaf:
             return Leaf(child[0], child[1], leaf.factor * times, join, leaf.added)
