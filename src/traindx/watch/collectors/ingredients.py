@@ -203,7 +203,7 @@ def numbers(torch: Any, value: Any) -> tuple[tuple[float, ...], str] | None:
         return None
     if (value.dim() and value.shape[0] != value.numel()) or value.dtype == torch.bool or value.is_complex():
         return None
-    if not has_values(value):
+    if not has_values(value) or value.is_quantized or value.layout is not torch.strided:
         return None
     values = value.detach().reshape(-1).double().cpu().tolist()
     return tuple(values), str(value.dtype).removeprefix("torch.")
