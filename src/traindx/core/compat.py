@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 TESTED = {  # oldest and newest release that the tests were run on
-    "torch": ("2.4", "2.14"),
+    "torch": ("2.13", "2.13"),
     "lightning": ("2.6", "2.6"),
     "torchmetrics": ("1.9", "1.9"),
 }
