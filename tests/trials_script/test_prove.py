@@ -160,7 +160,7 @@ def test_without_a_figure_of_its_own_the_outputs_are_scored(forked: Path) -> Non
     source = edited(SEGMENT, ('    print(f"epoch {epoch} loss {loss.item():.4f} val_acc {right / total:.6f}")\n', ""))
     finding = found("L306", source, "q = p.clamp", "unclamp", mode="identity")
     table = trial(forked, source, finding, seeds=(0, 1)).run()
-    assert table.metric == "area under the ROC curve"
+    assert table.metric == "Dice"
     assert all(0 <= value <= 1 for arm in table.arms for value in arm.values)
 
 

@@ -29,7 +29,7 @@ from trials_script.scripts_for_tests import CLASSIFY, SEGMENT
         ("[  3.1s] step 40 loss 0.5 val acc 0.71", [("step", 40), ("loss", 0.5), ("val acc", 0.71)]),
         ("Epoch 2/9 lr=1.00e-03 val_psnr=21.50", [("Epoch", 2), ("lr", 1e-3), ("val_psnr", 21.5)]),
         ("{'val_acc': 0.71, 'f1': tensor(0.5)}", [("val_acc", 0.71), ("f1", 0.5)]),
-        ("val MAE -3.20 years, hd95 4", [("val MAE", -3.2), ("hd95", 4)]),
+        ("val MAE -3.20 years, hd95 4", [("val MAE", -3.2), ("val hd95", 4)]),
         ("acc: 83.1%", [("acc", 83.1)]),
         ("loss nan", [("loss", float("nan"))]),
         ("1 2 3", []),

@@ -20,14 +20,13 @@ from traindx.finding import Effect
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.claims import Change, Comparison, FixVerdict, Pair, Run, judge_claim, told
 from traindx.trials.scoring import Score
+from traindx.trials.script.meaning import FIXED_TREATMENT, Meaning, differences, examine, shared
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
 from traindx.trials.script.scoring_metric import Chosen, choose, read_at, value_of
 from traindx.trials.statistics import paired_effect
-from traindx.watch.interventions.treatments.reference import KINDS
 from traindx.watch.runtime.settings import Settings
 
 SHARE = 5.0  # the first run may take a fifth of the budget: two pairs, and something for the scoring metric
-SAME = 1e-9  # relative difference below which two printed figures are the same
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,8 @@ class ScriptComparison:
     def __post_init__(self) -> None:
         self.begun = time.monotonic()
         self._first: ArmResult | None = None
+        self._meaning: dict[str, Meaning] = {}
+        self._unexamined = ""  # why nothing may be concluded although runs differ
 
     @property
     def left(self) -> float:
@@ -103,7 +104,6 @@ class ScriptComparison:
                 break
             if number == 1 and self._same_numbers():
                 break
-        self._yardstick()
         return self.result()
 
     def _pair(self, number: int, seed: int) -> bool:
@@ -119,10 +119,7 @@ class ScriptComparison:
         if first is None:
             self._first = before
             if not before.broke:
-                choice = choose(before, self.metric)
-                self.chosen = choice.chosen
-                if choice.why_not:
-                    self.notes.append(choice.why_not)
+                self._choose(before, "before", self.before)
             length = before.iterations if before.stopped else 0
         if before.broke:
             length = self.steps
@@ -130,9 +127,11 @@ class ScriptComparison:
         if after.unfinished and not before.broke:
             self._short("the version after did not finish within the budget of")
             return False
-        if self.chosen is None and before.broke:
-            self.chosen = choose(after, self.metric).chosen
+        if first is None and before.broke and not after.broke:
+            self._choose(after, "after", self.after)
         self.pairs.append((seed, before, after))
+        if first is None:
+            self._same_figure(before, after)
         return True
 
     def _short(self, why: str) -> None:
@@ -151,17 +150,17 @@ class ScriptComparison:
         return True
 
     def _arm(
-        self, version: Version, side: str, seed: int, steps: int, seconds: float, reference: str = ""
+        self, version: Version, side: str, seed: int, steps: int, seconds: float, fixed: Sequence[str] = ()
     ) -> ArmResult:
-        what = f"seed {seed}: {version.name}" + (f", fixed outputs ({reference})" if reference else "")
+        what = f"seed {seed}: {version.name}" + (f", fixed outputs ({', '.join(fixed)})" if fixed else "")
         done = 2 * len(self.pairs) + (side == "after")
         step = Progress("compare", what, done, 2 * len(self.seeds), max(0.0, self.left))
         self.listen(step)
         result = run_arm(
             version.settings,
-            directory=self.directory / f"{side}-{seed}{'-' + reference if reference else ''}",
+            directory=self.directory / "-".join([side, str(seed), *fixed]),
             pair=seed,
-            treatments=[{"treatment": "reference-prediction", "kind": reference}] if reference else (),
+            treatments=[{"treatment": FIXED_TREATMENT, "kinds": list(fixed)}] if fixed else (),
             iterations=steps,
             seconds=seconds,
             limit=max(5.0, self.left),
@@ -172,41 +171,40 @@ class ScriptComparison:
             self.notes.append(note)
         return result
 
-    # -- does the metric mean the same? --------------------------------------------------------------------------
+    # -- the figure ----------------------------------------------------------------------------------------------
 
-    def _yardstick(self) -> None:
-        """Fixed outputs under both versions, up to their first validation."""
+    def _choose(self, run: ArmResult, side: str, version: Version) -> None:
+        """Try fixed outputs in one version, then choose the figure that judges."""
+        self._meaning[side] = self._examine(run, side, version, self.left / 2)
+        choice = choose(run, self.metric, self._meaning[side].tested)
+        self.chosen = choice.chosen
+        self.notes += choice.notes
+
+    def _examine(self, run: ArmResult, side: str, version: Version, room: float) -> Meaning:
+        end = time.monotonic() + room
+
+        def fixed(kinds: Sequence[str], steps: int) -> ArmResult:
+            return self._arm(version, side, self.seeds[0], steps, 0.0, kinds)
+
+        return examine(run, fixed, lambda: min(self.left, end - time.monotonic()))
+
+    def _same_figure(self, before: ArmResult, after: ArmResult) -> None:
+        """Fixed outputs under both versions, at the same place, before anything else is run."""
         chosen = self.chosen
-        ran = [pair for pair in self.pairs if not pair[1].broke and not pair[2].broke]
-        if chosen is None or not ran or chosen.source == "captured":
+        if chosen is None or before.broke or after.broke or chosen.source == "captured" or identical(before, after):
             return
-        if all(identical(before, after) for _, before, after in ran):
+        one = self._meaning.get("before", Meaning())
+        other = self._meaning["after"] = self._examine(after, "after", self.after, self.left)
+        known = shared(one, other, chosen)
+        if not known:
+            why = one.why_not or other.why_not or f"{chosen.name} of fixed outputs is not a number"
+            self.notes.append(f"whether the metric changed its meaning was not examined: {why}")
+            if "no time" in why:
+                self._unexamined = why
             return
-        seed, before, after = ran[0]
-        if not before.outputs or not after.outputs:
-            self._unknown("its networks are not called without gradients")
-            return
-        steps = max(1, read_at(before, chosen)[0] + 1)
-        for kind in KINDS:
-            if self.left < 1.2 * min(before.seconds, after.seconds):
-                self._unknown(f"no time was left for fixed outputs ({kind})")
-                return
-            one = self._arm(self.before, "before", seed, steps, 0.0, kind)
-            other = self._arm(self.after, "after", seed, steps, 0.0, kind)
-            if one.broke or other.broke or one.unfinished or other.unfinished:
-                self._unknown(f"it does not run on fixed outputs: {one.broke or other.broke or 'no time was left'}")
-                return
-            values = [first_value(item, chosen) for item in (one, other)]
-            if not all(math.isfinite(value) for value in values):
-                self._unknown(f"{chosen.name} of fixed outputs is not a number")
-                return
-            if abs(values[1] - values[0]) > SAME * max(map(abs, values)):
-                self.moved[kind] = values[1] - values[0]
+        self.moved = differences(one, other, chosen)
         if not self.moved:
-            self.notes.append(f"{chosen.name} means the same in both: fixed outputs ({', '.join(KINDS)}) score alike")
-
-    def _unknown(self, why: str) -> None:
-        self.notes.append(f"whether the metric changed its meaning was not examined: {why}")
+            self.notes.append(f"{chosen.name} means the same in both: fixed outputs ({', '.join(known)}) score alike")
 
     # -- the judgement -------------------------------------------------------------------------------------------
 
@@ -247,7 +245,7 @@ class ScriptComparison:
         value = value_of(arm, self.chosen) if self.chosen is not None and not broke else math.nan
         return Run(score=Score({name: value}, arm.outputs), broke=broke)
 
-    def _verdict(
+    def _verdict(  # noqa: PLR0911  (one return a reason)
         self, runs: Sequence[Pair], effect: Effect | None, name: str, metric: Metric
     ) -> tuple[FixVerdict, str]:
         """One word and why: what is bit-identical first, then what does not run, then what can be compared at all."""
@@ -267,6 +265,14 @@ class ScriptComparison:
             return FixVerdict.INCONCLUSIVE, (
                 f"{name} is not the same figure in both: outputs that no model made are scored differently after the "
                 f"change ({told(self.moved, '')}), so its values cannot be compared"
+            )
+        if self.chosen.provisional and all(_constant(after, self.chosen) for _, _, after in self.pairs):
+            return FixVerdict.INCONCLUSIVE, (
+                f"{name} is the same at every reading of a run, in both versions, so it may be no quality at all"
+            )
+        if self._unexamined:
+            return FixVerdict.INCONCLUSIVE, (
+                f"the runs differ, and whether {name} means the same in both was not examined: {self._unexamined}"
             )
         return judge_claim(runs, effect, name, metric, (), {})
 
@@ -290,12 +296,10 @@ class ScriptComparison:
         return ""
 
 
-def first_value(arm: ArmResult, chosen: Chosen) -> float:
-    """The first reading of a figure; NaN where there is none."""
-    for one in arm.figures:
-        if one.name == chosen.name and one.source == chosen.source and one.values:
-            return one.values[0]
-    return math.nan
+def _constant(arm: ArmResult, chosen: Chosen) -> bool:
+    """A figure that is the same at every reading of a run."""
+    values = [one.values for one in arm.figures if (one.name, one.source) == (chosen.name, chosen.source)]
+    return all(len(set(map(repr, one))) <= 1 for one in values)
 
 
 def _reported(arm: ArmResult) -> list[tuple[str, str, tuple[str, ...]]]:

@@ -32,6 +32,7 @@ class Series:
     values: tuple[float, ...]
     higher_is_better: bool | None = None
     evaluating: bool | None = None
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class ArmResult:
         captured: Figures of ours, by name.
         treatments: What each treatment did, by key: ``hits``, ``evaluations``, ``refused``.
         seeds: Seeds it used, by place.
+        held: Numbers that the program held under a name before its first iteration, by the name's words.
+        passes: Iteration and kind of every validation pass in which the network said something that no model made.
         imported: Source files of the user's that were loaded.
         lost: Files that could not be put back.
         broke: Why nothing can be concluded from it, or empty.
@@ -71,6 +74,8 @@ class ArmResult:
     captured: tuple[Series, ...] = ()
     treatments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    held: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    passes: tuple[tuple[int, str], ...] = ()
     imported: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     broke: str = ""
@@ -201,6 +206,7 @@ def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted
                 tuple(one["values"]),
                 one["higher_is_better"],
                 one["evaluating"],
+                one.get("split", ""),
             )
             for one in fields["figures"]
         ),
@@ -210,6 +216,8 @@ def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted
         ),
         treatments={one["key"]: one for one in fields["treatments"]},
         seeds=fields["seeds"],
+        held=fields.get("held", {}),
+        passes=tuple((int(at), str(kind)) for one in fields["treatments"] for at, kind in one.get("passes", ())),
         imported=tuple(fields["imported"]),
         lost=lost,
         broke=broke,

@@ -1,44 +1,44 @@
-"""Which figure of a script judges it, and in which direction.
+"""Which figure of a script judges it, in which direction, and why no other does.
 
-The script's own validation figure is taken where it reports one: the one that was named, else one that a metric object
-computed or that was logged or printed, by its name. A training loss never judges, since a treatment may change what it
-means. Where there is no figure of the script's own, one of ours on the outputs that were seen is taken.
+The script's own validation figure is taken where it reports one that can be relied on: the one that was named, else one
+that was read after the trained network was called as in validation, that moves, and whose direction is known. What the
+configuration holds, weights and rates, the best so far and figures of training never judge. Where there is no figure
+of the script's own, one of ours on the outputs that were seen is taken.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from traindx.core.metric_names import (
+    COUNTERS,
+    EXTREME,
+    LOSSES,
+    MEANS,
+    ONE_SIDED,
+    TRAINING,
+    direction_of,
+    is_extreme,
+    is_setting,
+    split_of,
+    words,
+)
 from traindx.errors import UsageError
 from traindx.trials.script.pairing import ArmResult, Series
 
+__all__ = ["Choice", "Chosen", "Tested", "choose", "direction_of", "read_at", "value_of", "wanted_metric", "words"]
 
-def _names(text: str) -> frozenset[str]:
-    """Words of a text."""
-    return frozenset(text.split())
-
-
-HIGHER = _names(
-    """
-    acc accuracy dice dsc iou jaccard miou giou auc auroc roc auprc ap map f1 fbeta precision recall sensitivity
-    specificity psnr ssim msssim r2 ncc kappa mcc corr correlation pearson spearman ppv npv tpr tnr top1 top5 cindex
-    concordance bleu rouge
-    """
-)
-LOWER = _names(
-    """
-    loss mae mse rmse nrmse nmse mape rmae hd hd95 hausdorff assd asd msd tre perplexity ppl error err nll ce bce
-    fid lpips wer cer distance l1 l2 fpr fnr brier ece deviation
-    """
-)
-_VALIDATION = frozenset(["val", "valid", "validation", "test", "eval", "evaluation", "dev", "holdout"])
-_TRAINING = frozenset(["train", "training", "tr", "running", "batch"])
-_EXTREME = frozenset(["best", "max", "min", "highest", "lowest"])
-_LOSSES = frozenset(["loss", "mse", "mae", "l1", "l2", "ce", "bce", "nll"])
-OURS = {"accuracy": True, "area under the ROC curve": True, "mean absolute error": False}
+# Figures of ours, the one first that says most; see :mod:`traindx.watch.interventions.outputs`.
+OURS = {
+    "Dice": True,
+    "accuracy": True,
+    "area under the ROC curve": True,
+    "peak signal-to-noise ratio": True,
+    "mean absolute error": False,
+}
+CONSTANT = "it is the same at every reading"
 _HIGHER_WORDS = ("higher", "max", "up")
 _LOWER_WORDS = ("lower", "min", "down")
 
@@ -53,6 +53,9 @@ class Chosen:
         higher_is_better: Its direction.
         is_loss: It is a validation loss, whose meaning a treatment may change.
         validation: False if nothing says that it was taken on validation data.
+        tested: Its direction was seen with predictions of known worth, and not only read from its name.
+        provisional: It was the same at every reading, and nothing is known of whether it looks at the output: it may
+            be a constant, or a program that learns nothing.
     """
 
     name: str
@@ -60,29 +63,43 @@ class Chosen:
     higher_is_better: bool
     is_loss: bool = False
     validation: bool = True
+    tested: bool = False
+    provisional: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, and why nothing was (or, beside a figure of ours, why none of the script's own)."""
+    """What was chosen, and why nothing was (or, beside a figure of ours, why none of the script's own).
+
+    Attributes:
+        chosen: The figure.
+        why_not: Why there is none, or none of the script's own.
+        why: Why this one.
+        runner_up: The second, and why it is the second; empty where there is none.
+    """
 
     chosen: Chosen | None = None
     why_not: str = ""
+    why: str = ""
+    runner_up: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is printed of it."""
+        return tuple(text for text in (self.why, self.runner_up, self.why_not) if text)
 
 
-def words(name: str) -> list[str]:
-    """``val_DiceMetric/2`` as ``val dice metric 2``."""
-    parts = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*|[A-Z]+\d*|\d+", name.replace("hd_95", "hd95"))
-    return [part.lower() for part in parts]
+@dataclass(frozen=True)
+class Tested:
+    """What figures gave for predictions that no model made; see :mod:`traindx.trials.script.meaning`.
 
+    Attributes:
+        moves: Whether a figure changes with the network's output, by name and source.
+        higher: Its direction, by name and source, where a perfect prediction was scored.
+    """
 
-def direction_of(name: str) -> bool | None:
-    """True if a higher value is better, False if a lower one is, None where the name does not tell."""
-    found = words(name)
-    joined = {*found, "".join(found[-2:])}
-    if joined & LOWER:
-        return False
-    return True if joined & HIGHER else None
+    moves: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    higher: Mapping[tuple[str, str], bool] = field(default_factory=dict)
 
 
 def wanted_metric(text: str) -> tuple[str, bool | None]:
@@ -101,48 +118,116 @@ def wanted_metric(text: str) -> tuple[str, bool | None]:
     raise UsageError(f"--metric {text!r}: {way!r} is no direction", expected="NAME:higher or NAME:lower")
 
 
-def choose(control: ArmResult, metric: str = "") -> Choice:
+def choose(control: ArmResult, metric: str = "", tested: Tested | None = None) -> Choice:
     """The figure that judges all arms, from what the control reported.
 
     Args:
         control: The script as it is.
         metric: What the user named, or empty.
+        tested: What its figures gave for predictions that no model made, where that was tried.
     """
+    tested = tested or Tested()
     if metric:
-        return _named(control, metric)
-    ranked = sorted(
-        ((_rank(one), -index, one) for index, one in enumerate(control.figures)),
-        key=lambda item: item[:2],
-        reverse=True,
-    )
-    for rank, _, one in ranked:
-        way = one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
-        if rank > 0 and way is not None:
-            return Choice(Chosen(one.name, one.source, way, "loss" in words(one.name), _validates(one)))
-    for one in control.captured:
-        if one.name in OURS:
-            return Choice(Chosen(one.name, "captured", OURS[one.name]), _unknown_direction(control))
-    return Choice(why_not=_unknown_direction(control) or _nothing(control))
+        return _named(control, metric, tested)
+    rejected: dict[str, str] = {}
+    constant: Series | None = None
+    ranked: list[tuple[float, int, Series]] = []
+    for index, one in enumerate(control.figures):
+        why = unfit(one, control.held, tested)
+        if why:
+            rejected.setdefault(one.name, why)
+            if why.startswith(CONSTANT) and _said(one) and "loss" not in words(one.name):
+                constant = constant or one
+        else:
+            ranked.append((_rank(one), -index, one))
+    ranked.sort(key=lambda item: item[:2], reverse=True)
+    if ranked:
+        first = ranked[0][2]
+        chosen = _chosen(first, tested)
+        second = ranked[1][2] if len(ranked) > 1 else None
+        return Choice(chosen, why=_why(first, chosen, tested), runner_up=_second(first, second, rejected))
+    for name, higher in OURS.items():
+        if any(one.name == name for one in control.captured):
+            return Choice(Chosen(name, "captured", higher, tested=True), _nothing(control, rejected, ours=True))
+    if constant is not None:
+        why = f"{constant.name} was chosen for want of another: {rejected[constant.name]}"
+        return Choice(replace(_chosen(constant, tested), provisional=True), why=why)
+    return Choice(why_not=_nothing(control, rejected))
+
+
+def way_of(one: Series, tested: Tested) -> bool | None:
+    """The direction of a figure: as it was tested, as its object says, or as its name does."""
+    key = (one.name, one.source)
+    if key in tested.higher:
+        return tested.higher[key]
+    return one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
+
+
+def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> str:  # noqa: PLR0911  (a reason each)
+    """Why a figure cannot judge; empty where it can."""
+    found = set(words(one.name))
+    values = [value for value, at in zip(one.values, one.iterations, strict=True) if at] or list(one.values)
+    moves = tested.moves.get((one.name, one.source))
+    if one.split == "training" or (found & TRAINING and split_of(one.name) not in ("validation", "test")):
+        return "it is a figure of training"
+    if is_extreme(one.name):
+        return "it is the best so far"
+    if is_setting(one.name):
+        return "it is a weight, a rate or a size"
+    if moves is False:
+        return "it does not move with the network's output"
+    if held_by_configuration(one.name, values, held):
+        return f"the program held it ({values[-1]:g}) before it trained"
+    if one.iterations and not any(one.iterations):
+        return "it was read before the first iteration"
+    if one.evaluating is False and one.source != "printed":
+        return "it was not read after a validation"
+    if one.evaluating is False and not _said(one):
+        return "it was not read after a validation"
+    if way_of(one, tested) is None:
+        return "its name does not tell which direction is better"
+    if not _validates(one) and "loss" in found:
+        return "nothing says that it is a loss of validation"
+    if not _validates(one) and not way_of(one, tested) and (found & LOSSES or not one.evaluating):
+        return "nothing says that it is an error of validation"
+    if moves is None and len(values) > 1 and len(set(map(repr, values))) == 1:
+        return f"{CONSTANT} ({values[0]:g})"
+    return ""
+
+
+def held_by_configuration(name: str, values: Sequence[float], held: Mapping[str, Sequence[float]]) -> bool:
+    """The program held this number under this name before its first iteration, and it never was another."""
+    known = held.get(" ".join(words(name)), ())
+    return bool(values) and len(set(map(repr, values))) == 1 and any(values[0] == one for one in known)
 
 
 def _rank(one: Series) -> float:
-    """How well a figure is suited; 0 where it is not."""
+    """How well a figure is suited."""
     found = set(words(one.name))
-    way = one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
-    if way is None or found & (_TRAINING | _EXTREME) or (one.evaluating is False and one.source != "printed"):
-        return 0.0
-    validation, quality = _validates(one), "loss" not in found
-    if not validation and (not quality or (not way and (found & _LOSSES or not one.evaluating))):
-        return 0.0  # without "val" before it, it is as likely the training loss under its own name
-    return 4.0 * validation + 2.0 * quality + 0.5 * (one.source != "printed")
+    validation = one.split == "validation" or (_validates(one) and one.split != "test")
+    rank = 4.0 * (_validates(one) or bool(one.evaluating)) + 1.0 * validation + 2.0 * ("loss" not in found)
+    rank += 0.5 * (one.source != "printed") + 0.4 * (not found & ONE_SIDED) + 0.3 * bool(found & MEANS)
+    return rank + 0.2 * (len(one.values) > 1) + 0.1 * _said(one)
+
+
+def _said(one: Series) -> bool:
+    """The script says that it is a figure of validation or test."""
+    return one.split in ("validation", "test") or split_of(one.name) in ("validation", "test")
 
 
 def _validates(one: Series) -> bool:
-    """Its name, or the object that computed it, says that it is a figure of validation."""
-    return bool(set(words(one.name)) & _VALIDATION) or (bool(one.evaluating) and one.source != "printed")
+    """The script, or the object that computed it, says that it is a figure of validation."""
+    return _said(one) or (bool(one.evaluating) and one.source != "printed")
 
 
-def _named(control: ArmResult, metric: str) -> Choice:
+def _chosen(one: Series, tested: Tested) -> Chosen:
+    way = way_of(one, tested)
+    assert way is not None
+    key = (one.name, one.source)
+    return Chosen(one.name, one.source, way, "loss" in words(one.name), _validates(one), key in tested.higher)
+
+
+def _named(control: ArmResult, metric: str, tested: Tested) -> Choice:
     name, way = wanted_metric(metric)
     plain = " ".join(words(name))
     every = [*control.figures, *control.captured]
@@ -151,21 +236,62 @@ def _named(control: ArmResult, metric: str) -> Choice:
     if not found:
         known = ", ".join(dict.fromkeys(one.name for one in every)) or "nothing"
         return Choice(why_not=f"the script reported no {name!r} within the window; it reported {known}")
-    best = max(found, key=lambda one: len(one.values))
+    best = max(found, key=lambda one: (len(one.values), one.split != "training"))
     if way is None:
-        way = best.higher_is_better if best.higher_is_better is not None else OURS.get(name, direction_of(best.name))
+        way = OURS[best.name] if best.name in OURS and best.source == "captured" else way_of(best, tested)
     if way is None:
         return Choice(why_not=f"is a higher {name!r} better? Say --metric {name}:higher or --metric {name}:lower")
-    is_loss = "loss" in words(best.name)
-    return Choice(Chosen(best.name, best.source, way, is_loss))
+    doubt = unfit(best, control.held, tested) if best.source != "captured" else ""
+    why = f"{best.name} judges as --metric says" + (f", although {doubt}" if doubt else "")
+    return Choice(Chosen(best.name, best.source, way, "loss" in words(best.name)), why=why)
+
+
+# -- words ---------------------------------------------------------------------------------------------------------
+
+
+def _why(one: Series, chosen: Chosen, tested: Tested) -> str:
+    moves = tested.moves.get((one.name, one.source))
+    reasons = []
+    if chosen.validation:
+        reasons.append(f"a figure of {one.split or 'validation'}")
+    elif one.evaluating:
+        reasons.append("read after the network was called without gradients")
+    if "loss" in words(one.name):
+        reasons.append("no other quality was reported")
+    if moves:
+        reasons.append("it moves with the network's output")
+    if chosen.tested:
+        reasons.append(f"a perfect prediction makes it {'higher' if chosen.higher_is_better else 'lower'}")
+    named = one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
+    if chosen.tested and named is not None and named is not chosen.higher_is_better:
+        reasons.append("its name says the opposite")
+    return f"{one.name} was chosen: {', '.join(reasons)}" if reasons else ""
+
+
+def _second(first: Series, second: Series | None, rejected: Mapping[str, str]) -> str:
+    if second is not None:
+        found, other = set(words(first.name)), set(words(second.name))
+        why = "it came later"
+        if "loss" in other and "loss" not in found:
+            why = "a loss may change its meaning"
+        elif _validates(first) and not _validates(second):
+            why = "nothing says that it is a figure of validation"
+        elif other & ONE_SIDED and not found & ONE_SIDED:
+            why = "it weighs one kind of error only"
+        elif first.split == "validation" and second.split == "test":
+            why = "it is a figure of the test set"
+        return f"next would have been {second.name} ({why})"
+    for name, why in rejected.items():
+        if direction_of(name) is not None and split_of(name) != "training":
+            return f"next would have been {name}, but {why}"
+    return ""
 
 
 def _unknown_direction(control: ArmResult) -> str:
     """A question about validation figures whose names do not tell which is better; empty where there is none."""
 
     def unknown(one: Series) -> bool:
-        found = set(words(one.name))
-        return bool(found & _VALIDATION) and not found & _TRAINING and direction_of(one.name) is None
+        return _said(one) and direction_of(one.name) is None and not is_setting(one.name)
 
     open_names = list(dict.fromkeys(one.name for one in control.figures if unknown(one)))
     if open_names:
@@ -177,9 +303,18 @@ def _unknown_direction(control: ArmResult) -> str:
     return ""
 
 
-def _nothing(control: ArmResult) -> str:
-    others = [one.name for one in control.figures if not set(words(one.name)) & {"epoch", "step", "iter", "it", "lr"}]
+def _nothing(control: ArmResult, rejected: Mapping[str, str], ours: bool = False) -> str:
+    question = _unknown_direction(control)
+    doubtful = [f"{name}: {why}" for name, why in rejected.items() if direction_of(name) is not None]
+    if question or (ours and not doubtful):
+        return question
+    skipped = COUNTERS | EXTREME | {"lr"}
+    others = [one.name for one in control.figures if not set(words(one.name)) & skipped]
     seen = f"it reported {', '.join(list(dict.fromkeys(others))[:6])}" if others else "it reported no figure"
+    if doubtful:
+        seen += f"; {'; '.join(doubtful[:3])}"
+    if ours:
+        return f"none of the script's own figures can judge: {seen}"
     if control.outputs:
         return f"no validation metric was recognised ({seen}): name one with --metric NAME"
     return (

@@ -4,13 +4,17 @@ A target is a tensor of the batch that the data loader gave last and that the ne
 network was called with another tensor of that batch or the batch was read without gradients. The figure
 does not depend on how the script trains, so that it is on one scale in every arm:
 
-* class indices for an output with a class axis: accuracy;
-* a target of zeros and ones of the output's shape: area under the ROC curve, which no monotone activation changes;
-* another target of the output's shape: mean absolute error.
+* class indices for an output with a class axis: accuracy, and for images of classes Dice, the mean over the classes
+  but the first that occur;
+* a target of zeros and ones of the output's shape: area under the ROC curve, which no monotone activation changes, and
+  for images Dice, above one half where all outputs of a pass lie within 0 and 1, else above zero;
+* another target of the output's shape: mean absolute error, and for images the peak signal-to-noise ratio by the
+  range of the targets of that pass.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from traindx.watch.interventions.digests import Digest
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_PAIRED = 1 << 20  # values kept of one pass for the area under the curve
 ACCURACY, AREA, ERROR = "accuracy", "area under the ROC curve", "mean absolute error"
+DICE, PSNR = "Dice", "peak signal-to-noise ratio"
+IMAGE = 3  # axes of a batch of images at least, without that of the channels
+MOST_CLASSES = 256
 
 
 class Outputs:
@@ -34,6 +41,9 @@ class Outputs:
         self._called_with: set[int] = set()
         self._sums: dict[str, list[float]] = {}
         self._pairs: list[tuple[Any, Any]] = []
+        self._overlaps: dict[str, Any] = {}  # of masks at one half, of masks at zero, of classes: (3, K) counts
+        self._extent = [math.inf, -math.inf]  # of the outputs of masks
+        self._range = [math.inf, -math.inf]  # of the targets
         self._pass = -1
 
     def install(self) -> None:
@@ -77,30 +87,48 @@ class Outputs:
         if self._pass != self.arm.iteration:
             self._end_pass()
             self._pass = self.arm.iteration
+        target = self.target_of(output)
+        if target is not None:
+            self._take(output, target)
+
+    def target_of(self, output: Any) -> Any:
+        """The target of the call that returned this, where the batch that was read last holds one; else None."""
         given = any(item.data_ptr() in self._called_with for item in self._batch if item.numel())
         if not given and not self._for_validation:
-            return  # a batch of training that happens to have the shape
+            return None  # a batch of training that happens to have the shape
         for target in self._batch:
-            if not target.numel() or target.data_ptr() in self._called_with:
-                continue
-            if self._take(output, target):
-                return
+            if target.numel() and target.data_ptr() not in self._called_with and kind_of(output, target):
+                return target
+        return None
 
-    def _take(self, output: Any, target: Any) -> bool:
-        """Add one batch to the present pass; False where the two cannot be compared."""
-        if output.dim() >= 2 and not target.is_floating_point():
-            classes = target.reshape(target.shape[0], *target.shape[2:]) if target.dim() == output.dim() else target
-            if output.shape[1] > 1 and classes.shape == (output.shape[0], *output.shape[2:]):
-                self._add(ACCURACY, (output.argmax(1) == classes.to(output.device)).double().sum(), classes.numel())
-                return True
-        if output.shape != target.shape or not output.is_floating_point() or target.is_complex():
-            return False
+    def _take(self, output: Any, target: Any) -> None:
+        """Add one batch to the present pass."""
+        kind = kind_of(output, target)
         truth = target.to(output.device)
-        if bool(((truth == 0) | (truth == 1)).all()):
+        if kind == "classes":
+            truth = truth.reshape(output.shape[0], *output.shape[2:])
+            said = output.argmax(1)
+            self._add(ACCURACY, (said == truth).double().sum(), truth.numel())
+            if truth.dim() >= IMAGE and output.shape[1] <= MOST_CLASSES:
+                self._overlap("classes", _counts(self.arm.torch, said, truth, output.shape[1]))
+            return
+        if kind == "mask":
             self._pairs.append((output.detach().float().reshape(-1).cpu(), truth.reshape(-1).bool().cpu()))
-        else:
-            self._add(ERROR, (output.double() - truth.double()).abs().sum(), truth.numel())
-        return True
+            if truth.dim() > IMAGE or (truth.dim() == IMAGE and min(truth.shape[1:]) > 1):
+                wanted = truth.bool().reshape(-1).long()
+                for name, limit in (("half", 0.5), ("zero", 0.0)):
+                    self._overlap(name, _counts(self.arm.torch, (output > limit).reshape(-1).long(), wanted, 2))
+                self._extent = [min(self._extent[0], float(output.min())), max(self._extent[1], float(output.max()))]
+            return
+        error = output.double() - truth.double()
+        self._add(ERROR, error.abs().sum(), truth.numel())
+        if truth.dim() >= IMAGE:
+            self._add(PSNR, (error**2).sum(), truth.numel())
+            self._range = [min(self._range[0], float(truth.min())), max(self._range[1], float(truth.max()))]
+
+    def _overlap(self, name: str, counts: Any) -> None:
+        known = self._overlaps.get(name)
+        self._overlaps[name] = counts if known is None or known.shape != counts.shape else known + counts
 
     def _add(self, name: str, total: Any, count: int) -> None:
         sums = self._sums.setdefault(name, [0.0, 0.0])
@@ -108,14 +136,25 @@ class Outputs:
         sums[1] += count
 
     def _end_pass(self) -> None:
+        torch = self.arm.torch
         for name, (total, count) in self._sums.items():
-            self._read(name, total / count)
+            if name != PSNR:
+                self._read(name, total / count)
+            elif total > 0 and self._range[1] > self._range[0]:
+                self._read(name, 10 * math.log10((self._range[1] - self._range[0]) ** 2 * count / total))
         if self._pairs:
-            torch = self.arm.torch
             area = area_under_curve(torch, *(torch.cat(part) for part in zip(*self._pairs, strict=True)))
             if area is not None:
                 self._read(AREA, area)
-        self._sums, self._pairs = {}, []
+        probable = self._extent[0] >= 0 and self._extent[1] <= 1
+        counts = self._overlaps.get("classes", self._overlaps.get("half" if probable else "zero"))
+        if counts is not None:
+            both, said, wanted = (counts[row, 1:] for row in range(3))
+            there = (said + wanted) > 0
+            if bool(there.any()):
+                self._read(DICE, float((2 * both[there] / (said + wanted)[there]).mean()))
+        self._sums, self._pairs, self._overlaps = {}, [], {}
+        self._extent, self._range = [math.inf, -math.inf], [math.inf, -math.inf]
 
     def _read(self, name: str, value: float) -> None:
         self.captured.append({"name": name, "iteration": self._pass, "value": value})
@@ -124,6 +163,26 @@ class Outputs:
         """The last pass ends."""
         self._end_pass()
         self._batch = []
+
+
+def kind_of(output: Any, target: Any) -> str:
+    """How a target may be compared with an output: ``classes``, ``mask`` or ``values``; empty where it cannot."""
+    if output.dim() >= 2 and not target.is_floating_point() and output.shape[1] > 1:
+        whole = target.shape[:1] + target.shape[2:] if target.dim() == output.dim() and target.shape[1] == 1 else None
+        if output.shape[:1] + output.shape[2:] in (whole, target.shape):
+            return "classes"
+    if output.shape != target.shape or not output.is_floating_point() or target.is_complex():
+        return ""
+    return "mask" if bool(((target == 0) | (target == 1)).all()) else "values"
+
+
+def _counts(torch: Any, said: Any, truth: Any, classes: int) -> Any:
+    """Elements of each class in both, in the prediction and in the truth: ``(3, classes)``, float64."""
+    said, truth = said.reshape(-1).cpu(), truth.reshape(-1).cpu()
+    known = (truth >= 0) & (truth < classes)
+    said, truth = said[known].long(), truth[known].long()
+    each = (said[said == truth], said, truth)
+    return torch.stack([torch.bincount(values, minlength=classes)[:classes].double() for values in each])
 
 
 def area_under_curve(torch: Any, scores: Any, truth: Any) -> float | None:

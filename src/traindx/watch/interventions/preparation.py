@@ -31,11 +31,10 @@ class Preparation:
         self._arm: Variant | None = None
         printed = Printed(self.readings, self._evaluating)
         printed.install()
-        imports.when("tqdm.std", printed.install_tqdm)
         Loggers(self.readings, self._evaluating).install(imports)
 
     def _evaluating(self) -> bool:
-        return self._arm is not None and self._arm.evaluating
+        return self._arm is not None and self._arm.validating
 
     def with_torch(self, torch: Any) -> Variant:
         """Begin the arm itself."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindx.core.metric_names import split_of
+from traindx.watch.interventions.blocks import BlockReader
+
 MOST_READINGS = 2000  # of one figure
 MOST_FIGURES = 400
-
-_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+|nan|inf)(?![\w])", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z_][\w/@.-]*(?:[ \t]+[A-Za-z_][\w/@-]*){0,2}['\"]?\s*[:=>]*\s*\(?$")
 
 
 @dataclass
@@ -24,7 +23,9 @@ class Figure:
         iterations: Optimiser iterations at which it was read.
         values: What was read.
         higher_is_better: As the metric object says, or None.
-        evaluating: Every reading came after a call of a network without gradients; None where that is not known.
+        evaluating: Every reading came after a network was called as in validation, and before it was trained on; None
+            where that is not known.
+        split: ``validation``, ``test`` or ``training``, as the script says; empty where it does not.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Figure:
     values: list[float] = field(default_factory=list)
     higher_is_better: bool | None = None
     evaluating: bool | None = None
+    split: str = ""
 
 
 class Readings:
@@ -42,6 +44,8 @@ class Readings:
         self.figures: dict[tuple[str, str], Figure] = {}
         self.iteration = 0
         self._line = ""
+        self._blocks = BlockReader()
+        self._before: tuple[int, bool | None] = (0, None)
 
     def add(
         self,
@@ -51,17 +55,21 @@ class Readings:
         *,
         higher_is_better: bool | None = None,
         evaluating: bool | None = None,
+        split: str | None = None,
     ) -> None:
-        """Take in a reading; anything that is not one number is left out."""
+        """Take in a reading; anything that is not one number is left out. Without a split, the name says it."""
         number = as_number(value)
         if number is None or not name:
             return
         key = (name, source)
         if key not in self.figures and len(self.figures) >= MOST_FIGURES:
             return
-        figure = self.figures.setdefault(key, Figure(name, source, [], [], higher_is_better, evaluating))
-        if figure.evaluating and evaluating is False:
+        of = split_of(name) if split is None else split
+        figure = self.figures.setdefault(key, Figure(name, source, [], [], higher_is_better, evaluating, of))
+        if figure.evaluating and evaluating is False and self.iteration:
             figure.evaluating = False
+        if figure.evaluating is False and evaluating and not figure.iterations[-1]:
+            figure.evaluating = True  # what was said before the first iteration is the configuration's
         if len(figure.values) < MOST_READINGS:
             figure.iterations.append(self.iteration)
             figure.values.append(number)
@@ -74,14 +82,20 @@ class Readings:
             self.add(f"{prefix}{name}", value, source)
 
     def text(self, text: str, source: str = "printed", *, evaluating: bool | None = None) -> None:
-        """Take in a piece of printed text; figures are read line by line."""
+        """Take in a piece of printed text; figures are read line by line, of a line that is drawn anew the last."""
         self._line += text
         if len(self._line) > 20_000:
             self._line = self._line[-20_000:]
-        *lines, self._line = re.split(r"[\r\n]", self._line)
+        if "\n" not in self._line:
+            return
+        *lines, self._line = self._line.split("\n")
+        if (self.iteration, evaluating) != self._before:
+            self._blocks.turn()
+            self._before = (self.iteration, evaluating)
         for line in lines:
-            for name, value in figures_in(line):
-                self.add(name, value, source, evaluating=evaluating)
+            drawn = [part for part in line.split("\r") if part.strip()]
+            for one in self._blocks.read(drawn[-1] if drawn else ""):
+                self.add(one.name, one.value, source, evaluating=evaluating, split=one.split)
 
     def flush(self) -> None:
         """A last line without an end."""
@@ -116,20 +130,5 @@ def as_number(value: Any) -> float | None:  # noqa: PLR0911  (one return a kind 
 
 
 def figures_in(line: str) -> list[tuple[str, float]]:
-    """``epoch 3: loss 0.41 val acc=0.71`` gives epoch 3, loss 0.41 and val acc 0.71.
-
-    A name is what stands right before a number: up to three words without punctuation between them.
-    """
-    found: list[tuple[str, float]] = []
-    begin = 0
-    line = line.replace("tensor(", "")
-    for match in _NUMBER.finditer(line):
-        before = line[begin : match.start()]
-        begin = match.end()
-        name = _NAME.search(before)
-        if name is None:
-            continue
-        words = re.sub(r"['\":=>(\s]+$", "", name.group()).strip()
-        if words and words.lower() not in ("nan", "inf"):
-            found.append((words, float(match.group())))
-    return found
+    """``epoch 3: loss 0.41 val acc=0.71`` gives epoch 3, loss 0.41 and val acc 0.71."""
+    return [(one.name, one.value) for one in BlockReader().read(line)]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traindx.watch.interventions.digests import Digest, digest_of
+from traindx.watch.interventions.held_numbers import numbers_held
 from traindx.watch.interventions.modes import Modes
 from traindx.watch.interventions.outputs import Outputs
 from traindx.watch.interventions.places import Makers
@@ -50,6 +51,8 @@ class Variant:
         root: The outermost module that is being called, or was last.
         depth: Modules with parameters that are being called right now.
         evaluating: The last call of a network was one without gradients.
+        validating: The last thing done with a network was a call without gradients or in evaluation mode; a backward
+            pass or a step ends it.
         before_backward: Called with the root and the line before a backward pass.
         entering: Called with an outermost network and its arguments before its call; may return other arguments.
         leaving: Called with an outermost network and its output after its call; may return another output.
@@ -69,7 +72,8 @@ class Variant:
         self.started = time.monotonic()
         self.first_step = 0.0
         self.beat = 0.0
-        self.inside = self.over = self.evaluating = False
+        self.inside = self.over = self.evaluating = self.validating = False
+        self.held: dict[str, list[float]] = {}
         self.depth = 0
         self.optimizers: list[Any] = []
         self.parameters: list[Any] = []
@@ -155,6 +159,7 @@ class Variant:
             return None
         self.root = module
         self.evaluating = not self.torch.is_grad_enabled()
+        self.validating = self.evaluating or not module.training
         if not any(known is module for known in self.networks) and len(self.networks) < MOST_NETWORKS:
             self.networks.append(module)
         changed = None
@@ -188,6 +193,8 @@ class Variant:
                     tell(root, site)
                 self._note_loss(root)
             original(tensors, *args, **kwargs)
+            if self.ours:
+                self.validating = False
             self.backwards += 1
             if not self.optimizers and self.ours and self.backwards >= 8:
                 self._tick()
@@ -206,6 +213,8 @@ class Variant:
             return
         self.optimizers.append(optimizer)
         held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if not self.held and not self.iteration:
+            self.held = numbers_held()
         if not self.first_gradient:
             self.first_gradient = digest_of([p.grad for p in held if p.grad is not None])
 
@@ -231,6 +240,7 @@ class Variant:
             self.beat = now
             write_heartbeat(self.out, self.first_step)
         self.iteration += 1
+        self.validating = False
         self.readings.iteration = self.iteration
         settings = self.settings
         full = settings.steps and self.iteration >= settings.steps
@@ -276,6 +286,7 @@ class Variant:
             "figures": self.readings.dump(),
             "treatments": [treatment.report() for treatment in self.treatments],
             "seeds": self.seeding.used,
+            "held": self.held,
             "imported": imported(),
             "notes": self.notes,
             "optimizers": len(self.optimizers),

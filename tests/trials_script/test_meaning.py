@@ -1,0 +1,162 @@
+"""Fixed outputs: which figures look at the network at all, which way they go, and constants that never judge."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from traindx.trials.claims import FixVerdict
+from traindx.trials.script.meaning import KINDS, Meaning, examine
+from traindx.trials.script.pairing import ArmResult
+from traindx.trials.script.scoring_metric import choose
+from trials_script.conftest import RunArm, edited, values_of
+from trials_script.scripts_for_tests import CLASSIFY, SEGMENT
+from trials_script.test_comparing import judged
+
+PRINTED = 'print(f"epoch {epoch} loss {loss.item():.4f} val_acc {right / total:.6f}")'
+
+
+def meaning(arm: RunArm, source: str) -> tuple[ArmResult, Meaning]:
+    """A script as it is, and what its figures gave for fixed outputs."""
+    control = arm(source)
+
+    def fixed(kinds: object, steps: int) -> ArmResult:
+        return arm(source, {"treatment": "reference-prediction", "kinds": kinds}, iterations=steps)
+
+    return control, examine(control, fixed, lambda: math.inf)
+
+
+def reporting(line: str) -> str:
+    """The segmentation script with another last line in each epoch."""
+    return edited(SEGMENT, (PRINTED, line))
+
+
+def test_a_perfect_and_a_shuffled_prediction_tell_the_direction(arm: RunArm) -> None:
+    control, found = meaning(arm, SEGMENT)
+    assert set(found.values) == set(KINDS)
+    key = ("val_acc", "printed")
+    assert found.values["perfect"][key] == 1.0
+    shares = [float(text) for text in (found.values[kind][key] for kind in ("zeros", "ones"))]
+    assert sum(shares) == pytest.approx(1.0, abs=1e-6)  # everything background, everything foreground
+    assert found.tested.higher[key] is True
+    assert found.tested.moves[key] is True
+    assert ("loss", "printed") in found.tested.moves
+    assert found.tested.moves["loss", "printed"] is False  # of training
+    chosen = choose(control, tested=found.tested).chosen
+    assert chosen is not None
+    assert chosen.tested
+
+
+def test_a_figure_whose_name_says_the_opposite_is_read_as_it_behaves(arm: RunArm) -> None:
+    control, found = meaning(arm, reporting('print(f"val_dice {1 - right / total:.6f}")'))
+    choice = choose(control, tested=found.tested)
+    assert choice.chosen is not None
+    assert not choice.chosen.higher_is_better
+    assert "its name says the opposite" in choice.why
+
+
+def test_a_direction_that_no_name_tells_is_found(arm: RunArm) -> None:
+    control, found = meaning(arm, reporting('print(f"val_merit {100 * right / total:.4f}")'))
+    assert choose(control).chosen.source == "captured"  # type: ignore[union-attr]
+    chosen = choose(control, tested=found.tested).chosen
+    assert chosen is not None
+    assert (chosen.name, chosen.higher_is_better) == ("val_merit", True)
+
+
+def test_a_figure_that_looks_at_no_output_does_not_judge(arm: RunArm) -> None:
+    source = reporting('print(f"val_accuracy {0.5 + epoch / 10:.4f} val_loss {1 - right / total:.6f}")')
+    control, found = meaning(arm, source)
+    assert choose(control).chosen.name == "val_accuracy"  # type: ignore[union-attr]
+    choice = choose(control, tested=found.tested)
+    assert choice.chosen is not None
+    assert choice.chosen.name == "val_loss"
+    assert choice.runner_up == "next would have been val_accuracy, but it does not move with the network's output"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'print(f"loss {loss.item():.4f} dice_weight {W}")',  # at every epoch
+        'print(f"val dice {W}")',  # called like a quality, at every epoch
+        'if epoch == 2: print(f"dice_weight {W}")',  # once, after the last validation
+        'if epoch == 2: print(f"final config | dice {W}")',
+        "if epoch == 2: print(CONFIG)",
+    ],
+)
+def test_a_constant_of_the_configuration_certifies_no_placebo(forked: Path, line: str) -> None:
+    """``compare`` said "helps" of a placebo, because a logged weight of the loss went from 0.2 to 0.5."""
+    held = "W = dice = 0.2\nCONFIG = {'dice': 0.2, 'lr': 0.01}\ntorch.manual_seed(3)"
+    before = edited(reporting(line), ("torch.manual_seed(3)", held))
+    comparison = judged(forked, before, before.replace("0.2\n", "0.5\n").replace("'dice': 0.2", "'dice': 0.5"))
+    assert comparison.metric == "Dice"  # measured on the outputs
+    assert comparison.verdict is FixVerdict.NO_EFFECT
+
+
+def test_a_number_that_the_program_held_before_it_trained_is_known(arm: RunArm) -> None:
+    setting = "class C:\n    pass\nc = C()\nc.iou = 0.75\nnested = {'opt': {'lr': 0.3}}\ntorch.manual_seed(5)"
+    control = arm(edited(CLASSIFY, ("torch.manual_seed(5)", setting)))
+    assert control.held["iou"] == [0.75]
+    assert control.held["lr"] == [0.3]
+    assert "loss" not in control.held
+
+
+def test_what_writes_to_the_streams_is_read(arm: RunArm) -> None:
+    line = "import sys; sys.stdout.write(f'val_a 0.{epoch}1\\n'); sys.stderr.write(f'val_b 0.{epoch}2')"
+    line += "; print(file=sys.stderr)"
+    bar = "from tqdm import tqdm; [b.set_postfix(dice=0.1 * epoch) for b in [tqdm(range(4), desc='Val')] for _ in b]"
+    result = arm(reporting(f"{line}\n    {bar}\n    {PRINTED}"))
+    assert values_of(result, "val_a") == (0.01, 0.11, 0.21)
+    assert values_of(result, "val_b") == (0.02, 0.12, 0.22)
+    assert values_of(result, "Val dice") == pytest.approx((0, 0.1, 0.2))
+    assert len(values_of(result, "val_acc")) == 3  # once, although it is seen in two ways
+
+
+def test_a_line_after_the_training_step_is_no_validation(arm: RunArm) -> None:
+    """A teacher that is called without gradients within the training step makes no figure one of validation."""
+    source = edited(
+        SEGMENT,
+        ("        out = net(x)\n", "        with torch.no_grad(): net(x)\n        out = net(x)\n"),
+        ("        opt.step()\n", "        opt.step()\n        print(f'acc {out.mean().item():.4f}')\n"),
+    )
+    figures = {one.name: one for one in arm(source).figures}
+    assert figures["acc"].evaluating is False
+    assert figures["val_acc"].evaluating is True
+
+
+def test_dice_and_accuracy_of_ours_are_those_of_the_outputs(arm: RunArm) -> None:
+    own = (
+        "            right += ((net(x) > 0) == (y > 0)).sum().item()",
+        "            p = net(x) > 0\n            both += (p & (y > 0)).sum().item()\n"
+        "            right += p.sum().item() + y.sum().item()",
+    )
+    source = edited(
+        reporting('print(f"val_dice {2 * both / right:.6f}")'),
+        own,
+        ("    right = total = 0", "    right = total = both = 0"),
+    )
+    result = arm(source)
+    captured = {one.name: one.values for one in result.captured}
+    assert captured["Dice"] == pytest.approx(values_of(result, "val_dice"), abs=1e-6)
+    assert set(captured) == {"Dice", "area under the ROC curve"}
+
+
+def test_decibels_of_ours_are_by_the_range_of_the_targets(arm: RunArm) -> None:
+    source = edited(
+        reporting('print(f"val_psnr {10 * math.log10((top - low) ** 2 / (right / total)):.5f}")'),
+        ("import numpy as np", "import math"),
+        ("masks = (images[:, :1] > 0.6).float()", "masks = 3 * images[:, :1]"),
+        ("fit = F.binary_cross_entropy(q, y)", "fit = (out - y).square().mean()"),
+        (
+            "            right += ((net(x) > 0) == (y > 0)).sum().item()",
+            "            right += (net(x) - y).double().square().sum().item()",
+        ),
+        (
+            "    right = total = 0",
+            "    right = total = 0\n    top, low = masks[16:].max().item(), masks[16:].min().item()",
+        ),
+    )
+    result = arm(source)
+    captured = {one.name: one.values for one in result.captured}
+    assert captured["peak signal-to-noise ratio"] == pytest.approx(values_of(result, "val_psnr"), abs=1e-3)
