@@ -91,5 +91,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'traindx' has no attribute {name!r}")
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext traindx``: from here on ``%%traindx`` watches the cell that it stands on."""
+    from traindx.integrations.jupyter import CellMagic
+
+    shell.register_magic_function(CellMagic(shell), "cell", "traindx")
+
+
 def __dir__() -> list[str]:
     return sorted(__all__)

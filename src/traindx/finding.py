@@ -77,7 +77,8 @@ class Location(Frozen):
     """A place in the user's code.
 
     Attributes:
-        file: Path as the user would open it (relative to the working directory where possible).
+        file: Path as the user would open it (relative to the working directory where possible); of a notebook with
+            the cell, ``train.ipynb, cell 3``.
         line: 1-based line number, or 0 where only the file is known.
         symbol: Qualified name of the function, class or module path.
     """
@@ -87,7 +88,15 @@ class Location(Frozen):
     symbol: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.line else self.file
+        if not self.line:
+            return self.file
+        return f"{self.file}, line {self.line}" if self.cell else f"{self.file}:{self.line}"
+
+    @property
+    def cell(self) -> int:
+        """Number of the notebook's cell that the line is in; 0 for a file."""
+        path, mark, number = self.file.rpartition(", cell ")
+        return int(number) if mark and number.isdecimal() and path.endswith((".ipynb", "notebook")) else 0
 
 
 class Effect(Frozen):

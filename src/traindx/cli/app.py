@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from traindx.cli import (
     compare,
     data,
     demo,
+    doors,
     evaluate,
     examine,
     explain,
@@ -45,14 +47,20 @@ def _examples(lines: Sequence[str]) -> str:
     return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *[f"  {line}" for line in lines]])
 
 
-def _add(function: Callable[..., Any], examples: Sequence[str], *, passes_on: bool = False) -> None:
+def _add(
+    function: Callable[..., Any],
+    examples: Sequence[str],
+    *,
+    passes_on: bool = False,
+    kind: type[TyperCommand] | None = None,
+) -> None:
     settings = _PASSED_ON if passes_on else {}
-    app.command(function.__name__, epilog=_examples(examples), context_settings=settings)(function)
+    app.command(function.__name__, epilog=_examples(examples), context_settings=settings, cls=kind)(function)
 
 
 # One line a command; the module holds everything else about it.
 _add(demo.demo, demo.EXAMPLES)
-_add(examine.examine, examine.EXAMPLES)
+_add(examine.examine, examine.EXAMPLES, kind=doors.AsTyped)
 _add(compare.compare, compare.EXAMPLES)
 _add(data.data, data.EXAMPLES)
 _add(fix.fix, fix.EXAMPLES)

@@ -13,18 +13,22 @@ from traindx.cli import session
 if TYPE_CHECKING:
     from traindx.cli.session import Watch
     from traindx.diagnosis import Diagnosis
+    from traindx.host.programs import Program
 
 EXAMPLES = (
     "traindx examine recipe:xray2ct --budget 0s",
     "traindx examine recipe:xray2ct --fault ddim-epsilon --budget 3m --out report",
     "traindx examine train.py --prove --budget 5m -- --epochs 3",
+    "traindx examine train.ipynb",
+    "traindx examine --cmd torchrun --nproc_per_node=2 train.py",
 )
 
 
 def examine(
     context: typer.Context,
     target: Annotated[
-        str | None, typer.Argument(metavar="TARGET", help="CASE.py:case, recipe:NAME, or a script: TRAIN.py")
+        str | None,
+        typer.Argument(metavar="TARGET", help="TRAIN.py, TRAIN.ipynb, FOLDER, a command, CASE.py:case or recipe:NAME"),
     ] = None,
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Arguments of a script, after --")
@@ -60,6 +64,9 @@ def examine(
     module: Annotated[
         str | None, typer.Option("-m", metavar="MODULE", help="Script: run this module, as python -m does")
     ] = None,
+    cmd: Annotated[
+        bool, typer.Option("--cmd", help="Script: all that follows is the command that starts it, as it is typed")
+    ] = False,
     prove: Annotated[
         bool, typer.Option("--prove", help="Script: run it again, paired, with and without each treatment")
     ] = False,
@@ -79,38 +86,38 @@ def examine(
 ) -> None:
     """Find the faults of a case, prove them by trials, and say what each is worth.
 
-    A script (TRAIN.py, or -m MODULE; its own arguments after --) is run unchanged under observation and ended after a
-    while. With --prove it is then run again, paired, with and without the treatment of each finding, and judged by its
-    own validation metric; its files are put back as they were after every such run.
+    A program is run unchanged under observation and ended after a while: TRAIN.py, TRAIN.ipynb, a FOLDER with one
+    training script, -m MODULE (own arguments after --), or the command that starts it, as it is typed: torchrun,
+    accelerate launch, python -m ..., nnUNetv2_train and any console script. With --prove it is then run again, paired,
+    with and without the treatment of each finding, and judged by its own validation metric; its files are put back as
+    they were after every such run.
 
     Exit code: 0 nothing above suspected, 1 findings, 2 wrong usage or input, 3 could not examine.
     """
     from traindx import config
-    from traindx.cli.script import ScriptOptions, examine_script, is_script
+    from traindx.cli.doors import program
+    from traindx.cli.script import ScriptOptions, examine_program
     from traindx.cli.target import parse
     from traindx.durations import seconds
     from traindx.errors import UsageError
     from traindx.pipeline import select as select_rules
     from traindx.rules import catalogue
 
-    if module is not None:  # what follows -- is then all the module's
-        arguments, target = [*([target] if target is not None else []), *(arguments or [])], module
-    if target is None:
-        raise UsageError("nothing to examine", expected="CASE.py:case, recipe:NAME, TRAIN.py or -m MODULE")
-    script = module is not None or is_script(target)
+    found = program(target, arguments or (), module=module, command=cmd)
+    script = found is not None
     if metric is not None and not script:
         raise UsageError("--metric is for scripts", expected="a case, which names its metrics itself")
     if arguments and not script:
         raise UsageError(f"a case takes no arguments, but got {' '.join(arguments)}", expected="a script before them")
-    settings = config.load(_home(target, script, module))
+    settings = config.load(_home(target, found))
     rules = catalogue()
     chosen = _codes(select) or settings.select
     left_out = _codes(ignore) or settings.ignore
     selected = config.resolve_codes(chosen, rules) if chosen else None
     ignored = config.resolve_codes(left_out, rules) if left_out else None
     thresholds = config.check_thresholds(settings.thresholds, rules)
-    if script:
-        command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["examine", target])])
+    command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["examine", target or ""])])
+    if found is not None:
         options = ScriptOptions(
             steps=steps,
             until=until,
@@ -122,11 +129,9 @@ def examine(
             alongside=tuple(alongside or ()),
         )
         rules_in_force = select_rules(selected, ignored)
-        code = examine_script(
-            target,
-            arguments or (),
+        code = examine_program(
+            found,
             options,
-            is_module=module is not None,
             out=out,
             as_json=as_json,
             chosen=rules_in_force,
@@ -134,12 +139,11 @@ def examine(
             command=command,
         )
         raise typer.Exit(code)
-    parsed = parse(target)
+    parsed = parse(target or "")
     time = budget if budget is not None else settings.budget
     seconds(time)
     pairs = tuple(range(seeds)) if seeds is not None else settings.seed_list
     directory = out or session.default_directory("-".join([parsed.label, *(fault or ())]))
-    command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["examine", target])])
 
     def work(watch: Watch) -> Diagnosis:
         from traindx.examination import examine as run_examination
@@ -168,13 +172,13 @@ def examine(
     raise typer.Exit(session.run(work, label=label, out=directory, as_json=as_json, command=command))
 
 
-def _home(target: str, script: bool, module: str | None) -> Path:
+def _home(target: str | None, found: Program | None) -> Path:
     """Where the configuration is looked for."""
     from traindx.cli.target import parse
 
-    if module is not None:
-        return Path()
-    return Path(target).parent if script else parse(target).directory
+    if found is None:
+        return parse(target or "").directory
+    return Path() if found.is_module or not found.target.endswith((".py", ".ipynb")) else Path(found.target).parent
 
 
 def _codes(given: list[str] | None) -> tuple[str, ...]:

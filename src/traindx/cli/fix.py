@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traindx.errors import InputError, UsageError
+from traindx.notebooks import split_name
 
 if TYPE_CHECKING:
     from traindx.finding import Finding
@@ -93,9 +94,13 @@ def _patch(finding: Finding) -> Patch | None:
 
 def _refuse_if_changed(report: Report, finding: Finding) -> None:
     place = finding.location
-    if place is not None and Path(place.file).is_file() and report.changed_since(Path(place.file), place.file):
+    if place is None:
+        return
+    parts = split_name(place.file)
+    file = Path(parts[0] if parts is not None else place.file)
+    if file.is_file() and report.changed_since(file, place.file):
         raise InputError(
-            f"{place.file} was changed since it was examined, so {place} may be another line",
+            f"{file} was changed since it was examined, so {place} may be another line",
             expected=f"the file as it was when {report.path} was written",
             do="examine again",
         )

@@ -1,6 +1,6 @@
-"""``traindx examine SCRIPT.py``: somebody's script, unchanged, under observation.
+"""``traindx examine SCRIPT.py``: somebody's program, unchanged, under observation.
 
-:mod:`traindx.cli.examine` dispatches here when the target is a Python file without ``:attribute``, or ``-m MODULE``.
+:mod:`traindx.cli.examine` dispatches here when the target is a program (:mod:`traindx.host.programs`) and no case.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from traindx.progress import Listener, Progress
 if TYPE_CHECKING:
     from traindx.cli.session import Watch
     from traindx.diagnosis import Diagnosis
+    from traindx.host.programs import Program
     from traindx.rules import Rule
 
 MARK = "traindx |"
@@ -52,34 +53,25 @@ class ScriptOptions:
     alongside: tuple[str, ...] = ()
 
 
-def is_script(target: str) -> bool:
-    """True for ``path/to/train.py``, False for ``file.py:case`` and ``recipe:NAME``."""
-    return target.endswith(".py") and Path(target).suffix == ".py"
-
-
-def examine_script(
-    target: str,
-    arguments: Sequence[str],
+def examine_program(
+    program: Program,
     options: ScriptOptions,
     *,
-    is_module: bool = False,
     out: Path | None = None,
     as_json: bool = False,
     chosen: Sequence[Rule] | None = None,
     thresholds: Mapping[str, Mapping[str, float]] | None = None,
     command: str = "",
 ) -> int:
-    """Run a script under observation, write the report, show it, and return the exit code.
+    """Run a program under observation, write the report, show it, and return the exit code.
 
     The script's own output stays visible (on stderr with ``--json``, whose stdout holds the diagnosis alone); our
     lines begin with a mark. Exit codes: 0 nothing above suspected, 1 findings, 2 wrong usage, 3 could not examine
     (it crashed, hung or never trained), 130 interrupted.
 
     Args:
-        target: Script, or module name.
-        arguments: The script's arguments.
+        program: What is run.
         options: How long to watch.
-        is_module: ``target`` is a module name.
         out: Evidence directory.
         as_json: Print the diagnosis as JSON on stdout, and nothing else there.
         chosen: Rules to apply.
@@ -87,12 +79,10 @@ def examine_script(
         command: The command line, for provenance.
 
     Raises:
-        UsageError: The script, the module or a time does not exist.
+        UsageError: A time or a figure is not one.
     """
     from traindx.durations import seconds
-    from traindx.host.examining import check_target
 
-    check_target(target, is_module=is_module)
     window = seconds(options.until)
     budget = seconds(options.budget)
     if options.prove and options.metric:
@@ -101,7 +91,7 @@ def examine_script(
         wanted_metric(options.metric)
     if options.steps is not None and options.steps < 0:
         raise UsageError(f"--steps {options.steps} is negative", expected="a number of iterations, or 0 for no limit")
-    label = target.rsplit(".", maxsplit=1)[-1] if is_module else Path(target).stem
+    label = program.label
     directory = out or session.default_directory(label)
 
     def work(watch: Watch) -> Diagnosis:
@@ -112,11 +102,15 @@ def examine_script(
         if options.prove:
             proof = ProofOptions(budget=budget, seeds=options.seeds, metric=options.metric)
         watch.begin(label, directory)
-        _say(f"watching {target}: {_window(options, window)}; evidence goes to {directory}")
+        if program.said:
+            _say(program.said)
+        _say(f"watching {program.target}: {_window(options, window)}; evidence goes to {directory}")
         diagnosis = observe(
-            target,
-            arguments,
-            is_module=is_module,
+            program.target,
+            program.arguments,
+            is_module=program.is_module,
+            user_roots=program.user_roots,
+            extras=program.extras,
             out=directory,
             steps=STEPS if options.steps is None else options.steps,
             least_seconds=SHORTEST if options.steps is None else 0.0,

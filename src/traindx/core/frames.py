@@ -11,7 +11,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -48,14 +48,37 @@ def is_user_file(filename: str) -> bool:
     return not path.startswith(_library_roots())
 
 
+_HOME: list[str] = []
+
+
+def show_paths_from(folder: str) -> None:
+    """Show paths from one folder on, whatever the program makes its working directory, or deletes of it."""
+    _HOME[:] = [os.path.realpath(folder)]
+
+
+_NAMING: list[Callable[[str], str]] = []
+
+
+def name_files(naming: Callable[[str], str]) -> None:
+    """Show the files that a function has a name for by that name (cells of a living notebook)."""
+    _NAMING[:] = [naming]
+
+
 def shown_path(filename: str) -> str:
-    """A path as the user would open it: relative where it is inside the working directory."""
+    """A path as the user would open it: relative where it is inside the working directory.
+
+    In a program that is watched that is the folder in which traindx was called.
+    """
+    if _NAMING:
+        name = _NAMING[0](filename)
+        if name:
+            return name
     if filename.startswith("<"):
         return filename
     path = Path(os.path.realpath(filename))
     try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
+        return str(path.relative_to(_HOME[0] if _HOME else Path.cwd()))
+    except (ValueError, OSError):
         return str(path)
 
 

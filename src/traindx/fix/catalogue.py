@@ -12,6 +12,7 @@ from traindx.finding import Finding
 from traindx.fix import activations, clipping, loading, losses, modes, numbers, optimisers, schedules
 from traindx.fix.patch import Patch
 from traindx.fix.source import Edits, Source
+from traindx.notebooks import source_of, split_name, with_source
 
 Change = Callable[[Source, Finding, int], Edits | None]
 
@@ -69,19 +70,47 @@ def patch_for(finding: Finding, root: Path | None = None) -> Patch | None:
         libcst.ParserSyntaxError: It cannot be parsed.
     """
     place = finding.location
-    if place is None or not place.line or not place.file.endswith(".py") or finding.code not in CHANGES:
+    if place is None or not place.line or finding.code not in CHANGES:
         return None
-    shown = Path(place.file)
-    path = (root or Path()) / shown
+    if place.cell:
+        return _patch_of_a_cell(finding, place.file, place.line, root or Path())
+    if not place.file.endswith(".py"):
+        return None
+    path = (root or Path()) / place.file
     before = path.read_bytes()
+    found = _change(before, finding, place.line)
+    return Patch(path, before, *found) if found is not None else None
+
+
+def _patch_of_a_cell(finding: Finding, name: str, line: int, root: Path) -> Patch | None:
+    """The patch of a notebook's cell: the file's other bytes stay as they are, and the diff shown is that of the cell.
+
+    Cells with magics or ``!`` lines have none: what is no Python cannot be parsed as such.
+    """
+    parts, text = split_name(name), source_of(name, root)
+    if parts is None or text is None or not compiles(text.encode()):
+        return None
+    found = _change(text.encode(), finding, line)
+    if found is None:
+        return None
+    path = root / parts[0]
+    before = path.read_bytes()
+    after = with_source(before, parts[1], found[0].decode())
+    if after is None:
+        return None
+    return Patch(path, before, after, *found[1:], cell=(name, text, found[0].decode()))
+
+
+def _change(before: bytes, finding: Finding, line: int) -> tuple[bytes, str, str] | None:
+    """A source with the first change that fits, its title and its note."""
     source = Source(before)
     for change in CHANGES[finding.code]:
-        edits = change(source, finding, place.line)
+        edits = change(source, finding, line)
         if not edits:
             continue
         after = source.edited(edits)
         if after != before and compiles(after):
-            return Patch(path, before, after, title_of(change), _NOTES.get(finding.code, ""))
+            return after, title_of(change), _NOTES.get(finding.code, "")
     return None
 
 

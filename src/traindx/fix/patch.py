@@ -17,6 +17,7 @@ class Patch:
         after: Its bytes with the change.
         title: What is changed, in a few words.
         note: What the reader should look at before applying it.
+        cell: Of a notebook: the cell's name, and its text before and after; it is what the diff shows.
     """
 
     path: Path
@@ -24,11 +25,16 @@ class Patch:
     after: bytes
     title: str
     note: str = ""
+    cell: tuple[str, str, str] | None = None
 
     @property
     def diff(self) -> str:
-        """The change as a unified diff that ``git apply`` and ``patch -p1`` read."""
-        old, new = (data.decode("utf-8", "replace").splitlines(keepends=True) for data in (self.before, self.after))
-        name = self.path.as_posix().lstrip("/")
+        """The change as a unified diff; of a file one that ``git apply`` and ``patch -p1`` read."""
+        if self.cell is not None:
+            name, *texts = self.cell
+        else:
+            name, texts = self.path.as_posix(), [data.decode("utf-8", "replace") for data in (self.before, self.after)]
+        name = name.lstrip("/")
+        old, new = (text.splitlines(keepends=True) for text in texts)
         lines = list(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

@@ -19,6 +19,7 @@ from traindx.host.ranks_compared import compare, not_compared
 from traindx.host.sampling_loops import sampling_loops
 from traindx.host.scope import ENDED_BADLY, ScriptScope
 from traindx.host.translate import translated
+from traindx.notebooks import split_name
 from traindx.rules import Rule
 from traindx.watch.runtime.settings import BLIND_FILE
 
@@ -78,8 +79,9 @@ def diagnose(
 
 def sources(findings: Iterable[Finding]) -> dict[str, str]:
     """SHA-256 of the files that findings name, so that a patch made later knows whether its lines still hold."""
-    files = {finding.location.file for finding in findings if finding.location is not None}
-    return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files) if Path(file).is_file()}
+    places = {finding.location.file for finding in findings if finding.location is not None}
+    files = {place: Path((split_name(place) or (place, 0))[0]) for place in sorted(places)}
+    return {place: hashlib.sha256(path.read_bytes()).hexdigest() for place, path in files.items() if path.is_file()}
 
 
 def ending_as_error(run: ScriptRun) -> list[str]:

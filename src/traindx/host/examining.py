@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from traindx.diagnosis import Diagnosis
 from traindx.errors import UsageError
@@ -61,6 +62,8 @@ def examine_script(
     command: str = "",
     proof: ProofOptions | None = None,
     alongside: Sequence[str] = (),
+    user_roots: Sequence[str] = (),
+    extras: Mapping[str, Any] | None = None,
 ) -> Diagnosis:
     """Run somebody's script unchanged, under observation, and say what is wrong with its training.
 
@@ -83,6 +86,8 @@ def examine_script(
         proof: Prove what is found by paired runs.
         alongside: Other scripts with their arguments, run after it (:func:`traindx.host.alongside.companions`), or
             folders with the evidence of earlier runs.
+        user_roots: Folders whose files count as the user's although they are installed; of a module its package.
+        extras: Where and how it runs, as :attr:`traindx.host.programs.Program.extras` gives it.
 
     Returns:
         The diagnosis, whatever the script did.
@@ -106,7 +111,8 @@ def examine_script(
         seconds=seconds,
         stop=stop,
         every=every,
-        user_roots=user_roots(target) if is_module else (),
+        user_roots=tuple(user_roots) or (roots_of(target) if is_module else ()),
+        extras=dict(extras or {}),
     )
     started = datetime.now(UTC).isoformat(timespec="seconds")
     run = run_script(settings, patience=patience, output=script_output, progress=progress)
@@ -203,7 +209,7 @@ def find_spec_in_cwd(name: str) -> bool:
     return find_spec(top) is not None
 
 
-def user_roots(module: str) -> tuple[str, ...]:
+def roots_of(module: str) -> tuple[str, ...]:
     """The folder of a module's package: its files count as the user's, installed or not."""
     top = module.split(".", maxsplit=1)[0]
     spec = None if (Path.cwd() / top).exists() else find_spec(top)

@@ -18,7 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from traindx.evidence.observed import Ending, ScriptRun
@@ -113,13 +113,20 @@ def run_script(
     for name in RUN_FILES:
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / "ranks", ignore_errors=True)
-    settings.save(out / SETTINGS_FILE)
+    folder = settings.extras.get("directory") or None
+    home = settings.extras.get("home") or os.path.abspath(folder or os.curdir)
+    replace(settings, extras={**settings.extras, "home": home}).save(out / SETTINGS_FILE)
     _adopt_orphans(True)
-    command = [interpreter, "-m", "traindx.watch.runtime.bootstrap", str((out / SETTINGS_FILE).resolve())]
+    command = [
+        interpreter,
+        *settings.extras.get("python", ()),
+        "-m",
+        "traindx.watch.runtime.bootstrap",
+        str((out / SETTINGS_FILE).resolve()),
+    ]
     stdin = None if not sys.stdin or not sys.stdin.isatty() else subprocess.DEVNULL
     mark = uuid.uuid4().hex
     environment = {**os.environ, **settings.extras.get("environment", {}), MARK: mark}
-    folder = settings.extras.get("directory") or None
     child = subprocess.Popen(
         command, process_group=0, stdin=stdin, stdout=output, stderr=errors, env=environment, cwd=folder
     )

@@ -104,12 +104,16 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
     if finding.worth is not None:
         result["properties"]["worth"] = json.loads(finding.worth.model_dump_json())  # NaN as text
     if finding.location is not None:
-        physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(finding.location.file)}}
-        if finding.location.line > 0:
-            physical["region"] = {"startLine": finding.location.line}
+        place = finding.location
+        file = place.file.rpartition(", cell ")[0] if place.cell else place.file
+        physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(file)}}
+        if place.line > 0 and not place.cell:  # a line of a cell is no line of the file
+            physical["region"] = {"startLine": place.line}
         location: dict[str, Any] = {"physicalLocation": physical}
-        if finding.location.symbol:
-            location["logicalLocations"] = [{"fullyQualifiedName": finding.location.symbol}]
+        if place.cell:
+            location["logicalLocations"] = [{"fullyQualifiedName": f"cell {place.cell}, line {place.line}"}]
+        elif place.symbol:
+            location["logicalLocations"] = [{"fullyQualifiedName": place.symbol}]
         result["locations"] = [location]
     return result
 

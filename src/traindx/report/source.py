@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from traindx.finding import Location
+from traindx.notebooks import source_of
 
 _BIGGEST = 2_000_000  # bytes; a larger "source file" is not one a person wrote
 _SOFT = ("True", "False", "None", "self", "cls")
@@ -47,18 +48,14 @@ def excerpt(location: Location | None, *, around: int = 4, root: Path | None = N
     """
     if location is None or location.line < 1:
         return ()
-    path = (root or Path()) / location.file
-    try:
-        if not path.is_file() or path.stat().st_size > _BIGGEST:
-            return ()
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    text = _text(location, root or Path())
+    if text is None:
         return ()
     lines = text.splitlines()
     if location.line > len(lines):
         return ()
     first, last = max(1, location.line - around), min(len(lines), location.line + around)
-    coloured = _coloured(text, path.suffix)
+    coloured = _coloured(text) if location.cell or location.file.endswith(".py") else {}
     chosen = [
         SourceLine(number, coloured.get(number) or (Span(lines[number - 1]),), number == location.line)
         for number in range(first, last + 1)
@@ -68,6 +65,19 @@ def excerpt(location: Location | None, *, around: int = 4, root: Path | None = N
     while chosen and not chosen[0].at_fault and not chosen[0].text.strip():
         chosen.pop(0)
     return _dedented(chosen)
+
+
+def _text(location: Location, root: Path) -> str | None:
+    """The file that a location is in, or the cell of a notebook."""
+    if location.cell:
+        return source_of(location.file, root)
+    path = root / location.file
+    try:
+        if not path.is_file() or path.stat().st_size > _BIGGEST:
+            return None
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
 
 
 def _dedented(lines: list[SourceLine]) -> tuple[SourceLine, ...]:
@@ -86,10 +96,8 @@ def _without(spans: tuple[Span, ...], margin: int) -> tuple[Span, ...]:
     return tuple(span for span in kept if span.text)
 
 
-def _coloured(text: str, suffix: str) -> dict[int, tuple[Span, ...]]:
-    """Spans by line number; lines after a syntax error, and files that are not Python, are left out."""
-    if suffix != ".py":
-        return {}
+def _coloured(text: str) -> dict[int, tuple[Span, ...]]:
+    """Spans by line number; lines after a syntax error are left out."""
     lines = text.splitlines()
     marks: dict[int, list[tuple[int, int, str]]] = {}
     try:

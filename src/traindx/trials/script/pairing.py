@@ -128,9 +128,9 @@ def run_arm(
         seed=pair,
         user_roots=settings.user_roots,
         extras={
+            **settings.extras,  # where and by which interpreter it runs
             "environment": {**ENVIRONMENT, **settings.extras.get("environment", {})},
             "seeds": {} if control is None else dict(control.seeds),
-            "directory": settings.extras.get("directory", ""),
         },
     )
     timed = _Limit(limit, progress)

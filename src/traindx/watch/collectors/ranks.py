@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import weakref
 from collections.abc import Callable
@@ -199,6 +200,8 @@ class Launchers:
         """Wait for the launchers of torch."""
         imports.when("torch.multiprocessing.spawn", self._spawning)
         imports.when("torch.distributed.launcher.api", self._running)
+        if self.watch.settings.extras.get("launches"):
+            self.watch.patches.wrap(subprocess.Popen, "__init__", self._make_popen)
 
     def _settings(self, **changes: Any) -> str:
         settings = self.watch.settings
@@ -230,6 +233,23 @@ class Launchers:
             return start_processes
 
         watch.patches.wrap(module, "start_processes", make)
+
+    def _make_popen(self, original: Any) -> Any:
+        """``accelerate launch`` for one process: it trains nothing itself, and starts the script as a program."""
+        watch = self.watch
+
+        def init(process: Any, args: Any, *rest: Any, **kwargs: Any) -> Any:
+            words = [str(word) for word in args] if isinstance(args, list | tuple) else []
+            target = python_target(words[0], tuple(words[1:])) if words else None
+            if target is None or not watch.here_and_now:
+                return original(process, args, *rest, **kwargs)
+            name, is_module, arguments = target
+            settings = self._settings(target=name, is_module=is_module, arguments=(), user_roots=())
+            watch.silence()
+            ours = [words[0], "-m", "traindx.watch.runtime.bootstrap", settings, *arguments]
+            return original(process, ours, *rest, **kwargs)
+
+        return init
 
     def _running(self, module: ModuleType) -> None:
         """``torchrun``: its agent does not train, and starts each rank through us."""

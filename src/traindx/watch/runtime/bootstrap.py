@@ -23,6 +23,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from traindx.core import compat
+from traindx.core.frames import show_paths_from
 from traindx.watch.runtime.after_import import AfterImport
 from traindx.watch.runtime.call_sites import count_as_users
 from traindx.watch.runtime.calling import clean
@@ -92,6 +93,7 @@ def main() -> None:
     if sys.argv[2:]:  # a launcher's, with what it puts in for each worker
         settings = replace(settings, arguments=tuple(sys.argv[2:]))
     die_with_parent()
+    show_paths_from(settings.extras.get("home") or os.getcwd())
     out = Path(settings.out)
     stack_file = (out / STACK_FILE).open("w", encoding="utf-8")
     if STACK_SIGNAL and hasattr(faulthandler, "register"):
@@ -112,6 +114,10 @@ def execute(bootstrap: Bootstrap, settings: Settings) -> int:
             sys.argv = [settings.target, *settings.arguments]
             sys.path[0] = os.getcwd()
             runpy.run_module(settings.target, run_name="__main__", alter_sys=True)
+        elif settings.target.endswith(".ipynb"):
+            from traindx.watch.runtime.notebook import run_notebook
+
+            run_notebook(os.path.join(settings.extras.get("home", ""), settings.target), settings.arguments)
         else:
             run_path(settings.target, settings.arguments)
     except WindowEnded:

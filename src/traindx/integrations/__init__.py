@@ -1,0 +1,1 @@
+"""traindx inside other tools; each of them is an optional installation."""
