@@ -23,7 +23,9 @@ from traindx.cli import (
     fix,
     predict,
     prognosis,
+    restore,
     rules,
+    runs,
     train,
 )
 from traindx.errors import TraindxError
@@ -64,6 +66,8 @@ _add(examine.examine, examine.EXAMPLES, kind=doors.AsTyped)
 _add(compare.compare, compare.EXAMPLES)
 _add(data.data, data.EXAMPLES)
 _add(fix.fix, fix.EXAMPLES)
+_add(runs.runs, runs.EXAMPLES)
+_add(restore.restore, restore.EXAMPLES)
 _add(prognosis.prognosis, prognosis.EXAMPLES)
 _add(explain.explain, explain.EXAMPLES)
 _add(rules.rules, rules.EXAMPLES)
@@ -91,6 +95,8 @@ def _global(
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; messages are on stderr by then."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] != ["restore"]:
+        restore.first_of_all()
     try:
         app(arguments, prog_name="traindx", obj={"argv": arguments})
     except SystemExit as end:  # the normal way out of a command

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,6 +60,7 @@ def compare(
     Exit code: 0 cures or helps, 1 no effect, harms or breaks, 2 wrong usage or input, 3 inconclusive or could not be
     compared, 130 interrupted.
     """
+    from traindx.cli import run_folders as runs
     from traindx.cli import session
     from traindx.durations import seconds
 
@@ -70,10 +69,11 @@ def compare(
         raise UsageError(f"--budget {budget} leaves no time for a run", expected="a time such as 3m")
     rest = [*([script] if script is not None else []), *(arguments or [])]
     kind = kind_of(before, after)
-    directory = out or session.default_directory("compare")
+    directory = out or runs.own_directory("compare")
     session.writable(directory)
     with ExitStack() as stack:
-        stack.enter_context(ended_by_signal())
+        stack.enter_context(session.ended_by_signal())
+        stack.enter_context(runs.claimed(directory))
         stack.enter_context(session.stdout_for_report_only(as_json))
         if kind == "cases":
             if rest:
@@ -247,21 +247,3 @@ def _told() -> Any:
             print(f"traindx | {progress.message}{left}", file=sys.stderr, flush=True)
 
     return tell
-
-
-@contextmanager
-def ended_by_signal() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does, so that worktrees and runs are cleaned up."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -79,6 +79,14 @@ def examine(
             "run; repeatable",
         ),
     ] = None,
+    protect: Annotated[
+        bool | None,
+        typer.Option(
+            "--protect/--no-protect",
+            help="Script: put files it overwrites back afterwards (by default, but with --no-stop)",
+            show_default=False,
+        ),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Script: the figure that judges, as it reports it; NAME:lower, NAME:higher"),
@@ -127,6 +135,7 @@ def examine(
             seeds=tuple(range(seeds)) if seeds is not None else tuple(settings.seed_list),
             metric=metric or "",
             alongside=tuple(alongside or ()),
+            protect=protect,
         )
         rules_in_force = select_rules(selected, ignored)
         code = examine_program(

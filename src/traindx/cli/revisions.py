@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from traindx.errors import UsageError
+from traindx.host.restore import register, release
 
 MOST_FILES = 2000  # looked at in an untracked folder for Python files
 
@@ -97,6 +98,7 @@ def checked_out(revision: str) -> Iterator[Checkout]:
     inside = Path.cwd().resolve().relative_to(top)
     home = Path(tempfile.mkdtemp(prefix="traindx-compare-")).resolve()
     root = home / "tree"
+    note = register(home, worktree=str(root), repository=str(top))  # for whoever comes after a kill
     linked: tuple[str, ...] = ()
     try:
         git(["worktree", "add", "--detach", "--quiet", str(root), commit], top)
@@ -113,6 +115,7 @@ def checked_out(revision: str) -> Iterator[Checkout]:
         shutil.rmtree(home, ignore_errors=True)
         with suppress(UsageError):
             git(["worktree", "prune"], top)
+        release(note)
 
 
 def link_untracked(top: Path, root: Path) -> tuple[str, ...]:

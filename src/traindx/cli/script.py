@@ -41,6 +41,8 @@ class ScriptOptions:
         seeds: Numbers of the pairs.
         metric: The figure that judges, or empty to recognise it.
         alongside: Other scripts with their arguments, or folders with evidence.
+        protect: Put files that were there before, and that the script changes, back afterwards; None does that for a
+            short look, and not for a run that goes on unwatched to its own end.
     """
 
     steps: int | None = None
@@ -51,6 +53,7 @@ class ScriptOptions:
     seeds: tuple[int, ...] = (0, 1, 2)
     metric: str = ""
     alongside: tuple[str, ...] = ()
+    protect: bool | None = None
 
 
 def examine_program(
@@ -110,7 +113,7 @@ def examine_program(
             program.arguments,
             is_module=program.is_module,
             user_roots=program.user_roots,
-            extras=program.extras,
+            extras={**program.extras, "protect": options.stop if options.protect is None else options.protect},
             out=directory,
             steps=STEPS if options.steps is None else options.steps,
             least_seconds=SHORTEST if options.steps is None else 0.0,
@@ -124,6 +127,8 @@ def examine_program(
             alongside=options.alongside,
         )
         _say(_ended(diagnosis))
+        for line in diagnosis.extras.get("protected", ()):
+            _say(line)
         return diagnosis
 
     return session.run(work, label=label, out=directory, as_json=as_json, command=command)

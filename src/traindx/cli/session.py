@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from traindx.cli import failure
+from traindx.cli import failure, run_folders
 from traindx.cli.drawing import listening
 from traindx.errors import TraindxError, UsageError
 from traindx.progress import Listener
 
 if TYPE_CHECKING:
     from traindx.diagnosis import Diagnosis
-
-HOME = Path("traindx-out")
 
 
 @dataclass
@@ -48,8 +47,8 @@ class Watch:
 
 
 def default_directory(label: str) -> Path:
-    """``traindx-out/<label>``, with a label that is safe as a directory's name."""
-    return HOME / (re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-.") or "case")
+    """A folder of its own for a run: ``traindx-out/<label>``; see :func:`traindx.cli.run_folders.own_directory`."""
+    return run_folders.own_directory(re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-.") or "case")
 
 
 def run(work: Callable[[Watch], Diagnosis], *, label: str, out: Path, as_json: bool, command: str) -> int:
@@ -73,7 +72,7 @@ def run(work: Callable[[Watch], Diagnosis], *, label: str, out: Path, as_json: b
 
     writable(out)
     watch = Watch(listener=lambda _: None, case=label)
-    with stdout_for_report_only(as_json):
+    with run_folders.claimed(out), ended_by_signal(), stdout_for_report_only(as_json):
         diagnosis, code = _guarded(work, watch, out, command)
         try:
             report.write(diagnosis, out, help_of=_page)
@@ -97,6 +96,10 @@ def _guarded(work: Callable[[Watch], Diagnosis], watch: Watch, out: Path, comman
     except UsageError:
         raise
     except KeyboardInterrupt:
+        if _ended_by:
+            name = signal.Signals(_ended_by[0]).name
+            print(f"traindx: ended by {name}; what was seen so far is kept in {out}", file=sys.stderr)
+            return salvage(watch, out, f"ended by {name}", command), 128 + _ended_by[0]
         print(f"traindx: interrupted; what was seen so far is kept in {out}", file=sys.stderr)
         return salvage(watch, out, "interrupted by the user", command), failure.INTERRUPTED
     except TraindxError as error:
@@ -157,6 +160,33 @@ def _from_evidence(watch: Watch, out: Path, command: str) -> Diagnosis:
         errors=(*errors, *judged.errors),
         provenance=pipeline.provenance(command),
     )
+
+
+_ended_by: list[int] = []  # the signal that ended the work, if one did
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the work as Ctrl-C does: the script is ended, files put back, the report written."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        for once in numbers:  # what comes after the first one finds us at it
+            signal.signal(once, signal.SIG_IGN)
+        _ended_by[:] = [number]
+        raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
+
+    _ended_by.clear()
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    try:
+        before = [signal.signal(number, interrupt) for number in numbers]
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _page(code: str) -> str:

@@ -52,6 +52,7 @@ class ScriptRun(Observed):
         seconds: Wall time in seconds.
         signals: Signals that were needed to end it.
         orphans: Processes it left behind, which were ended.
+        left_behind: What they were, as command lines.
         window_ended: The window ended before the script did, which ran on unwatched or was ended.
     """
 
@@ -63,6 +64,7 @@ class ScriptRun(Observed):
     seconds: float = 0.0
     signals: tuple[str, ...] = ()
     orphans: int = 0
+    left_behind: tuple[str, ...] = ()
     window_ended: bool = False
 
 

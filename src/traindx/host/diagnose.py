@@ -89,7 +89,8 @@ def ending_as_error(run: ScriptRun) -> list[str]:
     if run.ending not in ENDED_BADLY:
         return []
     place = f"{run.where}: " if run.where is not None else ""
-    left = f"; {run.orphans} processes it left behind were ended" if run.orphans else ""
+    which = f" ({'; '.join(run.left_behind[:3])})" if run.left_behind else ""
+    left = f"; {run.orphans} processes it left behind were ended{which}" if run.orphans else ""
     return [f"{place}{ENDED_BADLY[run.ending]} after {run.seconds:.0f} s: {first_line(run.message)}{left}"]
 
 

@@ -16,6 +16,7 @@ from traindx.evidence import Evidence
 from traindx.evidence.observed import Ending, ScriptRun
 from traindx.host.alongside import Companion, companions, together, trained_in
 from traindx.host.diagnose import diagnose
+from traindx.host.restore import Restored, put_back
 from traindx.host.runner import Patience, run_script
 from traindx.progress import Listener, silent
 from traindx.rules import Rule
@@ -115,13 +116,18 @@ def examine_script(
         extras=dict(extras or {}),
     )
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    run = run_script(settings, patience=patience, output=script_output, progress=progress)
-    compact(directory)
-    watched = [
-        (_run_companion(other, settings, patience, script_output, progress), other.evidence)
-        for other in others
-        if other.script and run.ending is not Ending.INTERRUPTED
-    ]
+    restored = Restored()
+    watched = []
+    try:
+        run = run_script(settings, patience=patience, output=script_output, progress=progress)
+        compact(directory)
+        if run.ending is not Ending.INTERRUPTED:
+            for other in others:
+                if other.script:  # which uses what the first one wrote, so nothing is put back before it ended
+                    watched.append((_run_companion(other, settings, patience, script_output, progress), other.evidence))
+    finally:
+        for place in (*(other.evidence for other in reversed(others) if other.script), directory):
+            restored.add(put_back(place))
     folders = [directory, *(other.evidence for other in others)]
 
     def judged(of: ScriptRun, where: Path) -> Diagnosis:
@@ -140,6 +146,10 @@ def examine_script(
     diagnosis = judged(run, directory)
     if found:
         diagnosis = together(diagnosis, found)
+    lines = restored.lines()
+    if lines:
+        diagnosis = diagnosis.model_copy(update={"extras": {**diagnosis.extras, "protected": lines}})
+    if lines or found:
         (directory / "diagnosis.json").write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
     if run.ending is Ending.INTERRUPTED:
         raise KeyboardInterrupt
@@ -176,6 +186,9 @@ def _run_companion(
         seconds=main.seconds,
         stop=main.stop,
         every=main.every,
+        extras={
+            name: value for name, value in main.extras.items() if name in ("home", "protect", "environment", "python")
+        },
     )
     run = run_script(settings, patience=patience, output=output, progress=progress)
     compact(companion.evidence)

@@ -23,7 +23,9 @@ from pathlib import Path
 
 from traindx.evidence.observed import Ending, ScriptRun
 from traindx.finding import Location
+from traindx.host.restore import register, release, sign_of_life
 from traindx.progress import Listener, Progress, silent
+from traindx.watch.interventions.files import JOURNAL
 from traindx.watch.runtime.settings import (
     CRASH_FILE,
     HEARTBEAT_FILE,
@@ -64,6 +66,7 @@ class _Process:
     child: subprocess.Popen[bytes]
     out: Path
     mark: str
+    note: Path | None = None  # that this run goes on, for whoever comes after a kill
     started: float = field(default_factory=time.monotonic)
     signals: list[str] = field(default_factory=list)
 
@@ -115,7 +118,8 @@ def run_script(
     shutil.rmtree(out / "ranks", ignore_errors=True)
     folder = settings.extras.get("directory") or None
     home = settings.extras.get("home") or os.path.abspath(folder or os.curdir)
-    replace(settings, extras={**settings.extras, "home": home}).save(out / SETTINGS_FILE)
+    known = {**settings.extras, "home": home, "parent": os.getpid()}
+    replace(settings, extras=known).save(out / SETTINGS_FILE)
     _adopt_orphans(True)
     command = [
         interpreter,
@@ -126,22 +130,27 @@ def run_script(
     ]
     stdin = None if not sys.stdin or not sys.stdin.isatty() else subprocess.DEVNULL
     mark = uuid.uuid4().hex
+    changes_files = not settings.watch or bool(settings.extras.get("protect"))
+    note = register(out, mark) if changes_files else None
     environment = {**os.environ, **settings.extras.get("environment", {}), MARK: mark}
     child = subprocess.Popen(
         command, process_group=0, stdin=stdin, stdout=output, stderr=errors, env=environment, cwd=folder
     )
-    ours = _Process(child, out, mark)
-    interrupted = hung = False
+    ours = _Process(child, out, mark, note)
+    hung = False
+    interrupted = ""
     try:
         hung = _watch_over(ours, settings, patience, progress)
-    except KeyboardInterrupt:
-        interrupted = True
+    except KeyboardInterrupt as error:
+        interrupted = str(error) or "interrupted from the keyboard"
         _end(ours, patience)
     finally:
         if ours.child.poll() is None:
             _end(ours, patience)
         orphans = _end_orphans(ours)
         _adopt_orphans(False)
+        if not (out / JOURNAL).exists():
+            release(note)  # otherwise whoever puts the files back does that
     return _verdict(ours, settings, interrupted=interrupted, hung=hung, orphans=orphans)
 
 
@@ -150,6 +159,7 @@ def _watch_over(ours: _Process, settings: Settings, patience: Patience, progress
     full_since = 0.0
     while not ours.wait(0.2):
         now = time.monotonic()
+        sign_of_life(ours.note)
         progress(Progress("watching", "the script runs", now - ours.started))
         if not settings.stop:
             continue
@@ -171,7 +181,8 @@ def _watch_over(ours: _Process, settings: Settings, patience: Patience, progress
         if settings.seconds and now - first > settings.seconds + patience.ending:
             if time.time() - last > patience.progress:
                 return _give_up(ours, patience)
-            _end(ours, patience)  # a long validation, say: the window is over all the same
+            (ours.out / WINDOW_FILE).write_text("0", encoding="utf-8")  # a long step or validation, and no Ctrl-C
+            _end(ours, patience)
             return False
     return False
 
@@ -213,13 +224,15 @@ def _end(ours: _Process, patience: Patience) -> None:
     ours.wait(10.0)
 
 
-def _verdict(ours: _Process, settings: Settings, *, interrupted: bool, hung: bool, orphans: int) -> ScriptRun:
+def _verdict(
+    ours: _Process, settings: Settings, *, interrupted: str, hung: bool, orphans: tuple[str, ...]
+) -> ScriptRun:
     code = ours.child.returncode if ours.child.returncode is not None else -9
     message, where = "", None
     crash = ours.out / CRASH_FILE
     full = (ours.out / WINDOW_FILE).exists()
     if interrupted:
-        ending, message = Ending.INTERRUPTED, "interrupted from the keyboard"
+        ending, message = Ending.INTERRUPTED, interrupted
     elif hung:
         ending, where = Ending.HUNG, _last_line(ours.out / STACK_FILE)
         message = f"it did nothing that could be seen until {' and '.join(ours.signals)}"
@@ -245,7 +258,8 @@ def _verdict(ours: _Process, settings: Settings, *, interrupted: bool, hung: boo
         where=where,
         seconds=time.monotonic() - ours.started,
         signals=tuple(ours.signals),
-        orphans=orphans,
+        orphans=len(orphans),
+        left_behind=orphans,
         window_ended=full,
     )
 
@@ -286,9 +300,10 @@ def _marked(mark: str) -> list[int]:
     return found
 
 
-def _end_orphans(ours: _Process) -> int:
-    """End what is left of the run, also what left its process group."""
+def _end_orphans(ours: _Process) -> tuple[str, ...]:
+    """End what is left of the run, also what left its process group; their command lines."""
     left = [pid for pid in _marked(ours.mark) if pid != ours.child.pid]
+    names = tuple(_command_of(pid) for pid in left if _alive(pid))
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in left:
             if _alive(pid):
@@ -298,7 +313,16 @@ def _end_orphans(ours: _Process) -> int:
     for pid in left:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-    return len(left)
+    return names
+
+
+def _command_of(pid: int) -> str:
+    """A process as it shows in a list, cut to a line."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return f"process {pid}"
+    return " ".join(words).strip()[:120] or f"process {pid}"
 
 
 def _alive(pid: int) -> bool:

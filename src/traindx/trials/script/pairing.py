@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from traindx.evidence.observed import Ending, ScriptRun
+from traindx.host.restore import restore
 from traindx.host.runner import Patience, run_script
 from traindx.progress import Listener, silent
-from traindx.watch.interventions.files import restore
 from traindx.watch.runtime.settings import ARM_FILE, BLIND_FILE, Settings
 
 # the same hashes in every arm, and no treated run in the user's tracking account
@@ -135,7 +135,6 @@ def run_arm(
     )
     timed = _Limit(limit, progress)
     patience = Patience(first_step=max(limit, 5.0))
-    restore(directory)  # an earlier run may have been killed before it could
     late = False
     try:
         with (directory / OUTPUT).open("wb") as log:

@@ -206,7 +206,7 @@ class Launchers:
     def _settings(self, **changes: Any) -> str:
         settings = self.watch.settings
         path = self.out / WORKER_FILE
-        replace(settings, extras={**settings.extras, "worker": True}, **changes).save(path)
+        replace(settings, extras={**settings.extras, "worker": True, "parent": 0}, **changes).save(path)
         return str(path.resolve())
 
     def _spawning(self, module: ModuleType) -> None:

@@ -1,12 +1,14 @@
-"""What a script overwrites, creates, renames or removes during an arm, so that all can be put back afterwards.
+"""What a script overwrites, creates, renames or removes during a run of ours, so that it can be put back afterwards.
 
 A paired run must not leave a treated checkpoint where the user's own was, and the second arm must not resume from what
-the first one saved. Before a file is opened for writing, renamed or removed it is copied aside; the resume log says
-what to do, and is followed backwards by the parent when the arm has ended, however it ended.
+the first one saved; a short look at a script must not leave its first epoch where three days of training were. Before
+a file is opened for writing, renamed or removed it is copied aside; the log says what to do, and is followed by the
+parent when the run has ended, or by the next call if that was killed (:mod:`traindx.host.restore`).
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -17,7 +19,10 @@ from typing import Any
 
 JOURNAL = "files.jsonl"
 BACKUPS = "files"
+ARM, PROTECT = "arm", "protect"  # modes: new files go as well afterwards, or stay
 MOST_BYTES = 4 << 30  # copied aside in one arm
+RESERVE = 256 << 20  # bytes that are left free on the disk
+_CLONE = 0x40049409  # linux/fs.h, FICLONE: a copy that shares its blocks, where the file system knows that
 _NEVER = ("/dev/", "/proc/", "/sys/")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -26,22 +31,58 @@ class ResumeLog:
     """Writes down, in the script's process, what is about to change on disk.
 
     Args:
-        directory: Of the arm; what lies in it is ours.
+        directory: Of the run; what lies in it is ours.
+        mode: :data:`ARM` or :data:`PROTECT`.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, mode: str = ARM) -> None:
         self.directory = str(directory.resolve())
+        self.mode = mode
         self._seen: set[str] = set()
         self._bytes = 0
         self._busy = False
         self._pid = os.getpid()
 
-    def install(self) -> None:
-        """Listen to the interpreter's audit events (forked workers do so too)."""
-        shutil.rmtree(os.path.join(self.directory, BACKUPS), ignore_errors=True)
-        os.makedirs(os.path.join(self.directory, BACKUPS))
-        self._log = os.open(os.path.join(self.directory, JOURNAL), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    def install(self, *, join: bool = False) -> None:
+        """Listen to the interpreter's audit events (forked workers do so too).
+
+        Args:
+            join: Another process of this run began the log: write into it.
+        """
+        if not join:
+            shutil.rmtree(os.path.join(self.directory, BACKUPS), ignore_errors=True)
+        os.makedirs(os.path.join(self.directory, BACKUPS), exist_ok=True)
+        begin = 0 if join else os.O_TRUNC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | begin
+        self._log = os.open(os.path.join(self.directory, JOURNAL), flags, 0o600)
+        if not join:
+            os.write(self._log, (json.dumps({"mode": self.mode}) + "\n").encode())
         sys.addaudithook(self._audit)
+
+    def with_safetensors(self, module: Any) -> None:
+        """``save_file`` writes in Rust, which no audit event tells of."""
+        original = getattr(module, "save_file", None)
+        if original is None:
+            return
+
+        @functools.wraps(original)
+        def save_file(tensors: Any, filename: Any, *args: Any, **kwargs: Any) -> Any:
+            self._changes(filename)
+            return original(tensors, filename, *args, **kwargs)
+
+        module.save_file = save_file
+
+    def with_h5py(self, module: Any) -> None:
+        """HDF5 opens its files itself."""
+        original = module.File.__init__
+
+        @functools.wraps(original)
+        def init(file: Any, name: Any = None, mode: Any = "r", *args: Any, **kwargs: Any) -> None:
+            if mode != "r" and isinstance(name, str | os.PathLike):
+                self._changes(name)
+            original(file, name, mode, *args, **kwargs)
+
+        module.File.__init__ = init
 
     def with_torch(self, torch: Any) -> None:
         """``torch.save`` opens its file in C++, which no audit event tells of."""
@@ -66,20 +107,25 @@ class ResumeLog:
             if writing:
                 self._changes(path)
         elif event == "os.rename":
+            if os.path.isdir(args[0]) and not os.path.islink(args[0]):
+                self._moves(args[0], args[1])
+                return
             self._changes(args[0])
-            self._changes(args[1])
-        elif event == "os.truncate" or (event == "os.remove" and args[1] == -1):
+            self._changes(args[1], leaves=True)
+        elif event == "os.truncate":
             self._changes(args[0])
+        elif event == "os.remove" and args[1] == -1:
+            self._changes(args[0], leaves=True)
         elif event == "shutil.rmtree":  # which then works relative to open folders
             for folder, _, names in os.walk(args[0]):
                 for name in names:
-                    self._changes(os.path.join(folder, name))
+                    self._changes(os.path.join(folder, name), leaves=True)
         elif event == "os.mkdir":
             self._changes(args[0], folder=True)
         elif event in ("os.symlink", "os.link"):
             self._changes(args[1])
 
-    def _changes(self, given: Any, *, folder: bool = False) -> None:
+    def _changes(self, given: Any, *, folder: bool = False, leaves: bool = False) -> None:
         if self._busy or isinstance(given, int):
             return
         self._busy = True
@@ -90,13 +136,27 @@ class ResumeLog:
             if path.endswith(".pyc") or f"{os.sep}__pycache__" in path:
                 return
             self._seen.add(path)
-            self._note(path, folder=folder)
+            self._note(path, folder=folder, leaves=leaves)
         except (OSError, TypeError, ValueError):
             return
         finally:
             self._busy = False
 
-    def _note(self, path: str, *, folder: bool) -> None:
+    def _moves(self, old: Any, new: Any) -> None:
+        """A whole folder gets another name; it gets its own again before what is in it is looked at."""
+        self._busy = True
+        try:
+            paths = [os.path.abspath(os.fsdecode(given)) for given in (old, new)]
+            if paths[0] not in self._seen and not os.path.exists(paths[1]):
+                self._seen.update(paths)
+                entry = {"path": paths[0], "was": "folder of another name", "to": paths[1]}
+                os.write(self._log, (json.dumps(entry) + "\n").encode())
+        except (OSError, TypeError, ValueError):
+            return
+        finally:
+            self._busy = False
+
+    def _note(self, path: str, *, folder: bool, leaves: bool) -> None:
         entry: dict[str, Any] = {"path": path}
         if folder:
             if os.path.exists(path):
@@ -104,47 +164,61 @@ class ResumeLog:
             entry["was"] = "no folder"
         elif not os.path.lexists(path):
             entry["was"] = "absent"
+        elif os.path.islink(path):
+            if not leaves:  # what it points to is opened under its own name
+                self._seen.discard(path)
+                self._busy = False
+                self._changes(os.path.realpath(path))
+                return
+            entry.update(was="link", target=os.readlink(path))
         else:
             facts = os.lstat(path)
             if not stat.S_ISREG(facts.st_mode):
                 return
-            self._bytes += facts.st_size
-            if self._bytes > MOST_BYTES:
-                entry["was"] = "too large"
-            else:
-                copy = os.path.join(self.directory, BACKUPS, f"{self._pid}-{os.getpid()}-{len(self._seen)}")
-                shutil.copy2(path, copy)
-                entry.update(was="file", copy=copy)
+            copy = os.path.join(self.directory, BACKUPS, f"{self._pid}-{os.getpid()}-{len(self._seen)}")
+            kept = (
+                self._linked(path, copy) if leaves and facts.st_nlink == 1 else self._copied(path, copy, facts.st_size)
+            )
+            entry.update({"was": "file", "copy": copy} if kept else {"was": "too large"})
         os.write(self._log, (json.dumps(entry) + "\n").encode())
 
-
-def restore(directory: Path) -> list[str]:
-    """Put back what an arm changed, last change first.
-
-    Returns:
-        Paths that could not be put back.
-    """
-    log = directory / JOURNAL
-    if not log.exists():
-        return []
-    lost: list[str] = []
-    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    for entry in reversed(entries):
-        path = entry["path"]
+    def _linked(self, path: str, copy: str) -> bool:
+        """A second name for a file that loses its own: whole, and for nothing."""
         try:
-            if entry["was"] == "file":
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                shutil.copy2(entry["copy"], path)
-            elif entry["was"] == "absent":
-                if os.path.isfile(path) or os.path.islink(path):
-                    os.remove(path)
-            elif entry["was"] == "no folder":
-                if os.path.isdir(path) and not os.path.islink(path):
-                    shutil.rmtree(path)  # all that is in it came after it, seen or not
-            else:
-                lost.append(path)
+            os.link(path, copy)
         except OSError:
-            lost.append(path)
-    log.unlink()
-    shutil.rmtree(directory / BACKUPS, ignore_errors=True)
-    return lost
+            return self._copied(path, copy, os.path.getsize(path))
+        return True
+
+    def _copied(self, path: str, copy: str, size: int) -> bool:
+        """A copy, which shares its blocks where the file system can; False where there is no room."""
+        try:
+            if self._cloned(path, copy):
+                return True
+            self._bytes += size
+            if self._bytes > MOST_BYTES or shutil.disk_usage(self.directory).free < size + RESERVE:
+                return False
+            shutil.copy2(path, copy)
+        except OSError:
+            return False
+        return True
+
+    @staticmethod
+    def _cloned(path: str, copy: str) -> bool:
+        if sys.platform != "linux":
+            return False
+        import fcntl
+
+        source = os.open(path, os.O_RDONLY)
+        try:
+            target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                fcntl.ioctl(target, _CLONE, source)
+            except OSError:
+                return False
+            finally:
+                os.close(target)
+            shutil.copystat(path, copy)
+        finally:
+            os.close(source)
+        return True

@@ -24,7 +24,9 @@ class Preparation:
         self.settings = settings
         self.readings = Readings()
         self.resume_log = ResumeLog(Path(settings.out))
-        self.resume_log.install()
+        self.resume_log.install(join=bool(settings.extras.get("worker")))
+        imports.when("safetensors.torch", self.resume_log.with_safetensors)
+        imports.when("h5py", self.resume_log.with_h5py)
         self.seeding = Seeding(settings.seed, settings.extras.get("seeds"))
         self.seeding.python()
         imports.when("numpy", self.seeding.numpy)

@@ -44,6 +44,7 @@ from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.thrown_away import ThrownAway
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.collectors.worker_generators import WorkerGenerators
+from traindx.watch.interventions.files import PROTECT, ResumeLog
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.coarse_output import CoarseOutput
@@ -70,6 +71,7 @@ class WithoutTorch:
         self.seeds = SeedCalls()
         self.silence = WarningFilters()
         self.arm: Preparation | None = None  # of an arm of a paired run, in which nothing is watched
+        self.protect: ResumeLog | None = None  # of files that the script is about to change
 
     def records(self) -> Iterable[Record]:
         """Everything these have to say."""
@@ -143,6 +145,11 @@ def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
     if not bootstrap.settings.watch:
         early.arm = Preparation(bootstrap.settings, bootstrap.imports)
     else:
+        if bootstrap.settings.extras.get("protect"):
+            early.protect = ResumeLog(Path(bootstrap.settings.out), PROTECT)
+            early.protect.install(join=is_worker(bootstrap.settings))
+            bootstrap.imports.when("safetensors.torch", early.protect.with_safetensors)
+            bootstrap.imports.when("h5py", early.protect.with_h5py)
         early.silence.install()
         early.seeds.install_python()
         for name, install in (
@@ -160,6 +167,8 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
     settings = bootstrap.settings
     if early.arm is not None:
         return early.arm.with_torch(torch)
+    if early.protect is not None:
+        early.protect.with_torch(torch)
     if is_worker(settings) and rank_here() > 0:
         RankRecorder(torch, settings).install()
         return None

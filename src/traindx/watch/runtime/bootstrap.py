@@ -12,10 +12,12 @@ import builtins
 import ctypes
 import faulthandler
 import os
+import re
 import runpy
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -23,10 +25,11 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from traindx.core import compat
-from traindx.core.frames import show_paths_from
+from traindx.core.frames import show_paths_from, shown_path
 from traindx.watch.runtime.after_import import AfterImport
-from traindx.watch.runtime.call_sites import count_as_users
+from traindx.watch.runtime.call_sites import count_as_users, users
 from traindx.watch.runtime.calling import clean
+from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.settings import BLIND_FILE, CRASH_FILE, STACK_FILE, STACK_SIGNAL, STOPPED, Settings
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Bootstrap:
         self.watch: Watch | Variant | None = None
         self.pid = os.getpid()
         self.imports = AfterImport()
+        self.patches = Patches()
 
     def prepare(self) -> None:
         """Patch what can be patched before torch is there, and wait for torch."""
@@ -67,6 +71,18 @@ class Bootstrap:
         self.imports.when("torch", torch_arrived)
         os.register_at_fork(after_in_child=self.forked)
         atexit.register(self.finish)
+        self.patches.wrap(os, "_exit", self._make_exit, passes=False)
+
+    def _make_exit(self, original: Any) -> Any:
+        """``os._exit`` runs no ``atexit``: what was seen since the last snapshot is written before it."""
+
+        def _exit(status: int) -> None:
+            if os.getpid() == self.pid:
+                with suppress(Exception):
+                    self.finish()
+            original(status)
+
+        return _exit
 
     def not_watched(self, error: Exception) -> None:
         """Our own failure must not be the script's: it runs on, and the report says that nothing was seen."""
@@ -92,7 +108,7 @@ def main() -> None:
     settings = Settings.load(settings_path)
     if sys.argv[2:]:  # a launcher's, with what it puts in for each worker
         settings = replace(settings, arguments=tuple(sys.argv[2:]))
-    die_with_parent()
+    die_with_parent(settings.extras.get("parent", 0))
     show_paths_from(settings.extras.get("home") or os.getcwd())
     out = Path(settings.out)
     stack_file = (out / STACK_FILE).open("w", encoding="utf-8")
@@ -184,24 +200,53 @@ def report_crash(out: Path, error: BaseException) -> None:
     except BaseException:
         traceback.print_exception(error)
     place = raised_at(error)
-    if place is None and isinstance(error, SyntaxError) and error.filename:
-        fields: dict[str, Any] = {"file": error.filename, "line": error.lineno or 0, "symbol": ""}
+    text = f"{type(error).__name__}: {error}".strip()
+    worker = workers_own(str(error))
+    if worker is not None:
+        fields: dict[str, Any] = worker[0]
+        text = worker[1]
+    elif place is None and isinstance(error, SyntaxError) and error.filename:
+        fields = {"file": error.filename, "line": error.lineno or 0, "symbol": ""}
     else:
         fields = place.model_dump() if place is not None else {}
-    text = f"{type(error).__name__}: {error}".strip()
     if (out / CRASH_FILE).exists():  # a worker's own exception says more than its launcher's
         return
     (out / CRASH_FILE).write_text(json.dumps({"message": text[:2000], "where": fields}), encoding="utf-8")
 
 
-def die_with_parent() -> None:
-    """On Linux: be told to end if the parent is killed, so that nothing runs on unseen."""
+def workers_own(text: str) -> tuple[dict[str, Any], str] | None:
+    """Line and message of an error that a worker of a loader raised, from the traceback that torch puts into its own.
+
+    None where the text holds none, or none of the user's lines.
+    """
+    _, found, inner = text.partition("Original Traceback (most recent call last):\n")
+    if not found:
+        return None
+    place = None
+    for line in inner.splitlines():
+        match = re.match(r'^\s+File "(.+)", line (\d+), in (.+)$', line)
+        if match is not None and users(match[1]):
+            place = {"file": shown_path(match[1]), "line": int(match[2]), "symbol": match[3]}
+    said = [line for line in inner.splitlines() if line.strip() and not line.startswith(" ")]
+    if place is None or not said:
+        return None
+    return place, f"{said[-1].strip()} (in a worker of a DataLoader)"
+
+
+def die_with_parent(parent: int = 0) -> None:
+    """On Linux: be killed if the parent is, so that nothing runs on unseen, whatever signals the script ignores.
+
+    Args:
+        parent: Who it should be; one that is gone already can tell nobody. 0 where it is not known.
+    """
     if sys.platform != "linux":
         return
     try:
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     except (OSError, AttributeError):
         return
+    if parent and os.getppid() != parent:
+        os._exit(1)
 
 
 def leave(code: int) -> None:
