@@ -2,7 +2,8 @@
 
 The run's own process copies a file aside before it changes it (:mod:`traindx.watch.interventions.files`) and writes
 that down. Here is the other half, which the parent does when the run has ended, and the next traindx in that folder if
-the parent was killed: :func:`register` before a run, :func:`put_back` after it, :func:`recover` first in every call.
+the parent was killed: :func:`register` before a run, :func:`put_back` after it, :func:`recover` first in every call. On
+Linux a small process (:mod:`traindx.host.guardian`) waits beside the parent and recovers at once.
 
 What is guaranteed, on any file system: a file that was there before a run and that the run changed through Python or
 ``torch.save`` has its old content afterwards. It is put there whole, by one rename. After a kill, a file that somebody
@@ -28,6 +29,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from traindx.watch.interventions.files import ARM, BACKUPS, JOURNAL
 from traindx.watch.runtime.settings import HEARTBEAT_FILE, MARK
@@ -117,7 +123,42 @@ def register(directory: Path, mark: str = "", **more: str) -> Path | None:
         os.replace(name, note)
     except OSError:
         return None
+    _guardians[note] = _guardian(note)
     return note
+
+
+_guardians: dict[Path, subprocess.Popen[bytes] | None] = {}
+
+
+def _guardian(note: Path) -> subprocess.Popen[bytes] | None:
+    """A process that does nothing but outlive this one, if that is killed, to clean up after it at once.
+
+    It carries nothing of the environment that marks the run, and no signal of the terminal reaches it.
+    """
+    if sys.platform != "linux":
+        return None
+    known = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG") if name in os.environ}
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "traindx.host.guardian", str(note)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=known,
+            start_new_session=True,
+        )
+    except OSError:
+        return None
+
+
+def _dismiss(note: Path) -> None:
+    """The run has ended as it should: its guardian has nothing to do."""
+    guardian = _guardians.pop(note, None)
+    if guardian is not None and guardian.stdin is not None:
+        with contextlib.suppress(OSError):
+            guardian.stdin.write(b"done")
+            guardian.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            guardian.wait(timeout=5.0)
 
 
 def sign_of_life(note: Path | None) -> None:
@@ -131,6 +172,7 @@ def release(note: Path | None) -> None:
     """The run has ended and everything is as it should be."""
     if note is not None:
         note.unlink(missing_ok=True)
+        _dismiss(note)
         with contextlib.suppress(OSError):
             note.parent.rmdir()  # if it was the last
             note.parent.parent.rmdir()
@@ -336,8 +378,21 @@ def recover(folder: Path | None = None) -> Restored:
     """
     done = Restored()
     home = (folder or Path()) / PENDING
-    if not home.is_dir():
+    try:
+        handle = os.open(home, os.O_RDONLY)
+    except OSError:
         return done
+    try:
+        if fcntl is not None:  # a guardian and the next call may come at the same time
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        _recover(home, done)
+    finally:
+        os.close(handle)
+    return done
+
+
+def _recover(home: Path, done: Restored) -> None:
     for note in sorted(home.glob("*.json")):
         try:
             fields = json.loads(note.read_text(encoding="utf-8"))
@@ -346,8 +401,10 @@ def recover(folder: Path | None = None) -> Restored:
             continue
         if alive(fields):
             continue
-        if fields.get("mark"):
-            _end_marked(fields["mark"])
+        for _ in range(20):  # until none is left that another could have started
+            if not fields.get("mark") or not _end_marked(fields["mark"]):
+                break
+            time.sleep(0.05)
         directory = Path(fields["directory"])
         for place in (directory / JOURNAL, directory / HEARTBEAT_FILE):
             with contextlib.suppress(OSError):
@@ -361,7 +418,15 @@ def recover(folder: Path | None = None) -> Restored:
             rest.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         home.rmdir()
-    return done
+        home.parent.rmdir()
+
+
+def alive_note(note: Path) -> bool:
+    """True if the parent that wrote a note is still there."""
+    try:
+        return alive(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
 
 
 def alive(fields: dict[str, Any]) -> bool:
@@ -386,13 +451,16 @@ def _born(pid: int) -> str:
     return "zombie" if fields[0] in ("Z", "X") else fields[19]
 
 
-def _end_marked(mark: str) -> None:
-    """End the processes of a run whose parent was killed (Linux)."""
+def _end_marked(mark: str) -> bool:
+    """End the processes of a run whose parent was killed (Linux); True if there were any."""
+    found = False
     wanted = f"{MARK}={mark}".encode()
     for entry in Path("/proc").glob("[0-9]*/environ") if sys.platform == "linux" else ():
         with contextlib.suppress(OSError):
             if wanted in entry.read_bytes().split(b"\0"):
                 os.kill(int(entry.parent.name), signal.SIGKILL)
+                found = True
+    return found
 
 
 def _remove_worktree(root: str, repository: str) -> None:

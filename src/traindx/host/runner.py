@@ -130,7 +130,7 @@ def run_script(
     ]
     stdin = None if not sys.stdin or not sys.stdin.isatty() else subprocess.DEVNULL
     mark = uuid.uuid4().hex
-    changes_files = not settings.watch or bool(settings.extras.get("protect"))
+    changes_files = not settings.watch or "protect" in settings.extras  # as the command line does
     note = register(out, mark) if changes_files else None
     environment = {**os.environ, **settings.extras.get("environment", {}), MARK: mark}
     child = subprocess.Popen(
