@@ -234,7 +234,7 @@ def test_a_cell_of_a_living_kernel(tmp_path: Path) -> None:
         "run('%load_ext traindx')\n"
         "run('import torch\\nfrom torch import nn\\ntorch.manual_seed(0)\\nmodel = nn.Linear(4, 1)\\n"
         "optimizer = torch.optim.SGD(model.parameters(), lr=0.01)')\n"
-        f"text = {TRAINING_CELLS[3].replace('import asyncio' + chr(10) + 'await asyncio.sleep(0)' + chr(10), '')!r}\n"
+        f"text = {TRAINING_CELLS[4].replace('import asyncio' + chr(10) + 'await asyncio.sleep(0)' + chr(10), '')!r}\n"
         "result = run('%%traindx --out out\\n' + text)\n"
         "assert result.success\n"
         "failed = run('%%traindx --out two\\nx = 1\\n1 / 0')\n"
