@@ -117,14 +117,17 @@ def examine_script(
     )
     started = datetime.now(UTC).isoformat(timespec="seconds")
     restored = Restored()
-    watched = []
+    watched: list[tuple[ScriptRun, Path]] = []
     try:
         run = run_script(settings, patience=patience, output=script_output, progress=progress)
         compact(directory)
         if run.ending is not Ending.INTERRUPTED:
-            for other in others:
-                if other.script:  # which uses what the first one wrote, so nothing is put back before it ended
-                    watched.append((_run_companion(other, settings, patience, script_output, progress), other.evidence))
+            # they use what the first one wrote, so nothing is put back before they have ended
+            watched += [
+                (_run_companion(other, settings, patience, script_output, progress), other.evidence)
+                for other in others
+                if other.script
+            ]
     finally:
         for place in (*(other.evidence for other in reversed(others) if other.script), directory):
             restored.add(put_back(place))
