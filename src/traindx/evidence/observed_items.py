@@ -80,3 +80,186 @@ class WorkerGenerator(Observed):
     persistent: bool = False
     renewed: bool = False
     trains: bool = False
+
+
+class PartsSeen(Observed):
+    """Parts of a loader's items; ``where`` is the line that made the loader.
+
+    Attributes:
+        dataset: Class of the data set.
+        item: Where its ``__getitem__`` is defined.
+        trains: Batches of this loader were followed by backward passes.
+        made_at: The line in the making of an item after which the relation was broken, where it was found.
+    """
+
+    dataset: str
+    item: Location | None = None
+    trains: bool = False
+    made_at: Location | None = None
+
+
+class BoxesSeen(PartsSeen):
+    """Boxes in the batches of a loader, read as two corners.
+
+    Attributes:
+        key: Where in the batch they are.
+        boxes: How many were looked at.
+        crossed: Of these, boxes whose second corner lies before the first one on an axis.
+        gap: Least width or height, signs left out, over the median; near 0 for rows that are no pairs of corners.
+        ratio: Median size of the crossed ones over that of the others.
+    """
+
+    key: str
+    boxes: int
+    crossed: int
+    gap: float
+    ratio: float = 1.0
+
+
+class SidesSeen(PartsSeen):
+    """Landmarks of a training loader against those of a loader that is not augmented.
+
+    Attributes:
+        items: Items looked at.
+        mirrored: Items in which every three landmarks run the other way round.
+        kept: Items in which they run as usual.
+        landmarks: Landmarks of an item.
+        pairs: Pairs of landmarks that change places when the figure is mirrored; 0 for one that is not symmetric.
+    """
+
+    items: int
+    mirrored: int
+    kept: int
+    landmarks: int
+    pairs: int
+
+
+class MaskOnImage(PartsSeen):
+    """How much of an image's variance the regions of its mask explain.
+
+    Attributes:
+        items: Items looked at.
+        explained: Median share that an item's own mask explains.
+        by_other: The same for the mask of another item of the batch.
+        reference: The same as ``explained`` for a loader that does not train and whose masks lie on their images; 0 if
+            there is none.
+        low: Items whose own mask explains less than a quarter of the reference.
+        turned: Of these, items whose mask explains it as it should once it is flipped or turned.
+    """
+
+    items: int
+    explained: float
+    by_other: float
+    reference: float = 0.0
+    low: int = 0
+    turned: int = 0
+
+
+class LabelsResampled(Observed):
+    """A map of three or more whole numbers that was resampled by interpolation. ``where`` is the line of the call.
+
+    Attributes:
+        function: What resampled it.
+        how: The interpolation, as the library is told it.
+        values: The labels.
+        voxels: Voxels of the results that were looked at.
+        invented: Of these, voxels with a label that the nearest neighbour has nowhere within two voxels.
+        between: Of these, voxels whose value is no label at all.
+        looks: Calls that were looked at.
+    """
+
+    function: str
+    how: str
+    values: tuple[float, ...]
+    voxels: int
+    invented: int
+    between: int = 0
+    looks: int = 1
+
+
+class SharedItems(Observed):
+    """Items of a loader that does not train, against those of the loader that was training when they were read.
+
+    ``where`` is the line that made the loader.
+
+    Attributes:
+        dataset: Class of its data set.
+        contents: Different items that were looked at.
+        shared: Of these, items that are equal to a training item in some hundred values.
+        training: Different training items that were looked at.
+        divided_at: The line that assigns the names from which both loaders are made, where there is one.
+    """
+
+    dataset: str
+    contents: int
+    shared: int
+    training: int
+    divided_at: Location | None = None
+
+
+class StageInputs(Observed):
+    """Intensities of the samples that a network gets at one line; ``where`` is the line of the call.
+
+    Attributes:
+        network: Class of the network.
+        phase: See :class:`.evidence.observed.NetworkCalls`.
+        shape: Shape of a sample.
+        samples: Samples that were looked at.
+        mean: Median of their means.
+        spread: Median of their standard deviations.
+        least_spread: The least of these.
+        most_spread: The greatest.
+        largest_off: The greatest distance of a mean from 0 or a deviation from 1.
+        off: Share of the samples with such a distance above 0.1.
+        given_at: The line that assigns the argument.
+    """
+
+    network: str
+    phase: str
+    shape: tuple[int, ...]
+    samples: int
+    mean: float
+    spread: float
+    least_spread: float
+    most_spread: float
+    largest_off: float
+    off: float
+    given_at: Location | None = None
+
+
+class IntegerRange(Observed):
+    """Arithmetic on small integers in the making of an item. ``where`` is the line; without one, none was out of range.
+
+    Attributes:
+        items: Items that were made again line by line.
+        expression: The expression, as it is written.
+        dtype: Type that it is computed in.
+        how: ``arithmetic`` or ``cast``.
+        share: Share of the values that are not what they are in double precision.
+    """
+
+    items: int
+    expression: str = ""
+    dtype: str = ""
+    how: str = ""
+    share: float = 0.0
+
+
+class ReadingOrder(Observed):
+    """A loader in random order; ``where`` is the line that made it.
+
+    Attributes:
+        dataset: Class of its data set.
+        trains: Its batches are trained on.
+        read: Batches that were noted.
+        drops_labels: The loop that reads it names everything but the first part of a batch ``_``.
+        collects: The loop collects what it computes.
+        read_at: The line of the loop.
+    """
+
+    dataset: str
+    trains: bool = False
+    read: int = 0
+    drops_labels: bool = False
+    collects: bool = False
+    read_at: Location | None = None

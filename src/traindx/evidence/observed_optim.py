@@ -231,3 +231,27 @@ class SchedulerSeen(Observed):
     position: int = 0
     counts_batches: bool = False
     step_not_reached: bool = False
+
+
+class PlateauSeen(Observed):
+    """A schedule that waits for a figure to stop improving; ``where`` is the line that constructs it.
+
+    Attributes:
+        scheduler: Class name.
+        mode: ``min`` or ``max``.
+        given: What its ``step`` is given, as it is written.
+        steps: Calls of ``step``.
+        reductions: Calls that lowered the rate.
+        at_best: Of these, calls at which the figure was the best so far in the other direction.
+        first_rate: Rate before the first call.
+        last_rate: Rate after the last one.
+    """
+
+    scheduler: str
+    mode: str
+    given: str
+    steps: int
+    reductions: int
+    at_best: int
+    first_rate: float
+    last_rate: float

@@ -240,3 +240,17 @@ class StatisticsSeen(Observed):
     weights_moved: float = 0.0
     statistics_moved: bool = False
     at_start_values: bool = False
+
+
+class SpectralNormSeen(Observed):
+    """Layers under spectral norm that were called in evaluation mode and never before in training mode.
+
+    ``where`` is the line that calls the function in which they are used.
+
+    Attributes:
+        layers: How many.
+        largest: The largest singular value among their normalised weights; 1 where the estimate has settled.
+    """
+
+    layers: int
+    largest: float

@@ -156,3 +156,23 @@ class CoarseOutputProbed(Observed):
     fine: tuple[int, ...]
     left_out: float
     variance: float
+
+
+class OverlapProbed(Observed):
+    """What an overlap loss makes of outputs that miss one class. ``where`` is where output and target are multiplied.
+
+    Attributes:
+        network: Class of the network.
+        classes: Channels of the output.
+        perfect: Loss of an output that says exactly what the target says.
+        wrong: Loss of one that says another class everywhere.
+        shares: Share of the voxels of every class that was left out in turn.
+        costs: What leaving it out adds to the loss.
+    """
+
+    network: str
+    classes: int
+    perfect: float
+    wrong: float
+    shares: tuple[float, ...]
+    costs: tuple[float, ...]

@@ -11,7 +11,9 @@ from traindx.rules.data.d103_observed import batches_not_finite
 from traindx.rules.data.d104_constant_label_column import constant_label_column
 from traindx.rules.data.d105_class_imbalance_extreme import class_imbalance_extreme
 from traindx.rules.data.d106_box_invalid import box_invalid
+from traindx.rules.data.d106_in_batches import boxes_crossed_in_batches
 from traindx.rules.data.d107_label_box_inconsistent import label_box_inconsistent
+from traindx.rules.data.d108_in_batches import items_shared_with_training
 from traindx.rules.data.d108_patient_leak import patient_leak
 from traindx.rules.data.d109_duplicate_case import duplicate_case
 from traindx.rules.data.d110_geometry_mismatch import geometry_mismatch
@@ -26,6 +28,7 @@ from traindx.rules.data.d119_augmentation_not_equivariant import (
     augmentation_not_equivariant,
     validation_is_augmented,
 )
+from traindx.rules.data.d119_in_batches import mask_left_behind
 from traindx.rules.data.d121_unreadable_file import unreadable_file
 from traindx.rules.data.d122_missing_pair import missing_pair
 from traindx.rules.data.d123_mask_empty_or_full import mask_empty_or_full
@@ -43,6 +46,9 @@ from traindx.rules.data.d132_placeholder_label import placeholder_label
 from traindx.rules.data.d133_picture_mask_turned import picture_mask_turned
 from traindx.rules.data.d134_one_item_fills_the_batch import one_item_fills_the_batch
 from traindx.rules.data.d135_items_drift import items_drift
+from traindx.rules.data.d136_sides_not_exchanged import sides_not_exchanged
+from traindx.rules.data.d137_labels_interpolated import labels_interpolated
+from traindx.rules.data.d138_integers_wrap import integers_wrap_round
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -50,16 +56,16 @@ RULES: tuple[Rule, ...] = (
     not_finite.also(batches_not_finite),
     constant_label_column,
     class_imbalance_extreme,
-    box_invalid,
+    box_invalid.also(boxes_crossed_in_batches),
     label_box_inconsistent,
-    patient_leak,
+    patient_leak.also(items_shared_with_training),
     duplicate_case,
     geometry_mismatch,
     mixed_orientation_or_spacing,
     not_hounsfield,
     label_values_undeclared.also(targets_undeclared).also(unlabelled_is_trained),
     view_mismatch,
-    augmentation_not_equivariant.also(validation_is_augmented),
+    augmentation_not_equivariant.also(validation_is_augmented).also(mask_left_behind),
     unreadable_file,
     missing_pair,
     mask_empty_or_full,
@@ -76,4 +82,7 @@ RULES: tuple[Rule, ...] = (
     one_item_fills_the_batch,
     items_drift,
     augmentation_repeats,
+    sides_not_exchanged,
+    labels_interpolated,
+    integers_wrap_round,
 )

@@ -14,6 +14,7 @@ from traindx.rules.evaluation.e808_selection_on_noise import selection_on_noise
 from traindx.rules.evaluation.e809_best_checkpoint_shared import best_checkpoint_shared
 from traindx.rules.evaluation.e810_output_independent_of_model import output_independent_of_model
 from traindx.rules.evaluation.e811_overlap_of_unthresholded_values import overlap_of_unthresholded_values
+from traindx.rules.evaluation.e812_predictions_out_of_order import predictions_out_of_order
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -25,4 +26,5 @@ RULES: tuple[Rule, ...] = (
     best_checkpoint_shared,
     output_independent_of_model,
     overlap_of_unthresholded_values,
+    predictions_out_of_order,
 )

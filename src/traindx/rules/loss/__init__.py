@@ -28,7 +28,9 @@ from traindx.rules.loss.l317_loss_looks_at_what_was_given import loss_looks_at_w
 from traindx.rules.loss.l318_gradient_norm_axes import gradient_norm_over_some_axes
 from traindx.rules.loss.l319_compared_with_itself import compared_with_itself
 from traindx.rules.loss.l320_zeros_and_ones_as_index import zeros_and_ones_as_index
+from traindx.rules.loss.l321_overlap_is_accuracy import overlap_loss_is_accuracy
 from traindx.rules.loss.l322_weights_replaced_by_call import weights_replaced_by_call
+from traindx.rules.loss.l323_targets_never_vary import targets_never_vary
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -50,4 +52,6 @@ RULES: tuple[Rule, ...] = (
     compared_with_itself,
     zeros_and_ones_as_index,
     weights_replaced_by_call,
+    overlap_loss_is_accuracy,
+    targets_never_vary,
 )

@@ -22,6 +22,7 @@ from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
 from traindx.rules.model.m211_probed import arguments_symmetric
 from traindx.rules.model.m212_layer_built_in_forward import layer_built_in_forward
 from traindx.rules.model.m213_grid_of_other_axes import grid_of_other_axes
+from traindx.rules.model.m214_stages_fed_differently import stages_fed_differently
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -37,4 +38,5 @@ RULES: tuple[Rule, ...] = (
     inputs_symmetric.also(arguments_symmetric),
     layer_built_in_forward,
     grid_of_other_axes,
+    stages_fed_differently,
 )

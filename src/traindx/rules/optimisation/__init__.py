@@ -22,6 +22,7 @@ from traindx.rules.optimisation.o412_accumulation_remainder import too_few_updat
 from traindx.rules.optimisation.o412_budget import update_budget_is_starved
 from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
 from traindx.rules.optimisation.o414_step_changes_nothing import step_changes_nothing
+from traindx.rules.optimisation.o415_plateau_direction import plateau_waits_the_wrong_way
 
 RULES: tuple[Rule, ...] = (
     step_too_small.also(rates_reach_nowhere),
@@ -38,4 +39,5 @@ RULES: tuple[Rule, ...] = (
     too_few_updates.also(update_budget_is_starved),
     clip_has_no_effect,
     step_changes_nothing,
+    plateau_waits_the_wrong_way,
 )

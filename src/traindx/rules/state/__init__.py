@@ -18,6 +18,7 @@ from traindx.rules.state.c1109_evidence_suppressed import evidence_suppressed
 from traindx.rules.state.c1109_monitor import monitor_is_blind
 from traindx.rules.state.c1110_restored_state_is_the_live_one import restored_state_is_the_live_one
 from traindx.rules.state.c1111_result_thrown_away import result_thrown_away
+from traindx.rules.state.c1112_spectral_norm_not_settled import spectral_norm_not_settled
 from traindx.rules.state.c1113_option_ignored import option_ignored
 
 RULES: tuple[Rule, ...] = (
@@ -32,4 +33,5 @@ RULES: tuple[Rule, ...] = (
     restored_state_is_the_live_one,
     result_thrown_away,
     option_ignored,
+    spectral_norm_not_settled,
 )

@@ -22,6 +22,7 @@ from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.ingredients import DiffusionIngredients
 from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.item_contents import ItemContents
+from traindx.watch.collectors.item_parts import ItemParts
 from traindx.watch.collectors.kept_states import KeptStates
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.loss_calls import LossCalls
@@ -34,13 +35,20 @@ from traindx.watch.collectors.nonfinite import NonFinite
 from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
+from traindx.watch.collectors.plateaus import Plateaus
 from traindx.watch.collectors.provenance import Provenance
 from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.ranks import Launchers, RankRecorder, is_worker, rank_here
 from traindx.watch.collectors.rates import Rates
+from traindx.watch.collectors.reading_order import ReadingOrders
+from traindx.watch.collectors.resampled import Resampling
+from traindx.watch.collectors.resampled_tensors import ResampledTensors
 from traindx.watch.collectors.sampling_loops import SamplingLoops
 from traindx.watch.collectors.scaling import Scaling
 from traindx.watch.collectors.seeds import SeedCalls, Seeds
+from traindx.watch.collectors.shared_items import SharedItemsSeen
+from traindx.watch.collectors.spectral_norms import SpectralNorms
+from traindx.watch.collectors.stage_inputs import StagesSeen
 from traindx.watch.collectors.thrown_away import ThrownAway
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.collectors.worker_generators import WorkerGenerators
@@ -51,8 +59,10 @@ from traindx.watch.probes.coarse_output import CoarseOutput
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
 from traindx.watch.probes.given_region import GivenRegion
 from traindx.watch.probes.input_influence import InputInfluence
+from traindx.watch.probes.integer_range import IntegerRanges
 from traindx.watch.probes.loss_order import LossOrder
 from traindx.watch.probes.loss_path import LossPaths
+from traindx.watch.probes.overlap_order import OverlapOrder
 from traindx.watch.probes.own_batch import OwnBatch
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
@@ -70,6 +80,7 @@ class WithoutTorch:
         self.configs = Configs()
         self.seeds = SeedCalls()
         self.silence = WarningFilters()
+        self.resampling = Resampling()
         self.arm: Preparation | None = None  # of an arm of a paired run, in which nothing is watched
         self.protect: ResumeLog | None = None  # of files that the script is about to change
 
@@ -117,6 +128,13 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Loaders,
     ItemContents,
     WorkerGenerators,
+    ItemParts,
+    SharedItemsSeen,
+    IntegerRanges,
+    StagesSeen,
+    ReadingOrders,
+    SpectralNorms,
+    Plateaus,
     Inputs,
     Checkpoints,
     KeptStates,
@@ -127,12 +145,14 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     NoisedInputs,
     SamplingLoops,
     DiffusionIngredients,
+    ResampledTensors,
     _Early,
     InputInfluence,
     EvaluationRepeat,
     OwnBatch,
     LossOrder,
     GivenRegion,
+    OverlapOrder,
     CoarseOutput,
     LossPaths,  # after the probes, which look at an iteration's paths and calls when it ends
     CapturedCalls,
@@ -157,6 +177,10 @@ def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
             ("json", early.configs.install_json),
             ("yaml", early.configs.install_yaml),
             ("tomllib", early.configs.install_toml),
+            ("scipy.ndimage", early.resampling.install_scipy),
+            ("skimage.transform", early.resampling.install_skimage),
+            ("cv2", early.resampling.install_cv2),
+            ("PIL.Image", early.resampling.install_pil),
         ):
             bootstrap.imports.when(name, install)
     return early
@@ -176,6 +200,8 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
     watch = Watch(torch, settings, sink)
     early.seeds.install_torch(torch)
     watch.closing += [early.seeds.patches.undo, early.configs.patches.undo, early.silence.patches.undo]
+    watch.closing += [early.resampling.patches.undo, early.resampling.stop]
+    early.resampling.muted = lambda: watch.over or (watch.busy and threading.get_ident() == watch.thread)
     early.silence.muted = lambda: watch.busy and threading.get_ident() == watch.thread
     watch.collectors = collectors_for(watch, early)
     for collector in list(watch.collectors):
@@ -191,5 +217,6 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
 
 def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
     """All collectors, in the order in which they are told of things."""
-    found: list[Collector] = wired(COLLECTORS, {Watch: watch, SeedCalls: early.seeds, WithoutTorch: early})
+    given = {Watch: watch, SeedCalls: early.seeds, Resampling: early.resampling, WithoutTorch: early}
+    found: list[Collector] = wired(COLLECTORS, given)
     return found

@@ -1,0 +1,248 @@
+"""How an item of a data set is made, line by line: in a forked child, so that nothing of the script can change.
+
+What a batch shows (boxes with their corners swapped, a mask that does not lie on its image) says *that* a relation
+broke. The line that broke it is found by making items once more under a line trace, in a child process that has the
+data set as it is now, may write nothing to disk, and ends without running anybody's exit handlers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from traindx.watch.runtime.call_sites import CallSite, users
+
+SECONDS = 8.0  # of wall time, after which the child is ended
+CPU_SECONDS = 4
+ENOUGH_SECONDS = 1.5  # of processor time, after which no further item is begun
+MOST_VALUES = 4_000_000
+Looks = Callable[[dict[str, Any]], "bool | None"]
+"""Given the arrays that a line left in reach: is the relation broken (True), whole (False), or unseen (None)?"""
+
+
+class MayNotError(Exception):
+    """Something that a child must not do."""
+
+
+def broken_at(torch: Any, dataset: Any, most: int, looks: Callable[[], Looks]) -> CallSite | None:
+    """The line in the making of some items after which a relation was broken for good, or None where none is found.
+
+    What one line breaks and a later one repairs (an image that is flipped before its mask) is no answer.
+
+    Args:
+        torch: The script's torch.
+        dataset: A data set with an index.
+        most: Items to make, each with its own random state; where there are fewer, they come again.
+        looks: Makes the question that is asked for one item.
+    """
+
+    def look() -> list[Any] | None:
+        begun, count = time.process_time(), len(dataset)
+        for number in range(min(most, 4 * count)):
+            if time.process_time() - begun > ENOUGH_SECONDS:
+                break
+            seed(torch, number)
+            trace = LineTrace(looks())
+            item = traced(trace, dataset, number % count)
+            if trace.looks(arrays_in({"item": item})) and trace.broken is not None:
+                return list(trace.broken)
+        return None
+
+    found = in_child(torch, look)
+    return CallSite(*found) if found else None
+
+
+def traced(trace: Any, dataset: Any, index: int) -> Any:
+    """An item, made under a trace function."""
+    sys.settrace(trace)
+    try:
+        return dataset[index]
+    finally:
+        sys.settrace(None)
+
+
+def in_child(torch: Any, look: Callable[[], list[Any] | None]) -> list[Any] | None:
+    """What a function finds in a forked child, as a list of numbers and text; None where it finds nothing.
+
+    None, too, where a fork would leave a trace, or the child fails or takes too long.
+    """
+    if not _may_fork(torch):
+        return None
+    offsets = _offsets()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        _in_child(torch, look, writing)
+    os.close(writing)
+    try:
+        text = _answer(reading)
+    finally:
+        os.close(reading)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(child, 0)
+        for number, offset in offsets:
+            with suppress(OSError):
+                os.lseek(number, offset, os.SEEK_SET)
+    try:
+        found: list[Any] = json.loads(text)
+    except ValueError:
+        return None
+    return found
+
+
+def _may_fork(torch: Any) -> bool:
+    """A fork leaves no trace: no memory is shared for writing, no device is in use, nobody waits for children."""
+    if not sys.platform.startswith("linux") or torch.cuda.is_initialized() or "lmdb" in sys.modules:
+        return False
+    handler = signal.getsignal(signal.SIGCHLD)
+    known = handler in (signal.SIG_DFL, None) or str(getattr(handler, "__module__", "")).startswith("torch.utils.data")
+    try:
+        with open("/proc/self/maps", encoding="utf-8") as maps:
+            shared = any(" rw-s " in line and "/dev/shm/sem." not in line for line in maps)
+    except OSError:
+        return False
+    return known and not shared
+
+
+def _offsets() -> list[tuple[int, int]]:
+    """Where every open file stands; a child that reads from one moves it for both."""
+    found: list[tuple[int, int]] = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found.append((int(name), os.lseek(int(name), 0, os.SEEK_CUR)))
+    return found
+
+
+def _answer(reading: int) -> str:
+    """What the child wrote before it ended; nothing if it takes too long."""
+    until, text = time.monotonic() + SECONDS, b""
+    while (left := until - time.monotonic()) > 0:
+        ready, _, _ = select.select([reading], [], [], left)
+        piece = os.read(reading, 65536) if ready else b""
+        if not piece:
+            break
+        text += piece
+    return text.decode(errors="replace")
+
+
+def _in_child(torch: Any, look: Callable[[], list[Any] | None], writing: int) -> None:
+    """Look, and write the answer; never returns."""
+    try:
+        _confine(torch)
+        found = look()
+        if found is not None:
+            os.write(writing, json.dumps(found).encode())
+    except BaseException:  # whatever it is, it must not go on as a second run of the script
+        pass
+    finally:
+        os._exit(0)
+
+
+def _confine(torch: Any) -> None:
+    """Nothing printed, nothing written, nothing sent, one thread, little time."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    sys.addaudithook(_refuse)
+    torch.set_num_threads(1)
+
+
+def _refuse(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open":
+        mode, flags = str(args[1] or ""), int(args[2] or 0)
+        if set(mode) & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
+            raise MayNotError(f"open {args[0]!r} for writing")
+    elif event.startswith(
+        ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.kill")
+    ) or event.startswith(("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.", "socket.", "shutil.")):
+        raise MayNotError(event)
+
+
+def seed(torch: Any, number: int) -> None:
+    """Other random numbers for every item; what has a generator of its own goes on with it."""
+    random.seed(number)
+    torch.manual_seed(number)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(number)
+
+
+class LineTrace:
+    """A trace function that asks a question after every line of the user's.
+
+    Attributes:
+        broken: The line after which the answer became yes, and has been so since.
+    """
+
+    def __init__(self, looks: Looks) -> None:
+        self.looks = looks
+        self.broken: CallSite | None = None
+        self._now = False
+        self._lines: dict[int, int] = {}
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """A function is entered."""
+        if not users(frame.f_code.co_filename):
+            return None
+        self._lines.pop(id(frame), None)
+        return self.line
+
+    def line(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """A line is about to run, or the function returns: the line before it has ended."""
+        if event in ("line", "return"):
+            before = self._lines.get(id(frame))
+            answer = self.looks(arrays_in(frame.f_locals, arg if event == "return" else None))
+            if answer and not self._now and before is not None:  # what was handed in was made by the line that calls
+                self.broken = CallSite(frame.f_code.co_filename, before, frame.f_code.co_qualname)
+            elif answer is False:
+                self.broken = None
+            self._now = self._now if answer is None else answer
+            self._lines[id(frame)] = frame.f_lineno
+        return self.line
+
+
+def arrays_in(names: dict[str, Any], returned: Any = None) -> dict[str, Any]:
+    """Everything among local variables that is an array, as arrays of numpy; one level of containers is opened."""
+    found: dict[str, Any] = {}
+    for name, value in [*names.items(), ("return", returned)]:
+        if name == "self":
+            continue
+        if type(value) is dict:
+            inner: Iterable[tuple[Any, Any]] = list(value.items())[:32]
+        elif type(value) in (list, tuple):
+            inner = enumerate(value[:32])
+        else:
+            inner = [("", value)]
+        for key, one in inner:
+            array = as_array(one)
+            if array is not None:
+                found[f"{name}[{key}]" if key != "" else name] = array
+    return found
+
+
+def as_array(value: Any) -> Any | None:
+    """An array of numpy with the values of an array, a tensor or a picture; None for anything else."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    if type(value).__module__.startswith("PIL."):
+        value = numpy.asarray(value)
+    elif hasattr(value, "detach") and hasattr(value, "numpy"):
+        value = value.detach().numpy() if value.device.type == "cpu" else None
+    if not isinstance(value, numpy.ndarray) or not 2 <= value.size <= MOST_VALUES or value.dtype.kind not in "buif":
+        return None
+    return value
