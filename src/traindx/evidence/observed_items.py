@@ -202,6 +202,7 @@ class StageInputs(Observed):
 
     Attributes:
         network: Class of the network.
+        made: Where it was constructed.
         phase: See :class:`.evidence.observed.NetworkCalls`.
         shape: Shape of a sample.
         samples: Samples that were looked at.
@@ -215,6 +216,7 @@ class StageInputs(Observed):
     """
 
     network: str
+    made: Location | None = None
     phase: str
     shape: tuple[int, ...]
     samples: int

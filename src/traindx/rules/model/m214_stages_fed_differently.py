@@ -56,7 +56,8 @@ def stages_fed_differently(evidence: Evidence, limits: Limits) -> Iterator[Found
         if one.phase not in ("validation", "inference") or one.samples < limits.stage_samples:
             continue
         for other in seen:
-            alike = other.network == one.network and other.shape == one.shape and other.samples >= limits.stage_samples
+            alike = (other.network, other.made, other.shape) == (one.network, one.made, one.shape)
+            alike = alike and other.samples >= limits.stage_samples
             if other.phase != "training" or not alike:
                 continue
             if _standardised(one, limits) and other.off >= 0.5 and other.largest_off > limits.otherwise:

@@ -70,6 +70,7 @@ class StagesSeen(Collector):
             site = stage.place.site
             yield StageInputs(
                 network=stage.place.network,
+                made=stage.place.made.location() if stage.place.made is not None else None,
                 phase=self.networks.phase(stage.place),
                 shape=stage.shape,
                 samples=len(off),
