@@ -32,7 +32,7 @@ class Resampling:
         self.patches = Patches()
         self.active = True
         self.muted: Callable[[], bool] = lambda: False  # our own code runs
-        self.bursts = Bursts(4, 3.0)
+        self.bursts = Bursts(8, 3.0)
         self._seen: dict[tuple[CallSite, str], LabelsResampled] = {}
 
     def install_scipy(self, module: ModuleType) -> None:
@@ -87,13 +87,13 @@ class Resampling:
     def look(self, name: str, how: str, given: Any, out: Any, again: Again, site: CallSite | None) -> None:
         """Compare what interpolation gave with what the nearest neighbour gives, if this is a label map."""
         numpy = sys.modules.get("numpy")
-        if site is None or numpy is None:
+        if site is None or numpy is None or not self.bursts.wanted((site, name)):
             return
         labels = numpy.asarray(given)
         if labels.dtype.kind not in "uif" or not 64 <= labels.size <= MOST_VALUES:
             return
         values = numpy.unique(labels.reshape(-1)[:: max(1, labels.size // 16384)])
-        if not is_label_map(numpy, values) or not self.bursts.wanted((site, name)):
+        if not is_label_map(numpy, values):
             return
         values = numpy.unique(labels)
         if not is_label_map(numpy, values):
