@@ -21,7 +21,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
         otherwise="the landmarks have no left and right partners",
     ),
     thing="landmarks in batches",
-    least_items=Threshold(24, "training items"),
+    least_items=Threshold(24, "training items, so that a share of them means something"),
     mirrored=Threshold(0.1, "of them that are mirrored; annotators exchange sides more rarely"),
     kept=Threshold(0.1, "of them that are not; a figure that is always mirrored is another convention"),
 )
