@@ -91,6 +91,10 @@ def examine(
         str | None,
         typer.Option(metavar="NAME", help="Script: the figure that judges, as it reports it; NAME:lower, NAME:higher"),
     ] = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Recipe: try claimed causes, promised gains beside measured"),
+    ] = None,
 ) -> None:
     """Find the faults of a case, prove them by trials, and say what each is worth.
 
@@ -103,6 +107,7 @@ def examine(
     Exit code: 0 nothing above suspected, 1 findings, 2 wrong usage or input, 3 could not examine.
     """
     from traindx import config
+    from traindx.cli.claims import listed_for, of_recipe
     from traindx.cli.doors import program
     from traindx.cli.script import ScriptOptions, examine_program
     from traindx.cli.target import parse
@@ -117,6 +122,7 @@ def examine(
         raise UsageError("--metric is for scripts", expected="a case, which names its metrics itself")
     if arguments and not script:
         raise UsageError(f"a case takes no arguments, but got {' '.join(arguments)}", expected="a script before them")
+    listed = listed_for(claims, script)
     settings = config.load(_home(target, found))
     rules = catalogue()
     chosen = _codes(select) or settings.select
@@ -153,6 +159,9 @@ def examine(
     seconds(time)
     pairs = tuple(range(seeds)) if seeds is not None else settings.seed_list
     directory = out or session.default_directory("-".join([parsed.label, *(fault or ())]))
+    if listed is not None:
+        session.writable(directory)
+        raise typer.Exit(of_recipe(target or "", listed, seconds(time), pairs, directory))
 
     def work(watch: Watch) -> Diagnosis:
         from traindx.examination import examine as run_examination

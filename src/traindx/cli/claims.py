@@ -1,0 +1,74 @@
+"""``traindx examine … --claims FILE``: a post-mortem judged by one command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from traindx.errors import UsageError
+from traindx.trials.claim_files import ClaimList, Tried, load, markdown
+
+FILE = "claims.md"
+
+
+def listed_for(path: Path | None, script: bool) -> ClaimList | None:
+    """The list of claims about a recipe; None where there is no list.
+
+    Raises:
+        UsageError: It cannot be read, or a script is examined.
+    """
+    if path is None:
+        return None
+    listed = load(path)
+    if script:
+        raise UsageError(f"{path} is about {listed.recipe}, and not a script", expected=f"recipe:{listed.recipe}")
+    return listed
+
+
+def of_recipe(target: str, claims: ClaimList, budget: float, seeds: Sequence[int], out: Path) -> int:
+    """Judge the claims about a recipe, each as a fix that is compared, and print the table.
+
+    Args:
+        target: ``recipe:NAME``.
+        claims: What is claimed.
+        budget: Seconds for all of them.
+        seeds: Numbers of the pairs.
+        out: Where the table is written.
+
+    Returns:
+        The exit code: 0 if every claim was settled, 3 if one was not.
+
+    Raises:
+        UsageError: The claims are about something else, or name a fault that the recipe does not have.
+    """
+    from traindx.cli.target import load_case
+    from traindx.faults import registry
+    from traindx.trials.compare import compare
+
+    recipe = target.removeprefix("recipe:")
+    if claims.recipe != recipe:
+        raise UsageError(f"these claims are about {claims.recipe or 'a script'}", expected=f"recipe:{claims.recipe}")
+    known = {fault.name for fault in registry().values() if fault.recipe == recipe}
+    for claim in claims.claims:
+        for name in (claim.what, *claim.beside):
+            if name not in known:
+                raise UsageError(f"{recipe} has no fault {name!r}", expected=f"one of {', '.join(sorted(known))}")
+    tried = []
+    for index, claim in enumerate(claims.claims, start=1):
+        print(f"traindx | claim {index} of {len(claims.claims)}: {claim.claim}", file=sys.stderr, flush=True)
+        beside, named = list(claim.beside), [*claim.beside, claim.what]
+        before, after = (named, beside) if claim.kind == "fault" else (beside, named)
+        judged = compare(
+            load_case(target, before), load_case(target, after), budget=budget / len(claims.claims), seeds=tuple(seeds)
+        )
+        tried.append(Tried(claim, judged.verdict.value, judged.metric, judged.unit, judged.effect, judged.sentence))
+    show(claims.source, tried, out)
+    return 3 if any(one.verdict == "inconclusive" for one in tried) else 0
+
+
+def show(source: str, tried: Sequence[Tried], out: Path) -> None:
+    """Print the table and write it beside the report."""
+    text = markdown(source, tried)
+    (out / FILE).write_text(text, encoding="utf-8")
+    print(text, file=sys.stderr)
