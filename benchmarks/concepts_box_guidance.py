@@ -24,10 +24,8 @@ from traindx.recipes.concepts.boxes import Boxes
 from traindx.recipes.concepts.data import Dataset, EvalBatches
 from traindx.recipes.concepts.loss import pooled
 from traindx.recipes.concepts.metrics import (
-    Interval,
     auroc,
     average_precision,
-    bootstrap,
     chance,
     mean_over,
     overlap,
@@ -37,6 +35,7 @@ from traindx.recipes.concepts.radiographs import Radiographs, split_patients
 from traindx.recipes.concepts.settings import Settings, read_settings
 from traindx.recipes.concepts.sources import load
 from traindx.recipes.concepts.train import fit, prepare
+from traindx.recipes.kit.estimate import Estimate, by_patient
 
 RESULTS = Path(__file__).parent / "results" / "concepts.md"
 Index = NDArray[np.intp]
@@ -153,8 +152,10 @@ def compare(name: str, seeds: list[int], draws: int, keep: Path | None = None) -
     ]
     for figure in ("mAP", "AUROC", "pointing", "IoU"):
         of = {arm: statistic(figure, runs, labels) for arm, runs in arms.items()}
-        cells: list[Interval] = [bootstrap(of[arm], patients, draws=draws) for arm in arms]
-        cells.append(bootstrap(lambda i, of=of: of["with boxes"](i) - of["without boxes"](i), patients, draws=draws))
+        cells: list[Estimate] = [by_patient(of[arm], patients, resamples=draws) for arm in arms]
+        cells.append(
+            by_patient(lambda i, of=of: of["with boxes"](i) - of["without boxes"](i), patients, resamples=draws)
+        )
         everyone = np.arange(len(patients))
         each = [
             statistic(figure, [arms["with boxes"][n]], labels)(everyone)
@@ -179,8 +180,8 @@ def baselines(
     blind = chance(boxes, labels.shape[1])
     usual = pointing(np.repeat(where[None], len(boxes), axis=0), boxes)
     hit = statistic("pointing", guided, labels)
-    ratio = bootstrap(lambda i: hit(i) / mean_of(blind, i), patients, draws=draws)
-    gain = bootstrap(lambda i: hit(i) - mean_of(usual, i), patients, draws=draws)
+    ratio = by_patient(lambda i: hit(i) / mean_of(blind, i), patients, resamples=draws)
+    gain = by_patient(lambda i: hit(i) - mean_of(usual, i), patients, resamples=draws)
     return [
         f"Baselines: mAP of a blind guess {np.mean(prior):.3f} (the prevalences); pointing of a blind finger "
         f"{np.nanmean(blind):.3f} (the boxes' area); pointing always at the place where training boxes are most "

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from traindx.recipes.kit.schedule import warmup_cosine
 from traindx.recipes.segmentation.augmentation import Augmentation
 from traindx.recipes.segmentation.fingerprint import fingerprint
 from traindx.recipes.segmentation.labels import LabelMeaning
-from traindx.recipes.segmentation.module import SegmentationModule, cosine
+from traindx.recipes.segmentation.module import SegmentationModule
 from traindx.recipes.segmentation.patches import PatchDataset, SampleNumbers
 from traindx.recipes.segmentation.planning import Machine, plan
 from traindx.recipes.segmentation.preprocessing import PreparedCase, prepare
@@ -60,7 +61,7 @@ def train_one(cases: list[PreparedCase], made: Any, seed: int, options: argparse
     patches = PatchDataset(cases, made.patch, augmentation=Augmentation(), foreground=0.7, seed=seed)
     numbers = iter(SampleNumbers(len(cases), options.steps * made.batch, seed))
     optimizer = torch.optim.AdamW(module.parameters(), lr=options.lr, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: cosine(s, options.steps, 50, 0.01))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warmup_cosine(s, options.steps, 50, 0.01))
     for _ in range(options.steps):
         drawn = [patches[next(numbers)] for _ in range(made.batch)]
         batch = {key: torch.stack([one[key] for one in drawn]) for key in drawn[0]}

@@ -27,7 +27,8 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
 
-from traindx.recipes.xray2ct.assessment import Table, assess, text
+from traindx.recipes.kit.estimate import Table
+from traindx.recipes.xray2ct.assessment import assess, text
 from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade import train as training
 from traindx.recipes.xray2ct.cascade.evaluate import measured, predictors, stages_text

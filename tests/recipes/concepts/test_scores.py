@@ -9,7 +9,6 @@ from traindx.recipes.concepts.metrics import (
     auroc,
     average_precision,
     best_threshold,
-    bootstrap,
     chance,
     f1,
     f1_macro,
@@ -18,6 +17,7 @@ from traindx.recipes.concepts.metrics import (
     pointing,
     purity,
 )
+from traindx.recipes.kit.estimate import by_patient
 
 
 def test_auroc_is_the_share_of_ordered_pairs():
@@ -92,8 +92,8 @@ def test_the_bootstrap_draws_patients_and_not_images():
     """100 images of two patients hold two facts: the interval spans both."""
     values = np.r_[np.zeros(50), np.ones(50)]
     patients = ["a"] * 50 + ["b"] * 50
-    of_patients = bootstrap(lambda i: float(values[i].mean()), patients, draws=200)
-    of_images = bootstrap(lambda i: float(values[i].mean()), [str(i) for i in range(100)], draws=200)
+    of_patients = by_patient(lambda i: float(values[i].mean()), patients, resamples=200)
+    of_images = by_patient(lambda i: float(values[i].mean()), [str(i) for i in range(100)], resamples=200)
     assert (of_patients.low, of_patients.high) == (0, 1)
     assert of_images.high - of_images.low < 0.3
-    assert of_patients.value == of_images.value == 0.5
+    assert of_patients.mean == of_images.mean == 0.5

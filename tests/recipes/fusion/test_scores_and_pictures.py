@@ -11,7 +11,7 @@ from scipy import stats
 
 from traindx.recipes.fusion import pictures, scores
 from traindx.recipes.fusion.normalisation import to_display
-from traindx.recipes.fusion.scores import Figure
+from traindx.recipes.kit.estimate import Score
 
 
 def test_psnr_has_a_fixed_range_and_sees_its_region_only():
@@ -54,11 +54,12 @@ def test_figures_of_known_images(batch, system):
 
 def test_the_interval_is_a_bootstrap_over_patients():
     values = np.random.default_rng(0).normal(5, 1, size=30)
-    low, high = Figure(tuple(values)).interval()
+    found = Score(tuple(values)).estimate()
+    low, high = found.low, found.high
     normal = stats.norm.interval(0.95, values.mean(), values.std() / math.sqrt(30))
     assert (low, high) == pytest.approx(normal, abs=0.08)
-    assert all(math.isnan(end) for end in Figure((1.0,)).interval())
-    assert Figure((1.0, math.nan, 3.0)).mean == 2
+    assert math.isnan(Score((1.0,)).estimate().low)
+    assert Score((1.0, math.nan, 3.0)).mean == 2
 
 
 def test_slices_are_averaged_within_patients_first():
@@ -69,7 +70,7 @@ def test_slices_are_averaged_within_patients_first():
 
 def test_ranks_are_shared_by_those_who_tie():
     def row(value):
-        return dict.fromkeys(scores.SELECTION, Figure((value,)))
+        return dict.fromkeys(scores.SELECTION, Score((value,)))
 
     assert scores.mean_rank({"a": row(0.9), "b": row(0.9), "c": row(0.1)}) == {"a": 1, "b": 1, "c": 3}
 

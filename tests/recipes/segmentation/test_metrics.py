@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from traindx.recipes.kit.estimate import mean_of
 from traindx.recipes.segmentation.cleanup import Cleanup, better, clean
 from traindx.recipes.segmentation.labels import IGNORE
-from traindx.recipes.segmentation.metrics import interval, score_case, score_class, summarise
+from traindx.recipes.segmentation.metrics import score_case, score_class, summarise
 from traindx.recipes.segmentation.threshold import THRESHOLDS, OverlapCounts
 
 
@@ -67,14 +68,14 @@ def test_classes_that_were_not_looked_for_are_not_scored() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.integers(0, 3))
 def test_an_interval_encloses_its_mean(values: list[float], undefined: int) -> None:
-    made = interval([*values, *[float("nan")] * undefined])
+    made = mean_of([*values, *[float("nan")] * undefined])
     assert made.low - 1e-9 <= made.mean <= made.high + 1e-9
     assert (made.cases, made.undefined) == (len(values), undefined)
 
 
 def test_an_interval_is_as_wide_as_the_standard_error_says() -> None:
     values = np.random.default_rng(0).normal(0.8, 0.05, 400)
-    made = interval(values.tolist())
+    made = mean_of(values.tolist())
     assert made.high - made.low == pytest.approx(2 * 1.96 * 0.05 / 20, rel=0.15)
 
 

@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from traindx.errors import InputError, UsageError
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
-from traindx.recipes.segmentation.contract import check_contract, load_contract, module_from
+from traindx.recipes.kit.contract import CONTRACT_KEY
+from traindx.recipes.kit.schedule import warmup_cosine
+from traindx.recipes.segmentation.contract import check, read
 from traindx.recipes.segmentation.evaluation import evaluate
 from traindx.recipes.segmentation.inference import Predictor
-from traindx.recipes.segmentation.module import SegmentationModule, cosine
+from traindx.recipes.segmentation.module import SegmentationModule, module_from
 from traindx.recipes.segmentation.predict import Written, predict, predict_folder, warn_of_collapse
 from traindx.recipes.segmentation.red_flags import RedFlags
 from traindx.recipes.segmentation.train import run, train
@@ -46,7 +47,7 @@ def trained(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_training_learns_and_writes_what_inference_needs(trained: Path) -> None:
-    checkpoint = load_contract(trained)
+    checkpoint = read(trained)
     contract = checkpoint[CONTRACT_KEY]
     assert contract["plan"]["labels"]["ignore"] == [2]
     assert contract["inference"]["tuned"]
@@ -64,7 +65,7 @@ def test_evaluation_leaves_out_what_was_trained_on(
 ) -> None:
     assert evaluate([str(phantom_folder), "--checkpoint", str(trained), "--out", str(tmp_path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    split = load_contract(trained)[CONTRACT_KEY]["split"]
+    split = read(trained)[CONTRACT_KEY]["split"]
     assert {case["name"] for case in result["cases"]} == set(split["test"])
     assert result["summary"]["organ"]["dice"]["mean"] > 0.75
     assert result["summary"]["organ"]["dice"]["mean"] > result["baselines"]["atlas of the training labels"]["mean"]
@@ -196,9 +197,9 @@ def test_a_checkpoint_of_another_contract_is_refused_with_both_values(trained: P
     module = module_from(trained)
     labels = module.plan.labels.model_copy(update={"ignore": ()})
     other = SegmentationModule(module.plan.model_copy(update={"labels": labels}))
-    with pytest.raises(InputError, match=r"plan\.labels: checkpoint .*2.*this run"):
-        check_contract(load_contract(trained), other)
-    check_contract(load_contract(trained), module)
+    with pytest.raises(InputError, match=r"plan\.labels\.ignore is \[2\] in the checkpoint and \[\] in this run"):
+        check(read(trained), other.contract())
+    check(read(trained), module.contract())
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", None])
@@ -211,7 +212,7 @@ def test_unusable_checkpoints_are_named(tmp_path: Path, content: bytes | None) -
 
 
 def test_the_schedule_warms_up_and_ends_at_its_floor() -> None:
-    shares = [cosine(step, 1000, 100, 0.01) for step in range(1000)]
+    shares = [warmup_cosine(step, 1000, 100, 0.01) for step in range(1000)]
     assert shares[0] == pytest.approx(1 / 101)
     assert shares[100] == pytest.approx(1.0)
     assert shares[550] == pytest.approx(0.505, abs=1e-3)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from traindx.recipes import registry
-from traindx.recipes.xray2ct.assessment import Score, energies, figures, slice_psnr
+from traindx.recipes.kit.estimate import Score
+from traindx.recipes.xray2ct.assessment import energies, figures, slice_psnr
 from traindx.recipes.xray2ct.cascade.cascade import Plan
 from traindx.recipes.xray2ct.cascade.case import case_of, changed, make_case, system_of, with_window
 from traindx.recipes.xray2ct.cascade.denoising import diffusion_loss, draw
@@ -162,10 +163,10 @@ def test_intervals_cover_the_mean_and_pair_what_belongs_together():
     patients = torch.randn(40, generator=draw_) * 3 + 20
     one = Score(tuple(patients.tolist()))
     other = Score(tuple((patients - 0.2).tolist()))
-    low, high = one.interval()
+    low, high = one.estimate().low, one.estimate().high
     assert low < one.mean < high
     assert high - low == pytest.approx(2 * 1.96 * float(patients.std()) / 40**0.5, rel=0.15)
-    low, high = one.interval(minus=other)
+    low, high = one.estimate(minus=other).low, one.estimate(minus=other).high
     assert low == pytest.approx(0.2, abs=1e-4)
     assert high == pytest.approx(0.2, abs=1e-4)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from traindx.errors import InputError
 from traindx.finding import Frozen
 from traindx.recipes.concepts.boxes import Boxes
-from traindx.recipes.concepts.contract import Learnt, module_from
+from traindx.recipes.concepts.contract import Learnt
 from traindx.recipes.concepts.data import Dataset, EvalBatches
 from traindx.recipes.concepts.loss import pooled
 from traindx.recipes.concepts.metrics import (
-    Interval,
     auroc,
     average_precision,
-    bootstrap,
     chance,
     f1_macro,
     mean_over,
@@ -30,12 +28,13 @@ from traindx.recipes.concepts.metrics import (
     pointing,
     purity,
 )
-from traindx.recipes.concepts.module import ConceptsModule
+from traindx.recipes.concepts.module import ConceptsModule, module_from
 from traindx.recipes.concepts.page import write_scores_page
 from traindx.recipes.concepts.pictures import draw_maps, encoded
 from traindx.recipes.concepts.prototypes import Similarities, flat_embedding, patches, similarities, used
 from traindx.recipes.concepts.radiographs import Radiographs
 from traindx.recipes.concepts.sources import load
+from traindx.recipes.kit.estimate import Estimate, by_patient
 
 Index = NDArray[np.intp]
 
@@ -59,7 +58,7 @@ class Evaluation(Frozen):
     part: str
     images: int
     patients: int
-    figures: dict[str, Interval]
+    figures: dict[str, Estimate]
     baselines: dict[str, float]
     per_concept: dict[str, dict[str, float]]
     prototypes: Similarities | None = None
@@ -91,7 +90,7 @@ def outputs_of(module: ConceptsModule, shelf: Dataset) -> Outputs:
 
 
 def evaluate_model(
-    module: ConceptsModule, learnt: Learnt, data: Radiographs, *, part: str = "test", draws: int = 500
+    module: ConceptsModule, learnt: Learnt, data: Radiographs, *, part: str = "test", resamples: int = 500
 ) -> tuple[Evaluation, Outputs, Radiographs]:
     """Score a model.
 
@@ -100,7 +99,7 @@ def evaluate_model(
         learnt: Its thresholds and split.
         data: The set it was trained on a part of.
         part: ``val`` or ``test``.
-        draws: Bootstrap resamples.
+        resamples: Bootstrap resamples.
 
     Raises:
         InputError: The part is empty.
@@ -114,19 +113,16 @@ def evaluate_model(
     labels, hits, overlaps = held.labels, pointing(said.maps, held.boxes), overlap(said.maps, held.boxes)
     known = held.task >= 0
     onehot = np.where(known[:, None], np.eye(len(held.classes), dtype=np.float32)[held.task], np.nan)
-    figures = {
-        "mAP": bootstrap(lambda i: mean_over(average_precision, said.scores[i], labels[i]), held.patients, draws=draws),
-        "AUROC": bootstrap(lambda i: mean_over(auroc, said.scores[i], labels[i]), held.patients, draws=draws),
-        "F1 macro": bootstrap(
-            lambda i: f1_macro(said.scores[i], labels[i], learnt.thresholds), held.patients, draws=draws
-        ),
-        "pointing": bootstrap(lambda i: _nanmean(hits[i]), held.patients, draws=draws),
-        "IoU": bootstrap(lambda i: _nanmean(overlaps[i]), held.patients, draws=draws),
+    statistics: dict[str, Callable[[Index], float]] = {
+        "mAP": lambda i: mean_over(average_precision, said.scores[i], labels[i]),
+        "AUROC": lambda i: mean_over(auroc, said.scores[i], labels[i]),
+        "F1 macro": lambda i: f1_macro(said.scores[i], labels[i], learnt.thresholds),
+        "pointing": lambda i: _nanmean(hits[i]),
+        "IoU": lambda i: _nanmean(overlaps[i]),
     }
     if "task" in learnt.trained:
-        figures["task AUROC"] = bootstrap(
-            lambda i: mean_over(auroc, said.task[i], onehot[i]), held.patients, draws=draws
-        )
+        statistics["task AUROC"] = lambda i: mean_over(auroc, said.task[i], onehot[i])
+    figures = {name: by_patient(of, held.patients, resamples=resamples) for name, of in statistics.items()}
     present = [float(np.nanmean(labels[:, k])) for k in range(labels.shape[1])]
     # in one pass over images: the most frequent place of training boxes, on the map's own grid
     shelf_train = Dataset(train, size=architecture.size, map_size=architecture.map_size)
@@ -194,7 +190,7 @@ def rows_of(found: Evaluation) -> list[tuple[str, str, str]]:
             baseline = (
                 f"{baseline} (area of the boxes), {found.baselines['pointing, commonest place']:.3f} (commonest place)"
             )
-        rows.append((name, str(interval), baseline))
+        rows.append((name, interval.text(3), baseline))
     if found.prototypes is not None:
         alike = found.prototypes
         rows.append(("prototype purity", f"{found.purity:.3f}", f"{found.purity_chance:.3f}"))
@@ -232,7 +228,7 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(
             f"the model knows {', '.join(module.concepts)}", expected=f"the concepts {', '.join(data.concepts)}"
         )
-    found, said, held = evaluate_model(module, learnt, data, part=options.part, draws=options.draws)
+    found, said, held = evaluate_model(module, learnt, data, part=options.part, resamples=options.draws)
     if options.json:
         print(found.model_dump_json(indent=1))
     else:

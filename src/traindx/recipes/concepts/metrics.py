@@ -13,21 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traindx.finding import Frozen
 from traindx.recipes.concepts.boxes import Boxes, covered, union_area
 
 Floats = NDArray[np.floating]
-
-
-class Interval(Frozen):
-    """A figure with a 95 % interval by bootstrap over patients."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def auroc(scores: Floats, labels: Floats) -> float:
@@ -168,29 +156,3 @@ def purity(owner: NDArray[np.bool_], similarity: Floats, nearest: int = 5) -> Fl
             near = np.argsort(-similarity[:, k, m], kind="stable")[:nearest]
             out[k, m] = owner[near, k].mean()
     return out
-
-
-def bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float],
-    patients: Sequence[str],
-    *,
-    draws: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """Percentile interval of a statistic when patients are drawn with replacement, all images of one together.
-
-    Args:
-        statistic: Indices of images (with repeats) to the figure; NaN draws are left out.
-        patients: Patient of each image.
-        draws: Number of resamples.
-        seed: Seed of the draws; equal seeds pair two statistics.
-    """
-    names = sorted(set(patients))
-    of = {name: np.array([i for i, one in enumerate(patients) if one == name], np.intp) for name in names}
-    generator = np.random.default_rng(seed)
-    values = []
-    for _ in range(draws):
-        chosen = generator.integers(len(names), size=len(names))
-        values.append(statistic(np.concatenate([of[names[i]] for i in chosen])))
-    low, high = np.nanpercentile(values, (2.5, 97.5)) if not np.isnan(values).all() else (np.nan, np.nan)
-    return Interval(value=statistic(np.arange(len(patients))), low=float(low), high=float(high))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from traindx.recipes.concepts.best import BestScores
+from traindx.recipes.concepts.contract import Learnt, contract_of, read
 from traindx.recipes.concepts.data import Batch
 from traindx.recipes.concepts.gradient_monitor import flags, norms_by_part
 from traindx.recipes.concepts.loss import (
@@ -19,6 +21,7 @@ from traindx.recipes.concepts.loss import (
     box_direction,
     box_loss,
     concept_loss,
+    pooled,
     prototype_loss,
     separation_loss,
 )
@@ -26,6 +29,8 @@ from traindx.recipes.concepts.metrics import auroc, average_precision, mean_over
 from traindx.recipes.concepts.model import ConceptNetwork, parameter_groups
 from traindx.recipes.concepts.prototypes import flat_embedding, patches, similarities, used
 from traindx.recipes.concepts.settings import STAGES, Settings
+from traindx.recipes.kit.contract import CONTRACT_KEY, check
+from traindx.recipes.kit.schedule import stepped, warmup_cosine
 
 COLLAPSED = 0.8
 """Mean cosine within concepts above which prototypes count as collapsed; the document asks for less than 0.5."""
@@ -69,8 +74,6 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         network, settings = self.network, self.settings
         if self.stage == "concepts":
             maps = network.maps(batch["image"])
-            from traindx.recipes.concepts.loss import pooled
-
             logits = pooled(maps, settings.architecture.pooling)
             terms = {"concepts": concept_loss(logits, batch["label"], self.pos_weights)}
             if settings.box_weight:
@@ -168,8 +171,6 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
 
     def _concept_figures(self, seen: dict[str, Tensor]) -> dict[str, float]:
         """Mean of mAP and pointing, or mAP alone where the boxes are not trained on."""
-        from traindx.recipes.concepts.loss import pooled
-
         scores = pooled(seen["maps"], self.settings.architecture.pooling).numpy()
         labels = seen["label"].numpy()
         hits = pointing(seen["maps"].numpy(), self._boxes)
@@ -215,29 +216,36 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
         total = max(int(self.trainer.estimated_stepping_batches), 1)
         warmup = min(self.settings.warmup, total // 5)
+        return stepped(optimizer, lambda step: warmup_cosine(step, total, warmup, 0.01))
 
-        def share(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / (warmup + 1)
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def contract(self) -> dict[str, Any]:
+        """What a checkpoint of this module promises."""
+        return contract_of(self.settings, self.concepts, self.classes)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the contract, the stage and the best scores."""
-        from traindx.recipes.concepts.contract import contract_of
-        from traindx.recipes.kit.checkpoint import CONTRACT_KEY
-
-        checkpoint[CONTRACT_KEY] = contract_of(self)
+        checkpoint[CONTRACT_KEY] = self.contract()
         checkpoint["stage"] = self.stage
         checkpoint["best"] = dict(self.best.scores)
         checkpoint["red_flags"] = list(self.red_flags)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another contract; take up best scores and flags."""
-        from traindx.recipes.concepts.contract import check_contract
-
-        check_contract(checkpoint, self)
+        check(checkpoint, self.contract())
         self.best = BestScores(dict(checkpoint["best"]))
         self.red_flags = list(checkpoint["red_flags"])
+
+
+def module_from(path: Path) -> tuple[ConceptsModule, Learnt]:
+    """The module of a model file, in evaluation mode, and what was found out about it.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    stored = read(path)
+    contract = stored[CONTRACT_KEY]
+    settings = Settings.model_validate(contract["settings"])
+    concepts, classes = tuple(contract["concepts"]), tuple(contract["classes"])
+    module = ConceptsModule(settings, concepts, classes, torch.ones(len(concepts)))
+    module.load_state_dict(stored["state_dict"])
+    return module.eval(), Learnt.model_validate(stored["learnt"])

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from traindx.errors import InputError
-from traindx.recipes.concepts.contract import gallery_of, module_from
+from traindx.recipes.concepts.contract import gallery_of
 from traindx.recipes.concepts.explanation import explain
+from traindx.recipes.concepts.module import module_from
 from traindx.recipes.concepts.page import write_case_page
 from traindx.recipes.concepts.reading import PICTURES, for_network, read_radiograph
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traindx.errors import InputError
-from traindx.finding import Frozen
 from traindx.recipes.concepts.boxes import Boxes
+from traindx.recipes.kit.split import Split, divided
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,6 @@ class Radiographs:
         )
 
 
-class Split(Frozen):
-    """Image names of each part; no patient is in two of them.
-
-    Attributes:
-        train: Trained on; prototypes are patches of these.
-        val: Chooses checkpoints and thresholds.
-        test: Read by ``evaluate`` only.
-    """
-
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...] = ()
-
-
 def split_patients(data: Radiographs, *, val: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
     """Divide by patient with a generator of its own: every process and every rank draws the same division.
 
@@ -99,20 +85,17 @@ def split_patients(data: Radiographs, *, val: float = 0.2, test: float = 0.2, se
     position = 0
     for key in sorted(set(groups.values())):
         mine = sorted(patient for patient, group in groups.items() if group == key)
-        for patient in (mine[i] for i in generator.permutation(len(mine))):
+        for patient in (mine[i] for i in generator.permutation(len(mine))):  # one generator for all groups
             # a low-discrepancy walk keeps the shares right across groups of any size
             place = (position * 0.6180339887) % 1.0
             position += 1
             part_of[patient] = "test" if place < test else "val" if place < test + val else "train"
-    parts = {
-        name: tuple(one for one, patient in zip(data.ids, data.patients, strict=True) if part_of[patient] == name)
-        for name in ("train", "val", "test")
-    }
+    split = divided(zip(data.ids, data.patients, strict=True), part_of)
     for name, share in (("train", 1 - val - test), ("val", val), ("test", test)):
-        if share > 0 and not parts[name]:
+        if share > 0 and not getattr(split, name):
             raise InputError(
                 f"{len(groups)} patients of {data.name} leave none for {name}",
                 expected="more patients",
                 do="use larger shares",
             )
-    return Split(**parts)
+    return split

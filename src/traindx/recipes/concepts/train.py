@@ -21,12 +21,13 @@ from traindx.recipes.concepts.metrics import thresholds
 from traindx.recipes.concepts.module import ConceptsModule
 from traindx.recipes.concepts.pretrained import load_into, read_weights
 from traindx.recipes.concepts.prototypes import push
-from traindx.recipes.concepts.radiographs import Radiographs, Split, split_patients
+from traindx.recipes.concepts.radiographs import Radiographs, split_patients
 from traindx.recipes.concepts.settings import STAGES, Settings, presets, read_settings
 from traindx.recipes.concepts.sources import load
 from traindx.recipes.concepts.verification import verify_source
 from traindx.recipes.kit.first_check import add_options, first_check
 from traindx.recipes.kit.lightning_output import silence
+from traindx.recipes.kit.split import Split
 
 MODEL_FILE = "model.ckpt"
 PROGRESS_FILE = "progress.json"
@@ -222,7 +223,7 @@ def _finish(run: Run, trained: tuple[str, ...]) -> Path:
         for index, name in enumerate(shelf.data.ids)
         if name in wanted
     }
-    save_model(run.out / MODEL_FILE, module, learnt, gallery)
+    save_model(run.out / MODEL_FILE, module.contract(), module.state_dict(), learnt, gallery)
     (run.out / "red_flags.txt").write_text("\n".join(module.red_flags), encoding="utf-8")
     print(f"wrote {run.out / MODEL_FILE}", flush=True)
     return run.out / MODEL_FILE

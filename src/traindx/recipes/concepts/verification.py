@@ -10,9 +10,10 @@ import numpy as np
 
 from traindx.data import verify
 from traindx.diagnosis import Diagnosis
-from traindx.recipes.concepts.radiographs import Radiographs, Split, split_patients
+from traindx.recipes.concepts.radiographs import Radiographs, split_patients
 from traindx.recipes.concepts.settings import Settings
 from traindx.recipes.concepts.sources import data_root, load
+from traindx.recipes.kit.split import Split
 
 FOLDERS = {"tbx11k": ("tbx11k_cxr", "boxes.csv"), "covid": ("covid_cxr", "lung_boxes.csv")}
 

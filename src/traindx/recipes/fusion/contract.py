@@ -10,14 +10,11 @@ from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.normalisation import DISPLAY_HU, MR_PERCENTILE, MR_WHITE
 from traindx.recipes.fusion.roi import RoiWeights
 from traindx.recipes.fusion.target import BODY_HU, PARTIAL_VOLUME_HU
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY, load_of_recipe
-from traindx.recipes.kit.diffusion import Process
-from traindx.recipes.xray2ct.contract import check
+from traindx.recipes.kit import contract as kit
+from traindx.recipes.kit.contract import CONTRACT_KEY
 
 if TYPE_CHECKING:
     from traindx.recipes.fusion.system import System
-
-__all__ = ["check", "contract_of", "head_from", "network_from", "process_from", "read", "weights_from"]
 
 FORMAT = 1
 """Raised when weights of an older version mean something else."""
@@ -25,13 +22,8 @@ FORMAT = 1
 
 def contract_of(system: System) -> dict[str, Any]:
     """The contract of a system, of plain values only."""
-    from traindx.version import __version__
-
-    process = system.process
     return {
-        "recipe": "fusion",
-        "format": FORMAT,
-        "traindx": __version__,
+        **kit.header("fusion", FORMAT),
         "normalisation": {
             "preset": system.data.train.seen_as.name,
             "display_hu": list(DISPLAY_HU),
@@ -39,9 +31,7 @@ def contract_of(system: System) -> dict[str, Any]:
             "mr_percentile": MR_PERCENTILE,
         },
         "target": {"partial_volume_hu": list(PARTIAL_VOLUME_HU), "body_hu": BODY_HU},
-        "schedule": {"timesteps": process.timesteps, "shift": process.shift, "zero_terminal_snr": True},
-        "prediction": process.prediction,
-        "time": "t / T",  # see Process.network_time
+        **system.process.contract(),
         "dims": system.data.dims,
         "network": dict(system.network_options),
     }
@@ -53,26 +43,20 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: It is missing, damaged, or of another kind.
     """
-    return load_of_recipe(path, "fusion", FORMAT)
-
-
-def process_from(contract: dict[str, Any], sampling_steps: int) -> Process:
-    """The diffusion process of a contract."""
-    schedule = contract["schedule"]
-    return Process(contract["prediction"], schedule["timesteps"], schedule["shift"], sampling_steps)
+    return kit.read(path, "fusion", FORMAT)
 
 
 def network_from(checkpoint: dict[str, Any]) -> Denoiser:
     """The network of a checkpoint with its weights, in evaluation mode."""
     contract = checkpoint[CONTRACT_KEY]
     network = Denoiser(contract["dims"], prediction=contract["prediction"], **contract["network"])
-    network.load_state_dict(_below("network.", checkpoint))
+    network.load_state_dict(kit.weights(checkpoint, "network."))
     return network.eval()
 
 
 def head_from(checkpoint: dict[str, Any]) -> LesionHead | None:
     """The frozen lesion head of a checkpoint, if it was trained with one."""
-    weights = _below("head.", checkpoint)
+    weights = kit.weights(checkpoint, "head.")
     if not weights:
         return None
     head = LesionHead(checkpoint[CONTRACT_KEY]["dims"], **checkpoint["head_options"])
@@ -83,8 +67,3 @@ def head_from(checkpoint: dict[str, Any]) -> LesionHead | None:
 def weights_from(checkpoint: dict[str, Any]) -> RoiWeights:
     """The ROI weights that a checkpoint was trained with."""
     return RoiWeights(**checkpoint["roi_weights"])
-
-
-def _below(prefix: str, checkpoint: dict[str, Any]) -> dict[str, Any]:
-    weights = checkpoint["state_dict"]
-    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}

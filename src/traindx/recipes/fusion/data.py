@@ -25,6 +25,7 @@ from traindx.recipes.fusion.normalisation import (
 )
 from traindx.recipes.fusion.studies import Source, Study
 from traindx.recipes.fusion.target import Regions, fused_target, regions
+from traindx.recipes.kit.split import Split
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -249,7 +250,7 @@ class Data:
     options: DataOptions
     train: Windows
     val: Windows
-    split: studies.Split = field(default_factory=lambda: studies.Split((), ()))
+    split: Split = field(default_factory=lambda: Split(train=(), val=()))
 
     @property
     def dims(self) -> int:
@@ -295,7 +296,7 @@ def prepare(options: DataOptions) -> Data:
     if len(found) < 2:
         raise InputError(f"there is one study, {found[0]}", expected="two or more, to hold one out")
     split = studies.split(found, root, options.seed)
-    split = studies.Split(split.train[: options.train], split.val[: options.val])
+    split = Split(train=split.train[: options.train], val=split.val[: options.val])
     seen_as = NORMALISATIONS[options.normalisation]
     train, val = (
         Windows([derive(study) for study in studies.load(source, root, chosen)], options, training, seen_as)

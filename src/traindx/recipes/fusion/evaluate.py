@@ -19,11 +19,10 @@ from traindx.recipes.fusion import contract, inference, scores, studies
 from traindx.recipes.fusion.baselines import BASELINES
 from traindx.recipes.fusion.data import DataOptions, Windows, derive
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, to_display
-from traindx.recipes.fusion.scores import Figure
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.contract import CONTRACT_KEY
+from traindx.recipes.kit.estimate import Table
 
 Predictor = Callable[[dict[str, Any]], Tensor]
-Table = dict[str, dict[str, Figure]]
 
 MODEL, STUDENT, OPTIMUM = "model", "student", "target F*"
 
@@ -182,9 +181,8 @@ def text(table: Table, names: Sequence[str] = scores.NAMES) -> str:
     for who, row in table.items():
         cells = []
         for name in names:
-            low, high = row[name].interval()
             digits = 1 if name in ("SD", "SF", "AG", "bone_psnr") else 2 if row[name].mean >= 1.005 else 3
-            cells.append(f"{row[name].mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+            cells.append(row[name].estimate().text(digits))
         rank = f"{ranks[who]:.1f}" if who in ranks else "-"
         lines.append(f"| {who} | " + " | ".join(cells) + f" | {rank} |")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from traindx.recipes.fusion.roi import RoiWeights, roi_terms
 from traindx.recipes.fusion.sampling import Energy, draw
 from traindx.recipes.fusion.student import student_from
 from traindx.recipes.fusion.studies import Study
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.contract import CONTRACT_KEY
 from traindx.recipes.kit.diffusion import Process
 
 Sampler = Literal["ddim", "student"]
@@ -111,7 +111,7 @@ def load(
     head = contract.head_from(checkpoint)
     return Model(
         network=network.to(device),
-        process=contract.process_from(saved, sampling_steps),
+        process=Process.of(saved, sampling_steps),
         seen_as=NORMALISATIONS[saved["normalisation"]["preset"]],
         head=None if head is None else head.to(device),
         weights=weights or contract.weights_from(checkpoint),

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from traindx.recipes.fusion import pictures, scores
-from traindx.recipes.fusion.contract import check, contract_of
+from traindx.recipes.fusion.contract import contract_of
 from traindx.recipes.fusion.data import Data, DataOptions, Windows, prepare
 from traindx.recipes.fusion.lesion import LesionHead, frozen, train_head
 from traindx.recipes.fusion.normalisation import to_display
 from traindx.recipes.fusion.red_flags import ranges
 from traindx.recipes.fusion.roi import RoiWeights
 from traindx.recipes.fusion.system import SAMPLING_STEPS, System
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.contract import CONTRACT_KEY, check
 from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
 
@@ -285,9 +285,5 @@ class Fusion(L.LightningModule):  # type: ignore[misc]
         checkpoint["patients"] = {"train": list(self.system.data.split.train), "val": list(self.system.data.split.val)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights that were trained under another contract.
-
-        Raises:
-            InputError: The contracts differ; both values are named.
-        """
-        check(checkpoint.get(CONTRACT_KEY, {}), contract_of(self.system), "the checkpoint")
+        """Refuse weights that were trained under another contract; see :func:`~traindx.recipes.kit.contract.check`."""
+        check(checkpoint, contract_of(self.system))

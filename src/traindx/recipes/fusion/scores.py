@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -20,6 +18,7 @@ from traindx.recipes.fusion import metrics
 from traindx.recipes.fusion.lesion import dice_of
 from traindx.recipes.fusion.normalisation import to_network
 from traindx.recipes.fusion.roi import region_ssim
+from traindx.recipes.kit.estimate import Score
 
 DATA_RANGE = 1.0
 
@@ -106,41 +105,16 @@ def _slice(image: Tensor, parts: Mapping[str, Tensor]) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One figure of one predictor: a value a patient, the mean over the patient's slices.
-
-    Attributes:
-        values: Patients' values; those that could not be measured are NaN.
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over patients."""
-        return _mean(list(self.values))
-
-    def interval(self, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-        """95 % percentile bootstrap interval of the mean, drawing patients (Efron & Tibshirani 1993, section 13)."""
-        known = np.array([value for value in self.values if math.isfinite(value)])
-        if len(known) < 2:
-            return math.nan, math.nan
-        chosen = np.random.default_rng(seed).integers(0, len(known), (draws, len(known)))
-        low, high = np.percentile(known[chosen].mean(axis=1), [2.5, 97.5])
-        return float(low), float(high)
-
-
-def by_patient(rows: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str, Figure]:
+def by_patient(rows: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str, Score]:
     """Slices of (patient, figures) to a figure a patient."""
     patients = sorted({patient for patient, _ in rows})
     return {
-        name: Figure(tuple(_mean([row[name] for who, row in rows if who == patient]) for patient in patients))
+        name: Score(tuple(_mean([row[name] for who, row in rows if who == patient]) for patient in patients))
         for name in NAMES
     }
 
 
-def mean_rank(table: Mapping[str, Mapping[str, Figure]], names: Sequence[str] = SELECTION) -> dict[str, float]:
+def mean_rank(table: Mapping[str, Mapping[str, Score]], names: Sequence[str] = SELECTION) -> dict[str, float]:
     """Mean rank of every predictor over some figures, 1 for the best; predictors that tie share the better rank."""
     means = {who: {name: row[name].mean for name in names} for who, row in table.items()}
     return {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from traindx.errors import InputError
 from traindx.recipes.fusion.phantom import phantom
+from traindx.recipes.kit.split import Split, in_seeded_order
 
 Source = Literal["auto", "sts", "slices", "folder", "phantom"]
 Array = NDArray[np.float32]
@@ -54,14 +55,6 @@ class Study:
     affine: NDArray[np.float64]
     bone: Mask | None = None
     body: Mask | None = None
-
-
-@dataclass(frozen=True)
-class Split:
-    """Patients of both sides, by name."""
-
-    train: tuple[str, ...]
-    val: tuple[str, ...]
 
 
 def resolve(source: Source, root: Path | None) -> tuple[Source, Path | None]:
@@ -127,16 +120,16 @@ def split(found: Sequence[str], root: Path | None, seed: int, share: float = 0.2
     path = root / "split.json" if root is not None else None
     if path is not None and path.exists():
         stated = json.loads(path.read_text(encoding="utf-8"))
-        made = Split(tuple(stated["train"]), tuple(stated["val"]))
+        made = Split(train=tuple(stated["train"]), val=tuple(stated["val"]))
         missing = sorted({*made.train, *made.val} - set(found))
-        both = sorted(set(made.train) & set(made.val))
-        if missing or both:
-            wrong = f"names {', '.join(missing)}, which are not there" if missing else f"has {', '.join(both)} twice"
-            raise InputError(f"{path} {wrong}", expected='{"train": [...], "val": [...]} of different patients')
+        if missing:
+            raise InputError(
+                f"{path} names {', '.join(missing)}, which are not there", expected="names of patients below its folder"
+            )
         return made
-    order = np.random.default_rng(seed).permutation(len(found))
+    order = in_seeded_order(found, seed)
     held = max(1, round(share * len(found)))
-    return Split(*(tuple(sorted(found[i] for i in part)) for part in (order[held:], order[:held])))
+    return Split(train=tuple(sorted(order[held:])), val=tuple(sorted(order[:held])))
 
 
 def load(source: Source, root: Path | None, chosen: Sequence[str]) -> Iterator[Study]:

@@ -108,8 +108,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _distil(options: argparse.Namespace) -> int:
     """Distil a student from a checkpoint and store it in the same file, beside the teacher."""
-    import os
-
     import torch
 
     from traindx.recipes.fusion import contract, studies
@@ -118,7 +116,8 @@ def _distil(options: argparse.Namespace) -> int:
     from traindx.recipes.fusion.normalisation import NORMALISATIONS
     from traindx.recipes.fusion.student import STUDENT_KEY, distil
     from traindx.recipes.fusion.system import SAMPLING_STEPS
-    from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+    from traindx.recipes.kit.contract import CONTRACT_KEY, store
+    from traindx.recipes.kit.diffusion import Process
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -134,12 +133,10 @@ def _distil(options: argparse.Namespace) -> int:
     windows = Windows(prepared, data_options, training=True, seen_as=seen_as)
     steps = options.steps or 150
     torch.manual_seed(options.seed)
-    process = contract.process_from(saved, SAMPLING_STEPS)
+    process = Process.of(saved, SAMPLING_STEPS)
     batches = SeededWindows(windows, data_options.batch_size, options.seed + 2, steps)
     student = distil(contract.network_from(checkpoint), process, batches, steps)
-    unfinished = options.distil.with_suffix(".tmp")
-    torch.save({**checkpoint, STUDENT_KEY: student.state_dict()}, unfinished)
-    os.replace(unfinished, options.distil)
+    store(options.distil, {**checkpoint, STUDENT_KEY: student.state_dict()})
     print(f"distilled a student in {steps} steps into {options.distil}; use it with --sampler student", flush=True)
     return 0
 

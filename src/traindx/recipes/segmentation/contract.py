@@ -6,16 +6,19 @@ without saying so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from traindx.errors import InputError
 from traindx.finding import Frozen
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY, load
+from traindx.recipes.kit import contract as kit
+from traindx.recipes.kit.contract import CONTRACT_KEY
+from traindx.recipes.kit.split import Split
 from traindx.recipes.segmentation.cleanup import Cleanup
+from traindx.recipes.segmentation.planning import Plan
 
-if TYPE_CHECKING:
-    from traindx.recipes.segmentation.module import SegmentationModule
+FORMAT = 1
+"""Raised when weights of an older version mean something else."""
 
 
 class InferenceSettings(Frozen):
@@ -34,79 +37,41 @@ class InferenceSettings(Frozen):
     tuned: bool = False
 
 
-def contract_of(module: SegmentationModule) -> dict[str, Any]:
+def contract_of(
+    plan: Plan, network: Mapping[str, Any], settings: InferenceSettings, split: Split | None
+) -> dict[str, Any]:
     """The contract of a module, of plain values only."""
-    from traindx.version import __version__
-
     return {
-        "recipe": "segmentation",
-        "traindx": __version__,
-        "plan": module.plan.model_dump(mode="json"),
-        "network": {
-            "architecture": module.architecture,
-            "deep_supervision": module.deep_supervision,
-            "dropout": module.dropout,
-        },
-        "inference": module.settings.model_dump(mode="json"),
-        "split": module.split.model_dump(mode="json") if module.split is not None else None,
+        **kit.header("segmentation", FORMAT),
+        "plan": plan.model_dump(mode="json"),
+        "network": dict(network),
+        "inference": settings.model_dump(mode="json"),
+        "split": split.model_dump(mode="json") if split is not None else None,
     }
 
 
-def check_contract(checkpoint: dict[str, Any], module: SegmentationModule) -> None:
-    """Compare a checkpoint's contract with the module it is loaded into.
+def check(checkpoint: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another plan or network; inference settings and split are taken over from it.
 
     Raises:
-        InputError: There is none, or the two differ; the message names every value that does.
+        InputError: It has no contract of this recipe, or another one; both values of everything that differs are named.
     """
-    saved = checkpoint.get(CONTRACT_KEY)
-    if not isinstance(saved, dict) or saved.get("recipe") != "segmentation":
-        raise InputError(
-            "the checkpoint has no contract of the segmentation recipe",
-            expected="a checkpoint written by `traindx train segmentation`",
-        )
-    wanted = contract_of(module)
-    differences = [
-        f"{part}.{key}: checkpoint {saved[part].get(key)!r}, this run {wanted[part].get(key)!r}"
-        for part in ("plan", "network")
-        for key in wanted[part]
-        if saved[part].get(key) != wanted[part][key] and key not in ("batch", "precision")
-    ]
-    if differences:
-        raise InputError(
-            "the checkpoint was made under another contract: " + "; ".join(differences),
-            expected="the same grid, normalisation, label meaning and network",
-            do="resume with the same data set and options, or train anew in another folder",
-        )
+    kit.check({**checkpoint, CONTRACT_KEY: _bound(checkpoint.get(CONTRACT_KEY))}, _bound(wanted))
 
 
-def load_contract(path: Path) -> dict[str, Any]:
-    """The whole checkpoint, after checking that it can be used.
+def _bound(contract: Any) -> Any:
+    """The parts that must not differ: how many patches a step takes, and in what precision, may."""
+    if not isinstance(contract, Mapping):
+        return contract
+    kept = {key: value for key, value in contract.items() if key not in ("inference", "split")}
+    plan = {key: value for key, value in contract.get("plan", {}).items() if key not in ("batch", "precision")}
+    return {**kept, "plan": plan}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that carries a contract of this recipe.
 
     Raises:
-        InputError: It is missing, damaged or of another kind.
+        InputError: It is missing, damaged, or of another kind.
     """
-    checkpoint = load(path, do="train one: traindx train segmentation")
-    if CONTRACT_KEY not in checkpoint:
-        raise InputError(f"{path} has no contract", expected="a checkpoint written by `traindx train segmentation`")
-    return checkpoint
-
-
-def module_from(path: Path) -> SegmentationModule:
-    """The module of a checkpoint, with its weights (the averaged ones where there are), in evaluation mode.
-
-    Raises:
-        InputError: The checkpoint cannot be used.
-    """
-    from traindx.recipes.segmentation.module import SegmentationModule
-    from traindx.recipes.segmentation.planning import Plan
-    from traindx.recipes.segmentation.splits import Split
-
-    checkpoint = load_contract(path)
-    contract = checkpoint[CONTRACT_KEY]
-    settings = InferenceSettings.model_validate(contract["inference"])
-    module = SegmentationModule(Plan.model_validate(contract["plan"]), flips=settings.flips, **contract["network"])
-    module.load_state_dict(checkpoint["state_dict"])
-    module.settings = settings
-    module.split = Split.model_validate(contract["split"]) if contract["split"] else None
-    module.eval()
-    return module
+    return kit.read(path, "segmentation", FORMAT)

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from traindx.errors import InputError
+from traindx.recipes.kit.split import Split
 from traindx.recipes.segmentation.augmentation import Augmentation
 from traindx.recipes.segmentation.fingerprint import Fingerprint, fingerprint
 from traindx.recipes.segmentation.labels import LabelMeaning
@@ -20,7 +21,7 @@ from traindx.recipes.segmentation.patches import PatchDataset, SampleNumbers
 from traindx.recipes.segmentation.planning import Machine, Plan, plan
 from traindx.recipes.segmentation.preprocessing import PreparedCase, prepare
 from traindx.recipes.segmentation.sources import CaseRef, Unreadable, list_cases
-from traindx.recipes.segmentation.splits import Split, split_cases
+from traindx.recipes.segmentation.splits import split_cases
 
 
 class CaseShelf(Sequence[PreparedCase]):

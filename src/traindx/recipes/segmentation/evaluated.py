@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from traindx.finding import Frozen
-from traindx.recipes.segmentation.metrics import NSD_TOLERANCE_MM, CaseScores, Interval
+from traindx.recipes.kit.estimate import Estimate
+from traindx.recipes.segmentation.metrics import NSD_TOLERANCE_MM, CaseScores
 
 
 class Evaluation(Frozen):
@@ -27,8 +28,8 @@ class Evaluation(Frozen):
 
     names: tuple[str, ...]
     cases: tuple[CaseScores, ...]
-    summary: dict[str, dict[str, Interval]]
-    baselines: dict[str, Interval] = Field(default_factory=dict)
+    summary: dict[str, dict[str, Estimate]]
+    baselines: dict[str, Estimate] = Field(default_factory=dict)
     left_out: tuple[tuple[str, str], ...] = ()
     tolerance_mm: float = NSD_TOLERANCE_MM
     settings: str = ""

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traindx.errors import InputError
+from traindx.recipes.kit.estimate import Estimate
 from traindx.recipes.segmentation.evaluated import Evaluation, Scored
 from traindx.recipes.segmentation.labels import LabelMeaning
-from traindx.recipes.segmentation.metrics import NSD_TOLERANCE_MM, CaseScores, Interval, score_case, summarise
+from traindx.recipes.segmentation.metrics import NSD_TOLERANCE_MM, CaseScores, score_case, summarise
 from traindx.recipes.segmentation.sources import CaseRef, RawCase, list_cases
 from traindx.recipes.segmentation.volumes import list_volumes, read_volume, stem_of
 
@@ -168,7 +169,7 @@ def evaluate_predictor(
 
     meaning = predictor.plan.labels
     scores, left_out = score_refs(refs, meaning, segment, tolerance=tolerance, gallery=gallery, progress=progress)
-    baselines: dict[str, Interval] = {}
+    baselines: dict[str, Estimate] = {}
     if baseline_from and scores:
         frequencies = atlas(baseline_from, meaning, predictor.plan.patch)
         rows, _ = score_refs(refs, meaning, atlas_segmenter(frequencies), tolerance=tolerance)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from traindx.errors import InputError
 from traindx.recipes.segmentation.cleanup import CANDIDATES, Cleanup, better, clean
-from traindx.recipes.segmentation.contract import InferenceSettings, module_from
+from traindx.recipes.segmentation.contract import InferenceSettings
 from traindx.recipes.segmentation.fingerprint import canonical
 from traindx.recipes.segmentation.metrics import NSD_TOLERANCE_MM, ClassScores, score_class
-from traindx.recipes.segmentation.module import SegmentationModule
+from traindx.recipes.segmentation.module import SegmentationModule, module_from
 from traindx.recipes.segmentation.planning import Plan
 from traindx.recipes.segmentation.preprocessing import PreparedCase, class_map, prepare_image, to_file_grid
 from traindx.recipes.segmentation.sliding import OVERLAP, predict_probabilities

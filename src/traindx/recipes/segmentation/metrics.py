@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from traindx.finding import Frozen
+from traindx.recipes.kit.estimate import Estimate, mean_of
 from traindx.recipes.segmentation.labels import IGNORE
 
 NSD_TOLERANCE_MM = 1.0
@@ -68,27 +69,6 @@ class CaseScores(Frozen):
         """Mean Dice over classes; NaN where no class has one."""
         values = [scores.dice for scores in self.classes.values() if np.isfinite(scores.dice)]
         return float(np.mean(values)) if values else float("nan")
-
-
-class Interval(Frozen):
-    """A mean over cases with its 95 % interval.
-
-    Attributes:
-        mean: Mean over the cases in which the score is defined.
-        low: Lower end (percentile bootstrap over cases; NaN for fewer than two).
-        high: Upper end.
-        cases: Number of cases behind it.
-        undefined: Number of cases in which the score is not defined.
-    """
-
-    mean: float
-    low: float
-    high: float
-    cases: int
-    undefined: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
 def score_class(
@@ -171,36 +151,18 @@ def score_case(
     )
 
 
-def interval(values: Sequence[float], *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """Mean and 95 % percentile-bootstrap interval over cases; undefined values are counted and left out."""
-    defined = np.array([value for value in values if np.isfinite(value)], dtype=float)
-    undefined = len(values) - len(defined)
-    if not len(defined):
-        nan = float("nan")
-        return Interval(mean=nan, low=nan, high=nan, cases=0, undefined=undefined)
-    if len(defined) == 1:
-        nan = float("nan")
-        return Interval(mean=float(defined[0]), low=nan, high=nan, cases=1, undefined=undefined)
-    rng = np.random.default_rng(seed)
-    means = defined[rng.integers(len(defined), size=(resamples, len(defined)))].mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return Interval(
-        mean=float(defined.mean()), low=float(low), high=float(high), cases=len(defined), undefined=undefined
-    )
-
-
-def summarise(cases: Sequence[CaseScores], names: Sequence[str]) -> dict[str, dict[str, Interval]]:
+def summarise(cases: Sequence[CaseScores], names: Sequence[str]) -> dict[str, dict[str, Estimate]]:
     """Intervals of every score, by class and for the mean over classes (``"mean"``)."""
     fields = ("dice", "nsd", "hd95_mm", "surface_mm", "volume_error")
     table = {
         name: {
-            field: interval([getattr(case.classes[name], field) for case in cases if name in case.classes])
+            field: mean_of([getattr(case.classes[name], field) for case in cases if name in case.classes])
             for field in fields
         }
         for name in names
     }
     table["mean"] = {
-        field: interval([_mean_of(case, field) for case in cases]) for field in ("dice", "nsd", "hd95_mm", "surface_mm")
+        field: mean_of([_mean_of(case, field) for case in cases]) for field in ("dice", "nsd", "hd95_mm", "surface_mm")
     }
     return table
 

@@ -6,6 +6,7 @@ The precision of the plan is applied here and not by the trainer, so that an exa
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -13,14 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
-from traindx.recipes.segmentation.contract import InferenceSettings, check_contract, contract_of
+from traindx.recipes.kit.contract import CONTRACT_KEY
+from traindx.recipes.kit.schedule import stepped, warmup_cosine
+from traindx.recipes.kit.split import Split
+from traindx.recipes.segmentation.contract import InferenceSettings, check, contract_of, read
 from traindx.recipes.segmentation.labels import IGNORE
 from traindx.recipes.segmentation.loss import SegmentationLoss
 from traindx.recipes.segmentation.model import Architecture, build_network
 from traindx.recipes.segmentation.planning import Plan
 from traindx.recipes.segmentation.sliding import predict_probabilities
-from traindx.recipes.segmentation.splits import Split
 from traindx.recipes.segmentation.threshold import OverlapCounts
 
 
@@ -143,25 +145,41 @@ class SegmentationModule(L.LightningModule):  # type: ignore[misc]
         else:
             optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=0.99, nesterov=True)
         total = max(int(self.trainer.estimated_stepping_batches), 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: cosine(step, total, min(self.warmup, total // 10), self.min_lr)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        warmup = min(self.warmup, total // 10)
+        return stepped(optimizer, lambda step: warmup_cosine(step, total, warmup, self.min_lr))
+
+    def contract(self) -> dict[str, Any]:
+        """What a checkpoint of this module promises."""
+        network = {
+            "architecture": self.architecture,
+            "deep_supervision": self.deep_supervision,
+            "dropout": self.dropout,
+        }
+        return contract_of(self.plan, network, self.settings, self.split)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the contract: plan, network, split and inference settings."""
-        checkpoint[CONTRACT_KEY] = contract_of(self)
+        checkpoint[CONTRACT_KEY] = self.contract()
         checkpoint["total_steps"] = int(self.trainer.estimated_stepping_batches)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint made under another contract."""
-        check_contract(checkpoint, self)
+        check(checkpoint, self.contract())
         self.settings = InferenceSettings.model_validate(checkpoint[CONTRACT_KEY]["inference"])
 
 
-def cosine(step: int, total: int, warmup: int, floor: float) -> float:
-    """Share of the peak learning rate: linear warm-up, then half a cosine down to ``floor``."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    done = min(1.0, (step - warmup) / max(1, total - warmup))
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+def module_from(path: Path) -> SegmentationModule:
+    """The module of a checkpoint, with its weights (the averaged ones where there are), in evaluation mode.
+
+    Raises:
+        InputError: The checkpoint cannot be used.
+    """
+    checkpoint = read(path)
+    contract = checkpoint[CONTRACT_KEY]
+    settings = InferenceSettings.model_validate(contract["inference"])
+    module = SegmentationModule(Plan.model_validate(contract["plan"]), flips=settings.flips, **contract["network"])
+    module.load_state_dict(checkpoint["state_dict"])
+    module.settings = settings
+    module.split = Split.model_validate(contract["split"]) if contract["split"] else None
+    module.eval()
+    return module

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from traindx.errors import InputError
-from traindx.finding import Frozen
+from traindx.recipes.kit.split import Split, divided, in_seeded_order
 from traindx.recipes.segmentation.sources import CaseRef
-
-
-class Split(Frozen):
-    """Case names of each part; no patient is in two of them.
-
-    Attributes:
-        train: Trained on.
-        val: Chooses the checkpoint and the threshold.
-        test: Hold-out; only `evaluate` reads it.
-    """
-
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...] = ()
 
 
 def split_cases(
@@ -43,18 +28,15 @@ def split_cases(
     if not 0 <= fold < folds:
         raise InputError(f"there is no fold {fold}", expected=f"0 to {folds - 1}")
     patients = sorted({case.patient for case in cases})
-    order = [patients[index] for index in np.random.default_rng(seed).permutation(len(patients))]
-    held = int(np.ceil(holdout * len(order)))
-    test, rest = set(order[:held]), order[held:]
+    order = in_seeded_order(patients, seed)
+    held = math.ceil(holdout * len(order))
+    rest = order[held:]
     if len(rest) < folds or folds < 2:
         raise InputError(
             f"{len(rest)} patients are left for {folds} folds",
             expected="at least two folds and a patient for each",
             do="use fewer folds or a smaller hold-out",
         )
-    val = set(rest[fold::folds])
-    return Split(
-        train=tuple(case.name for case in cases if case.patient not in test | val),
-        val=tuple(case.name for case in cases if case.patient in val),
-        test=tuple(case.name for case in cases if case.patient in test),
-    )
+    part_of = {**dict.fromkeys(rest, "train"), **dict.fromkeys(rest[fold::folds], "val")}
+    part_of |= dict.fromkeys(order[:held], "test")
+    return divided(((case.name, case.patient) for case in cases), part_of)

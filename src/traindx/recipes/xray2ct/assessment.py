@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from traindx.recipes.kit.estimate import Score, Table
 from traindx.recipes.xray2ct.data import Data
 from traindx.recipes.xray2ct.geometry import VIEWS
 from traindx.recipes.xray2ct.metrics import DATA_RANGE_HU, evaluated, psnr_hu, ssim_hu
@@ -36,44 +35,9 @@ PUBLISHED = (
 )
 """Averaging over slices gives about 4 dB more than one error over the volume; compare it with ``slice psnr``."""
 
-_RESAMPLES = 2000
 _FLOOR = 1e-10  # of the squared data range: 100 dB
 
 Predict = Callable[[dict[str, Any]], Tensor]
-
-
-@dataclass(frozen=True)
-class Score:
-    """One figure of merit of one predictor.
-
-    Attributes:
-        values: One a patient; NaN where a patient has no such tissue.
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over patients that have a value."""
-        known = [value for value in self.values if not math.isnan(value)]
-        return sum(known) / len(known) if known else float("nan")
-
-    def interval(self, minus: Score | None = None) -> tuple[float, float]:
-        """95 % percentile bootstrap of the mean over patients (Efron & Tibshirani 1993, section 13.3).
-
-        Args:
-            minus: Another predictor on the same patients: the interval is that of the mean paired difference.
-        """
-        values = np.array(self.values) - (np.array(minus.values) if minus is not None else 0.0)
-        values = values[np.isfinite(values)]
-        if len(values) < 2:
-            return float("nan"), float("nan")
-        chosen = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-        low, high = np.quantile(values[chosen].mean(axis=1), [0.025, 0.975])
-        return float(low), float(high)
-
-
-Table = dict[str, dict[str, Score]]
 
 
 def figures(prediction: Tensor, truth: Tensor, radiographs: Mapping[str, Tensor], data: Data) -> dict[str, float]:
@@ -195,6 +159,4 @@ _GROUPS = {
 def _cell(score: Score | None) -> str:
     if score is None:
         return "-"
-    low, high = score.interval()
-    digits = 2 if abs(score.mean) >= 2 else 3
-    return f"{score.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return score.estimate().text(2 if abs(score.mean) >= 2 else 3)

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.contract import CONTRACT_KEY, compare
+from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.xray2ct import contract
 from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
 from traindx.recipes.xray2ct.geometry import VIEWS
@@ -93,9 +94,9 @@ def main(argv: Sequence[str]) -> int:
         )
     )
     here = {"geometry": contract.describe_geometry(data.geometry)}
-    contract.check({"geometry": saved["geometry"]}, here, options.checkpoint)
+    compare({"geometry": saved["geometry"]}, here, options.checkpoint)
     network = contract.network_from(checkpoint)
-    process = contract.process_from(saved, options.sampling_steps)
+    process = Process.of(saved, options.sampling_steps)
     torch.manual_seed(options.seed)
 
     def model(batch: dict[str, Tensor]) -> Tensor:

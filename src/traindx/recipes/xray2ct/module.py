@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.contract import CONTRACT_KEY, check
 from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
-from traindx.recipes.xray2ct.contract import check, contract_of
+from traindx.recipes.xray2ct.contract import contract_of
 from traindx.recipes.xray2ct.data import Data, DataOptions, Radiographed, prepare
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow, named_window
 from traindx.recipes.xray2ct.metrics import psnr_hu
@@ -240,9 +240,5 @@ class XrayToCT(L.LightningModule):  # type: ignore[misc]
         checkpoint["total_steps"] = self.system.steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights that were trained under another contract.
-
-        Raises:
-            InputError: The contracts differ; both values are named.
-        """
-        check(checkpoint.get(CONTRACT_KEY, {}), contract_of(self.system), "the checkpoint")
+        """Refuse weights that were trained under another contract; see :func:`~traindx.recipes.kit.contract.check`."""
+        check(checkpoint, contract_of(self.system))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from traindx.errors import InputError, UsageError
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.contract import CONTRACT_KEY
+from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.xray2ct import contract
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 from traindx.recipes.xray2ct.metrics import psnr_hu
@@ -57,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     checkpoint = contract.read(options.checkpoint)
     saved = checkpoint[CONTRACT_KEY]
     geometry, window = contract.geometry_from(saved), contract.window_from(saved)
-    process = contract.process_from(saved, options.sampling_steps)
+    process = Process.of(saved, options.sampling_steps)
     network = contract.network_from(checkpoint).to(options.device)
     truth, affine = None, centred_affine(geometry)
     if options.ct is not None:

@@ -17,6 +17,8 @@ from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow
 
 Method = Literal["regression", "diffusion"]
+RECIPE: Mapping[Method, str] = {"regression": "xray2ct_regression", "diffusion": "xray2ct_cascade"}
+"""Name of the recipe of each method."""
 STAGES: dict[str, type[Stage]] = {"regression": RegressionStage, "diffusion": DiffusionStage}
 
 

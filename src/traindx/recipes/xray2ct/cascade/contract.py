@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY, load_of_recipe
+from traindx.recipes.kit import contract as kit
+from traindx.recipes.kit.contract import CONTRACT_KEY
 from traindx.recipes.kit.diffusion import Process
-from traindx.recipes.xray2ct.cascade.cascade import Cascade, Plan
-from traindx.recipes.xray2ct.contract import describe_geometry, geometry_from, window_from
-from traindx.recipes.xray2ct.radiograph import DISPLAY_CENTRE, DISPLAY_WIDTH, MU_WATER_PER_MM
+from traindx.recipes.xray2ct.cascade.cascade import RECIPE, Cascade, Plan
+from traindx.recipes.xray2ct.contract import describe_data, geometry_from, window_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,44 +23,22 @@ COMMON = ("recipe", "format", "normalisation", "geometry", "views", "schedule", 
 
 def describe(plan: Plan) -> dict[str, Any]:
     """The contract of a plan, of plain values only."""
-    from traindx.version import __version__
-
-    described: dict[str, Any] = {
-        "recipe": f"xray2ct_{'cascade' if plan.method == 'diffusion' else plan.method}",
-        "format": FORMAT,
-        "traindx": __version__,
-        "normalisation": {
-            "window_hu": [plan.window.low, plan.window.high],
-            "radiograph_centre": DISPLAY_CENTRE,
-            "radiograph_width": DISPLAY_WIDTH,
-            "mu_water_per_mm": MU_WATER_PER_MM,
-        },
-        "geometry": describe_geometry(plan.geometry),
+    return {
+        **kit.header(RECIPE[plan.method], FORMAT),
+        **describe_data(plan.window, plan.geometry),
         "views": list(plan.views),
         "sizes": list(plan.sizes),
         "networks": [plain(options) for options in plan.networks],
+        **(plan.process.contract() if plan.method == "diffusion" else {}),
     }
-    if plan.method == "diffusion":
-        process = plan.process
-        described["schedule"] = {
-            "timesteps": process.timesteps,
-            "shift": process.shift,
-            "zero_terminal_snr": True,
-        }
-        described["prediction"] = process.prediction
-        described["time"] = "t / T"  # see Process.network_time
-    return described
 
 
 def plan_from(contract: Mapping[str, Any], sampling_steps: int = Process.sampling_steps) -> Plan:
     """The plan of a contract."""
-    process = Process()
-    method = "regression" if contract["recipe"] == "xray2ct_regression" else "diffusion"
-    if method == "diffusion":
-        schedule = contract["schedule"]
-        process = Process(contract["prediction"], schedule["timesteps"], schedule["shift"], sampling_steps)
+    method = next(method for method, recipe in RECIPE.items() if recipe == contract["recipe"])
+    process = Process.of(contract, sampling_steps) if method == "diffusion" else Process()
     return Plan(
-        method,  # type: ignore[arg-type]
+        method,
         tuple(contract["sizes"]),
         geometry_from(dict(contract)),
         window_from(dict(contract)),
@@ -80,7 +58,7 @@ def read(path: Path, recipe: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: It is missing, damaged, or of another kind.
     """
-    return load_of_recipe(path, recipe or ("xray2ct_regression", "xray2ct_cascade"), FORMAT)
+    return kit.read(path, recipe or tuple(RECIPE.values()), FORMAT)
 
 
 def cascade_from(checkpoint: Mapping[str, Any], sampling_steps: int = Process.sampling_steps) -> tuple[Cascade, Plan]:

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
-from traindx.recipes.xray2ct.assessment import PUBLISHED, Predict, Table, assess, text, trivial
+from traindx.recipes.kit.contract import CONTRACT_KEY, compare
+from traindx.recipes.kit.estimate import Score, Table
+from traindx.recipes.xray2ct.assessment import PUBLISHED, Predict, assess, text, trivial
 from traindx.recipes.xray2ct.cascade import contract
-from traindx.recipes.xray2ct.cascade.cascade import Cascade, Method, Plan
+from traindx.recipes.xray2ct.cascade.cascade import RECIPE, Cascade, Method, Plan
 from traindx.recipes.xray2ct.cascade.denoising import draw
 from traindx.recipes.xray2ct.cascade.ladder import coarsened, refined
-from traindx.recipes.xray2ct.cascade.train import RECIPE
-from traindx.recipes.xray2ct.contract import check, describe_geometry
+from traindx.recipes.xray2ct.contract import describe_geometry
 from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
 from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.predict import write_picture
@@ -88,7 +88,7 @@ def main(method: Method, argv: Sequence[str]) -> int:
             split=options.split,
         )
     )
-    check({"geometry": saved["geometry"]}, {"geometry": describe_geometry(data.geometry)}, options.checkpoint)
+    compare({"geometry": saved["geometry"]}, {"geometry": describe_geometry(data.geometry)}, options.checkpoint)
     torch.manual_seed(options.seed)
     table, kept = measured(data, cascade, plan, getattr(options, "samples", 1), options.pictures)
     if options.json:
@@ -147,8 +147,6 @@ def measured(
 
 def stages_text(data: Data, cascade: Cascade, plan: Plan) -> str:
     """Each later stage against the up-sampled earlier one, at its own resolution, paired over patients."""
-    from traindx.recipes.xray2ct.assessment import Score
-
     lines = []
     for number in range(2, len(plan.sizes) + 1):
         size = plan.sizes[number - 1]
@@ -160,9 +158,9 @@ def stages_text(data: Data, cascade: Cascade, plan: Plan) -> str:
                 pairs = zip(volumes, truth, strict=True)
                 values += [float(psnr_hu(volume[None], wanted[None])) for volume, wanted in pairs]
         own, earlier = Score(tuple(scores[number])), Score(tuple(scores[number - 1]))
-        low, high = own.interval(minus=earlier)
+        difference = own.estimate(minus=earlier).text(2, "+").replace(" [", " dB [")
         lines.append(
             f"stage {number} at {size}³: {own.mean:.2f} dB, the up-sampled stage {number - 1}: {earlier.mean:.2f} dB; "
-            f"difference {own.mean - earlier.mean:+.2f} dB [{low:+.2f}, {high:+.2f}]"
+            f"difference {difference}"
         )
     return "\n".join(lines)

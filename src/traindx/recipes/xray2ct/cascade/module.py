@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from traindx.errors import InputError
-from traindx.recipes.kit.checkpoint import CONTRACT_KEY
+from traindx.recipes.kit.contract import CONTRACT_KEY, check, compare
 from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
 from traindx.recipes.xray2ct.cascade import contract
@@ -23,7 +23,6 @@ from traindx.recipes.xray2ct.cascade.losses import LossWeights, regression_loss
 from traindx.recipes.xray2ct.cascade.perceptual import PerceptualLoss
 from traindx.recipes.xray2ct.cascade.projector import Projector
 from traindx.recipes.xray2ct.cascade.stage import DiffusionStage, RegressionStage
-from traindx.recipes.xray2ct.contract import check
 from traindx.recipes.xray2ct.data import Data
 from traindx.recipes.xray2ct.geometry import VIEWS
 from traindx.recipes.xray2ct.metrics import psnr_hu
@@ -117,7 +116,7 @@ class StageModule(L.LightningModule):  # type: ignore[misc]
             self.projector = Projector(data.geometry, self.views)
             if self.initial is not None:
                 found = contract.read(Path(self.initial))
-                check(found[CONTRACT_KEY], contract.describe(plan), self.initial)
+                check(found, contract.describe(plan), self.initial)
                 self.cascade.load_state_dict(contract.weights_of(found["state_dict"], number + 1))
             if self.ema:
                 self.average = AveragedModel(self.cascade.current, avg_fn=_Decay(self.ema))
@@ -147,7 +146,7 @@ class StageModule(L.LightningModule):  # type: ignore[misc]
         if self.earlier is not None:
             mine = contract.describe(plan)
             common = [key for key in contract.COMMON if key in mine or key in found]
-            check({key: found.get(key) for key in common}, {key: mine.get(key) for key in common}, self.earlier)
+            compare({key: found.get(key) for key in common}, {key: mine.get(key) for key in common}, self.earlier)
         return stages, plan
 
     def configure_model(self) -> None:
@@ -229,12 +228,8 @@ class StageModule(L.LightningModule):  # type: ignore[misc]
         checkpoint["total_steps"] = self.steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights that were trained under another contract.
-
-        Raises:
-            InputError: The contracts differ; both values are named.
-        """
-        check(checkpoint.get(CONTRACT_KEY, {}), contract.describe(self.plan), "the checkpoint")
+        """Refuse weights that were trained under another contract; see :func:`~traindx.recipes.kit.contract.check`."""
+        check(checkpoint, contract.describe(self.plan))
 
 
 class RegressionModule(StageModule):

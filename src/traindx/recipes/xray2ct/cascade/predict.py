@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from traindx.recipes.xray2ct.cascade import contract
-from traindx.recipes.xray2ct.cascade.cascade import Method
+from traindx.recipes.xray2ct.cascade.cascade import RECIPE, Method
 from traindx.recipes.xray2ct.cascade.evaluate import reconstruct
 from traindx.recipes.xray2ct.cascade.ladder import at_size
-from traindx.recipes.xray2ct.cascade.train import RECIPE
 from traindx.recipes.xray2ct.geometry import VIEWS
 from traindx.recipes.xray2ct.predict import centred_affine, check_given, radiograph_of, store, truth_of
 from traindx.recipes.xray2ct.radiograph import line_integral, mu_from_hu, to_network

@@ -19,12 +19,11 @@ import torch
 from traindx.errors import InputError, UsageError
 from traindx.recipes.kit.first_check import add_options, first_check
 from traindx.recipes.kit.lightning_output import progress_bars, silence
-from traindx.recipes.xray2ct.cascade.cascade import Method
+from traindx.recipes.xray2ct.cascade.cascade import RECIPE, Method
 from traindx.recipes.xray2ct.data import verified_options
 from traindx.recipes.xray2ct.train import BEST, LAST
 
 PRESETS = Path(__file__).parent / "presets"
-RECIPE = {"regression": "xray2ct_regression", "diffusion": "xray2ct_cascade"}
 _WHAT = {
     "regression": "Train a progressive regression: a coarse CT volume from radiographs, refined stage by stage.",
     "diffusion": "Train a cascade of diffusion models: each draws a finer CT volume, given the one before.",
