@@ -10,9 +10,9 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed import LossSeries
 from traindx.watch.runtime.call_sites import CallSite, here
-from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import has_values, thin
 from traindx.watch.runtime.structure import members
+from traindx.watch.runtime.unread import Unread
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
@@ -41,7 +41,8 @@ class _Series:
     site: CallSite
     iterations: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
-    pending: list[tuple[int, Any]] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+    unread: Unread | None = None
     first_nonfinite: int = -1
     calls: int = 0
     scaled: bool = False
@@ -148,18 +149,18 @@ class Backwards(Collector):
             value = float(root.detach()) / scale
             self._add(series, watch.iteration, value)
             return value
-        series.pending.append((watch.iteration, root.detach() / scale))
-        if watch.level is not ObservationLevel.OFF or len(series.pending) >= 256:
-            self._read(series)
-            return series.values[-1] if series.values else None
-        return None
+        series.unread = series.unread or Unread(watch.torch)
+        series.unread.add(root.detach() / scale)
+        series.pending.append(watch.iteration)
+        if watch.would_wait(root):
+            return None
+        self._read(series)
+        return series.values[-1] if series.values else None
 
     def _read(self, series: _Series) -> None:
-        if series.pending:
-            iterations, tensors = zip(*series.pending, strict=True)
-            series.pending = []
-            values = self.watch.torch.stack([tensor.float().reshape(()) for tensor in tensors]).tolist()
-            for iteration, value in zip(iterations, values, strict=True):
+        if series.unread is not None and series.pending:
+            iterations, series.pending = series.pending, []
+            for iteration, value in zip(iterations, series.unread.read(), strict=True):
                 self._add(series, iteration, value)
 
     def _add(self, series: _Series, iteration: int, value: float) -> None:
@@ -193,7 +194,8 @@ class Backwards(Collector):
     def records(self) -> Iterable[Record]:
         """One series a line."""
         for series in self._series.values():
-            self._read(series)
+            if self.watch.may_wait:
+                self._read(series)
             if series.values:
                 yield LossSeries(
                     where=series.site.location(),

@@ -14,7 +14,8 @@ from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.runtime.call_sites import CallSite, here
-from traindx.watch.runtime.stats import probe
+from traindx.watch.runtime.schedule import Bursts
+from traindx.watch.runtime.stats import PROBED, thinned
 from traindx.watch.runtime.structure import (
     entry,
     items,
@@ -75,6 +76,7 @@ class Checkpoints(Collector):
         self._files: list[_File] = []
         self._loads: list[_Load] = []
         self._depth = 0
+        self._bursts = Bursts(dense=64, ratio=1.3)  # a copy may be loaded in every iteration
         self._called: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._comparisons = 0
 
@@ -147,11 +149,11 @@ class Checkpoints(Collector):
         watch = self.watch
 
         def load_state_dict(module: Any, state_dict: Any, strict: bool = True, *args: Any, **kwargs: Any) -> Any:
-            if self._depth or not watch.here_and_now:
+            if self._depth or not watch.here_and_now or not self._bursts.wanted(here()):
                 return original(module, state_dict, strict, *args, **kwargs)
             before: dict[str, Any] = {}
             with watch.ours(self):
-                before = {name: probe(value) for name, value in tensors_of(module)}
+                before = {name: thinned(value, PROBED).clone() for name, value in tensors_of(module)}
             self._depth += 1
             try:
                 result = original(module, state_dict, strict, *args, **kwargs)
@@ -171,37 +173,43 @@ class Checkpoints(Collector):
         matched = [k for k, v in offered.items() if k in own and v.shape == own[k].shape]
         missing = [k for k in own if k not in offered]
         unexpected = [k for k in offered if k not in own]
-        changed = sum(
-            1 for name, value in own.items() if name in before and not torch.equal(before[name], probe(value))
-        )
-        floats = {fingerprint(v) for v in offered.values() if v.is_floating_point() and v.numel() > 1}
-        source = max(self._files, key=lambda file: len(floats & file.prints.keys()), default=None)
-        if source is not None and not floats & source.prints.keys() and (floats or not source.prints):
-            source = None
         names = set(matched)
         for name, parameter in named_parameters(module):
             if name in names:
                 self.parameters.loaded[parameter] = True
-        self._loads.append(
-            _Load(
-                {
-                    "network": type(module).__name__,
-                    "where": here(),
-                    "tensors": len(own),
-                    "offered": len(offered),
-                    "matched": len(matched),
-                    "missing": len(missing),
-                    "unexpected": len(unexpected),
-                    "changed": changed,
-                    "strict": bool(strict),
-                    "examples_missing": tuple(missing[:4]),
-                    "examples_unexpected": tuple(unexpected[:4]),
-                    "file": source.name if source is not None else "",
-                    "in_file": len(source.prints) if source is not None else 0,
-                },
-                self.watch.torch.utils.weak.WeakIdRef(module),
-            )
+        load = _Load(
+            {
+                "network": type(module).__name__,
+                "where": here(),
+                "tensors": len(own),
+                "offered": len(offered),
+                "matched": len(matched),
+                "missing": len(missing),
+                "unexpected": len(unexpected),
+                "strict": bool(strict),
+                "examples_missing": tuple(missing[:4]),
+                "examples_unexpected": tuple(unexpected[:4]),
+            },
+            self.watch.torch.utils.weak.WeakIdRef(module),
         )
+        self._loads.append(load)
+        after = {name: thinned(value, PROBED).clone() for name, value in own.items() if name in before}
+        prints = [Print.of(value) for value in offered.values() if value.is_floating_point() and value.numel() > 1]
+        files = list(self._files)
+
+        def compare() -> None:
+            load.fields["changed"] = sum(not torch.equal(before[name].cpu(), after[name].cpu()) for name in after)
+            floats = {one.read() for one in prints}
+            source = max(files, key=lambda file: len(floats & file.prints.keys()), default=None)
+            if source is not None and not floats & source.prints.keys() and (floats or not source.prints):
+                source = None
+            load.fields["file"] = source.name if source is not None else ""
+            load.fields["in_file"] = len(source.prints) if source is not None else 0
+
+        if any(self.watch.would_wait(value) for value in own.values()):
+            self.watch.read_later(self, compare)
+        else:
+            compare()
 
     def _make_restore(self, which: str) -> Any:
         def make(original: Any) -> Any:
@@ -230,7 +238,23 @@ class Checkpoints(Collector):
             self._compare(waiting, "a call")
 
     def _compare(self, files: list[_File], when: str) -> None:
-        present = self._present()
+        for file in files:
+            file.compared = when
+        tensors = [
+            tensor
+            for module in list(self.networks.made)
+            for _, tensor in [*own_parameters(module), *own_buffers(module)]
+            if tensor.numel() > 1 and tensor.is_floating_point()
+        ]
+        prints = [Print.of(tensor) for tensor in tensors]
+        if any(self.watch.would_wait(tensor) for tensor in tensors):
+            self.watch.read_later(self, lambda: self._arrived(files, when, prints))
+        else:
+            self._arrived(files, when, prints)
+
+    def _arrived(self, files: list[_File], when: str, prints: list[Print]) -> None:
+        """How many tensors of each file are among these."""
+        present = _Present.of(prints)
         for file in files:
             missing = [prints for prints in file.prints if prints not in present.exact]
             rounded = sum(
@@ -238,7 +262,6 @@ class Checkpoints(Collector):
             )
             arrived = len(file.prints) - len(missing) + rounded
             file.arrived = arrived if when == "training" else max(file.arrived, arrived)
-            file.compared = when
 
     def _step(self, rate: float) -> None:
         """The first step after a file was read: its learning rate."""
@@ -246,21 +269,11 @@ class Checkpoints(Collector):
             if file.resumed_lr < 0:
                 file.resumed_lr = rate
 
-    def _present(self) -> _Present:
-        """Fingerprints of all tensors of all living modules."""
-        found = _Present()
-        for module in list(self.networks.made):
-            for _, tensor in [*own_parameters(module), *own_buffers(module)]:
-                if tensor.numel() > 1 and tensor.is_floating_point():
-                    shape, values = fingerprint(tensor)
-                    found.exact.add((shape, values))
-                    if tensor.element_size() < 4:  # rounded on its way from the file
-                        found.coarse.setdefault(shape, []).append(values)
-        return found
-
     def records(self) -> Iterable[Record]:
         """Loads and files."""
         for load in self._loads:
+            if "changed" not in load.fields:  # its values are still to be read
+                continue
             module = load.network()
             trained = module is not None and any(child in self.networks.called for _, child in named_modules(module))
             where = load.fields["where"]
@@ -273,7 +286,7 @@ class Checkpoints(Collector):
                 parts=file.parts,
                 tensors=len(file.prints),
                 arrived=file.arrived,
-                compared=file.compared,
+                compared=file.compared if file.arrived >= 0 else "",
                 optimizer_state=file.optimizer_state,
                 optimizer_restored=file.optimizer_restored,
                 scheduler_state=file.scheduler_state,
@@ -291,6 +304,41 @@ class _Present:
 
     exact: set[tuple[Any, ...]] = field(default_factory=set)
     coarse: dict[Any, list[tuple[float, ...]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, prints: Iterable[Print]) -> _Present:
+        """From the fingerprints of all tensors of all living modules."""
+        found = cls()
+        for one in prints:
+            shape, values = one.read()
+            found.exact.add((shape, values))
+            if one.rounded:
+                found.coarse.setdefault(shape, []).append(values)
+        return found
+
+
+@dataclass
+class Print:
+    """A fingerprint that has not been read from its device yet.
+
+    Attributes:
+        shape: Of the tensor.
+        values: A few of its values, where they lie.
+        rounded: It has fewer bits than float32 has: a file's values were rounded on their way.
+    """
+
+    shape: tuple[int, ...]
+    values: Any
+    rounded: bool
+
+    @classmethod
+    def of(cls, tensor: Any) -> Print:
+        """For which nothing has to wait."""
+        return cls(tuple(tensor.shape), thinned(tensor, 24).clone(), tensor.element_size() < 4)
+
+    def read(self) -> tuple[Any, ...]:
+        """Equal for equal tensors, different for others for all that matters."""
+        return self.shape, tuple(self.values.tolist())
 
 
 def alike(values: tuple[float, ...], rounded: tuple[float, ...]) -> bool:
@@ -327,5 +375,4 @@ def state_tensors(content: Any, torch: Any, prefix: str = "", depth: int = 0) ->
 
 def fingerprint(tensor: Any) -> tuple[Any, ...]:
     """Shape and a few values: equal for equal tensors, different for others for all that matters."""
-    values = probe(tensor, 24)
-    return (tuple(tensor.shape), tuple(values.tolist()))
+    return Print.of(tensor).read()

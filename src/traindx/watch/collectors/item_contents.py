@@ -121,7 +121,7 @@ class ItemContents(Collector):
         if not wanted and not due:
             return
         tensor = self._image(batch)
-        if tensor is None:
+        if tensor is None or self.watch.would_wait(tensor):
             return
         if indices is not None and len(indices) != tensor.shape[0]:
             indices = None

@@ -9,7 +9,7 @@ from typing import Any
 from traindx.evidence.observed_state import StateReused
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import Bursts
-from traindx.watch.runtime.stats import probe, thin
+from traindx.watch.runtime.stats import thin, thinned
 from traindx.watch.runtime.structure import items, named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -80,7 +80,9 @@ class KeptStates(Collector):
             return
         trained = {name for name, parameter in named_parameters(network) if parameter.requires_grad}
         names = thin([name for name, value in items(state) if name in trained and self._plain(value)], SAMPLED)
-        taken = _Taken(site, self.watch.steps, {name: probe(dict.__getitem__(state, name), VALUES) for name in names})
+        taken = _Taken(
+            site, self.watch.steps, {name: thinned(dict.__getitem__(state, name), VALUES).clone() for name in names}
+        )
         for name in names:
             self._taken[dict.__getitem__(state, name)] = taken
 
@@ -102,24 +104,41 @@ class KeptStates(Collector):
         if not pairs:
             return
         shared = sum(one.data_ptr() == other.data_ptr() and one.shape == other.shape for one, other in pairs)
-        changed = any(
-            name in offered and not self.watch.torch.equal(values, probe(offered[name], VALUES))
-            for name, values in taken.values.items()
-        )
-        site = here()
-        key = (site, taken.site, type(network).__name__, shared == len(pairs), changed)
+        site, steps = here(), self.watch.steps - taken.steps
+        now = {name: thinned(offered[name], VALUES).clone() for name in taken.values if name in offered}
+
+        def compare() -> None:
+            differ = any(not self.watch.torch.equal(taken.values[name].cpu(), one.cpu()) for name, one in now.items())
+            self._loaded(type(network).__name__, site, taken, len(pairs), shared, differ, steps)
+
+        if any(self.watch.would_wait(one) for one in now.values()):
+            self.watch.read_later(self, compare)
+        else:
+            compare()
+
+    def _loaded(
+        self,
+        network: str,
+        site: CallSite | None,
+        taken: _Taken,
+        parameters: int,
+        shared: int,
+        changed: bool,
+        steps: int,
+    ) -> None:
+        key = (site, taken.site, network, shared == parameters, changed)
         known = self._seen.get(key)
         if known is not None:
             self._seen[key] = known.model_copy(update={"loads": known.loads + 1, "step": self.watch.iteration})
         elif len(self._seen) < MOST_RECORDS:
             self._seen[key] = StateReused(
-                network=type(network).__name__,
+                network=network,
                 where=site.location() if site is not None else None,
                 taken=taken.site.location() if taken.site is not None else None,
-                parameters=len(pairs),
+                parameters=parameters,
                 shared=shared,
                 changed=changed,
-                steps=self.watch.steps - taken.steps,
+                steps=steps,
                 step=self.watch.iteration,
             )
 

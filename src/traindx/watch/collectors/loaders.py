@@ -165,10 +165,13 @@ class Loaders(Collector):
         loader.in_pass += 1
         self.last = loader
         self.on_read.tell(loader, batch)
+        tensors = list(tensors_in(batch, self.watch.torch))
+        if any(self.watch.would_wait(tensor) for _, tensor in tensors):  # a later batch will do
+            return
         if not self.bursts.wanted(id(loader)):
             return
         loader.looked_at += 1
-        for key, tensor in tensors_in(batch, self.watch.torch):
+        for key, tensor in tensors:
             if tensor.is_floating_point() and tensor.numel() and not bool(sample(tensor, 65536).isfinite().all()):
                 loader.nonfinite += 1
                 loader.nonfinite_key = key

@@ -19,7 +19,7 @@ from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 from traindx.watch.runtime.schedule import ObservationLevel
-from traindx.watch.runtime.stats import has_values, probe, sample
+from traindx.watch.runtime.stats import PROBED, has_values, probe, sample, thinned
 from traindx.watch.runtime.structure import named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
@@ -144,6 +144,7 @@ class Optimisers(Collector):
         self.tracked: Any = weak.WeakIdKeyDictionary()
         self.first_probe: Any = watch.weak_table()
         self.gradients: Any = watch.weak_table()
+        self._moved: Any = watch.weak_table()  # of parameters on a device, when it was last looked at
         watch.weak_tables.append(self)
         self.on_step: Signal[[float]] = Signal(watch)
         self._steps: list[tuple[Any, bool, int]] = []  # optimisers that step: whether to attach afterwards, stack depth
@@ -200,7 +201,7 @@ class Optimisers(Collector):
                 continue
             for held in tracked.held:
                 grad = self._still_there(held)
-                if grad is not None and self._would_wait(grad):
+                if grad is not None and self.watch.would_wait(grad):
                     tracked.unknown = True
                 elif grad is None or not self._same(sample(grad, 64), held.values):
                     tracked.cleared = True
@@ -211,9 +212,6 @@ class Optimisers(Collector):
         parameter = held.parameter()
         grad = None if parameter is None else parameter.grad
         return grad if grad is not None and held.gradient() is grad else None
-
-    def _would_wait(self, grad: Any) -> bool:
-        return grad.device.type != "cpu" and self.watch.level is ObservationLevel.OFF
 
     def _same(self, values: Any, before: Any) -> bool:
         """Still what the step used, and not zero."""
@@ -249,7 +247,7 @@ class Optimisers(Collector):
             grad = self._still_there(held)
             if grad is None:
                 return False
-            if self._would_wait(grad):
+            if self.watch.would_wait(grad):
                 return None
             if held.added and not parallel(sample(grad, 64), held.values):
                 return False
@@ -301,7 +299,8 @@ class Optimisers(Collector):
         with watch.ours(self):
             tracked = self._track(optimizer, None)
             tracked.stepped = here() or tracked.stepped
-            tracked.lrs = tuple(float(group["lr"]) for group in optimizer.param_groups)
+            known = iter(tracked.lrs)
+            tracked.lrs = tuple(watch.number(group["lr"], next(known, 0.0)) for group in optimizer.param_groups)
             self.on_step.tell(tracked.lrs[0])
             if self.backwards.last_site is not None:
                 tracked.backward = self.backwards.last_site
@@ -360,8 +359,13 @@ class Optimisers(Collector):
     def _probe(self, optimizer: Any) -> None:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                if parameter not in self.first_probe:
-                    self.first_probe[parameter] = probe(parameter).numpy()  # no tensor: scripts count those that live
+                if parameter in self.first_probe:
+                    continue
+                first = thinned(parameter, PROBED)
+                if self.watch.would_wait(parameter):
+                    self.first_probe[parameter] = first.clone()
+                else:  # no tensor is kept where that can be helped: scripts count those that live
+                    self.first_probe[parameter] = first.cpu().clone().numpy()
 
     def _measure_gradients(self, optimizer: Any, tracked: Tracked) -> None:
         torch = self.watch.torch
@@ -451,7 +455,7 @@ class Optimisers(Collector):
             for parameter in group["params"]:
                 grad = parameter.grad
                 if grad is not None and not grad.is_sparse:
-                    if self._would_wait(grad):
+                    if self.watch.would_wait(grad):
                         tracked.unknown = True
                     else:
                         tracked.held.append(Held(reference(parameter), reference(grad), sample(grad, 64).clone()))
@@ -553,8 +557,15 @@ class Optimisers(Collector):
         first = self.first_probe.get(parameter)
         if first is None:
             return 0.0
+        if self.watch.would_wait(parameter):
+            return float(self._moved.get(parameter, 0.0))
+        if isinstance(first, self.watch.torch.Tensor):
+            first = self.first_probe[parameter] = first.cpu().numpy()
         size = float(np.linalg.norm(first))
-        return float(np.linalg.norm(probe(parameter).numpy() - first)) / size if size > 0 else 0.0
+        moved = float(np.linalg.norm(probe(parameter).numpy() - first)) / size if size > 0 else 0.0
+        if parameter.device.type != "cpu":
+            self._moved[parameter] = moved
+        return moved
 
 
 def is_dense(tensor: Any) -> bool:

@@ -36,6 +36,7 @@ class Parameters(Collector):
         self.loaded: Any = watch.weak_table()
         self._elsewhere: Any = watch.weak_table()
         self._first: Any = watch.weak_table()
+        self._by_hand: Any = watch.weak_table()
         self._rows_before: list[ParameterSeen] = []
 
     def outermost(self) -> list[tuple[Any, bool]]:
@@ -86,6 +87,15 @@ class Parameters(Collector):
                     self.networks.names[parameter] = name
                     yield self._row(name, title, network, module, parameter, id(parameter) in held, registered)
 
+    def _look_at(self, parameter: Any) -> None:
+        """Gradient and first values of a parameter of no optimiser; not while a device would be waited for."""
+        if self.watch.would_wait(parameter):
+            return
+        if parameter.grad is not None and bool(parameter.grad.any()):
+            self._elsewhere[parameter] = float(parameter.grad.float().norm()) / max(1, parameter.numel()) ** 0.5
+        if not self.watch.torch.equal(self._first.setdefault(parameter, probe(parameter)), probe(parameter)):
+            self._by_hand[parameter] = True
+
     def _row(
         self, name: str, title: str, network: Any, module: Any, parameter: Any, held: bool, registered: bool
     ) -> ParameterSeen:
@@ -93,11 +103,9 @@ class Parameters(Collector):
         present = [value for value in history if value > 0]
         made = self.networks.made.get(module) or self.networks.made.get(network)
         if not held:  # no optimiser's step looks at its gradient, so it is looked at here
-            if parameter.grad is not None and bool(parameter.grad.any()):
-                self._elsewhere[parameter] = float(parameter.grad.float().norm()) / max(1, parameter.numel()) ** 0.5
+            self._look_at(parameter)
             present = history = [self._elsewhere[parameter]] if parameter in self._elsewhere else []
-            first = self._first.setdefault(parameter, probe(parameter))
-            by_hand = not self.watch.torch.equal(first, probe(parameter))
+            by_hand = parameter in self._by_hand
         else:
             by_hand = False
         return ParameterSeen(

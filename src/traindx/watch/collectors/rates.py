@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class Rates(Collector):
             base = 0.0
             try:
                 if isinstance(optimizer, watch.torch.optim.Optimizer):
-                    base = float(optimizer.param_groups[0]["lr"])
+                    base = watch.number(optimizer.param_groups[0]["lr"], 0.0)
                 original(scheduler, optimizer, *args, **kwargs)
             finally:
                 self._depth -= 1
@@ -135,7 +136,9 @@ class Rates(Collector):
         optimizer = getattr(scheduler, "optimizer", None)
         if optimizer is None:
             return
-        rate = float(optimizer.param_groups[0]["lr"])
+        rate = self.watch.number(optimizer.param_groups[0]["lr"], math.nan)
+        if math.isnan(rate):
+            return
         for other in self._order:  # while this one was still, somebody else was not
             if other is not entry and other.optimizer is not None and other.optimizer() is optimizer and other.rates:
                 other.moved_by_others |= rate != other.rates[-1]
@@ -152,7 +155,8 @@ class Rates(Collector):
                 continue
             optimizer = entry.optimizer() if entry.optimizer is not None else None
             if optimizer is not None and entry.rates:
-                entry.moved_by_others |= float(optimizer.param_groups[0]["lr"]) != entry.rates[-1]
+                rate = self.watch.number(optimizer.param_groups[0]["lr"], entry.rates[-1])
+                entry.moved_by_others |= rate != entry.rates[-1]
             made = entry.made
             name = assigned_name(made) if made is not None else ""
             later = made is not None and bool(name) and not entry.calls and calls_method(made.file, name, "step")
@@ -169,7 +173,7 @@ class Rates(Collector):
                 warmup=entry.warmup,
                 lrs=tuple(thin(entry.rates, 256)),
                 lowest=entry.lowest if entry.rates else 0.0,
-                highest=entry.highest,
+                highest=entry.highest if entry.rates else 0.0,
                 last=entry.rates[-1] if entry.rates else 0.0,
                 epochs=epochs,
                 iterations_per_epoch=per_epoch,

@@ -16,6 +16,7 @@ from traindx.watch.collectors.optimisers import Optimisers, is_adaptive
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, directly, here
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.structure import members
+from traindx.watch.runtime.unread import Unread
 from traindx.watch.runtime.watch import Collector, Watch
 
 
@@ -26,7 +27,7 @@ class _Clip:
     adaptive: bool = False
     norms: list[float] = field(default_factory=list)
     active: list[float] = field(default_factory=list)
-    pending: list[Any] = field(default_factory=list)
+    unread: Unread | None = None
     calls: int = 0
     scaled: int = 0
     scale: float = 1.0
@@ -107,7 +108,7 @@ class Scaling(Collector):
                 finally:
                     self._inside_clip = False
                 with watch.ours(self):
-                    self._clipped(function, site, float(limit), total if function == "norm" else self._largest)
+                    self._clipped(function, site, limit, total if function == "norm" else self._largest)
                 self._gradients = []
                 return total
 
@@ -140,9 +141,9 @@ class Scaling(Collector):
 
         return grouping
 
-    def _clipped(self, function: str, site: CallSite | None, limit: float, size: Any) -> None:
-        entry = self._clips.setdefault((function, site), _Clip(function, limit))
-        entry.limit = limit
+    def _clipped(self, function: str, site: CallSite | None, limit: Any, size: Any) -> None:
+        entry = self._clips.setdefault((function, site), _Clip(function, math.nan))
+        limit = entry.limit = self.watch.number(limit, entry.limit)
         entry.calls += 1
         entry.empty += self._given == 0
         entry.empty_at_last = self._given == 0
@@ -157,15 +158,17 @@ class Scaling(Collector):
                     entry.scale = self._factor
                 if tracked.steps and tracked.since_step == 0 and not tracked.cleared:
                     entry.after_step += 1
+        entry.unread = entry.unread or Unread(self.watch.torch)
         if size is not None:
-            entry.pending.append(size.detach().clone())
-        if self.watch.level is not ObservationLevel.OFF or len(entry.pending) > 64:
-            for value in entry.pending:
-                number = float(value)
-                if math.isfinite(number):
-                    entry.norms.append(number)
-                    entry.active.append(float(number > limit))
-            entry.pending.clear()
+            entry.unread.add(size)
+        if self.watch.level is not ObservationLevel.OFF:
+            self._read_sizes(entry)
+
+    def _read_sizes(self, entry: _Clip) -> None:
+        for number in entry.unread.read() if entry.unread is not None else ():
+            if math.isfinite(number):
+                entry.norms.append(number)
+                entry.active.append(float(number > entry.limit))
 
     # -- scaling -------------------------------------------------------------------------------------------------
 
@@ -267,6 +270,8 @@ class Scaling(Collector):
         """Clips and scalers."""
         shown = self.watch.shown
         for (_, site), clip in self._clips.items():
+            if self.watch.may_wait:
+                self._read_sizes(clip)
             yield ClippingSeen(
                 function=clip.function,
                 where=shown(site),

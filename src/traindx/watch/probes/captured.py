@@ -17,8 +17,11 @@ from traindx.watch.runtime.stats import has_values
 from traindx.watch.runtime.structure import items, named_buffers
 from traindx.watch.runtime.watch import Collector, Watch
 
-LARGEST_SHARE = 0.12  # of the run's wall time that experiments may take in all
+LARGEST_SHARE = 0.12  # of the run's time that experiments may take in all
 FREE_SECONDS = 2.0  # what they may take in any case, so that a short run is looked at too
+# Time is processor time of the training's thread: what is found must not depend on who else uses the machine. A thread
+# that waits for a GPU spins, which counts; one that waits for its data does not, and experiments do not delay those.
+clock = time.thread_time
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Captured:
         call: Network, line, arguments and output.
         then: Random state and precision when it began.
         buffers: Copies of the network's buffers from when it began.
-        seconds: What the script's own call took.
+        seconds: Processor time that the script's own call took.
     """
 
     call: Call
@@ -80,7 +83,7 @@ class CapturedCalls(Collector):
     """Captures the calls that some probe wants, and keeps the account of what the probes cost.
 
     Attributes:
-        spent: Seconds that experiments took so far.
+        spent: Seconds of processor time that experiments took so far.
     """
 
     subject = "captured calls"
@@ -108,7 +111,7 @@ class CapturedCalls(Collector):
 
     def affordable(self, seconds: float) -> bool:
         """True if an experiment of this length stays within what experiments may cost."""
-        elapsed = time.monotonic() - self.watch.started if self.watch.started else 0.0
+        elapsed = clock() - self.watch.started_at if self.watch.started else 0.0
         return self.spent + seconds <= max(FREE_SECONDS, LARGEST_SHARE * elapsed)
 
     def _begins(self, call: Call, args: tuple[Any, ...]) -> None:
@@ -127,7 +130,7 @@ class CapturedCalls(Collector):
             return
         captured = Captured(call, Moment.now(torch), {name: value.detach().clone() for name, value in buffers})
         captured._versions = [(value, compat.version(value)) for value in args if isinstance(value, torch.Tensor)]
-        self._open = {id(call): (captured, time.monotonic(), told)}
+        self._open = {id(call): (captured, clock(), told)}
 
     def _why_not(self, network: Any) -> str:
         """Why a network must not be called for an experiment, or ""; found once for each."""
@@ -141,7 +144,7 @@ class CapturedCalls(Collector):
         captured, began, told = self._open.pop(id(call), (None, 0.0, []))
         if captured is None:
             return
-        captured.seconds = time.monotonic() - began
+        captured.seconds = clock() - began
         values = (*call.args, *call.kwargs.values())
         odd = any(
             isinstance(value, self.watch.torch.Tensor) and not has_elements(self.watch.torch, value) for value in values
@@ -161,7 +164,7 @@ class CapturedCalls(Collector):
     @contextmanager
     def spending(self, probe: Collector) -> Iterator[None]:
         """A block whose time counts as an experiment's, and whose failures are the probe's own."""
-        began = time.monotonic()
+        began = clock()
         with self.watch.ours(probe), muted(), without_modes(self.watch.torch):
             try:
                 yield
@@ -173,7 +176,7 @@ class CapturedCalls(Collector):
                 reason = f"the network cannot be called again: it raises {type(error).__name__}"
                 self.watch.not_examined(probe.subject, reason)
             finally:
-                self.spent += time.monotonic() - began
+                self.spent += clock() - began
 
 
 def raised_by_the_script(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from traindx.core import compat
 
 SAMPLE = 4096
+PROBED = 256
 
 
 def has_values(tensor: Any) -> bool:
@@ -44,6 +45,14 @@ def plain(tensor: Any) -> Any:
 def sample(tensor: Any, count: int = SAMPLE) -> Any:
     """At most about ``count`` elements as a flat float32 CPU tensor, taken with a regular stride.
 
+    Waits for the device that the tensor lies on.
+    """
+    return thinned(tensor, count).cpu()
+
+
+def thinned(tensor: Any, count: int = SAMPLE) -> Any:
+    """At most about ``count`` elements as a flat float32 tensor where they lie, for which nothing has to wait.
+
     Works on strided and non-contiguous tensors without materialising them. The stride is odd, so that it does not
     keep falling on the same column of an image whose width is a power of two.
     """
@@ -65,7 +74,7 @@ def sample(tensor: Any, count: int = SAMPLE) -> Any:
         flat = flat.dequantize()
     if flat.is_complex():
         flat = flat.abs()
-    return flat.float().cpu()
+    return flat.float()
 
 
 class Range(NamedTuple):
@@ -115,7 +124,7 @@ def norm(tensor: Any) -> float:
     return float(tensor.detach().float().norm())
 
 
-def probe(tensor: Any, count: int = 256) -> Any:
+def probe(tensor: Any, count: int = PROBED) -> Any:
     """A small copy of a parameter's values, to see later whether it moved."""
     return sample(tensor, count).clone()
 

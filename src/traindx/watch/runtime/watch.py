@@ -79,6 +79,8 @@ class Watch:
         grad_enabled: Whether gradients were enabled in the script when our own code began to run.
         in_backward: A backward pass runs (checkpointed segments are computed again in it).
         quiet_depth: Above zero while compiled code or an optimiser runs.
+        ending: The last summary is written.
+        started: When the first iteration ended, 0 before that; ``started_at`` in processor time of its thread.
         blind_in: The last iteration in which compiled code ran, of whose calls nothing was seen.
         stepped_at: Lines that were executing when an optimiser stepped. Where such a line is also the place of other
             things, it drives the loop from outside (``trainer.fit()``) and is useless as a place.
@@ -102,11 +104,13 @@ class Watch:
         self.quiet_depth = 0
         self.blind_in = -1
         self.over = False
+        self.ending = False
         self.burst_left = 0
         self.burst_depth = 0
         self.pid = os.getpid()
         self.thread = threading.get_ident()
         self.started = 0.0
+        self.started_at = 0.0
         self.last = 0.0
         self.backwards = 0
         self.steps = 0
@@ -124,6 +128,7 @@ class Watch:
         self._first_call = 0.0  # of a network, before any training
         self._beat = 0.0
         self._said: set[str] = set()
+        self._unread: list[tuple[Collector, Callable[[], Any]]] = []
 
     # -- failures ------------------------------------------------------------------------------------------------
 
@@ -217,6 +222,31 @@ class Watch:
             and threading.get_ident() == self.thread
             and self._transform() is None
         )
+
+    def would_wait(self, tensor: Any) -> bool:
+        """Reading a value of this tensor would make the script wait for a device, and this is not the moment."""
+        return not self.may_wait and tensor.device.type != "cpu"
+
+    def read_later(self, collector: Collector, read: Callable[[], Any]) -> None:
+        """Do something that waits for a device when the next watched iteration begins, or when the watching ends."""
+        self._unread.append((collector, read))
+
+    def _read_now(self) -> None:
+        unread, self._unread = self._unread, []
+        for collector, read in unread:
+            with self.ours(collector):
+                read()
+
+    @property
+    def may_wait(self) -> bool:
+        """An iteration or burst is watched, or the watching ends: waiting for a device is part of the price."""
+        return self.level is not ObservationLevel.OFF or self.attached or self.ending
+
+    def number(self, value: Any, otherwise: float) -> float:
+        """A number that may be a tensor (a rate, a limit); ``otherwise`` where a device would have to answer."""
+        if isinstance(value, self.torch.Tensor) and self.would_wait(value):
+            return otherwise
+        return float(value)
 
     @property
     def looking(self) -> bool:
@@ -387,7 +417,7 @@ class Watch:
     def _tick(self) -> None:
         now = time.monotonic()
         if not self.started:
-            self.started = now
+            self.started, self.started_at = now, time.thread_time()
         self._sign_of_life(now, self.started)
         self.last = now
         if self.level is not ObservationLevel.OFF:
@@ -427,6 +457,8 @@ class Watch:
             raise WindowEnded
 
     def _tell(self, what: str) -> None:
+        if what == "begin":
+            self._read_now()
         for collector in list(self.collectors):
             with self.ours(collector):
                 getattr(collector, what)()
@@ -465,8 +497,10 @@ class Watch:
         """The watching ends: everything is taken away and the last snapshot is written. Safe to call twice."""
         if self.over or os.getpid() != self.pid:
             return
+        self.ending = True
         if self.level is not ObservationLevel.OFF:
             self._tell("end")
+        self._read_now()
         self.detach()
         self.write_snapshot()
         self.over = True
