@@ -15,8 +15,9 @@ from traindx import report
 from traindx.diagnosis import Diagnosis, Outcome
 from traindx.errors import InputError
 from traindx.finding import Effect, Finding, Location, Severity, Standing, Verdict, Worth
-from traindx.report import diagnosis_json, markdown, sarif, terminal
+from traindx.report import diagnosis_json, html, markdown, sarif, terminal
 from traindx.report.pictures import arrays_of
+from traindx.report.printable import printable
 
 
 def some(standing: Standing, severity: Severity, location: Location | None = None) -> Finding:
@@ -199,3 +200,23 @@ def test_markdown_text_cannot_become_html(sample: Diagnosis) -> None:
     assert "the finest band &lt;but> & no more" in text
     assert "<but>" not in text
     assert "`torch.clamp(x0, -10, 10)`" in text
+
+
+def test_what_a_script_said_cannot_move_the_readers_cursor() -> None:
+    """Colours and titles of a message are taken out of every report but the JSON, which is data."""
+    said = "\x1b[31mout of \x1b]0;title\x07memory\x1b[0m\x1b[2J\r\x08 in\tGB\x9b1m"
+    finding = some(Standing.DEMONSTRATED, Severity.MAJOR).model_copy(update={"message": said})
+    diagnosis = Diagnosis(case=f"{said}.py", outcome=Outcome.FAULT_FOUND, findings=(finding,), errors=(said,))
+    for printed in (
+        terminal.text(diagnosis),
+        markdown.render(diagnosis),
+        html.render(diagnosis),
+        json.dumps(sarif.log(diagnosis), ensure_ascii=False),
+    ):
+        assert "out of memory in" in printed
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", printed)
+    assert json.loads(diagnosis_json.render(diagnosis))["findings"][0]["message"] == said
+
+
+def test_a_diagnosis_that_is_printable_is_handed_on_as_it_is(sample: Diagnosis) -> None:
+    assert printable(sample) is sample

@@ -173,6 +173,28 @@ def test_window_ends_cleanly(watch):
     )
 
 
+def test_what_the_script_does_on_ctrl_c_is_done_when_the_window_ends(watch):
+    seen = watch(
+        script("""
+        import pathlib
+        folder = pathlib.Path(__file__).parent
+        done = -1
+        try:
+            for done in loop(100000):
+                pass
+        except KeyboardInterrupt:
+            (folder / "saved.txt").write_text(str(done))
+        print("the end")
+        """),
+        steps=20,
+    )
+    assert seen.run.ending is Ending.STOPPED
+    assert seen.run.signals == ()
+    assert seen.diagnosis.errors == ()
+    assert (seen.folder / "saved.txt").read_text() == "18"  # the twentieth step was taken, and was not told any more
+    assert b"the end" in seen.stdout
+
+
 @pytest.mark.slow
 def test_exception_for_everything_does_not_keep_the_window_open(watch):
     """``except BaseException`` around the step swallows the request; the script is asked again from outside."""

@@ -14,7 +14,9 @@ INTERRUPTED = 130  # 128 + SIGINT, the shell's convention
 
 def say(error: TraindxError) -> None:
     """Print a deliberate error on stderr."""
-    print(f"traindx: {error}", file=sys.stderr)
+    from traindx.report.printable import printable_text
+
+    print(f"traindx: {printable_text(str(error))}", file=sys.stderr)
 
 
 def say_unexpected(error: BaseException, directory: Path | None = None) -> str:
@@ -31,7 +33,9 @@ def say_unexpected(error: BaseException, directory: Path | None = None) -> str:
     message = f"{one_line(error)}\n  full traceback: {path}"
     place = where(error)
     text = f"{place}: {message}" if place else message
-    print(f"traindx: stopped by an error it did not expect\n{text}", file=sys.stderr)
+    from traindx.report.printable import printable_text
+
+    print(f"traindx: stopped by an error it did not expect\n{printable_text(text)}", file=sys.stderr)
     return text
 
 

@@ -108,8 +108,10 @@ def _guarded(work: Callable[[Watch], Diagnosis], watch: Watch, out: Path, comman
     except Exception as error:
         return salvage(watch, out, failure.say_unexpected(error, out), command), TraindxError.exit_code
     if diagnosis.exit_code == TraindxError.exit_code:
+        from traindx.report.printable import printable_text
+
         for line in diagnosis.errors:
-            print(f"traindx: {line}", file=sys.stderr)
+            print(f"traindx: {printable_text(line)}", file=sys.stderr)
     return diagnosis, diagnosis.exit_code
 
 

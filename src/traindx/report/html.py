@@ -21,6 +21,7 @@ from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, svg, trial_tables, words
 from traindx.report.coverage import elsewhere, unexamined
 from traindx.report.pictures import Arrays, Panel, no_arrays, panels
+from traindx.report.printable import printable
 from traindx.report.sections import Section, sections
 from traindx.report.source import SourceLine, excerpt
 
@@ -64,7 +65,7 @@ def render(diagnosis: Diagnosis, arrays: Arrays = no_arrays, *, root: Path | Non
         arrays: Loader of the pictures' arrays.
         root: Directory that relative source paths start from; the working directory by default.
     """
-    return _environment().get_template(PAGE).render(_context(diagnosis, arrays, root))
+    return _environment().get_template(PAGE).render(_context(printable(diagnosis), arrays, root))
 
 
 @cache

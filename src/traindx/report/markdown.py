@@ -11,6 +11,7 @@ from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, trial_tables, words
 from traindx.report.coverage import elsewhere_text, unexamined
 from traindx.report.pictures import Arrays, no_arrays, panels, strip
+from traindx.report.printable import printable
 from traindx.report.sections import sections
 from traindx.report.source import excerpt
 
@@ -26,6 +27,7 @@ def render(
         directory: Where PNG files are written (``pictures/*.png``); without it there are no pictures.
         root: Directory that relative source paths start from; the working directory by default.
     """
+    diagnosis = printable(diagnosis)
     pictures = _written(diagnosis, arrays, directory) if directory is not None else {}
     blocks = [
         f"# {_plain(diagnosis.case)}: {diagnosis.outcome.value}",

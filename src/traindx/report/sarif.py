@@ -16,6 +16,7 @@ from traindx.diagnosis import Diagnosis
 from traindx.finding import Finding, Severity, Standing
 from traindx.report import words
 from traindx.report.coverage import coverage_sentence, unexamined
+from traindx.report.printable import printable
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 Help = Callable[[str], str]
@@ -33,6 +34,7 @@ def render(diagnosis: Diagnosis, *, help_of: Help | None = None) -> str:
 
 def log(diagnosis: Diagnosis, *, help_of: Help | None = None) -> dict[str, Any]:
     """The SARIF log (§3.13) as plain data."""
+    diagnosis = printable(diagnosis)
     codes = list(dict.fromkeys(finding.code for finding in diagnosis.findings))
     names = {finding.code: finding.name for finding in diagnosis.findings}
     driver = {

@@ -19,6 +19,7 @@ from traindx.durations import format_duration
 from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, trial_tables, words
 from traindx.report.coverage import elsewhere_text, unexamined
+from traindx.report.printable import printable
 from traindx.report.sections import sections
 
 _STYLE = {
@@ -63,6 +64,7 @@ def text(diagnosis: Diagnosis, *, width: int = _WIDTH) -> str:
 
 
 def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
+    diagnosis = printable(diagnosis)
     lead = words.lead_finding(diagnosis)
     tone = (
         _STYLE[lead.standing]
