@@ -22,6 +22,7 @@ class InputProbed(Observed):
         differs: False if the change left the argument as it was.
         training: True for a call with gradients.
         time: The argument holds one number a sample and is called as times are.
+        single: All numbers of the argument are the same: a solver's time, written out for every sample.
         shape: Shape of the argument.
         dense: The output is an image or a volume.
         registered: The argument has the spatial shape of the output.
@@ -38,6 +39,7 @@ class InputProbed(Observed):
     differs: bool = True
     training: bool = True
     time: bool = False
+    single: bool = False
     shape: tuple[int, ...] = ()
     dense: bool = False
     registered: bool = False

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from traindx.evidence.probed import InputProbed
 from traindx.finding import Standing
 from watch.inside import found, watched
 
@@ -111,3 +112,36 @@ def test_near_misses(tmp_path: Path) -> None:
 
     evidence = watched(script, tmp_path)
     assert [finding.code for code in ("M204", "M205", "M206", "M211") for finding in found(code, evidence)] == []
+
+
+class Autonomous(nn.Module):
+    """A vector field that is handed the time of its solver and does not depend on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.net(y)
+
+
+@pytest.mark.parametrize("written", ["once", "for every sample"])
+def test_an_autonomous_equation_rightly_ignores_the_time_of_its_solver(written: str, tmp_path: Path) -> None:
+    def script() -> None:
+        torch.manual_seed(0)
+        field = Autonomous()
+        optimizer = torch.optim.Adam(field.parameters(), 1e-2)
+        for _ in range(7):
+            y = torch.randn(8, 2)
+            target = y * 0.9
+            for t in torch.linspace(0, 1, 5)[:-1]:  # the midpoint rule, with a step of 1/4
+                now, then = (t, t + 0.125) if written == "once" else (t.expand(8), (t + 0.125).expand(8))
+                y = y + 0.25 * field(then, y + 0.125 * field(now, y))
+            loss = F.mse_loss(y, target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    evidence = watched(script, tmp_path)
+    assert [one for one in evidence.of(InputProbed) if one.argument == "t"]  # it was looked at
+    assert [finding.code for code in ("M204", "M205", "M206") for finding in found(code, evidence)] == []

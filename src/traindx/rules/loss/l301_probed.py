@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed import OrderProbed
 from traindx.finding import Location, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
+
+
+def too_few_orders(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """No line at which enough passes could be judged."""
+    if any(_judged(records, limits) for records in _by_place(evidence).values()):
+        return None
+    return Nothing("no loss could be given a perfect and a wrong output in several passes of a single optimiser")
 
 
 @rule(
@@ -15,6 +22,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "loss-prefers-worse",
     Severity.CRITICAL,
     needs=(OrderProbed,),
+    looked_at=too_few_orders,
     order_looks=Threshold(2, "backward passes that agree"),
     order_margin=Threshold(1e-3, "of the larger of the two losses; round-off is below 1e-5"),
 )
@@ -27,13 +35,8 @@ def loss_prefers_another_sample(evidence: Evidence, limits: Limits) -> Iterator[
     passes, it is `demonstrated`. Losses weighted by signed tensors (advantages) and scripts with several optimisers
     (adversaries) are not judged.
     """
-    places: dict[tuple[Location | None, str], list[OrderProbed]] = {}
-    for record in evidence.of(OrderProbed):
-        places.setdefault((record.where, record.function), []).append(record)
-    for (where, function), records in places.items():
-        if len(records) < limits.order_looks or any(one.signed or not one.alone for one in records):
-            continue
-        if not all(_worse(one, limits.order_margin) for one in records):
+    for (where, function), records in _by_place(evidence).items():
+        if not _judged(records, limits) or not all(_worse(one, limits.order_margin) for one in records):
             continue
         one = records[-1]
         yield Found(
@@ -47,6 +50,17 @@ def loss_prefers_another_sample(evidence: Evidence, limits: Limits) -> Iterator[
             remedy="Look for a wrong sign (a similarity that is minimised, 1 + dice), and for targets that were put in "
             "another order than the inputs.",
         )
+
+
+def _by_place(evidence: Evidence) -> dict[tuple[Location | None, str], list[OrderProbed]]:
+    places: dict[tuple[Location | None, str], list[OrderProbed]] = {}
+    for record in evidence.of(OrderProbed):
+        places.setdefault((record.where, record.function), []).append(record)
+    return places
+
+
+def _judged(records: list[OrderProbed], limits: Limits) -> bool:
+    return len(records) >= limits.order_looks and not any(one.signed or not one.alone for one in records)
 
 
 def _worse(one: OrderProbed, margin: float) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed import GivenProbed
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,9 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "loss-looks-at-what-was-given",
     Severity.CRITICAL,
     needs=(GivenProbed,),
+    looked_at=requires(
+        GivenProbed, lambda one, limits: one.ignored > 0, thing="losses that leave out parts of an output", least=2
+    ),
     given_looks=Threshold(2, "backward passes that agree"),
     repeated=Threshold(1e-3, "of the loss: what is left of it if the output repeats the input"),
 )

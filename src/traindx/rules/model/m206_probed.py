@@ -11,23 +11,33 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.model._probed import lost, never_moves
 
 
+def judged(record: InputProbed) -> bool:
+    """A time in training that differs from sample to sample, so that the network has to be told."""
+    return record.time and record.training and bool(record.shape) and not record.single
+
+
 @rule(
     "M206",
     "time-ignored",
     Severity.MAJOR,
     needs=(InputProbed,),
-    looked_at=requires(InputProbed, lambda one, limits: one.time and one.differs, thing="time arguments"),
+    looked_at=requires(
+        InputProbed,
+        lambda one, limits: one.differs and judged(one),
+        thing="time arguments with one number a sample",
+    ),
     probed_time=Threshold(1e-7, "below the round-off of float32: the output is the same number for number"),
 )
 def time_ignored_in_script(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The same in a script: the times of a captured call are exchanged between samples, and nothing changes.
 
     An argument counts as a time if it has one number a sample and a time's name. `demonstrated` if the output never
-    moved by more than `probed_time` of its spread in a training call. One number for the whole batch is not judged: an
-    autonomous differential equation is handed its solver's time, and rightly ignores it.
+    moved by more than `probed_time` of its spread in a training call. One number for the whole batch, written once or
+    for every sample, is not judged: an autonomous differential equation is handed its solver's time, and rightly
+    ignores it.
     """
     for record in never_moves(evidence, limits.probed_time):
-        if not record.time or not record.training or not record.shape:
+        if not judged(record):
             continue
         yield Found(
             variant="time-ignored",

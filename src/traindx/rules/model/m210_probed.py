@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed import CoarseOutputProbed
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -16,6 +16,9 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "target-outside-span",
     Severity.CRITICAL,
     needs=(CoarseOutputProbed,),
+    looked_at=requires(
+        CoarseOutputProbed, lambda one, limits: one.variance > 0, otherwise="the targets of the network do not vary"
+    ),
     left_out=Threshold(
         0.5, "of the target's variance: images lose less to any grid that shows anything, noise loses nearly all"
     ),

@@ -17,7 +17,9 @@ from traindx.rules.model._probed import by_argument
     Severity.MAJOR,
     needs=(InputProbed,),
     looked_at=requires(
-        InputProbed, lambda one, limits: one.change == "swap" and one.differs, thing="inputs that could be swapped"
+        InputProbed,
+        lambda one, limits: one.change == "swap" and one.differs and one.dense and one.training,
+        thing="inputs that could be swapped",
     ),
     probed_swap=Threshold(1e-5, "sums of float32 in another order; the smallest real effect of a swap was 2e-3"),
     probed_used=Threshold(1e-4, "an argument that does nothing at all is M205's"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import LayerBuiltInCall
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "layer-built-in-forward",
     Severity.CRITICAL,
     needs=(LayerBuiltInCall,),
+    looked_at=requires(
+        LayerBuiltInCall,
+        lambda one, limits: min(one.calls, one.iterations) >= limits.built_calls,
+        thing="layers that are built while a network is called",
+    ),
     built_calls=Threshold(2, "calls that each made a layer of their own; one may be a layer that is built late"),
 )
 def layer_built_in_forward(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -9,13 +9,18 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed import LossSeries
 from traindx.evidence.probed import StepProbed
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.optimisation._shared import ends
+
+
+def judged(one: StepProbed) -> bool:
+    """A step whose effect on the loss of its own batch means something."""
+    return one.alone and one.owns and one.lr > 0 and one.before > 0
 
 
 def raised_by_steps(evidence: Evidence, limits: Limits) -> list[StepProbed]:
     """Steps that raised the loss of their own batch, if most of those looked at did and nothing improved."""
-    steps = [one for one in evidence.of(StepProbed) if one.alone and one.owns and one.lr > 0 and one.before > 0]
+    steps = [one for one in evidence.of(StepProbed) if judged(one)]
     leaps = [one for one in steps if not one.after <= limits.leap * one.before]
     raised = [one for one in steps if not one.after <= limits.rise * one.before]
     if not leaps and (len(raised) < limits.rises or 2 * len(raised) <= len(steps)):
@@ -32,6 +37,12 @@ def raised_by_steps(evidence: Evidence, limits: Limits) -> list[StepProbed]:
     "step-too-large",
     Severity.MAJOR,
     needs=(StepProbed,),
+    looked_at=requires(
+        StepProbed,
+        lambda one, limits: judged(one),
+        otherwise="no step of a single network, backward pass and optimiser could be repeated with its own batch",
+        least=2,
+    ),
     rise=Threshold(1.5, "loss after over before; with momentum and dropout healthy first steps stayed below 1.1"),
     rises=Threshold(2, "steps, since one may be odd"),
     leap=Threshold(10, "loss after over before that a single step may not reach; dead units can hide what follows"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_state import StatisticsSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,11 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "ema-stale-or-evaluated-too-early",
     Severity.CRITICAL,
     needs=(StatisticsSeen,),
+    looked_at=requires(
+        StatisticsSeen,
+        lambda one, limits: one.looks >= limits.copy_looks and one.weights_moved >= limits.copy_moved,
+        thing="copies of a network whose weights are moved",
+    ),
     copy_moved=Threshold(1e-3, "relative change of a weight tensor; a frozen copy has none at all"),
     copy_looks=Threshold(2, "later calls of the copy in evaluation mode"),
 )

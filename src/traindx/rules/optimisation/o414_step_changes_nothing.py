@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed import StepProbed
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, rule
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 @rule(
@@ -15,6 +15,12 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "step-changes-nothing",
     Severity.CRITICAL,
     needs=(StepProbed,),
+    looked_at=requires(
+        StepProbed,
+        lambda one, limits: one.alone and one.lr > 0,
+        otherwise="no step of a single network, backward pass and optimiser could be repeated with its own batch",
+        least=2,
+    ),
     unmoved_steps=Threshold(2, "steps after which the network gave the same numbers"),
 )
 def step_changes_nothing(evidence: Evidence, limits: Limits) -> Iterator[Found]:

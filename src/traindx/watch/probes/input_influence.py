@@ -118,6 +118,7 @@ class _Bench:
             training=call.grad,
             shape=shape,
             time=name.split("[", maxsplit=1)[0] in TIMES and is_time_like(value, self.torch.Tensor),
+            single=bool((value == value.reshape(-1)[:1]).all()),
             dense=bool(self.spatial),
             registered=bool(self.spatial) and shape[2:] == self.spatial,
             where=call.site.location() if call.site.file else None,
