@@ -40,6 +40,7 @@ from traindx.watch.runtime.settings import (
 )
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+MOST_FOR_A_STACK = 5.0  # seconds that a hanging script has to write down where it is
 
 
 @dataclass(frozen=True)
@@ -204,10 +205,23 @@ def _heartbeat(out: Path) -> tuple[float, float]:
 
 def _photograph(ours: _Process) -> None:
     """Ask the script for its stack, to be able to say where it hangs."""
-    if STACK_SIGNAL:
-        with contextlib.suppress(ProcessLookupError):
-            ours.child.send_signal(STACK_SIGNAL)
-        time.sleep(0.3)
+    if not STACK_SIGNAL:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        ours.child.send_signal(STACK_SIGNAL)
+    written, end = -1, time.monotonic() + MOST_FOR_A_STACK
+    while time.monotonic() < end and not ours.wait(0.2):  # a busy machine takes its time
+        before, written = written, _size(ours.out / STACK_FILE)
+        if written > 0 and written == before:
+            return
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 if it does not exist."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _end(ours: _Process, patience: Patience) -> None:
