@@ -251,7 +251,7 @@ class LossTerms(Collector):
             for members in groups.values():
                 edges = tuple(torch.autograd.graph.GradientEdge(leaf.node, leaf.number) for leaf in members)
                 seeds = tuple(seed_of(torch, leaf) for leaf in members)
-                grads = torch.autograd.grad(edges, parameters, seeds, retain_graph=True, allow_unused=True)
+                grads = self.watch.grad(edges, parameters, seeds, retain_graph=True, allow_unused=True)
                 if any(g is not None and g.layout is not torch.strided for g in grads):
                     self.watch.not_examined("gradients of single loss terms", "they are sparse", call.site)
                     return

@@ -203,7 +203,7 @@ class Optimisers(Collector):
                 grad = self._still_there(held)
                 if grad is not None and self.watch.would_wait(grad):
                     tracked.unknown = True
-                elif grad is None or not self._same(sample(grad, 64), held.values):
+                elif grad is None or not self._same(numbers_of(grad), held.values):
                     tracked.cleared = True
                 if tracked.cleared or tracked.unknown:
                     break
@@ -215,7 +215,7 @@ class Optimisers(Collector):
 
     def _same(self, values: Any, before: Any) -> bool:
         """Still what the step used, and not zero."""
-        return bool(self.watch.torch.equal(values, before)) and bool(values.any())
+        return values.shape == before.shape and bool((values == before).all()) and bool(values.any())
 
     def _after_backward(self, call: Backward) -> None:
         for tracked in self.order:
@@ -227,8 +227,8 @@ class Optimisers(Collector):
                 if grad is None:  # the pass made a new one instead of adding to it
                     tracked.cleared = True
                     break
-                values = sample(grad, 64).clone()
-                held.added = held.added or not self.watch.torch.equal(values, held.values)
+                values = numbers_of(grad)
+                held.added = held.added or not bool((values == held.values).all())
                 held.values = values
         if self._closures and not self._is_stepping(self._closures[-1]):
             self._ready(self._closures[-1])  # inside its step, after the first evaluation
@@ -249,7 +249,7 @@ class Optimisers(Collector):
                 return False
             if self.watch.would_wait(grad):
                 return None
-            if held.added and not parallel(sample(grad, 64), held.values):
+            if held.added and not parallel(numbers_of(grad), held.values):
                 return False
         return True
 
@@ -458,7 +458,7 @@ class Optimisers(Collector):
                     if self.watch.would_wait(grad):
                         tracked.unknown = True
                     else:
-                        tracked.held.append(Held(reference(parameter), reference(grad), sample(grad, 64).clone()))
+                        tracked.held.append(Held(reference(parameter), reference(grad), numbers_of(grad)))
                     break
         if not tracked.held:
             tracked.unknown = True
@@ -591,9 +591,14 @@ def leaked(mixed: Counter[int], usual: Counter[int]) -> int:
     return sum(times for number, times in mixed.items() if number > most)
 
 
+def numbers_of(grad: Any) -> Any:
+    """A copy of a few of its values as an array: of tensors, scripts count those that are alive."""
+    return sample(grad, 64).numpy().copy()
+
+
 def parallel(values: Any, before: Any) -> bool:
     """True if two vectors point the same way, whatever their lengths; NaN and infinity do not."""
-    scale = float(values.norm() * before.norm())
+    scale = float((values @ values) ** 0.5 * (before @ before) ** 0.5)
     return scale > 0 and float(values @ before) > 0.5 * scale
 
 

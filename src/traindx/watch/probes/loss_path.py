@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -73,6 +74,7 @@ class Path:
     """From outputs to one loss."""
 
     torch: Any
+    grad: Callable[..., Any]
     steps: list[Step]
     root: int
     sources: list[Source]
@@ -96,7 +98,7 @@ class Path:
             loss = self._run({source.number: leaf})
             if not loss.requires_grad:
                 return torch.zeros_like(leaf)
-            (gradient,) = torch.autograd.grad(loss.float().mean(), leaf, allow_unused=True)
+            (gradient,) = self.grad(loss.float().mean(), leaf, allow_unused=True)
         return torch.zeros_like(leaf) if gradient is None else gradient / self.scale
 
     def operands(self) -> Iterator[tuple[Step, int, Any]]:
@@ -208,10 +210,13 @@ class LossPaths(Collector):
                 self._listen(output, source)
 
     def _listen(self, output: Any, source: Source) -> None:
-        watch, terms = self.watch, self.terms
+        watch, terms, reference = self.watch, self.terms, weakref.ref(source)
 
-        def arrived(gradient: Any) -> None:
-            if source.gradient is None and watch.in_backward and not terms.taking_apart and not watch.over:
+        def arrived(gradient: Any) -> None:  # stays as long as the script keeps the output, and keeps nothing itself
+            source = reference()
+            if source is None or source.gradient is not None or not watch.in_backward:
+                return
+            if not terms.taking_apart and not watch.over:
                 with watch.ours(self):
                     source.gradient = gradient.detach().clone()
 
@@ -265,7 +270,8 @@ class LossPaths(Collector):
         if ref is None or call.value is None or not math.isfinite(call.value):
             return
         then = Moment.now(self.watch.torch)
-        path = Path(self.watch.torch, self._steps[:], ref.number, [], call.value, call.scale, call.site, then)
+        watch, steps = self.watch, self._steps[:]
+        path = Path(watch.torch, watch.grad, steps, ref.number, [], call.value, call.scale, call.site, then)
         used = {one.number for step in path.needed() for one in references(step)} | {ref.number}
         path.sources = [source for source in self._sources if source.number in used]
         self._pending = path if path.sources else None

@@ -54,6 +54,7 @@ from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.collectors.worker_generators import WorkerGenerators
 from traindx.watch.interventions.files import PROTECT, ResumeLog
 from traindx.watch.interventions.preparation import Preparation
+from traindx.watch.probes.base import Probe
 from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.coarse_output import CoarseOutput
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
@@ -219,4 +220,6 @@ def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
     """All collectors, in the order in which they are told of things."""
     given = {Watch: watch, SeedCalls: early.seeds, Resampling: early.resampling, WithoutTorch: early}
     found: list[Collector] = wired(COLLECTORS, given)
+    if not watch.settings.extras.get("probes", True):  # to measure what they cost
+        found = [one for one in found if not isinstance(one, Probe)]
     return found

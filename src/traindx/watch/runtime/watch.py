@@ -89,6 +89,7 @@ class Watch:
     def __init__(self, torch_module: Any, settings: Settings, sink: Sink) -> None:
         self.torch: Any = torch_module
         self._transform = compat.transform_asked()
+        self.grad: Any = torch_module.autograd.grad  # torch's own, before we or the script put a wrapper over it
         self.settings = settings
         self.sink = sink
         self.patches = Patches()
