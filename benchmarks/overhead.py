@@ -1,14 +1,20 @@
-"""What watching costs: wall time as paired ratios within one process, memory as peaks of paired processes.
+"""What watching costs: time as paired ratios within one process, memory as peaks of paired processes, whole programs.
 
-    python benchmarks/overhead.py [--styles conv3d unet2d gan transformer] [--pairs 7] [--write]
+    python benchmarks/overhead.py [--styles conv3d metatensor unet2d gan transformer] [--pairs 7] [--write]
+    python benchmarks/overhead.py --programs FOLDER --only 01 15 --pairs 3      # see healthy_programs.py
 
 Time: one process trains one model on one thread; wall time and processor time are both given, since neighbours on a
 shared machine disturb the first more than the second. Windows of steps with nothing of traindx in place alternate with
 windows of as many steps that are watched, in random order within each pair; a pair gives one ratio, and the median of
-the ratios is reported with an interval (order statistics, 95 %). Three ways of watching are compared with the bare run:
-``window``, the first iterations of a run as ``traindx examine`` watches them; ``full``, every iteration in full;
-``sparse``, two hundred iterations of which four are watched, one of them in full. Memory: peak resident set of whole
-processes, bare and watched, paired.
+the ratios is reported with an interval (order statistics, 95 %). Ways of watching that are compared with the bare run:
+``window``, the first iterations of a run as ``traindx examine`` watches them; ``passive``, the same without
+experiments; ``full``, every iteration in full; ``sparse``, two hundred iterations of which four are watched, one of
+them in full.
+Memory: peak resident set of whole processes, bare and watched, paired.
+
+Programs: each is run bare, watched to its own end, and watched without experiments, in random order within a pair, and
+the processor time of all of its processes is compared. The fixed cost (start, import, report) is what a script that
+takes one step costs more when it is examined; it is given apart, and the ratio both with it and without it.
 """
 
 from __future__ import annotations
@@ -29,8 +35,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "overhead.md"
-WAYS = {"window": 0, "full": 1, "sparse": 50}  # by the ``every`` of the settings
-LIMITS = {"window": 1.25, "full": 0.0, "sparse": 1.03}
+WAYS = {"window": 0, "passive": 0, "full": 1, "sparse": 50}  # by the ``every`` of the settings
+LIMITS = {"window": 1.25, "passive": 1.25, "full": 0.0, "sparse": 1.03}
 CLOCKS = ("wall", "processor")
 MEMORY_LIMIT = 1.15
 
@@ -53,6 +59,28 @@ def conv3d() -> Callable[[], None]:
         optimizer.zero_grad()
         logits = net(image)
         loss = dice(logits, label) + torch.nn.functional.cross_entropy(logits, label[:, 0])
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def metatensor() -> Callable[[], None]:
+    """The 2D tutorial's shape: MetaTensors from transforms, MONAI's U-Net and Dice loss."""
+    import torch
+    from monai.data import MetaTensor
+    from monai.losses import DiceLoss
+    from monai.networks.nets import UNet
+
+    net = UNet(2, 1, 1, channels=(16, 32, 64, 128), strides=(2, 2, 2), num_res_units=2)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    dice = DiceLoss(sigmoid=True)
+
+    def step() -> None:
+        image = MetaTensor(torch.randn(8, 1, 96, 96), affine=torch.eye(4))
+        label = MetaTensor((torch.rand(8, 1, 96, 96) > 0.7).float(), affine=torch.eye(4))
+        optimizer.zero_grad()
+        loss = dice(net(image), label)
         loss.backward()
         optimizer.step()
 
@@ -133,14 +161,20 @@ def transformer() -> Callable[[], None]:
     return step
 
 
-STYLES = {function.__name__: function for function in (conv3d, unet2d, gan, transformer)}
-STEPS = {"conv3d": 30, "unet2d": 60, "gan": 100, "transformer": 60}  # of a window; sparse ones take two hundred
+STYLES = {function.__name__: function for function in (conv3d, metatensor, unet2d, gan, transformer)}
+STEPS = {
+    "conv3d": 30,
+    "metatensor": 30,
+    "unet2d": 60,
+    "gan": 100,
+    "transformer": 60,
+}  # of a window; sparse ones take two hundred
 
 
 # -- measuring, in a child -------------------------------------------------------------------------------------------
 
 
-def begin_watching(every: int, folder: str) -> Any:
+def begin_watching(every: int, folder: str, *, probes: bool = True) -> Any:
     """Put everything in place, as for a script; nothing of it was there before."""
     import torch
 
@@ -149,7 +183,8 @@ def begin_watching(every: int, folder: str) -> Any:
     from traindx.watch.runtime.sink import Sink
     from traindx.watch.runtime.watch import Watch
 
-    watch = Watch(torch, Settings("overhead", every=every, steps=0, seconds=0.0, stop=False), Sink(Path(folder)))
+    settings = Settings("overhead", every=every, steps=0, seconds=0.0, stop=False, extras={"probes": probes})
+    watch = Watch(torch, settings, Sink(Path(folder)))
     watch.collectors = collectors_for(watch, WithoutTorch())
     for collector in list(watch.collectors):
         with watch.ours(collector):
@@ -188,7 +223,9 @@ def time_style(style: str, pairs: int, ways: Sequence[str]) -> dict[str, Any]:
                 count = 200 if way == "sparse" else STEPS[style]
                 times: dict[str, tuple[float, float]] = {}
                 for what in order.sample(["bare", "watched"], 2):
-                    watch = begin_watching(every, folder) if what == "watched" else None
+                    watch = None
+                    if what == "watched":
+                        watch = begin_watching(every, folder, probes=way != "passive")
                     if way == "sparse":
                         seconds_of(
                             step, 60
@@ -227,6 +264,96 @@ def in_child(*arguments: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+# -- whole programs, in processes of their own ---------------------------------------------------------------------
+
+ONE_STEP = """
+import torch
+net = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(net.parameters(), 0.1)
+net(torch.ones(4, 2)).square().mean().backward()
+optimizer.step()
+"""
+
+
+def examine(settings: dict[str, Any]) -> None:
+    """What ``traindx examine --no-stop`` does: run a script, watch it, judge and write the reports."""
+    from traindx import report
+    from traindx.host.diagnose import diagnose
+    from traindx.host.runner import run_script
+    from traindx.watch.runtime.settings import Settings
+
+    out = Path(settings["out"])
+    run = run_script(Settings(**settings))
+    report.write(diagnose(out, run), out)
+
+
+def processor_time(command: list[str], cwd: Path, env: dict[str, str]) -> float:
+    """Seconds, user and system, of a command and of all processes that it waited for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(
+            f"{' '.join(command)} ends with {done.returncode}: {done.stderr.decode(errors='replace')[-600:]}"
+        )
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def time_program(program: Path, pairs: int, python: str) -> dict[str, list[float]]:
+    """Processor time of a program bare, watched, and watched without experiments, a value a pair."""
+    import healthy_programs as healthy
+
+    spec: dict[str, Any] = json.loads((program / "run.json").read_text(encoding="utf-8"))
+    times: dict[str, list[float]] = {"bare": [], "watched": [], "passive": []}
+    order = random.Random(0)
+    source = str(ROOT / "src")
+    for _ in range(pairs):
+        for way in order.sample(sorted(times), len(times)):
+            with healthy.scratch(program, spec, python) as root, tempfile.TemporaryDirectory() as out:
+                target, cwd = healthy.command_of(spec, root)
+                env = healthy.environment(spec, root)
+                command = [python, *target, *spec["args"]]
+                if way != "bare":
+                    env["PYTHONPATH"] = os.pathsep.join([source, *filter(None, [env.get("PYTHONPATH")])])
+                    settings = {
+                        "target": target[-1],
+                        "is_module": "-m" in target,
+                        "arguments": spec["args"],
+                        "out": out,
+                    }
+                    settings |= {"seconds": 0.0, "stop": False, "extras": {"probes": way == "watched"}}
+                    command = [python, __file__, "--child", "examine", json.dumps(settings)]
+                times[way].append(processor_time(command, cwd, env))
+    return times
+
+
+def programs_table(folder: Path, only: list[str], pairs: int, python: str) -> str:
+    """One row a program, and the fixed cost first."""
+    import healthy_programs as healthy
+
+    with tempfile.TemporaryDirectory() as scratch:
+        one = Path(scratch) / "1_one_step"
+        one.mkdir()
+        (one / "train.py").write_text(ONE_STEP, encoding="utf-8")
+        (one / "run.json").write_text(json.dumps({"script": "train.py", "args": []}), encoding="utf-8")
+        times = time_program(one, max(pairs, 3), python)
+        fixed = statistics.median(w - b for w, b in zip(times["watched"], times["bare"], strict=True))
+    rows = ["| program | bare | watched | without the fixed cost | and without experiments |", "|---|---|---|---|---|"]
+    rows.append(f"| one step | {statistics.median(times['bare']):.1f} s | +{fixed:.1f} s | | |")
+    print("\n".join(rows), flush=True)
+    for program in healthy.programs(folder, only):
+        times = time_program(program, pairs, python)
+        bare = times["bare"]
+        ratios = [
+            [(w - less) / b for w, b in zip(times[way], bare, strict=True)]
+            for way, less in (("watched", 0.0), ("watched", fixed), ("passive", fixed))
+        ]
+        cells = " | ".join(percent(values) for values in ratios)
+        rows.append(f"| {program.name[3:]} | {statistics.median(bare):.1f} s | {cells} |")
+        print(rows[-1], flush=True)
+    return "\n".join(rows)
+
+
 # -- summing up ------------------------------------------------------------------------------------------------------
 
 
@@ -256,20 +383,34 @@ def main() -> int:
     parser.add_argument("--styles", nargs="*", default=list(STYLES), choices=list(STYLES))
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--memory-pairs", type=int, default=3)
-    parser.add_argument("--judge", choices=CLOCKS, default="wall", help="which clock the limits are held against")
-    parser.add_argument("--ways", nargs="*", default=["window", "sparse"], choices=list(WAYS))
+    parser.add_argument("--judge", choices=CLOCKS, default="processor", help="which clock the limits are held against")
+    parser.add_argument("--ways", nargs="*", default=["window", "passive", "sparse"], choices=list(WAYS))
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--programs", type=Path, help="a folder of programs as healthy_programs.py takes it")
+    parser.add_argument("--only", nargs="*", default=[], help="names of programs, or what they begin with")
+    parser.add_argument("--python", default=sys.executable, help="interpreter for the programs")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if arguments.child:
         what, style, *rest = arguments.child
+        if what == "examine":
+            examine(json.loads(style))
+            return 0
         answer: Any = (
             time_style(style, int(rest[0]), rest[1:]) if what == "time" else train_style(style, rest[0] == "watched", 0)
         )
         print(json.dumps(answer))
         return 0
-    said_of = {"window": "window as `examine` watches it", "sparse": "one in fifty", "full": "every iteration in full"}
+    if arguments.programs:
+        programs_table(arguments.programs, arguments.only, arguments.pairs, arguments.python)
+        return 0
+    said_of = {
+        "passive": "window without experiments",
+        "window": "window as `examine` watches it",
+        "sparse": "one in fifty",
+        "full": "every iteration in full",
+    }
     columns = [f"{said_of[way]}, {clock}" for way in arguments.ways for clock in CLOCKS]
     head = f"| style | bare step | {' | '.join(columns)} | peak memory |"
     rows = [head, "|" + "---|" * (len(columns) + 3)]
