@@ -19,6 +19,8 @@ class RunForecast(Record):
         gain: What is gained from ``seen`` to ``at``, positive is better: lower end, middle and upper end of the 80 %
             interval.
         learned: What was gained from the first points to ``seen``; positive is better.
+        learned_high: What may have been learned, where single values scatter: the upper end of the one-sided 95 %
+            interval of the mean of the first fifth over ``level``; None where it was not asked for.
         stop: Interval of the step from which on doubling the steps gains less than ``negligible``; infinite where that
             lies beyond what can be foreseen.
         negligible: The difference of no importance, as the case or the kind of figure has it.
@@ -36,6 +38,7 @@ class RunForecast(Record):
     level: float
     gain: tuple[float, float, float]
     learned: float
+    learned_high: float | None = None
     stop: tuple[float, float, float]
     negligible: float
     higher_is_better: bool

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
+
 from traindx.errors import InputError
 from traindx.evidence import Evidence
 from traindx.evidence.forecast import RunForecast
 from traindx.evidence.observed import Ending, IterationsSeen, LossSeries, ScriptRun
 from traindx.prognosis import LearningCurve, prognosis
+
+ONE_SIDED = 1.645  # standard errors, of a normal distribution's 95 %
+
+
+def highest_gain(values: Sequence[float], level: float) -> float:
+    """How much a loss may have fallen to a level since the first fifth of its values, however much these scatter."""
+    first = values[: max(3, len(values) // 5)]
+    return statistics.fmean(first) + ONE_SIDED * statistics.stdev(first) / len(first) ** 0.5 - level
 
 
 def loss_forecast(evidence: Evidence) -> RunForecast | None:
@@ -43,6 +54,7 @@ def loss_forecast(evidence: Evidence) -> RunForecast | None:
         level=found.forecast.level,
         gain=(gain.low, gain.middle, gain.high),
         learned=found.learned,
+        learned_high=highest_gain([points[step] for step in ordered], found.forecast.level),
         stop=(stop.low, stop.middle, stop.high),
         negligible=found.worth,
         higher_is_better=False,

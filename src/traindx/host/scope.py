@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from traindx.evidence import Action, Evidence, NotExamined
 from traindx.evidence.forecast import RunForecast
 from traindx.evidence.observed import Ending, IterationsSeen, NetworkCalls, ScriptRun
+from traindx.evidence.probed import InputProbed, RandomnessProbed
 from traindx.pipeline import Absence, Scope
 from traindx.rules import Rule
 from traindx.rules.base import Nothing
 from traindx.rules.fronts import Front
 
 STARTED = ("a process started at", "a Python program started at")  # subjects of what is not watched
+OF_EVERY_CALL = (InputProbed, RandomnessProbed)  # experiments that need no training
 MIN_ITERATIONS = 3  # below, nothing can be called in order: the rules on movement and gradients need as many
 
 ENDED_BADLY = {
@@ -103,7 +105,7 @@ class ScriptScope(Scope):
 
     def _untrained(self, decider: Rule) -> Absence | None:
         if self.infers:
-            about = {kind.__module__.rpartition(".")[2] for kind in decider.needs}
+            about = {kind.__module__.rpartition(".")[2] for kind in decider.needs if kind not in OF_EVERY_CALL}
             return None if about <= {"observed", "observed_state", "sampling"} else Absence("", thing="training")
         if self.seen is None or self.seen.driven_by == "nothing" or not self.seen.watched:
             return Absence("no training iteration was watched", self.longer)

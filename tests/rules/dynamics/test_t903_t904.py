@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from traindx.evidence.evaluation import BaselineScore
 from traindx.evidence.forecast import RunForecast
 from traindx.evidence.observed import Ending, IterationsSeen, LossSeries, ScriptRun
 from traindx.finding import Location, Severity, Standing
-from traindx.host.forecasting import loss_forecast
+from traindx.host.forecasting import highest_gain, loss_forecast
 from traindx.trials.proposals import resolve
 from traindx.trials.training import train
 from traindx.trials.treatment import TreatmentUnfitError, touched
@@ -285,6 +286,21 @@ def test_a_script_whose_loss_never_moves():
     (finding,) = watched(losses(lambda step: 0.69, 400))
     assert (finding.code, finding.severity) == ("T904", Severity.MINOR)
     assert watched(losses(lambda step: 0.69, 200)) == []
+
+
+def test_where_single_values_scatter_not_having_learned_must_be_certain():
+    """Near miss: one bag a batch. The first three losses happen to be where the last ones are."""
+    generator = torch.Generator().manual_seed(3)
+    margin = torch.linspace(0.0, 0.3, 600) + 1.2 * torch.randn(600, generator=generator)
+    bags = nn.functional.softplus(-margin).tolist()
+    assert highest_gain(bags, statistics.fmean(bags[-120:])) > 0.02 * 0.69
+    assert highest_gain(losses(lambda step: 0.69, 600, noise=0.02), 0.69) < 0.02 * 0.69
+    flat = {"validated": False, "gain": (0.0, 0.0, 0.001), "learned": 0.001, "level": 0.69, "negligible": 0.0069}
+    forecast = recorded(DICE, 5000, negligible=0.5).last(RunForecast).model_copy(update={**flat, "stop": (1, 1, 1)})
+    for high, expected in ((0.005, ["T904"]), (0.05, []), (None, ["T904"])):
+        evidence = Evidence()
+        evidence.add(forecast.model_copy(update={"learned_high": high}))
+        assert [one.code for one in findings(evidence, "T903", "T904")] == expected
 
 
 def test_a_script_whose_loss_is_all_but_zero_is_left_alone():

@@ -40,8 +40,10 @@ def plateau_stuck(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         The upper end of the 80 % interval of what twice the steps would gain is below `moved` differences of no
         importance, and the level is either no better than at the start or than the best trivial predictor by as
-        much. Of a training loss alone: within `learned` of where it began, after `fewest` steps. A flat curve that is
-        far better than it began has converged, and nothing is said. It is `suspected`: that it is stuck is a symptom.
+        much. Of a training loss alone: within `learned` of where it began, after `fewest` steps, even at the upper
+        end of what may have been learned where the losses of single batches scatter (one bag a batch). A flat curve
+        that is far better than it began has converged, and nothing is said. It is `suspected`: that it is stuck is a
+        symptom.
     Remedy:
         Look at the other findings first; then try learning rates a factor of ten apart.
     Trial it proposes:
@@ -57,7 +59,8 @@ def plateau_stuck(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         margin = limits.moved * one.negligible
         if one.seen < limits.seen * one.planned or one.gain[2] >= margin:
             continue
-        if not one.validated and (one.seen < limits.fewest or one.learned >= limits.learned * abs(one.level)):
+        learned = one.learned if one.learned_high is None else max(one.learned, one.learned_high)
+        if not one.validated and (one.seen < limits.fewest or learned >= limits.learned * abs(one.level)):
             continue
         trivial = _trivial(evidence, one)
         no_better = trivial is not None and _better(one, trivial) < margin

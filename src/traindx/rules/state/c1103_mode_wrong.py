@@ -11,6 +11,11 @@ from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
+def _infers(call: NetworkCalls, limits: Limits) -> bool:
+    """A call in a script that only infers, often enough to be judged."""
+    return call.phase == "inference" and call.calls >= limits.calls
+
+
 @rule(
     "C1103",
     "mode-wrong",
@@ -24,12 +29,12 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
         ),
         requires(
             NetworkCalls,
-            lambda call, limits: call.phase == "training",
+            lambda call, limits: call.phase in ("training", "inference"),
             otherwise="no network call in training was seen",
         ),
         requires(
             NetworkCalls,
-            lambda call, limits: call.phase in ("validation", "sampling"),
+            lambda call, limits: call.phase in ("validation", "sampling") or _infers(call, limits),
             otherwise="no validation was seen",
         ),
     ),

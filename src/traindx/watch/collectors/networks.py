@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from types import FrameType
 from typing import Any
 
 from traindx.evidence.base import Record
@@ -19,10 +20,11 @@ from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here, users
-from traindx.watch.runtime.structure import named_modules, named_parameters
+from traindx.watch.runtime.structure import children, named_modules, named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
+MOST_FRAMES = 60
 NOISY = ("Dropout", "BatchNorm", "SyncBatchNorm", "AlphaDropout")
 
 
@@ -265,10 +267,33 @@ class Networks(Collector):
         place = self.places.get(key)
         if place is None:
             place = self.places[key] = CallPlace(name, self.made.get(module), site, grad)
+            with self.watch.ours(self):
+                self._look_for_forward(module, site)
         self._open = Call(module, site, place, grad)
         self.roots[module] = site
         with self.watch.ours(self):
             self.on_begin.tell(self._open, args)
+
+    def _look_for_forward(self, module: Any, site: CallSite) -> None:
+        """Say so if this is a part of a network whose ``forward`` the script calls itself, past all hooks."""
+        codes = {
+            code: owner
+            for owner in list(self.made)
+            if any(child is module for child in children(owner))
+            and (code := getattr(type(owner).forward, "__code__", None)) is not None
+        }
+        frame: FrameType | None = sys._getframe(1) if codes else None
+        for _ in range(MOST_FRAMES):
+            if frame is None:
+                return
+            owner = codes.get(frame.f_code)
+            if owner is not None:
+                reason = (
+                    "its forward() is called directly, past its hooks: its parts are watched as networks of their own"
+                )
+                self.watch.not_examined(f"{type(owner).__name__} as a whole", reason, site)
+                return
+            frame = frame.f_back
 
     def left(self, module: Any, args: tuple[Any, ...], *rest: Any) -> None:
         """A module's call has ended, also by an exception (a global forward hook).
