@@ -55,9 +55,25 @@ def test_a_validation_is_one_however_often_it_takes_place(script, every):
     assert "validation" not in {one.subject for one in seen.diagnosis.not_examined}
 
 
-def test_a_validation_that_forgot_no_grad_is_one_all_the_same(script):
-    seen = script(HEAD + LOOP + VALIDATION.replace("EVERY", "2").replace("torch.no_grad()", "torch.enable_grad()"))
+@pytest.mark.parametrize("every", [2, 11])  # 11: the backward passes that follow are not watched
+def test_a_validation_that_forgot_no_grad_is_one_all_the_same(script, every):
+    validation = VALIDATION.replace("EVERY", str(every)).replace("torch.no_grad()", "torch.enable_grad()")
+    seen = script(HEAD + LOOP + validation)
     assert phases(seen) == {seen.line("# training"): "training", seen.line("# validation"): "validation"}
+
+
+def test_training_in_evaluation_mode_is_no_validation(script):
+    """Near miss: every eleventh step is taken in evaluation mode, as with frozen statistics."""
+    again = """
+        if step % 11 == 10:
+            net.eval()
+            opt.zero_grad()
+            F.mse_loss(net(x), x).backward()  # also training
+            opt.step()
+            net.train()
+    """
+    seen = script(HEAD + LOOP + again)
+    assert phases(seen) == {seen.line("# training"): "training", seen.line("# also training"): "training"}
 
 
 HELPERS = {

@@ -15,6 +15,7 @@ from typing import Any
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.loaders import tensors_in
 from traindx.watch.collectors.networks import Call, CallPlace, Networks
+from traindx.watch.collectors.nonfinite import graph_nodes
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
 from traindx.watch.runtime.call_sites import CallSite, here
@@ -54,6 +55,7 @@ class Destinations(Collector):
         self._silent: set[int] = set()
         self._modules: dict[int, Any] = {}
         self._waiting: set[CallPlace] = set()
+        self._nodes: dict[CallPlace, set[int]] = {}  # numbers of the graph nodes that outputs came out of
 
     def install(self) -> None:
         """Subscribe."""
@@ -70,6 +72,7 @@ class Destinations(Collector):
         self._sources.clear()
         self._modules.clear()
         self._waiting.clear()
+        self._nodes.clear()
         self._silent = set()
         if self.watch.level is ObservationLevel.FULL:
             for tracked in self.optimisers.order:
@@ -160,6 +163,8 @@ class Destinations(Collector):
             self._waiting.add(call.place)
         for _, value in tensors_in(call.output, self.watch.torch):
             self._put(value, self._of(value) | {call.place})
+            if call.grad and self.watch.level is ObservationLevel.OFF and value.grad_fn is not None:
+                self._nodes.setdefault(call.place, set()).add(value.grad_fn._sequence_nr())
 
     def _layer(self, module: Any, args: Any, output: Any) -> None:
         if self._silent and any(id(parameter) in self._silent for parameter in module._parameters.values()):
@@ -169,6 +174,7 @@ class Destinations(Collector):
 
     def _backward(self, call: Backward) -> None:
         if self.watch.level is ObservationLevel.OFF:
+            self._look_in_graph(call)
             return
         reached = self._of(call.root)
         for place in self._waiting:
@@ -181,6 +187,18 @@ class Destinations(Collector):
                 self.used[self._modules[source]] = True
         for module in self._modules.values():
             self.followed[module] = True
+
+    def _look_in_graph(self, call: Backward) -> None:
+        """Calls that were looked at aside from training (a validation with gradients), whose next backward pass is not.
+
+        What was done with their outputs was not seen; the graph tells whether they are in it.
+        """
+        nodes, self._nodes = self._nodes, {}
+        if nodes and call.root.grad_fn is not None:
+            numbers = {node._sequence_nr() for node in graph_nodes(call.root.grad_fn)}
+            for place, mine in nodes.items():
+                place.followed += 1
+                place.reached += bool(mine & numbers)
 
 
 def operands(args: tuple[Any, ...], kwargs: dict[str, Any], tensor: type) -> Iterator[Any]:

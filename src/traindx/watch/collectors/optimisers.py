@@ -365,7 +365,7 @@ class Optimisers(Collector):
                 if self.watch.would_wait(parameter):
                     self.first_probe[parameter] = first.clone()
                 else:  # no tensor is kept where that can be helped: scripts count those that live
-                    self.first_probe[parameter] = first.cpu().clone().numpy()
+                    self.first_probe[parameter] = first.cpu().numpy().copy()  # an array of torch's holds its tensor
 
     def _measure_gradients(self, optimizer: Any, tracked: Tracked) -> None:
         torch = self.watch.torch
@@ -560,7 +560,7 @@ class Optimisers(Collector):
         if self.watch.would_wait(parameter):
             return float(self._moved.get(parameter, 0.0))
         if isinstance(first, self.watch.torch.Tensor):
-            first = self.first_probe[parameter] = first.cpu().numpy()
+            first = self.first_probe[parameter] = first.cpu().numpy().copy()
         size = float(np.linalg.norm(first))
         moved = float(np.linalg.norm(probe(parameter).numpy() - first)) / size if size > 0 else 0.0
         if parameter.device.type != "cpu":
