@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -17,7 +18,8 @@ ONE_SIDED = 1.645  # standard errors, of a normal distribution's 95 %
 def highest_gain(values: Sequence[float], level: float) -> float:
     """How much a loss may have fallen to a level since the first fifth of its values, however much these scatter."""
     first = values[: max(3, len(values) // 5)]
-    return statistics.fmean(first) + ONE_SIDED * statistics.stdev(first) / len(first) ** 0.5 - level
+    error = float(statistics.stdev(first)) / math.sqrt(len(first))
+    return float(statistics.fmean(first)) + ONE_SIDED * error - level
 
 
 def loss_forecast(evidence: Evidence) -> RunForecast | None:
