@@ -15,6 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "term-without-gradient",
     Severity.MAJOR,
     needs=(LossCutOff,),
+    thing="backward passes on a tensor that is no result",
     cut_passes=Threshold(2, "backward passes, so that an odd one decides nothing"),
 )
 def loss_cut_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:

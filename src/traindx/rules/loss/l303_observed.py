@@ -16,6 +16,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     "term-without-gradient",
     Severity.MAJOR,
     needs=(ConstantTerm,),
+    thing="changing constants that are added to a loss",
     looked_at=requires(
         ConstantTerm,
         lambda term, limits: len(term.values) >= limits.constant_looks,

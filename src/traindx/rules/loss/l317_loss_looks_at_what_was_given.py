@@ -15,6 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     "loss-looks-at-what-was-given",
     Severity.CRITICAL,
     needs=(GivenProbed,),
+    thing="losses that leave out parts of an output",
     looked_at=requires(
         GivenProbed, lambda one, limits: one.ignored > 0, thing="losses that leave out parts of an output", least=2
     ),

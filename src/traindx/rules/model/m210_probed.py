@@ -16,6 +16,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     "target-outside-span",
     Severity.CRITICAL,
     needs=(CoarseOutputProbed,),
+    thing="outputs that are an up-sampled coarse grid",
     looked_at=requires(
         CoarseOutputProbed, lambda one, limits: one.variance > 0, otherwise="the targets of the network do not vary"
     ),

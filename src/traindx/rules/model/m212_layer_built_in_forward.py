@@ -15,6 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     "layer-built-in-forward",
     Severity.CRITICAL,
     needs=(LayerBuiltInCall,),
+    thing="layers that are built while a network is called",
     looked_at=requires(
         LayerBuiltInCall,
         lambda one, limits: min(one.calls, one.iterations) >= limits.built_calls,

@@ -15,6 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     "ema-stale-or-evaluated-too-early",
     Severity.CRITICAL,
     needs=(StatisticsSeen,),
+    thing="copies of a network whose weights are moved",
     looked_at=requires(
         StatisticsSeen,
         lambda one, limits: one.looks >= limits.copy_looks and one.weights_moved >= limits.copy_moved,

@@ -15,6 +15,7 @@ from traindx.rules.base import Found, Limits, requires, rule
     "restored-state-is-the-live-one",
     Severity.MAJOR,
     needs=(StateReused,),
+    thing="states that were taken from a network and loaded again",
     looked_at=requires(StateReused, thing="states that were taken from a network and loaded again"),
 )
 def restored_state_is_the_live_one(evidence: Evidence, limits: Limits) -> Iterator[Found]:
