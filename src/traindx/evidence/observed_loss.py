@@ -19,6 +19,8 @@ class LossTermSeen(Observed):
         values: Unweighted values at the watched iterations (not finite where unknown).
         meets_data: The term compares with a tensor that carries no gradient (a target); False for regularisers.
         sums: The term adds up elements without dividing by their number (``reduction="sum"``).
+        of_derivatives: The term is computed from derivatives of a network (the residual of a differential equation, a
+            gradient penalty).
         extents: Least and greatest number of elements, times their weight, that it added up at one iteration; where
             these differ much, values of two iterations cannot be compared.
         gradient_iterations: Iterations at which the gradients of all terms were taken apart.
@@ -36,6 +38,7 @@ class LossTermSeen(Observed):
     values: tuple[float, ...] = ()
     meets_data: bool = False
     sums: bool = False
+    of_derivatives: bool = False
     extents: tuple[float, float] = (1.0, 1.0)
     gradient_iterations: tuple[int, ...] = ()
     gradient_norms: tuple[float, ...] = ()

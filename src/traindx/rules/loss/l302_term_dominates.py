@@ -45,7 +45,8 @@ def term_dominates(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         A term counts as looking at the data if a tensor without gradient (a target) meets a prediction in it. The
         median share of the gradient's norm over at least `looks` iterations: regulariser above `regulariser` while all
         others are below `task` together; or regulariser above the task terms and its cosine with the rest below
-        `opposed`. `suspected`; the trial of another weight proves it.
+        `opposed`. Terms on derivatives of a network are left alone: an equation that the network is to obey is a task.
+        `suspected`; the trial of another weight proves it.
     Remedy:
         Divide sums by the number of elements, lower the weight until the share is near a tenth, warm it up.
     Trial it proposes:
@@ -69,7 +70,7 @@ def term_dominates(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             share, cosine = median(term.gradient_shares), median(term.cosines)
             leads = share >= limits.regulariser and together <= limits.task
             fights = share > together and cosine <= limits.opposed
-            if term.meets_data or not (leads or fights):
+            if term.meets_data or term.of_derivatives or not (leads or fights):
                 continue
             opposed = f" and points against them (cosine {cosine:.2f})" if cosine <= limits.opposed else ""
             summed = "; it is a sum over its elements, the others are means" if term.sums else ""

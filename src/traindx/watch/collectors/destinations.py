@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.loaders import tensors_in
 from traindx.watch.collectors.networks import Call, CallPlace, Networks
@@ -164,7 +165,7 @@ class Destinations(Collector):
         for _, value in tensors_in(call.output, self.watch.torch):
             self._put(value, self._of(value) | {call.place})
             if call.grad and self.watch.level is ObservationLevel.OFF and value.grad_fn is not None:
-                self._nodes.setdefault(call.place, set()).add(value.grad_fn._sequence_nr())
+                self._nodes.setdefault(call.place, set()).add(compat.number(value.grad_fn))
 
     def _layer(self, module: Any, args: Any, output: Any) -> None:
         if self._silent and any(id(parameter) in self._silent for parameter in module._parameters.values()):
@@ -195,7 +196,7 @@ class Destinations(Collector):
         """
         nodes, self._nodes = self._nodes, {}
         if nodes and call.root.grad_fn is not None:
-            numbers = {node._sequence_nr() for node in graph_nodes(call.root.grad_fn)}
+            numbers = {compat.number(node) for node in graph_nodes(call.root.grad_fn)}
             for place, mine in nodes.items():
                 place.followed += 1
                 place.reached += bool(mine & numbers)

@@ -19,6 +19,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import LossTermSeen
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.nonfinite import graph_nodes
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.torch_calls import TorchCalls
@@ -54,6 +55,9 @@ class Note:
     whole: bool = False  # what a loss function of torch gave: its own arithmetic is no sum of terms
 
 
+TWICE = "BackwardBackward"  # in names of nodes that a backward pass with ``create_graph`` made
+
+
 @dataclass
 class Leaf:
     """A term of the present loss: an edge of the graph, its factor, and the lines of its last weight and sum."""
@@ -83,6 +87,7 @@ class Term:
     values: list[float] = field(default_factory=list)
     meets_data: bool = False
     sums: bool = False
+    of_derivatives: bool = False
     extents: list[float] = field(default_factory=list)
     iterations: list[int] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
@@ -220,6 +225,8 @@ class LossTerms(Collector):
         term.values.append(float(note.value) if note is not None else math.nan)
         term.meets_data = term.meets_data or any(self._meets_data(member.node) for member in members)
         term.sums = term.sums or sums_up(leaf.node)
+        if self.watch.level is ObservationLevel.FULL and not term.of_derivatives:
+            term.of_derivatives = any(TWICE in node.name() for node in graph_nodes(leaf.node))
         term.extents.append(sum(abs(member.factor) * added_up(member.node) for member in members))
 
     def _meets_data(self, node: Any) -> bool:
@@ -289,6 +296,7 @@ class LossTerms(Collector):
                 values=tuple(term.values[-64:]),
                 meets_data=term.meets_data,
                 sums=term.sums,
+                of_derivatives=term.of_derivatives,
                 extents=(min(term.extents), max(term.extents)),
                 gradient_iterations=tuple(term.iterations),
                 gradient_norms=tuple(term.norms),
