@@ -173,7 +173,7 @@ def test_a_control_that_was_trained_before_is_used(monkeypatch):
         return run_job(case, job, control, on_step)
 
     monkeypatch.setattr("traindx.trials.executor.run_job", spied)
-    monkeypatch.setattr("traindx.trials.runner.run_job", spied)
+    monkeypatch.setattr("traindx.trials.case.backend.run_job", spied)
     again = run_trials(case, findings, budget=100, seeds=(0, 1), control=train_control(case, 0))
     assert again.arms == expected.arms
     assert trained == [(0, False), (1, True)]

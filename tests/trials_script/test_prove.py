@@ -11,7 +11,7 @@ import pytest
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable
 from traindx.evidence import Evidence
 from traindx.finding import Finding, Location, Proposal, Severity, Standing, Verdict
-from traindx.trials.script import prove as proving
+from traindx.trials.script import backend as proving
 from traindx.trials.script.pairing import ArmResult
 from traindx.trials.script.prove import Length, Proof, concluded, prove
 from traindx.watch.runtime.settings import Settings

@@ -40,6 +40,7 @@ class Judgement:
         identity: What was bit-identical in every context that was compared.
         verdict: What follows.
         exhausted: The metric has its best value with and without it, so that nothing could show.
+        stuck: The value that the metric has in every run that was compared, though the runs differ.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Judgement:
     identity: Identity
     verdict: Verdict
     exhausted: bool = False
+    stuck: float | None = None
 
     @property
     def settled(self) -> bool:
@@ -125,12 +127,13 @@ def judge(
             and not identity.predictions
             and all(_exhausted(metric, ledger.pairs(one, seeds, name)) for one in compared)
         )
-        if exhausted:
+        stuck = ledger.stuck(compared, seeds, name)
+        if exhausted or ledger.refused(label) or (stuck is not None and verdict is Verdict.NO_EFFECT):
             verdict = Verdict.INCONCLUSIVE
         shown = {
             context: effects.get(asked[label, context]) if (label, context) in asked else None for context in COMPANIES
         }
-        found[label] = Judgement(label, shown, directions, identity, verdict, exhausted)
+        found[label] = Judgement(label, shown, directions, identity, verdict, exhausted, stuck)
     return found
 
 
@@ -199,7 +202,7 @@ def results(
                 alone=one.effects["alone"],
                 given_rest=one.effects["given rest"],
                 verdict=verdict,
-                bit_identical=one.identity.weights and one.identity.predictions,
+                bit_identical=one.identity.weights and one.identity.predictions and not ledger.refused(key),
                 note=note,
             )
         )
@@ -241,17 +244,25 @@ def explain(
 
 def _fact(one: Judgement, design: Design, ledger: Results, seeds: Sequence[int]) -> str:
     """What decides the matter before any figure: a broken arm, divergence, nothing done, nothing changed."""
+    refused = ledger.refused(one.label)
     broken = _broken(design, ledger, one.label)
-    if broken:
-        return f"broke: {broken}"
-    diverging = _divergence(design, ledger, seeds, one.label)
-    if diverging:
-        return diverging
-    if ledger.acted(one.label) is False:
-        return "not tried: it never acted, so the place it changes was not reached in training or prediction"
-    if one.exhausted:
-        return "the metric has its best value with and without it: nothing could show, so nothing is concluded"
-    return "bit-identical weights and predictions with and without it" if one.identity.predictions else ""
+    stuck = one.stuck is not None and one.verdict is Verdict.INCONCLUSIVE
+    facts = (
+        f"not run: {refused}" if refused else "",
+        f"broke: {broken}" if broken else "",
+        _divergence(design, ledger, seeds, one.label),
+        "not tried: it never acted, so the place it changes was not reached in training or prediction"
+        if ledger.acted(one.label) is False
+        else "",
+        "the metric has its best value with and without it: nothing could show, so nothing is concluded"
+        if one.exhausted
+        else "",
+        f"the metric is {one.stuck:g} in every run: at its limit, or too coarse to tell these runs apart"
+        if stuck
+        else "",
+        "no effect: bit-identical weights and predictions with and without it" if one.identity.predictions else "",
+    )
+    return next((fact for fact in facts if fact), "")
 
 
 def _masking(said: tuple[Direction, Direction], alone: float, culprit: str) -> str:

@@ -66,6 +66,7 @@ class ArmScore(Frozen):
         seconds: Wall time.
         broke: Why there are no values, with file and line, or empty.
         hits: How often each treatment acted while the arm was trained and scored.
+        refused: Treatments that found that they do not apply, and why.
     """
 
     arm: tuple[str, ...]
@@ -74,6 +75,7 @@ class ArmScore(Frozen):
     seconds: float = 0.0
     broke: str = ""
     hits: dict[str, int] = Field(default_factory=dict)
+    refused: dict[str, str] = Field(default_factory=dict)
 
 
 class JobResult(Frozen):

@@ -42,6 +42,12 @@ class Results:
         """True if this arm was tried on this seed, whatever came of it."""
         return (seed, arm) in self.scores or (seed, arm) in self.broke
 
+    def forget(self, seed: int) -> None:
+        """Leave out everything that a seed gave."""
+        for book in (self.scores, self.weights, self.broke, self.diverged):
+            for place in [place for place in book if place[0] == seed]:
+                del book[place]
+
     def value(self, seed: int, arm: Company, metric: str) -> float:
         """A figure; NaN where there is none."""
         scored = self.scores.get((seed, arm))
@@ -80,6 +86,17 @@ class Results:
         treated = sum((seed, contrast.treated) in self.diverged for seed in tried)
         untreated = sum((seed, contrast.without) in self.diverged for seed in tried)
         return len(tried), treated, untreated
+
+    def refused(self, name: str) -> str:
+        """Why a treatment found that it does not apply, or empty."""
+        return next((scored.refused[name] for scored in self.scores.values() if name in scored.refused), "")
+
+    def stuck(self, contrasts: Sequence[Contrast], seeds: Sequence[int], metric: str) -> float | None:
+        """The value that every run of some comparisons has although the runs differ: at its limit, or too coarse."""
+        if all(self.identity(one, seeds).predictions for one in contrasts):
+            return None
+        values = {value for one in contrasts for pair in self.pairs(one, seeds, metric) for value in pair}
+        return values.pop() if len(values) == 1 else None
 
     def acted(self, name: str) -> bool | None:
         """Whether a treatment acted at all; None where it cannot tell, or was not tried."""

@@ -49,17 +49,19 @@ class Treatment:
         family: Treatments of one family are alternatives: at most one of them is in place at a time.
         tally: Counts how often it acted, where it can tell.
         cost: Time of a training with it, over that of one without.
+        runtime: What the process of a script is told, where it is a script that is treated.
     """
 
     name: str
     title: str
     touches: frozenset[Touch]
-    apply: Callable[[Case], Case]
+    apply: Callable[[Case], Case] = lambda case: case
     parameters: Mapping[str, Any] = field(default_factory=dict)
     rank: int = RANK_TRAINING
     family: str = ""
     tally: Tally | None = None
     cost: float = 1.0
+    runtime: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def retrains(self) -> bool:

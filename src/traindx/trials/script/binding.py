@@ -1,20 +1,17 @@
-"""Which findings of a script have a treatment that can be applied while it runs, and which of these are tried."""
+"""Which treatments can be applied to a script while it runs, and what its process must be told for that."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-from traindx.diagnosis import TreatmentResult
 from traindx.evidence import Evidence
 from traindx.evidence.observed import InputSeen
-from traindx.finding import Finding, Proposal, Standing
+from traindx.finding import Finding, Proposal
 from traindx.trials.jobs import canonical
-from traindx.trials.treatment import Treatment, label
-
-MOST = 4  # treatments in one proof; more would leave two seeds of nothing
+from traindx.trials.shortlist import Bind
+from traindx.trials.treatment import Treatment, TreatmentUnfitError
 
 
 def _names(text: str) -> frozenset[str]:
@@ -37,71 +34,35 @@ _ELSEWHERE = {
 }
 
 
-@dataclass
-class RuntimeShortlist:
-    """Treatments on trial, most important first.
+def binding(evidence: Evidence) -> Bind:
+    """Makes the treatments that findings of a script propose."""
 
-    Attributes:
-        designs: What the design of the trial needs of each, by key.
-        fields: What the script's process is told, by key.
-        codes: Codes of the findings that proposed it.
-        labels: Names in tables.
-        not_run: Rows of those that cannot be tried, and why.
+    def bind(proposal: Proposal, finding: Finding) -> Treatment:
+        fields = runtime_fields(proposal, finding, evidence)
+        return _treatment(proposal, {**fields, "key": canonical(proposal)})
+
+    return bind
+
+
+def runtime_fields(proposal: Proposal, finding: Finding, evidence: Evidence) -> dict[str, Any]:
+    """What the script's process must know to apply a proposal.
+
+    Raises:
+        TreatmentUnfitError: It cannot be applied.
     """
-
-    designs: dict[str, Treatment] = field(default_factory=dict)
-    fields: dict[str, dict[str, Any]] = field(default_factory=dict)
-    codes: dict[str, list[str]] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
-    not_run: list[TreatmentResult] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, findings: Sequence[Finding], evidence: Evidence, most: int = MOST) -> RuntimeShortlist:
-        """What ranked findings propose; refuted ones have been tried before."""
-        made = cls()
-        every = [proposal for finding in findings for proposal in finding.proposals]
-        refused: dict[str, str] = {}
-        for finding in findings:
-            if finding.standing is Standing.REFUTED:
-                continue
-            for proposal in finding.proposals:
-                key = canonical(proposal)
-                codes = made.codes.setdefault(key, [])
-                if finding.code not in codes:
-                    codes.append(finding.code)
-                if key in made.labels:
-                    continue
-                made.labels[key] = label(proposal, every)
-                fields, why = runtime_fields(proposal, finding, evidence)
-                if why:
-                    refused[key] = why
-                elif len(made.designs) >= most:
-                    refused[key] = f"only the {most} most important treatments are tried"
-                else:
-                    made.fields[key] = {**fields, "key": key}
-                    made.designs[key] = _design(proposal, fields)
-        made.not_run = [
-            TreatmentResult(treatment=made.labels[key], codes=tuple(made.codes[key]), note=f"not run: {why}")
-            for key, why in refused.items()
-        ]
-        return made
-
-
-def runtime_fields(proposal: Proposal, finding: Finding, evidence: Evidence) -> tuple[dict[str, Any], str]:
-    """What the script's process must know to apply a proposal, or why it cannot be applied."""
     name, given = proposal.treatment, dict(proposal.parameters)
     if name not in RUNTIME:
-        return {}, _ELSEWHERE.get(name, f"a script cannot be given {name!r} while it runs")
+        raise TreatmentUnfitError(_ELSEWHERE.get(name, f"a script cannot be given {name!r} while it runs"))
     place: dict[str, Any] = {}
     if finding.location is not None and finding.location.line:
         place = {"file": finding.location.file, "line": finding.location.line}
     if name == "renormalise":
-        return {"treatment": name, **_channel(given, finding, evidence)}, ""
+        return {"treatment": name, **_channel(given, finding, evidence)}
     if name == "add-parameters":
-        return {"treatment": name, **place, **given}, ""
+        return {"treatment": name, **place, **given}
     if not place and not given.get("line"):
-        return {}, "the place it is for is not known"
-    return {"treatment": name, **place, **given}, ""
+        raise TreatmentUnfitError("the place it is for is not known")
+    return {"treatment": name, **place, **given}
 
 
 def _channel(given: Mapping[str, Any], finding: Finding, evidence: Evidence) -> dict[str, Any]:
@@ -124,7 +85,7 @@ def _channel(given: Mapping[str, Any], finding: Finding, evidence: Evidence) -> 
     return {"channel": weak, "scale": float(given.get("factor", 1.0)), "offset": 0.0}
 
 
-def _design(proposal: Proposal, fields: Mapping[str, Any]) -> Treatment:
+def _treatment(proposal: Proposal, fields: Mapping[str, Any]) -> Treatment:
     name = str(fields["treatment"])
     place = f"{os.path.basename(str(fields.get('file', '')))}:{fields.get('line', 0)}" if fields.get("line") else ""
     family = f"{name} {place}"
@@ -136,7 +97,7 @@ def _design(proposal: Proposal, fields: Mapping[str, Any]) -> Treatment:
         name=name,
         title=title(fields, place),
         touches=frozenset({"training", "sampling"}),
-        apply=lambda case: case,
+        runtime=fields,
         parameters=dict(proposal.parameters),
         family=family,
     )

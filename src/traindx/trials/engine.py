@@ -1,0 +1,458 @@
+"""The engine of all trials: within a budget it runs none, each alone, all, all but each, paired over seeds.
+
+It knows nothing of how an arm is run: a :class:`Backend` does that, one for described cases and one for scripts. What
+is planned, paired, settled early, left out and judged is decided here, once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from traindx.case import Metric
+from traindx.diagnosis import Baseline, TreatmentResult, TrialTable, Variant
+from traindx.durations import format_duration
+from traindx.finding import Verdict
+from traindx.progress import Listener, Progress, silent
+from traindx.trials.arms import Company, Design
+from traindx.trials.clock import Deadline
+from traindx.trials.context import sound_context
+from traindx.trials.effects import Judgement, judge, results
+from traindx.trials.executor import MayStart, Report
+from traindx.trials.jobs import Job, JobResult
+from traindx.trials.planning import Costs, fit
+from traindx.trials.results import Results
+from traindx.trials.shortlist import Shortlist
+from traindx.trials.statistics import LEVEL, look_level
+
+# work in hand may overrun the budget by this share before it is dropped, and by as much again before it is killed
+OVERRUN = 0.05
+OUT_OF_TIME = "not tried: the budget ended first"
+
+
+class Backend(Protocol):
+    """How one arm is run, and what its result is.
+
+    Attributes:
+        workers: Jobs that run side by side.
+        shares_training: One training can be scored with several treatments; otherwise every arm is a run of its own.
+        moved: Treatments that change the meaning of the metric, and by how much; may grow while arms are run.
+        notes: What a reader must know; may grow.
+        steps: Optimiser steps of an arm, as the table shows them.
+        baselines: Trivial baselines under the metric.
+        idle: A control is worth running where there is nothing to pair it with.
+        slack: A run is begun while its expected time is at most so many times the time that is left.
+    """
+
+    workers: int
+    shares_training: bool
+    moved: dict[str, str]
+    notes: list[str]
+    steps: int
+    baselines: tuple[Baseline, ...]
+    idle: bool
+    slack: float
+
+    def known(self) -> Iterator[JobResult]:
+        """Results of an earlier trial that was interrupted."""
+        ...
+
+    def control(self, seed: int, arms: Sequence[Company]) -> JobResult | None:
+        """A control that was run before, scored in these arms; None where there is none."""
+        ...
+
+    def screened(self, seed: int, deadline: Deadline) -> frozenset[str]:
+        """Treatments that are expected to leave the weights alone; used for planning only."""
+        ...
+
+    def metric(self) -> tuple[str, Metric] | None:
+        """What judges; None where nothing does, which is known after the first control at the latest."""
+        ...
+
+    def refused(self, why: str) -> str:
+        """The control did not run: the reason why nothing is tried.
+
+        Raises:
+            CaseError: There is nothing to report on.
+        """
+        ...
+
+    def run(self, jobs: Sequence[Job], report: Report, may_start: MayStart) -> Iterator[tuple[Job, JobResult]]:
+        """Run jobs in order; those that ``may_start`` refuses are left out."""
+        ...
+
+    def keep(self, result: JobResult, asked: Job) -> None:
+        """Remember a finished job, so that an interrupted trial can go on."""
+        ...
+
+    def job(self, job: Job) -> Job:
+        """A job with what the backend must know of it."""
+        ...
+
+    def one_seed(self, first: int, second: int) -> str:
+        """Why a second seed is no second one, or empty."""
+        ...
+
+
+class Trial:
+    """One trial: the design, what is known so far, and what to do next.
+
+    Args:
+        shortlist: What is tried.
+        backend: How arms are run.
+        budget: Seconds.
+        seeds: Numbers of the pairs, in the order in which they are run.
+        progress: Told about progress.
+        deadline: End of the budget, where it began before.
+    """
+
+    def __init__(
+        self,
+        shortlist: Shortlist,
+        backend: Backend,
+        *,
+        budget: float,
+        seeds: Sequence[int],
+        progress: Listener = silent,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self.list, self.backend, self.listen = shortlist, backend, progress
+        self.begun = time.monotonic()
+        self.deadline = deadline or Deadline.after(budget)
+        self.budget, self.seeds = budget, tuple(seeds)
+        self.notes: list[str] = []
+        self.settled: set[str] = set()
+        self.tried: list[int] = []
+        self.complete = True
+        self.level = LEVEL
+        self.ledger, self.costs = Results(), Costs()
+        self.design = Design.of(shortlist.treatments)
+        if backend.moved:
+            self.design = replace(self.design, everything=self.design.everything - set(backend.moved))
+
+    # -- the order of things -------------------------------------------------------------------------------------
+
+    def run(self) -> TrialTable:
+        """Run what fits into the budget.
+
+        Raises:
+            CaseError: A described case does not run as it is.
+            KeyboardInterrupt: The arms that were finished are in :meth:`table`.
+        """
+        if not self.backend.idle:
+            if self.design.treatments and self.budget <= 0:
+                self.refuse_all("the budget is zero")
+            if not self.design.treatments:
+                return self.table()
+        expected_inert = self.backend.screened(self.seeds[0], self.deadline)
+        for result in self.backend.known():
+            self._enter(result)
+        seeds = self._plan(expected_inert)
+        self.level = look_level(len(seeds), len(seeds))
+        for index, seed in enumerate(seeds):
+            if seed not in self.tried:
+                self.tried.append(seed)
+            ahead = seeds[1] if index == 0 and len(seeds) > 1 and self.backend.workers > 1 else None
+            if not self._round(seed, ahead):
+                break
+            if index == 0:
+                if self._leave_out_spoilers(seed) and not self._round(seed):
+                    break
+                self._learn_from_first_round(seed)
+            if index == 1 and self._one_seed(seeds[0], seed):
+                break
+            if index + 1 < len(seeds):
+                self._look(index + 1, len(seeds))
+                if self.design.treatments and self.settled >= set(self.design.treatments):
+                    break
+        return self.table()
+
+    def _look(self, look: int, seeds: int) -> None:
+        """Settle what more seeds would not change."""
+        metric = self.backend.metric()
+        if look < 2 or metric is None:
+            return
+        self._settle(judge(self.design, self.ledger, self.tried, *metric, look_level(look, seeds)))
+
+    def _plan(self, expected_inert: frozenset[str]) -> tuple[int, ...]:
+        """Run the control, learn what everything costs, and choose what fits: the seeds to be run."""
+        empty: Company = frozenset()
+        first = self.seeds[0]
+        alone = [arm for arm in self.design.arms() if self.design.training(arm) == empty]
+        if not self.ledger.has(first, empty):
+            result = self.backend.control(first, alone)
+            if result is not None:
+                self._enter(result, self._job(first, alone))
+        if not self.ledger.has(first, empty):
+            # without a treatment there is nothing to pair the control with; with one, no worker need be idle
+            pair = self.seeds[: self.backend.workers] if self.design.treatments else (first,)
+            self._execute([self._job(seed, alone) for seed in pair if not self.ledger.has(seed, empty)])
+        why = self.ledger.failed(empty)
+        if why:
+            self.refuse_all(self.backend.refused(why))
+            return ()
+        if not self.design.treatments:
+            return self.seeds[:1]
+        if not self.ledger.has(first, empty):
+            self.complete = False
+            left = f"one training did not fit into the budget of {format_duration(self.budget)}"
+            self.notes.append(left if self.budget > 0 else "no time was left for trials")
+            return self.seeds[:1]
+        self.design, count = fit(
+            self.design,
+            self.seeds,
+            self.costs,
+            self.deadline.left,
+            self.backend.workers,
+            self.ledger.has,
+            expected_inert,
+        )
+        self._tell_plan(count)
+        return self.seeds[:count]
+
+    def _tell_plan(self, count: int) -> None:
+        if count < len(self.seeds):
+            self.complete = False
+            how = "one seed, which decides nothing but bit-identity" if count == 1 else f"{count} seeds"
+            self.notes.append(f"the budget allows {how} of {len(self.seeds)}")
+        if self.design.dropped:
+            self.complete = False
+            labels = self.list.labels
+            whole = [key for key in self.design.treatments if not self.design.comparisons(key)]
+            parts = [key for key, _ in sorted(self.design.dropped) if key not in whole]
+            told = [labels[key] for key in whole] + [f"{labels[key]} alone" for key in dict.fromkeys(parts)]
+            self.notes.append(f"left out for lack of time: {', '.join(told)}")
+
+    def refuse_all(self, why: str) -> None:
+        """Nothing is tried."""
+        self.complete = False
+        self.notes.append(why)
+        self.list.not_run += [self.list.row(key, why) for key in self.design.treatments]
+        self.design = Design.of({})
+
+    def interrupted(self) -> None:
+        """The user ended it: what was finished is in the table."""
+        self.complete = False
+        self.notes.append("interrupted: arms that were not finished are left out")
+
+    # -- rounds --------------------------------------------------------------------------------------------------
+
+    def _round(self, seed: int, ahead: int | None = None) -> bool:
+        """All arms of one seed; False where time ran out.
+
+        Workers that would be idle at the end of the round begin with what the next seed, ``ahead``, needs in any case.
+        """
+        while True:
+            active = [key for key in self.design.treatments if key not in self.settled]
+            arms = [arm for arm in self.design.arms(active) if not self.ledger.has(seed, arm)]
+            if not self.backend.shares_training:
+                arms = [arm for arm in arms if not self._hopeless(arm)]
+            if not arms:
+                return True
+            jobs = [self._job(seed, group) for group in self._groups(arms)]
+            if ahead is not None:
+                sure = self.design.groups([arm for arm in self.design.arms() if not self.ledger.has(ahead, arm)])
+                trainings: tuple[Company, ...] = (frozenset(), self.design.training(self.design.everything))
+                jobs += [self._job(ahead, sure[one]) for one in dict.fromkeys(trainings) if one in sure]
+            if not self._execute(jobs):
+                self.complete = False
+                self.notes.append(f"the budget of {format_duration(self.budget)} ended before every arm was run")
+                return False
+            self._leave_out_broken()
+
+    def _groups(self, arms: Sequence[Company]) -> list[list[Company]]:
+        """Arms by the training that they share; of scripts every arm is a run of its own."""
+        if self.backend.shares_training:
+            return list(self.design.groups(arms).values())
+        return [[arm] for arm in arms]
+
+    def _hopeless(self, arm: Company) -> bool:
+        """A context that holds a treatment which breaks the program by itself breaks as well."""
+        return len(arm) > 1 and any(self.ledger.failed(frozenset({key})) for key in arm)
+
+    def _leave_out_broken(self) -> None:
+        """Take treatments that break the program by themselves out of the context of the others."""
+        broken = {
+            key
+            for key in self.design.everything
+            if self.ledger.failed(frozenset({key})) and len(self.design.treatments) > 1
+        }
+        if broken:
+            context = self.design.everything - broken
+            self.design = replace(self.design, everything=context)
+            told = ", ".join(sorted(self.list.labels[key] for key in broken))
+            self.notes.append(f"tried by themselves only, because it broke by itself: {told}")
+
+    def _leave_out_spoilers(self, seed: int) -> bool:
+        """Take treatments that undo what another one gains out of the context of the others; True if there are any."""
+        metric = self.backend.metric()
+        if metric is None:
+            return False
+        name, kind = metric
+        sign = 1.0 if kind.higher_is_better else -1.0
+
+        def value(arm: Company) -> float:
+            if not self.ledger.has(seed, arm) and not self._execute([self._job(seed, [arm])]):
+                return math.nan
+            return sign * self.ledger.value(seed, arm, name)
+
+        context = sound_context(self.design, value)
+        left_out = self.design.everything - context
+        if left_out:
+            self.design = replace(self.design, everything=context)
+            told = ", ".join(sorted(self.list.labels[key] for key in left_out))
+            self.notes.append(f"tried by themselves only, because it undoes what they gain: {told}")
+        return bool(left_out)
+
+    def _learn_from_first_round(self, seed: int) -> None:
+        """Bit-identity rules out at once; a treatment that leaves the weights alone needs no training of its own."""
+        metric = self.backend.metric()
+        if metric is None:
+            return
+        judged = judge(self.design, self.ledger, [seed], *metric)
+        self._settle({key: one for key, one in judged.items() if one.verdict is Verdict.NO_EFFECT})
+        inert = {
+            key
+            for key, one in judged.items()
+            if self.design.treatments[key].retrains and one.identity.weights and key not in self.backend.moved
+        }
+        if inert and self.backend.shares_training:
+            self.design = replace(self.design, inert=frozenset(inert))
+
+    def _settle(self, judged: Mapping[str, Judgement]) -> None:
+        self.settled |= {key for key, one in judged.items() if one.settled}
+
+    def _one_seed(self, first: int, second: int) -> bool:
+        """Two seeds that give the very same run are one seed."""
+        why = self.backend.one_seed(first, second)
+        if not why:
+            return False
+        self.notes.append(why)
+        self.complete = False
+        self.ledger.forget(second)
+        self.tried = [first]
+        return True
+
+    # -- jobs ----------------------------------------------------------------------------------------------------
+
+    def _job(self, seed: int, arms: Sequence[Company]) -> Job:
+        names = sorted({key for arm in arms for key in arm})
+        training = self.design.training(arms[0]) if self.backend.shares_training else arms[0]
+        return self.backend.job(
+            Job(
+                seed=seed,
+                steps=self.backend.steps,
+                proposals={key: self.list.proposals[key] for key in names},
+                training=tuple(sorted(training)),
+                arms=tuple(tuple(sorted(arm)) for arm in arms),
+                deadline=self.deadline.at + OVERRUN * self.budget,
+            )
+        )
+
+    def _execute(self, jobs: Sequence[Job]) -> bool:
+        """Run jobs; False where some were not begun or not finished for lack of time."""
+        complete = True
+        finished = 0.0
+        running: dict[str, float] = {}
+
+        def may_start(job: Job) -> bool:
+            nonlocal complete
+            left = self.deadline.left
+            # the first training has nothing to be judged by, and without it there is nothing at all
+            fits = left > 0 and (not self.costs.known or self.costs.of_job(job) <= left * self.backend.slack)
+            complete = complete and fits
+            return fits
+
+        def report(job: Job, step: int, steps: int) -> None:
+            running[job.key] = min(1.0, step / max(1, steps))
+            done = finished + sum(running.values())
+            share = done / max(1, len(jobs))
+            expected = self.costs.of(len(jobs), sum(len(one.arms) for one in jobs)) / self.backend.workers
+            left = min(self.deadline.left, expected * (1 - share)) if self.costs.known else None
+            what = " + ".join(self.list.labels[key] for key in job.training) or "the program as it is"
+            self.listen(Progress("trials", f"seed {job.seed}: {what}", done, len(jobs), left))
+
+        for job, result in self.backend.run(jobs, report, may_start):
+            running.pop(job.key, None)
+            finished += 1
+            self._enter(result, job)
+            if result.unfinished:
+                complete = False
+            report(job, 0, 1)
+        return complete
+
+    def _enter(self, result: JobResult, asked: Job | None = None) -> None:
+        if result.seed not in self.seeds:
+            return
+        arms = asked.arms if asked is not None else (result.training,)
+        self.ledger.enter(result, [frozenset(arm) for arm in arms])
+        self.costs.learn(result)
+        if asked is not None and not result.unfinished and not result.died:
+            self.backend.keep(result, asked)
+
+    # -- what is known now ---------------------------------------------------------------------------------------
+
+    def table(self) -> TrialTable:
+        """What is known now."""
+        metric = self.backend.metric()
+        seeds = self.tried or list(self.seeds[:1])
+        rows: tuple[TreatmentResult, ...] = ()
+        arms: list[Variant] = []
+        if metric is not None:
+            judged = judge(self.design, self.ledger, seeds, *metric, self.level)
+            rows = results(
+                self.design,
+                self.ledger,
+                judged,
+                seeds,
+                metric[1].unit,
+                labels=self.list.labels,
+                codes=self.list.codes,
+                moved=self.backend.moved,
+            )
+            arms = self._arms(seeds, metric[0])
+            inert = [self.list.labels[key] for key in sorted(self.design.inert) if not judged[key].identity.predictions]
+            if inert:
+                told = ", ".join(inert)
+                self.notes.append(f"trained once, because the weights were bit-identical with and without it: {told}")
+        return TrialTable(
+            metric=metric[0] if metric is not None else "none",
+            unit=metric[1].unit if metric is not None else "",
+            higher_is_better=metric is None or metric[1].higher_is_better,
+            seeds=tuple(seeds),
+            steps=self.backend.steps,
+            arms=tuple(arms),
+            results=(*rows, *self.list.not_run),
+            baselines=self.backend.baselines,
+            seconds=round(time.monotonic() - self.begun, 2),
+            complete=self.complete,
+            notes=tuple(dict.fromkeys([*self.backend.notes, *self.notes])),
+        )
+
+    def _arms(self, seeds: Sequence[int], name: str) -> list[Variant]:
+        active = [key for key in self.design.treatments if key not in self.settled]
+        settled = set(self.design.arms(self.settled)) - set(self.design.arms(active))
+        arms = []
+        for context in self.design.arms():
+            values = [self.ledger.value(seed, context, name) for seed in seeds if self.ledger.has(seed, context)]
+            if (seeds[0], context) in self.ledger.scores:
+                arms.append(
+                    Variant(
+                        name=self._arm_name(context),
+                        treatments=tuple(self.list.labels[key] for key in sorted(context)),
+                        values=tuple(values),
+                        settled=context in settled and len(values) < len(self.seeds),
+                    )
+                )
+        return arms
+
+    def _arm_name(self, context: Company) -> str:
+        name = self.design.name(context)
+        for key in sorted(context, key=len, reverse=True):
+            name = name.replace(key, self.list.labels[key])
+        for key in sorted(self.list.labels, key=len, reverse=True):
+            name = name.replace(f"all but {key}", f"all but {self.list.labels[key]}")
+        return name

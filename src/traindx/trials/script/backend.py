@@ -1,0 +1,242 @@
+"""Arms of a script: it is run again, as it is or with treatments, and its own validation figure is read."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from traindx.case import Metric
+from traindx.diagnosis import Baseline
+from traindx.durations import format_duration
+from traindx.trials.arms import Company
+from traindx.trials.clock import Deadline
+from traindx.trials.executor import MayStart, Report
+from traindx.trials.jobs import ArmScore, Job, JobResult
+from traindx.trials.script.pairing import ArmResult, run_arm, same_run
+from traindx.trials.script.scoring_metric import Choice, Chosen, choose, read_at, value_of
+from traindx.trials.shortlist import Shortlist
+from traindx.watch.runtime.settings import Settings
+
+FOLDER = "arms"
+CONTROL_SHARE = 4.0  # the first control may take a quarter of the budget: two seeds, with and without one treatment
+NO_FIGURE = math.nan
+ONE_SEED = (
+    "another seed gives bit-identical weights, so the script draws all its random numbers from generators of "
+    "its own: there is one run to compare and nothing to tell chance by"
+)
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long an arm goes on.
+
+    Attributes:
+        steps: Optimiser iterations, 0 for no limit.
+        seconds: Seconds after the first iteration, 0 for no limit; holds for the first control only, all other arms
+            make as many iterations as it did.
+    """
+
+    steps: int = 300
+    seconds: float = 120.0
+
+
+class ScriptBackend:
+    """Runs the arms of a script, one after the other.
+
+    Args:
+        settings: The script.
+        shortlist: What is tried.
+        directory: Evidence directory; arms get folders in it.
+        budget: Seconds.
+        metric: What the user named, or empty.
+        length: How long an arm goes on.
+    """
+
+    workers = 1
+    shares_training = False
+    idle = False
+    slack = 1.2  # runs of a script differ in length, and one that is late can still end in time
+    baselines: tuple[Baseline, ...] = ()
+
+    def __init__(
+        self, settings: Settings, shortlist: Shortlist, directory: Path, budget: float, metric: str, length: Length
+    ) -> None:
+        self.settings, self.list, self.directory = settings, shortlist, directory
+        self.budget, self.named, self.length = budget, metric, length
+        self.notes: list[str] = []
+        self.moved: dict[str, str] = {}
+        self.controls: dict[int, ArmResult] = {}
+        self.first: ArmResult | None = None
+        self.chosen: Chosen | None = None
+        self.why_not = ""
+
+    # -- what the engine asks ------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Iterations of the control."""
+        return self.first.iterations if self.first is not None else 0
+
+    def metric(self) -> tuple[str, Metric] | None:
+        """The figure that was chosen after the first control."""
+        if self.chosen is None:
+            return None
+        return self.chosen.name, Metric(
+            function=lambda prediction, target: NO_FIGURE, higher_is_better=self.chosen.higher_is_better
+        )
+
+    def known(self) -> Iterator[JobResult]:
+        """Runs are not kept: the files that a script reads may have changed."""
+        yield from ()
+
+    def control(self, seed: int, arms: Sequence[Company]) -> JobResult | None:
+        """There is none."""
+        return None
+
+    def screened(self, seed: int, deadline: Deadline) -> frozenset[str]:
+        """Every arm is a run of its own, so nothing is gained by an expectation."""
+        return frozenset()
+
+    def job(self, job: Job) -> Job:
+        """Nothing to add."""
+        return job
+
+    def keep(self, result: JobResult, asked: Job) -> None:
+        """Runs are not kept."""
+
+    def refused(self, why: str) -> str:
+        """Why nothing is tried."""
+        return why
+
+    def one_seed(self, first: int, second: int) -> str:
+        """A script that draws all its random numbers from generators of its own does the same in every pair."""
+        one, other = self.controls.get(first), self.controls.get(second)
+        return ONE_SEED if one is not None and other is not None and same_run(one, other) else ""
+
+    def run(self, jobs: Sequence[Job], report: Report, may_start: MayStart) -> Iterator[tuple[Job, JobResult]]:
+        """Run jobs in order; those that ``may_start`` refuses are left out.
+
+        Raises:
+            KeyboardInterrupt: The script was ended, and its files were put back.
+        """
+        for job in jobs:
+            if may_start(job):
+                report(job, 0, 1)
+                yield job, self._run(job, report)
+
+    # -- one arm -------------------------------------------------------------------------------------------------
+
+    def _run(self, job: Job, report: Report) -> JobResult:
+        first, arm = self.first, frozenset(job.arms[0])
+        iterations, seconds = self.length.steps, self.budget / CONTROL_SHARE
+        if self.length.seconds:
+            seconds = min(seconds, self.length.seconds)
+        if first is not None:  # a control that came to its own end lets the others come to theirs
+            iterations, seconds = first.iterations if first.stopped else 0, 0.0
+        name = hashlib.sha256("\n".join(sorted(arm)).encode()).hexdigest()[:8] if arm else "control"
+        left = max(5.0, Deadline(job.deadline).left)
+        expected = first.seconds if first is not None else left
+        result = run_arm(
+            self.settings,
+            directory=self.directory / FOLDER / f"{job.seed}-{name}",
+            pair=job.seed,
+            treatments=[self.list.treatments[key].runtime for key in sorted(arm)],
+            iterations=iterations,
+            seconds=seconds,
+            limit=left,
+            control=self.controls.get(job.seed) if arm else None,
+            progress=lambda progress: report(job, round(progress.done), math.ceil(expected)),
+        )
+        if result.lost:
+            self.notes.append(f"changed by the script and not put back, being too large: {', '.join(result.lost)}")
+        if first is None:
+            why = self._begin(result)
+            if why:
+                return JobResult(seed=job.seed, steps=0, broke=why)
+        if result.unfinished:
+            return JobResult(seed=job.seed, steps=result.iterations, unfinished=True)
+        if not arm:
+            self.controls[job.seed] = result
+        return self._read(job.seed, arm, result)
+
+    def _begin(self, control: ArmResult) -> str:
+        """The script as it is, on the first seed: which figure judges, or why nothing can be judged."""
+        if control.broke or control.unfinished:
+            why = control.broke or f"it did not finish within {format_duration(self.budget)}"
+            return f"the script did not run as it is: {why}"
+        self.first = control
+        choice: Choice = choose(control, self.named)
+        if choice.chosen is None:
+            return choice.why_not
+        self.chosen = choice.chosen
+        if choice.why_not:
+            self.notes.append(choice.why_not)
+        self._tell_chosen(control, choice.chosen)
+        return ""
+
+    def _tell_chosen(self, control: ArmResult, chosen: Chosen) -> None:
+        read = read_at(control, chosen)
+        at = f"at iteration {read[-1]} of {control.iterations}" if read else ""
+        source = (
+            "measured by traindx on the outputs without gradients" if chosen.source == "captured" else chosen.source
+        )
+        way = "higher" if chosen.higher_is_better else "lower"
+        self.notes.append(f"judged by {chosen.name} ({source}), last read {at}; {way} is better")
+        if not chosen.validation:
+            self.notes.append(f"nothing says that {chosen.name} is taken on validation data; name another by --metric")
+
+    def _read(self, seed: int, arm: Company, result: ArmResult) -> JobResult:
+        """What an arm gave."""
+        assert self.chosen is not None
+        did = {key: result.treatments.get(key, {}) for key in arm}
+        for key in arm:
+            if did[key].get("evaluations") and self.chosen.is_loss:
+                self.moved[key] = (
+                    f"it acts where {self.chosen.name} is computed, so that figure means something else with it: "
+                    "name another metric with --metric"
+                )
+        broke = result.broke or self._unread(seed, result)
+        scored = ArmScore(
+            arm=tuple(sorted(arm)),
+            values={} if broke else {self.chosen.name: value_of(result, self.chosen)},
+            predictions=self._fingerprint(result),
+            broke=broke,
+            hits={key: _acted(one) for key, one in result.treatments.items()},
+            refused={key: str(one["refused"]) for key, one in did.items() if one.get("refused")},
+        )
+        lost = bool(result.losses) and not math.isfinite(result.losses[-1])
+        return JobResult(
+            seed=seed,
+            steps=result.iterations,
+            training=tuple(sorted(arm)),
+            arms=(scored,),
+            weights=result.weights,
+            seconds=result.seconds,
+            diverged=result.not_finite if lost else "",
+        )
+
+    def _unread(self, seed: int, result: ArmResult) -> str:
+        """Why an arm that ran has no figure to compare."""
+        assert self.chosen is not None
+        control = self.controls.get(seed, self.first)
+        known = read_at(control, self.chosen) if control is not None else ()
+        found = read_at(result, self.chosen)
+        if not found:
+            return f"{self.chosen.name} was not reported in it"
+        if len(known) != len(found):
+            return f"{self.chosen.name} was reported {len(found)} times instead of {len(known)}"
+        return ""
+
+    def _fingerprint(self, result: ArmResult) -> str:
+        """Of everything the arm said of itself: outputs without gradients, and the figure that judges."""
+        assert self.chosen is not None
+        values = [one.values for one in (*result.figures, *result.captured) if one.name == self.chosen.name]
+        return hashlib.sha256(f"{result.outputs} {result.buffers} {values}".encode()).hexdigest()
+
+
+def _acted(did: Any) -> int:
+    return int(did.get("hits", 0)) + int(did.get("evaluations", 0))
