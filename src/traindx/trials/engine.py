@@ -41,7 +41,6 @@ class Backend(Protocol):
         shares_training: One training can be scored with several treatments; otherwise every arm is a run of its own.
         moved: Treatments that change the meaning of the metric, and by how much; may grow while arms are run.
         notes: What a reader must know; may grow.
-        steps: Optimiser steps of an arm, as the table shows them.
         baselines: Trivial baselines under the metric.
         idle: A control is worth running where there is nothing to pair it with.
         slack: A run is begun while its expected time is at most so many times the time that is left.
@@ -51,10 +50,14 @@ class Backend(Protocol):
     shares_training: bool
     moved: dict[str, str]
     notes: list[str]
-    steps: int
     baselines: tuple[Baseline, ...]
     idle: bool
     slack: float
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of an arm, as the table shows them."""
+        ...
 
     def known(self) -> Iterator[JobResult]:
         """Results of an earlier trial that was interrupted."""

@@ -79,7 +79,7 @@ class CaseBackend:
         self.case, self.list, self.executor = case, shortlist, executor
         self.workers = executor.workers
         self.seeds = tuple(seeds)
-        self.steps = case.steps if steps is None else steps
+        self._steps = case.steps if steps is None else steps
         self.notes: list[str] = []
         self.moved: dict[str, str] = {}
         treated = {key: one.apply(case) for key, one in shortlist.treatments.items()}
@@ -97,6 +97,11 @@ class CaseBackend:
             self.notes.append(f"all arms are scored in {self.scoring_metric.units}")
         if case.val is None:
             self.notes.append("the case has no validation batches, so arms are scored on training batches")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of a training."""
+        return self._steps
 
     def _check_meaning(self, key: str, treated: Case) -> None:
         """Score fixed predictors with and without a treatment that could change the meaning of the metric."""
