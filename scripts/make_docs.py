@@ -18,9 +18,8 @@ from traindx.report import rule_page
 from traindx.rules import FAMILIES, Rule, catalogue
 from traindx.rules.fronts import THINGS, Front, fronts_of, fronts_of_all
 from traindx.rules.relations import RELATIONS, Relation
+from traindx.trials.treatments.registry import EVERY
 from traindx.watch.collectors import configs, ranks
-from traindx.watch.interventions.treatments import RUNTIME
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
 from traindx.watch.runtime.assembly import COLLECTORS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,12 +166,12 @@ def subjects() -> str:
 
 
 def treatments() -> str:
-    """What can be changed in a running script, and how; treatments that one class carries out share a line."""
-    names: dict[type[RuntimeTreatment], list[str]] = {}
-    for name, treatment in RUNTIME.items():
-        names.setdefault(treatment, []).append(f"`{name}`")
-    rows = [(", ".join(sorted(mine)), treatment.effect) for treatment, mine in names.items()]
-    return table(("treatment", "what it does while the script runs"), rows)
+    """Every treatment in one line: what it does, and where it can be tried."""
+    rows = []
+    for one in EVERY.values():
+        where = [name for name, side in (("case", one.case), ("script", one.script)) if side]
+        rows.append((f"`{one.name}`", one.does, ", ".join(where)))
+    return table(("treatment", "what it does", "tried on"), rows)
 
 
 def _first(docstring: str) -> str:

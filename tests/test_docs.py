@@ -14,7 +14,7 @@ from traindx.report import rule_page
 from traindx.rules import Rule, catalogue
 from traindx.rules.base import SECTIONS
 from traindx.rules.relations import RELATIONS
-from traindx.watch.interventions.treatments import RUNTIME
+from traindx.trials.treatments.registry import EVERY
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = list(catalogue().values())
@@ -58,12 +58,6 @@ def test_tables_in_pages_written_by_hand_are_up_to_date(make_docs: ModuleType) -
     assert "| `OptimizerSeen` |" in make_docs.recorded()
 
 
-def test_every_treatment_of_scripts_says_what_it_does(make_docs: ModuleType) -> None:
-    rows = [line.split(" | ") for line in make_docs.treatments().splitlines()[2:]]
-    assert {name for row in rows for name in re.findall(r"`([a-z-]+)`", row[0])} == set(RUNTIME)
-    assert all(len(row[1].split()) > 4 for row in rows)
-
-
 def test_every_collector_has_a_subject_and_says_what_it_sees(make_docs: ModuleType) -> None:
     rows = [line.strip("| ").split(" | ") for line in make_docs.subjects().splitlines()[2:]]
     names = [row[0] for row in rows]
@@ -71,6 +65,14 @@ def test_every_collector_has_a_subject_and_says_what_it_sees(make_docs: ModuleTy
     assert "something" not in names
     assert {"clamps", "influence of inputs", "configuration files", "ranks"} <= set(names)
     assert all(len(row[1].split()) > 4 for row in rows)
+
+
+def test_every_treatment_says_what_it_does(make_docs: ModuleType) -> None:
+    for one in EVERY.values():
+        assert len(re.findall(rf"^\| `{one.name}` \|", make_docs.treatments(), re.MULTILINE)) == 1
+        assert one.does[0].islower(), one.name
+        assert not one.does.endswith("."), one.name
+        assert len(one.does.split()) > 4
 
 
 def test_every_rule_watches_one_relation(make_docs: ModuleType) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from traindx.trials.treatment import RANK_AUTHOR, Treatment, touched
-from traindx.trials.treatments import GENERIC
+from traindx.trials.treatments.registry import EVERY
 
 if TYPE_CHECKING:
     from traindx.case import Case
@@ -21,11 +21,16 @@ def resolve(proposal: Proposal, case: Case) -> Treatment | None:
     """
     if proposal.treatment in case.treatments:  # the author knows better than a generic treatment
         return offered(proposal, case)
-    make = GENERIC.get(proposal.treatment)
-    if make is None:
+    declared = EVERY.get(proposal.treatment)
+    if declared is None or not declared.case:
         return None
-    made = make(proposal.parameters, case)
-    return replace(made, parameters=dict(proposal.parameters), family=made.family or proposal.treatment)
+    made: Treatment = declared.load("case")(proposal.parameters, case)
+    return replace(
+        made,
+        title=declared.title(proposal.parameters) if declared.title is not None else made.title,
+        parameters=dict(proposal.parameters),
+        family=declared.family_of(proposal.parameters),
+    )
 
 
 def offered(proposal: Proposal, case: Case) -> Treatment:

@@ -22,7 +22,7 @@ from traindx.host.forecasting import highest_gain, loss_forecast
 from traindx.trials.proposals import resolve
 from traindx.trials.training import train
 from traindx.trials.treatment import TreatmentUnfitError, touched
-from traindx.trials.treatments.train_longer import rates_of
+from traindx.trials.treatments.train_longer.case import rates_of
 
 STEPS = 120
 

@@ -144,7 +144,7 @@ class ScriptBackend:
             self.settings,
             directory=self.directory / FOLDER / f"{job.seed}-{name}",
             pair=job.seed,
-            treatments=[self.list.treatments[key].runtime for key in sorted(arm)],
+            treatments=[{**self.list.treatments[key].runtime, "key": key} for key in sorted(arm)],
             iterations=iterations,
             seconds=seconds,
             limit=left,

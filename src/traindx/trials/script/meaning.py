@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from traindx.trials.script.pairing import ArmResult, Series
 from traindx.trials.script.scoring_metric import Chosen, Tested, unfit
-from traindx.watch.interventions.treatments.reference import FIXED, KINDS
+from traindx.trials.treatments.reference_prediction.script import FIXED, KINDS
 
 SAME = 1e-9  # relative difference below which two printed figures are the same
 TELLING = 1e-6  # relative difference by which a perfect prediction must differ from another item's

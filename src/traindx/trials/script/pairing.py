@@ -13,6 +13,7 @@ from traindx.evidence.observed import Ending, ScriptRun
 from traindx.host.restore import restore
 from traindx.host.runner import Patience, run_script
 from traindx.progress import Listener, silent
+from traindx.trials.treatments.registry import with_script_side
 from traindx.watch.runtime.settings import ARM_FILE, BLIND_FILE, Settings
 
 # the same hashes in every arm, and no treated run in the user's tracking account
@@ -124,7 +125,7 @@ def run_arm(
         steps=iterations,
         seconds=seconds,
         watch=False,
-        treatments=tuple(dict(item) for item in treatments),
+        treatments=tuple(with_script_side(item) for item in treatments),
         seed=pair,
         user_roots=settings.user_roots,
         extras={

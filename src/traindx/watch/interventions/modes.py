@@ -16,7 +16,7 @@ from traindx.watch.runtime.call_sites import CallSite
 
 if TYPE_CHECKING:
     from traindx.watch.interventions.arm import Arm
-    from traindx.watch.interventions.treatments.base import RuntimeTreatment
+    from traindx.watch.interventions.treatment import RuntimeTreatment
 
 Replace = Callable[[str, Any, tuple[Any, ...], dict[str, Any]], Any]
 AfterScalar = Callable[[Any, Any], None]

@@ -33,7 +33,7 @@ from traindx.watch.runtime.watch import WindowEnded
 
 if TYPE_CHECKING:
     from traindx.watch.interventions.seeding import Seeding
-    from traindx.watch.interventions.treatments.base import RuntimeTreatment
+    from traindx.watch.interventions.treatment import RuntimeTreatment
 
 MOST_LOSSES = 20_000
 MOST_NETWORKS = 64
@@ -114,7 +114,7 @@ class Variant:
         wrap(grad_scaler.GradScaler, "step", self._make_scaler)
         self.modes.install()
         self.outputs.install()
-        from traindx.watch.interventions.treatments import build
+        from traindx.watch.interventions.treatment import build
 
         for fields in self.settings.treatments:
             treatment = build(fields, self)

@@ -6,15 +6,11 @@ from typing import Any
 
 from traindx.watch.collectors.clamps import bounds_of
 from traindx.watch.collectors.torch_calls import argument, named_functions
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 
 
 class Unclamp(RuntimeTreatment):
     """``mode``: ``identity``, or ``soft`` (clamped values, gradient of the identity; Bengio et al. 2013)."""
-
-    effect = (
-        "a `clamp`, `clip` or `hardtanh` becomes the identity, or keeps its values and lets the gradient pass (*soft*)"
-    )
 
     def install(self) -> None:
         """Subscribe."""

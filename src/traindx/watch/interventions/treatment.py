@@ -1,9 +1,13 @@
-"""What all runtime treatments share: a name, a place, a count of what they did, and a way to refuse."""
+"""What all treatments of a running script share: a name, a place, a count of what they did, and a way to refuse.
+
+The treatments themselves are named by the parent, so that nothing here knows them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from traindx.watch.interventions.places import Place
 from traindx.watch.runtime.call_sites import here
@@ -21,10 +25,7 @@ class RuntimeTreatment:
         hits: How often it acted with gradients enabled.
         evaluations: How often it changed something while gradients were disabled.
         refused: Why it does not apply, or empty.
-        effect: What it does, for the documentation; the same for all of a class.
     """
-
-    effect: ClassVar[str] = ""
 
     def __init__(self, fields: Mapping[str, Any], arm: Arm) -> None:
         self.fields = dict(fields)
@@ -79,3 +80,10 @@ class RuntimeTreatment:
     def report(self) -> dict[str, Any]:
         """As JSON."""
         return {"key": self.key, "hits": self.hits, "evaluations": self.evaluations, "refused": self.refused}
+
+
+def build(fields: Mapping[str, Any], arm: Arm) -> RuntimeTreatment:
+    """The treatment that some fields describe; ``script`` names its class as ``module:class``."""
+    module, _, name = str(fields["script"]).partition(":")
+    made: RuntimeTreatment = getattr(import_module(module), name)(fields, arm)
+    return made

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 from traindx.watch.runtime.call_sites import here
 
 
 class SetMode(RuntimeTreatment):
     """``mode``: ``train`` acts on calls with gradients, ``eval`` on calls without."""
-
-    effect = "a network is called in training or evaluation mode"
 
     def install(self) -> None:
         """Stand around outermost calls."""

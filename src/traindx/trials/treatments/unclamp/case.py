@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from traindx.trials.treatment import Tally, Treatment, TreatmentUnfitError
+from traindx.trials.treatments.unclamp import title
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,12 +52,10 @@ def unclamp(parameters: Mapping[str, Any], case: Case) -> Treatment:
 
         return ClampMode(decide)
 
-    place = f"{os.path.basename(file)}:{line}"
     return Treatment(
         "unclamp",
-        f"clamp at {place} made {'an identity' if mode == 'identity' else 'soft'}",
+        title(parameters),
         frozenset({"training", "sampling"}),
         lambda before: before.replace(contexts=(*before.contexts, patch)),
-        family=f"unclamp {file}:{line}",
         tally=tally,
     )

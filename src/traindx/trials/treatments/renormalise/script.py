@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 
 
 class Renormalise(RuntimeTreatment):
@@ -13,8 +13,6 @@ class Renormalise(RuntimeTreatment):
     It acts on every outermost call of that class, in training and in validation: an input that is normalised is
     normalised everywhere.
     """
-
-    effect = "one channel of a network's input is brought to the range that another one was seen to have"
 
     def install(self) -> None:
         """Stand before outermost calls."""

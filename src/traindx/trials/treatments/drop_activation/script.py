@@ -6,7 +6,7 @@ from typing import Any
 
 from traindx.watch.collectors.provenance import ACTIVATIONS
 from traindx.watch.collectors.torch_calls import argument, named_functions
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 
 
 class DropActivation(RuntimeTreatment):
@@ -14,8 +14,6 @@ class DropActivation(RuntimeTreatment):
 
     What a loss applies itself has to go from the training path alone; at inference it is still wanted.
     """
-
-    effect = "a sigmoid or softmax is left out; where a loss applies it anyway, in training only"
 
     def install(self) -> None:
         """Subscribe."""

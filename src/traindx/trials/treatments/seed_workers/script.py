@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 
 
 def seed_worker(number: int) -> None:
@@ -21,8 +21,6 @@ def seed_worker(number: int) -> None:
 
 class SeedWorkers(RuntimeTreatment):
     """Acts on loaders with workers and without a ``worker_init_fn`` of their own."""
-
-    effect = "workers of data loaders seed `random` and `numpy`"
 
     def install(self) -> None:
         """Patch the loader's constructor."""

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def drop_term(parameters: Mapping[str, Any], case: Case) -> Treatment:
     """Leave the loss term ``term`` out."""
-    return _scaled("drop-term", parameters, 0.0, "leave out loss term {term}")
+    return _scaled("drop-term", parameters, 0.0)
 
 
 def flip_term(parameters: Mapping[str, Any], case: Case) -> Treatment:
     """Turn the sign of the loss term ``term`` round."""
-    return _scaled("flip-term", parameters, -1.0, "flip the sign of loss term {term}")
+    return _scaled("flip-term", parameters, -1.0)
 
 
 def reweight_term(parameters: Mapping[str, Any], case: Case) -> Treatment:
@@ -31,11 +31,10 @@ def reweight_term(parameters: Mapping[str, Any], case: Case) -> Treatment:
     """
     if "factor" not in parameters:
         raise TreatmentUnfitError("reweight-term was proposed without a factor", expected="factor")
-    factor = float(parameters["factor"])
-    return _scaled("reweight-term", parameters, factor, f"loss term {{term}} x {factor:g}")
+    return _scaled("reweight-term", parameters, float(parameters["factor"]))
 
 
-def _scaled(name: str, parameters: Mapping[str, Any], factor: float, title: str) -> Treatment:
+def _scaled(name: str, parameters: Mapping[str, Any], factor: float) -> Treatment:
     term = str(parameters.get("term", ""))
     if not term:
         raise TreatmentUnfitError(f"{name} was proposed without a term", expected="the name of a loss term")
@@ -60,10 +59,9 @@ def _scaled(name: str, parameters: Mapping[str, Any], factor: float, title: str)
 
     return Treatment(
         name,
-        title.format(term=term),
+        f"loss term {term} x {factor:g}",
         frozenset({"training"}),
         apply,
         rank=RANK_TRAINING,
-        family=f"term {term}",
         tally=tally,
     )

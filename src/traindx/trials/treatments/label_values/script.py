@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from traindx.watch.collectors.torch_calls import argument
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 
 CLASSES = {"cross_entropy": 3, "nll_loss": 3}  # position of ignore_index, after input, target, weight and size_average
 ELEMENTWISE = {
@@ -26,8 +26,6 @@ class IgnoreLabel(RuntimeTreatment):
     taken out of prediction and target before the call. Where a weight is given for every element, or the loss is
     written by hand (Dice), there is no such call to change, and the treatment says so.
     """
-
-    effect = "elements with a label value take no part in `cross_entropy`, `nll_loss` or an element-wise loss"
 
     def install(self) -> None:
         """Subscribe."""
@@ -75,8 +73,6 @@ class RescaleLabel(RuntimeTreatment):
     For masks saved as 0 and 255. Tensors are changed as they come out of a data loader, so that every use of them in
     the step agrees; a script that validates with a comparison (``mask > 0``) validates as before.
     """
-
-    effect = "masks of 0 and 255 become 0 and 1 as they leave the data loader"
 
     def install(self) -> None:
         """Stand behind data loaders."""

@@ -11,15 +11,13 @@ from typing import Any
 
 from traindx.core import compat
 from traindx.watch.collectors.loss_terms import Leaf, Note, Walk, term_name
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 from traindx.watch.runtime.call_sites import CallSite, stack
 from traindx.watch.runtime.source_text import assigned_name
 
 
 class Term(RuntimeTreatment):
     """``term``: its name as it was reported; ``factor``: None cuts it off."""
-
-    effect = "the gradient of one operand of the loss is scaled, cut or turned; the printed loss keeps its meaning"
 
     def __init__(self, fields: Any, arm: Any) -> None:
         super().__init__(fields, arm)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from traindx.trials.treatment import Treatment, TreatmentUnfitError
+from traindx.trials.treatments.learning_rate import title
 
 if TYPE_CHECKING:
     import torch
@@ -41,4 +42,4 @@ def learning_rate(parameters: Mapping[str, Any], case: Case) -> Treatment:
 
         return before.replace(optimizer=scaled)
 
-    return Treatment("learning-rate", f"learning rate x {factor:g}", frozenset({"training"}), apply)
+    return Treatment("learning-rate", title(parameters), frozenset({"training"}), apply)

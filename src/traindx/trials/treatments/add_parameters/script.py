@@ -1,36 +1,11 @@
-"""``zero-gradients``, ``add-parameters``, ``no-clipping``: what a loop does with gradients before it steps."""
+"""``add-parameters``: parameters that get gradients and that no optimiser holds join one."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
-from traindx.watch.runtime.call_sites import CallSite, here
-
-
-class ZeroGradients(RuntimeTreatment):
-    """``optimizer.zero_grad()`` before the backward pass at a line, once after every step."""
-
-    effect = "gradients are cleared before the backward pass, once after every step"
-
-    def install(self) -> None:
-        """Count steps, and stand before backward passes."""
-        self._stepped: list[Any] = []
-        import_module("torch.optim.optimizer").register_optimizer_step_post_hook(self._after_step)
-        self.arm.before_backward.append(self.safe(self._before))
-
-    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if self.arm.ours and not any(known is optimizer for known in self._stepped):
-            self._stepped.append(optimizer)
-
-    def _before(self, root: Any, site: CallSite | None) -> None:
-        if not self.place.holds(site):
-            return
-        for optimizer in self._stepped:
-            optimizer.zero_grad()
-            self.hits += 1
-        self._stepped = []
+from traindx.watch.interventions.treatment import RuntimeTreatment
 
 
 class AddParameters(RuntimeTreatment):
@@ -40,8 +15,6 @@ class AddParameters(RuntimeTreatment):
     part, so that a frozen or borrowed network is left alone. The optimiser is the one made at the line; the first one,
     where the line is not one that makes an optimiser (a plain list of layers, say).
     """
-
-    effect = "parameters with a gradient that no optimiser holds join the one of their network"
 
     def install(self) -> None:
         """Look at modules until the first step."""
@@ -117,35 +90,3 @@ class AddParameters(RuntimeTreatment):
         """Nothing was missing after all."""
         if not self.hits:
             self.refuse("every parameter with a gradient was in an optimiser at its first step")
-
-
-class NoClipping(RuntimeTreatment):
-    """Clipping of gradients at a line measures the norm as before and changes nothing."""
-
-    effect = "gradient clipping measures the norm and changes nothing"
-
-    def install(self) -> None:
-        """Patch the clipping functions where loops take them from."""
-        torch = self.arm.torch
-        module = import_module("torch.nn.utils.clip_grad")
-        for owner in (module, torch.nn.utils):
-            self.arm.patches.wrap(owner, "clip_grad_norm_", self._make_norm)
-            self.arm.patches.wrap(owner, "clip_grad_value_", self._make_value)
-
-    def _make_norm(self, original: Any) -> Any:
-        def clip_grad_norm_(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.arm.ours and self.place.holds(here()):
-                self.hits += 1
-                max_norm = float("inf")  # the factor is then exactly one
-            return original(parameters, max_norm, *args, **kwargs)
-
-        return clip_grad_norm_
-
-    def _make_value(self, original: Any) -> Any:
-        def clip_grad_value_(parameters: Any, clip_value: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.arm.ours and self.place.holds(here()):
-                self.hits += 1
-                return None
-            return original(parameters, clip_value, *args, **kwargs)
-
-        return clip_grad_value_

@@ -8,13 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 
 
 class LearningRate(RuntimeTreatment):
     """``factor``; ``group``: number of the parameter group, all by default."""
-
-    effect = "the rate of an optimiser or of one group is scaled in every step; schedules see their own value"
 
     def install(self) -> None:
         """Hooks around every step."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traindx.watch.interventions.treatments.base import RuntimeTreatment
+from traindx.watch.interventions.treatment import RuntimeTreatment
 
 FIXED = ("noise", "zeros", "ones")  # know nothing of the data
 ORDERED = ("perfect", "shuffled")  # the target itself, and that of another item
@@ -22,8 +22,6 @@ class ReferencePrediction(RuntimeTreatment):
 
     ``noise`` is standard normal, the same in every run. A pass ends with an iteration.
     """
-
-    effect = "the output of the network is replaced by zeros, ones or noise, to see what the figure says of it"
 
     def install(self) -> None:
         """Stand behind outermost calls without gradients."""
