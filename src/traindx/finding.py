@@ -104,8 +104,10 @@ class Effect(Frozen):
 
     Attributes:
         mean: Mean of the paired differences, treated minus untreated, signed so that positive is better.
-        low: Lower end of the 95 % interval (t-interval over seeds; NaN when n < 2).
+        low: Lower end of the interval (t-interval over seeds; NaN where nothing is known of the spread).
         high: Upper end.
+        confidence: Of the interval: 95 %, or more where several questions were asked or seeds looked at more than once,
+            and the verdict would not follow from an interval of 95 %.
         n: Number of pairs.
         differences: The paired differences themselves.
     """
@@ -115,6 +117,7 @@ class Effect(Frozen):
     high: float
     n: int
     differences: tuple[float, ...] = ()
+    confidence: float = 0.95
 
 
 class Worth(Frozen):

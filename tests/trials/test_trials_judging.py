@@ -165,6 +165,33 @@ def test_early_looks_share_a_fifth_of_the_level(seeds):
     assert spent[-1] == pytest.approx(LEVEL if seeds == 2 else 0.8 * LEVEL)
 
 
+@pytest.mark.parametrize(("asked", "seeds"), [(3, 4), (3, 5), (3, 12), (2, 6)])
+def test_added_seeds_spend_no_more_than_the_level(asked, seeds):
+    spent = [look_level(look, seeds, asked) for look in range(2, seeds + 1)]
+    assert sum(spent) <= LEVEL + 1e-12
+    assert spent[-1] == max(spent)
+
+
+def test_the_interval_in_the_table_says_what_the_verdict_says():
+    """Four treatments, one of them beyond chance by itself and not among four: the figures of a false contradiction."""
+    made = design("a", "b", "c", "d")
+    gains = {"a": (0.2, 0.4, 0.6), "b": (0.1, -0.3, 0.2), "c": (-0.1, 0.3, -0.2), "d": (0.3, -0.2, 0.0)}
+
+    def value(arm, seed):
+        return 10.0 + 0.37 * seed**2 + sum(gains[name][seed] for name in arm)
+
+    metric = Metric(lambda p, t: 0.0, negligible=1e-6)
+    judged = judge(made, ledger(made, value), (0, 1, 2), "psnr", metric)
+    effect = judged["a"].effects["given rest"]
+    assert judged["a"].verdict is Verdict.INCONCLUSIVE
+    assert effect.low < 0 < effect.high
+    proven = judge(
+        design("a"), ledger(design("a"), lambda arm, seed: 5 * len(arm) + value(arm, seed)), (0, 1, 2), "psnr", metric
+    )
+    assert proven["a"].verdict is Verdict.PROVEN
+    assert proven["a"].effects["given rest"].low > 0
+
+
 @pytest.mark.parametrize("treatments", [1, 4])
 def test_innocents_are_rarely_convicted_however_many_are_tried_and_however_often_one_looks(treatments):
     """Family-wise error of convictions under the null, with early looks: at most 5 % (binomial slack of 3 sd)."""

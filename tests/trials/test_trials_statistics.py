@@ -12,12 +12,15 @@ from scipy import stats
 
 from traindx.finding import Verdict
 from traindx.trials.statistics import (
+    LEVEL,
     Direction,
     Identity,
+    consistent,
     direction,
     holm,
     p_value,
     paired_effect,
+    seeds_needed,
     sign_report,
     verdict_of,
 )
@@ -64,9 +67,61 @@ def test_pairs_that_are_not_numbers_are_left_out():
     assert paired_effect([], []) is None
 
 
-def test_differences_without_spread_are_certain():
-    assert p_value(paired_effect([2.0, 2.0], [1.0, 1.0])) == 0.0
-    assert p_value(paired_effect([1.0, 1.0], [1.0, 1.0])) == 1.0
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_equal_differences_are_known_to_half_a_step_of_the_figure(n):
+    effect = paired_effect([0.75] * n, [0.5] * n)  # one step of an accuracy of four items
+    half = stats.t.ppf(0.975, n - 1) * 0.25 / math.sqrt(12) / math.sqrt(n)
+    assert (effect.low, effect.high) == pytest.approx((0.25 - half, 0.25 + half))
+    assert p_value(effect) == pytest.approx(2 * stats.t.sf(0.25 * math.sqrt(12 * n) / 0.25, n - 1))
+    assert (p_value(effect) < LEVEL) == (effect.low > 0)
+
+
+def test_equal_differences_of_a_fine_figure_are_known_better_than_those_of_a_coarse_one():
+    fine, coarse = ([a + 5 for a in base] for base in ([1.0, 1.01, 1.02], [1.0, 2.0, 3.0]))
+    narrow = paired_effect(fine, [1.0, 1.01, 1.02])
+    wide = paired_effect(coarse, [1.0, 2.0, 3.0])
+    assert 0 < narrow.high - narrow.low < wide.high - wide.low
+
+
+def test_nothing_is_known_of_the_spread_of_a_figure_that_never_moves():
+    effect = paired_effect([1.0, 1.0], [1.0, 1.0])
+    assert math.isnan(effect.low)
+    assert p_value(effect) == 1.0
+    assert direction(effect, 1.0, 0.5, DIFFERENT) is OPEN
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-50, 50), min_size=2, max_size=8), st.integers(1, 5), st.sampled_from([0.01, 0.04, 0.05]))
+def test_interval_and_adjusted_p_say_the_same(differences, questions, level):
+    effect = paired_effect(differences, [0.0] * len(differences))
+    if math.isnan(effect.low):
+        return
+    adjusted = min(1.0, questions * p_value(effect))
+    shown = consistent(effect, adjusted, level)
+    if abs(adjusted - level) < 1e-9:
+        return
+    assert (shown.low > 0 or shown.high < 0) == (adjusted < level)
+    assert shown.low <= effect.low + 1e-9  # never narrower than 95 %
+    assert shown.high >= effect.high - 1e-9
+
+
+def test_a_widened_interval_is_that_of_its_confidence():
+    effect = paired_effect([0.10, 0.40, 0.70, 0.40], [0.0] * 4)
+    assert effect.low > 0
+    shown = consistent(effect, 3 * p_value(effect))
+    expected = stats.ttest_1samp(effect.differences, 0.0).confidence_interval(1 - LEVEL / 3)
+    assert (shown.low, shown.high) == pytest.approx((expected.low, expected.high))
+    assert shown.confidence == pytest.approx(1 - LEVEL / 3)
+    assert shown.low < 0
+
+
+def test_how_many_seeds_would_do():
+    effect = paired_effect([1.0, -0.5, 2.0], [0.0, 0.0, 0.0])
+    spread = np.std(effect.differences, ddof=1)
+    count = seeds_needed(effect)
+    assert stats.t.ppf(0.975, count - 1) * spread / math.sqrt(count) < effect.mean
+    assert stats.t.ppf(0.975, count - 2) * spread / math.sqrt(count - 1) >= effect.mean
+    assert seeds_needed(paired_effect([1.0, -1.0, 0.01], [0.0, 0.0, 0.0])) is None
 
 
 @settings(max_examples=60, deadline=None)

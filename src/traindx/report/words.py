@@ -66,11 +66,12 @@ def measured(value: float | int | str | bool) -> str:
 
 
 def interval(effect: Effect, digits: int | None = None) -> str:
-    """``[12.8, 15.1]``, or the reason why there is none."""
+    """``[12.8, 15.1]``, its confidence where that is not 95 %, or the reason why there is none."""
     if not (math.isfinite(effect.low) and math.isfinite(effect.high)):
         return "(one pair: no interval)" if effect.n <= 1 else "(no interval)"
     places = decimals(effect.mean, effect.low, effect.high) if digits is None else digits
-    return f"[{number(effect.low, places)}, {number(effect.high, places)}]"
+    confidence = "" if effect.confidence <= 0.95 else f" at {min(effect.confidence, 0.999):.1%}"
+    return f"[{number(effect.low, places)}, {number(effect.high, places)}]{confidence}"
 
 
 def effect_text(effect: Effect, unit: str = "", *, signed: bool = True) -> str:

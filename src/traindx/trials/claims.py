@@ -228,13 +228,24 @@ def _by_effect(
     if what is Direction.WORSE:
         return FixVerdict.HARMS, f"it makes {name} worse: {figures}"
     if what is Direction.OPEN:
-        seen = figures if effect.n >= 2 else f"{effect.mean:+.3g}{unit} on one seed"
-        return FixVerdict.INCONCLUSIVE, f"the difference is within the noise: {seen} ({sign_report(effect)})"
+        return FixVerdict.INCONCLUSIVE, _open(effect, figures, negligible, name, unit)
     if baselines and _beats(fmean(treated), metric, baselines) and not _beats(fmean(values), metric, baselines):
         best = (max if metric.higher_is_better else min)(baselines, key=lambda item: item.value)
         past = f"past the best trivial baseline ({best.name}, {best.value:.3g}{unit})"
         return FixVerdict.CURES, f"it moves {name} by {figures}, {past}"
     return FixVerdict.HELPS, f"it moves {name} by {figures}"
+
+
+def _open(effect: Effect, figures: str, negligible: float, name: str, unit: str) -> str:
+    """Why nothing can be said of a difference."""
+    if effect.n < 2:
+        return f"the difference is within the noise: {effect.mean:+.3g}{unit} on one seed ({sign_report(effect)})"
+    if not math.isfinite(effect.low):
+        return f"{name} is the same in every run: at its limit, or too coarse to tell them apart"
+    if effect.low * effect.high > 0:
+        small = f"no larger than what is of no importance ({negligible:.3g}{unit})"
+        return f"the difference is beyond the noise and {small}: {figures}"
+    return f"the difference is within the noise: {figures} ({sign_report(effect)})"
 
 
 def _beats(value: float, metric: Metric, baselines: Sequence[Baseline]) -> bool:

@@ -16,6 +16,7 @@ from traindx.trials.statistics import (
     LEVEL,
     Direction,
     Identity,
+    consistent,
     direction,
     holm,
     p_value,
@@ -26,6 +27,7 @@ from traindx.trials.statistics import (
 
 # Where the author names no negligible difference, a thousandth of the figure is taken to be of no importance.
 SHARE_OF_NO_IMPORTANCE = 1e-3
+TOO_WIDE = "the interval is too wide to say"
 COMPANIES = ("alone", "given rest")
 
 
@@ -41,6 +43,8 @@ class Judgement:
         verdict: What follows.
         exhausted: The metric has its best value with and without it, so that nothing could show.
         stuck: The value that the metric has in every run that was compared, though the runs differ.
+        negligible: The difference that is of no importance.
+        asked: Treatments on trial: how many questions were asked at once.
     """
 
     label: str
@@ -50,6 +54,8 @@ class Judgement:
     verdict: Verdict
     exhausted: bool = False
     stuck: float | None = None
+    negligible: float = 0.0
+    asked: int = 1
 
     @property
     def settled(self) -> bool:
@@ -131,9 +137,14 @@ def judge(
         if exhausted or ledger.refused(label) or (stuck is not None and verdict is Verdict.NO_EFFECT):
             verdict = Verdict.INCONCLUSIVE
         shown = {
-            context: effects.get(asked[label, context]) if (label, context) in asked else None for context in COMPANIES
+            context: consistent(effects[asked[label, context]], p_of[label, context], level)
+            if (label, context) in asked
+            else None
+            for context in COMPANIES
         }
-        found[label] = Judgement(label, shown, directions, identity, verdict, exhausted, stuck)
+        found[label] = Judgement(
+            label, shown, directions, identity, verdict, exhausted, stuck, negligible, len(design.treatments)
+        )
     return found
 
 
@@ -234,12 +245,18 @@ def explain(
         open_in = [name for name, what in zip(("alone", "given the rest"), said, strict=True) if what is Direction.OPEN]
         doubt = f" (not settled {' and '.join(open_in)})" if open_in else ""
         return f"{figures}: {masking}{doubt}"
-    if one.verdict is Verdict.INCONCLUSIVE and min(alone.n, rest.n) < 2:
+    return _both_open(one, alone, rest, figures) if one.verdict is Verdict.INCONCLUSIVE else ""
+
+
+def _both_open(one: Judgement, alone: Effect, rest: Effect, figures: str) -> str:
+    """Why neither context settles it."""
+    if min(alone.n, rest.n) < 2:
         return f"{figures}, on one seed only, so nothing is concluded"
-    if one.verdict is Verdict.INCONCLUSIVE:
+    reasons = (_open(one, alone), _open(one, rest))
+    if all(reason.startswith(TOO_WIDE) for reason in reasons):
         counts = f"{sign_report(alone)} alone, {sign_report(rest)} given the rest"
         return f"{figures}, and the intervals are too wide to say ({counts})"
-    return ""
+    return f"{figures}; alone: {reasons[0]}; given the rest: {reasons[1]}"
 
 
 def _fact(one: Judgement, design: Design, ledger: Results, seeds: Sequence[int]) -> str:
@@ -290,7 +307,21 @@ def _undecided(one: Judgement, effect: Effect | None) -> str:
         return "not tried: the budget ended first"
     if effect.n < 2:
         return "one seed only, so nothing is concluded"
-    return f"the interval is too wide to say ({sign_report(effect)})"
+    return _open(one, effect)
+
+
+def _open(one: Judgement, effect: Effect) -> str:
+    """Why one comparison is not settled, or what it says where it is."""
+    if not math.isfinite(effect.low):
+        return "every reading is the same, so nothing is known of its spread"
+    if effect.confidence > 1 - LEVEL:
+        questions = f"{one.asked} treatments on trial" if one.asked > 1 else "an early look"
+        return f"beyond chance by itself, but not for {questions}: the interval is one of {effect.confidence:.1%}"
+    if effect.low * effect.high > 0 and abs(effect.mean) <= one.negligible:
+        return f"no larger than what is of no importance ({one.negligible:.3g})"
+    if effect.low * effect.high > 0:
+        return "better" if effect.mean > 0 else "worse"
+    return f"{TOO_WIDE} ({sign_report(effect)})"
 
 
 def _culprit(label: str, judged: Mapping[str, Judgement], design: Design, labels: Mapping[str, str]) -> str:

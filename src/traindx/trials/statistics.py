@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 from scipy import stats
@@ -32,11 +33,23 @@ class Identity(NamedTuple):
     predictions: bool
 
 
-def look_level(look: int, seeds: int) -> float:
+def look_level(look: int, seeds: int, asked: int = 0) -> float:
     """Level of significance after ``look`` of ``seeds`` seeds, so that looking early and often does not confirm.
 
     A first verdict is possible after two seeds. All looks before the last one share a fifth of the level (Bonferroni).
+    Where seeds are added while time is left, half of the level is kept for the last look; of the rest the look at the
+    seeds that were asked for takes three tenths of the level, and the others share two.
+
+    Args:
+        look: Seeds that were run.
+        seeds: Seeds at most.
+        asked: Seeds that were asked for; fewer than ``seeds`` where some may be added.
     """
+    if asked and asked < seeds:
+        if look >= seeds:
+            return LEVEL * 0.5
+        others = max(1, seeds - 3)  # every look from the second seed on, but that at those asked for and the last
+        return LEVEL * 0.3 if look == asked else LEVEL * 0.2 / others
     early = max(0, seeds - 2)
     if look >= seeds:
         return LEVEL * (1 - EARLY_SHARE) if early else LEVEL
@@ -46,14 +59,18 @@ def look_level(look: int, seeds: int) -> float:
 def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_is_better: bool = True) -> Effect | None:
     """Paired differences, treated minus untreated, signed so that positive is better, with a 95 % t-interval.
 
+    Differences that are all equal say that the figure is coarse, not that it is certain: it moves in steps, and each
+    difference is known to half a step. Their spread is then that of a uniform error of one step (step / sqrt 12), where
+    the step is the smallest distance between two readings that differ.
+
     Args:
         treated: Metric by seed.
         untreated: Metric by seed, in the same order.
         higher_is_better: Direction of the metric.
 
     Returns:
-        The effect, or None where there is no pair. Pairs with a value that is not finite are left out. With one pair
-        the interval is NaN.
+        The effect, or None where there is no pair. Pairs with a value that is not finite are left out. With one pair,
+        or where every reading is the same, the interval is NaN.
     """
     sign = 1.0 if higher_is_better else -1.0
     pairs = [(a, b) for a, b in zip(treated, untreated, strict=False) if math.isfinite(a) and math.isfinite(b)]
@@ -62,32 +79,79 @@ def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_i
     if n == 0:
         return None
     mean = math.fsum(differences) / n
+    found = Effect(mean=mean, low=math.nan, high=math.nan, n=n, differences=differences)
     if n == 1:
-        return Effect(mean=mean, low=math.nan, high=math.nan, n=1, differences=differences)
-    half = half_width(differences, LEVEL)
-    return Effect(mean=mean, low=mean - half, high=mean + half, n=n, differences=differences)
+        return found
+    readings = [value for pair in pairs for value in pair]
+    alike = max(differences) - min(differences) <= _ROUNDING * max(map(abs, readings))
+    if not alike:
+        interval = stats.ttest_1samp(differences, 0.0).confidence_interval(1 - LEVEL)
+        if interval.low < interval.high:  # else the spread is too small for a float
+            return found.model_copy(update={"low": float(interval.low), "high": float(interval.high)})
+    step = _step(readings)
+    if step is None:
+        return found
+    half = _quantile(1 - LEVEL, n) * step / math.sqrt(12 * n)
+    return found.model_copy(update={"low": mean - half, "high": mean + half})
 
 
-def half_width(differences: Sequence[float], level: float) -> float:
-    """Half the width of the t-interval of a mean at confidence ``1 - level``."""
-    n = len(differences)
-    return float(stats.t.ppf(1 - level / 2, n - 1)) * _standard_error(differences)
+_ROUNDING = 1e-9  # relative difference below which two readings are the same
+
+
+def _step(readings: Sequence[float]) -> float | None:
+    """The smallest distance between two readings that differ; None where none do."""
+    ordered = sorted(readings)
+    least = _ROUNDING * max(map(abs, ordered))
+    gaps = [b - a for a, b in pairwise(ordered) if b - a > least]
+    return min(gaps, default=None)
+
+
+def _quantile(confidence: float, n: int) -> float:
+    """Of Student's distribution: half the width of an interval over its standard error."""
+    return float(stats.t.ppf((1 + confidence) / 2, n - 1))
+
+
+def _standard_error(effect: Effect) -> float:
+    """Of the mean, as the interval has it."""
+    return (effect.high - effect.low) / 2 / _quantile(effect.confidence, effect.n)
 
 
 def p_value(effect: Effect | None) -> float:
-    """Two-sided p-value of the paired t-test against no effect; 1 where there are fewer than two pairs."""
-    if effect is None or effect.n < 2:
+    """Two-sided p-value of the paired t-test against no effect; 1 where nothing is known of the spread."""
+    if effect is None or effect.n < 2 or not math.isfinite(effect.low):
         return 1.0
-    error = _standard_error(effect.differences)
-    if error == 0:
-        return 1.0 if effect.mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(effect.mean) / error, effect.n - 1))
+    error = _standard_error(effect)
+    return float(2 * stats.t.sf(abs(effect.mean) / error, effect.n - 1)) if error > 0 else 1.0
 
 
-def _standard_error(differences: Sequence[float]) -> float:
-    n = len(differences)
-    mean = math.fsum(differences) / n
-    return math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)
+def at_confidence(effect: Effect, confidence: float) -> Effect:
+    """The same effect with an interval of another confidence."""
+    if effect.n < 2 or not math.isfinite(effect.low):
+        return effect
+    half = _quantile(confidence, effect.n) * _standard_error(effect)
+    return effect.model_copy(update={"low": effect.mean - half, "high": effect.mean + half, "confidence": confidence})
+
+
+def consistent(effect: Effect | None, adjusted_p: float, level: float = LEVEL) -> Effect | None:
+    """An effect whose interval says what its adjusted p-value says.
+
+    An interval of 95 % may leave zero out although the p-value, adjusted for everything that was asked and compared
+    with the level of this look, is not small enough. The interval is then that of the very test that was made: it holds
+    zero if and only if the test says so.
+    """
+    if effect is None or effect.n < 2 or not effect.low * effect.high > 0 or adjusted_p < level:
+        return effect
+    p = p_value(effect)
+    return at_confidence(effect, 1 - level * p / adjusted_p) if p > 0 else effect
+
+
+def seeds_needed(effect: Effect, most: int = 50) -> int | None:
+    """How many seeds would give an interval without zero, if mean and spread stay what they are; None for too many."""
+    if effect.n < 2 or not math.isfinite(effect.low) or effect.mean == 0:
+        return None
+    spread = _standard_error(effect) * math.sqrt(effect.n)
+    counts = range(effect.n + 1, most + 1)
+    return next((n for n in counts if _quantile(1 - LEVEL, n) * spread / math.sqrt(n) < abs(effect.mean)), None)
 
 
 def sign_report(effect: Effect) -> str:
