@@ -12,6 +12,7 @@ from traindx.cli import session
 
 if TYPE_CHECKING:
     from traindx.cli.session import Watch
+    from traindx.config import Config
     from traindx.diagnosis import Diagnosis
     from traindx.host.programs import Program
 
@@ -46,7 +47,8 @@ def examine(
         bool, typer.Option("--json", help="Print the diagnosis as JSON on stdout, and nothing else")
     ] = False,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Paired seeds of the trials (3 by default)")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Paired seeds of the trials (3; of a script more while time is left)"),
     ] = None,
     select: Annotated[
         list[str] | None, typer.Option(metavar="CODES", help="Only these rules: S, or S501,M210; repeatable")
@@ -138,7 +140,7 @@ def examine(
             stop=stop,
             prove=prove,
             budget=budget if budget is not None else settings.budget,
-            seeds=tuple(range(seeds)) if seeds is not None else tuple(settings.seed_list),
+            seeds=_pairs(seeds, settings),
             metric=metric or "",
             alongside=tuple(alongside or ()),
             protect=protect,
@@ -188,6 +190,13 @@ def examine(
 
     label = ", ".join([parsed.label, *(fault or ())])
     raise typer.Exit(session.run(work, label=label, out=directory, as_json=as_json, command=command))
+
+
+def _pairs(seeds: int | None, settings: Config) -> tuple[int, ...]:
+    """Seeds of the trials of a script; () where nobody says how many."""
+    if seeds is not None:
+        return tuple(range(seeds))
+    return tuple(settings.seed_list) if "seeds" in settings.model_fields_set else ()
 
 
 def _home(target: str | None, found: Program | None) -> Path:

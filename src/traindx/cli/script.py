@@ -38,7 +38,7 @@ class ScriptOptions:
         stop: End the script after that.
         prove: Run it again, paired, with and without each finding's treatment.
         budget: Time for these runs.
-        seeds: Numbers of the pairs.
+        seeds: Numbers of the pairs; () for three, and more while time is left and something is not settled.
         metric: The figure that judges, or empty to recognise it.
         alongside: Other scripts with their arguments, or folders with evidence.
         protect: Put files that were there before, and that the script changes, back afterwards; None does that for a
@@ -50,7 +50,7 @@ class ScriptOptions:
     stop: bool = True
     prove: bool = False
     budget: str = "3m"
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = ()
     metric: str = ""
     alongside: tuple[str, ...] = ()
     protect: bool | None = None

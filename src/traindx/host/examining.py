@@ -30,7 +30,7 @@ class ProofOptions:
 
     Attributes:
         budget: Seconds for all paired runs together.
-        seeds: Numbers of the pairs.
+        seeds: Numbers of the pairs; () for three, and more while time is left and something is not settled.
         metric: Name of the figure that judges, with ``:higher`` or ``:lower`` where its name does not tell; empty to
             recognise it.
         steps: Optimiser iterations of a run, 0 for as many as are watched.
@@ -38,7 +38,7 @@ class ProofOptions:
     """
 
     budget: float = 180.0
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = ()
     metric: str = ""
     steps: int = 0
     seconds: float = 0.0

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count, islice
 from typing import Protocol
 
 from traindx.case import Metric
@@ -23,10 +24,10 @@ from traindx.trials.context import sound_context
 from traindx.trials.effects import Judgement, judge, results
 from traindx.trials.executor import MayStart, Report
 from traindx.trials.jobs import Job, JobResult
-from traindx.trials.planning import Costs, fit
+from traindx.trials.planning import MARGIN, Costs, fit, needed
 from traindx.trials.results import Results
 from traindx.trials.shortlist import Shortlist
-from traindx.trials.statistics import LEVEL, look_level
+from traindx.trials.statistics import LEVEL, look_level, seeds_needed
 
 # work in hand may overrun the budget by this share before it is dropped, and by as much again before it is killed
 OVERRUN = 0.05
@@ -57,6 +58,18 @@ class Backend(Protocol):
     @property
     def steps(self) -> int:
         """Optimiser steps of an arm, as the table shows them."""
+        ...
+
+    def shorten(self, seconds: float, least: float) -> float:
+        """Make runs shorter, so that each takes at most so many seconds; what was run before no longer counts.
+
+        Args:
+            seconds: What a run may take.
+            least: Share of its length that must be left.
+
+        Returns:
+            Seconds that a run will take, or 0 where runs cannot be made shorter.
+        """
         ...
 
     def known(self) -> Iterator[JobResult]:
@@ -108,6 +121,7 @@ class Trial:
         backend: How arms are run.
         budget: Seconds.
         seeds: Numbers of the pairs, in the order in which they are run.
+        most_seeds: Seeds are added up to this number while time is left and something is not settled.
         progress: Told about progress.
         deadline: End of the budget, where it began before.
     """
@@ -119,13 +133,16 @@ class Trial:
         *,
         budget: float,
         seeds: Sequence[int],
+        most_seeds: int = 0,
         progress: Listener = silent,
         deadline: Deadline | None = None,
     ) -> None:
         self.list, self.backend, self.listen = shortlist, backend, progress
         self.begun = time.monotonic()
         self.deadline = deadline or Deadline.after(budget)
-        self.budget, self.seeds = budget, tuple(seeds)
+        self.budget, self.asked = budget, tuple(seeds)
+        further = (seed for seed in count() if seed not in self.asked)
+        self.seeds = (*self.asked, *islice(further, max(0, most_seeds - len(self.asked))))
         self.notes: list[str] = []
         self.settled: set[str] = set()
         self.tried: list[int] = []
@@ -154,7 +171,7 @@ class Trial:
         for result in self.backend.known():
             self._enter(result)
         seeds = self._plan(expected_inert)
-        self.level = look_level(len(seeds), len(seeds))
+        self.level = look_level(len(seeds), len(seeds), len(self.asked))
         for index, seed in enumerate(seeds):
             if seed not in self.tried:
                 self.tried.append(seed)
@@ -176,9 +193,9 @@ class Trial:
     def _look(self, look: int, seeds: int) -> None:
         """Settle what more seeds would not change."""
         metric = self.backend.metric()
-        if look < 2 or metric is None:
-            return
-        self._settle(judge(self.design, self.ledger, self.tried, *metric, look_level(look, seeds)))
+        level = look_level(look, seeds, len(self.asked))
+        if look >= 2 and metric is not None and level > 0:
+            self._settle(judge(self.design, self.ledger, self.tried, *metric, level))
 
     def _plan(self, expected_inert: frozenset[str]) -> tuple[int, ...]:
         """Run the control, learn what everything costs, and choose what fits: the seeds to be run."""
@@ -204,7 +221,13 @@ class Trial:
             left = f"one training did not fit into the budget of {format_duration(self.budget)}"
             self.notes.append(left if self.budget > 0 else "no time was left for trials")
             return self.seeds[:1]
-        self.design, count = fit(
+        self._shorten(first, alone)
+        if not self.ledger.has(first, empty):  # the shorter control did not come to its end
+            self.complete = False
+            self.notes.append(self._ended())
+            return self.seeds[:1]
+        whole = self.design
+        self.design, fitting = fit(
             self.design,
             self.seeds,
             self.costs,
@@ -213,20 +236,50 @@ class Trial:
             self.ledger.has,
             expected_inert,
         )
-        self._tell_plan(count)
-        return self.seeds[:count]
+        self._tell_plan(fitting, whole)
+        return self.seeds[:fitting]
 
-    def _tell_plan(self, count: int) -> None:
-        if count < len(self.seeds):
+    def _shorten(self, first: int, alone: Sequence[Company]) -> None:
+        """Make runs shorter where the seeds that were asked for do not fit: a little for three, much for two."""
+        for wanted, least in ((3, 0.25), (2, 0.0)):
+            count = min(wanted, len(self.asked))
+            if self._needed(self.design, count) <= self.deadline.left:
+                return
+            arms = len(self.design.arms()) * count
+            seconds = self.backend.shorten(self.deadline.left / MARGIN / arms, least)
+            if seconds:
+                self.ledger.forget(first)
+                self.costs = Costs(train=[seconds])
+                self._execute([self._job(first, alone)])
+                return
+
+    def _needed(self, design: Design, count: int) -> float:
+        """Seconds for what is still to be run of some seeds."""
+        return MARGIN * needed(design, self.seeds[:count], self.costs, self.ledger.has) / self.backend.workers
+
+    def _would_do(self, design: Design, count: int) -> str:
+        """A budget that would have allowed so many seeds."""
+        return format_duration(math.ceil((time.monotonic() - self.begun + self._needed(design, count)) * 1.1))
+
+    def _ended(self) -> str:
+        text = f"the budget of {format_duration(self.budget)} ended before every arm was run"
+        if not self.costs.known:
+            return text
+        return f"{text}; about {self._would_do(self.design, len(self.asked))} would do"
+
+    def _tell_plan(self, count: int, whole: Design) -> None:
+        asked = len(self.asked)
+        if count < asked:
             self.complete = False
             how = "one seed, which decides nothing but bit-identity" if count == 1 else f"{count} seeds"
-            self.notes.append(f"the budget allows {how} of {len(self.seeds)}")
+            would = f"about {self._would_do(whole, asked)} would allow all"
+            self.notes.append(f"the budget allows {how} of {asked}; {would}")
         if self.design.dropped:
             self.complete = False
             labels = self.list.labels
-            whole = [key for key in self.design.treatments if not self.design.comparisons(key)]
-            parts = [key for key, _ in sorted(self.design.dropped) if key not in whole]
-            told = [labels[key] for key in whole] + [f"{labels[key]} alone" for key in dict.fromkeys(parts)]
+            left_out = [key for key in self.design.treatments if not self.design.comparisons(key)]
+            parts = [key for key, _ in sorted(self.design.dropped) if key not in left_out]
+            told = [labels[key] for key in left_out] + [f"{labels[key]} alone" for key in dict.fromkeys(parts)]
             self.notes.append(f"left out for lack of time: {', '.join(told)}")
 
     def refuse_all(self, why: str) -> None:
@@ -261,8 +314,9 @@ class Trial:
                 trainings: tuple[Company, ...] = (frozenset(), self.design.training(self.design.everything))
                 jobs += [self._job(ahead, sure[one]) for one in dict.fromkeys(trainings) if one in sure]
             if not self._execute(jobs):
-                self.complete = False
-                self.notes.append(f"the budget of {format_duration(self.budget)} ended before every arm was run")
+                if seed in self.asked:
+                    self.complete = False
+                    self.notes.append(self._ended())
                 return False
             self._leave_out_broken()
 
@@ -417,6 +471,7 @@ class Trial:
                 moved=self.backend.moved,
             )
             arms = self._arms(seeds, metric[0])
+            self._tell_seeds(judged)
             inert = [self.list.labels[key] for key in sorted(self.design.inert) if not judged[key].identity.predictions]
             if inert:
                 told = ", ".join(inert)
@@ -435,6 +490,24 @@ class Trial:
             notes=tuple(dict.fromkeys([*self.backend.notes, *self.notes])),
         )
 
+    def _tell_seeds(self, judged: Mapping[str, Judgement]) -> None:
+        """How many seeds, and what budget, would settle what is open, if the effects are what they seem."""
+        wanted: dict[str, int] = {}
+        for key, one in judged.items():
+            effect = one.effects["given rest"] or one.effects["alone"]
+            if one.verdict is Verdict.INCONCLUSIVE and effect is not None and key not in self.backend.moved:
+                number = seeds_needed(effect)
+                if number is not None and not self.ledger.refused(key):
+                    wanted[self.list.labels[key]] = number
+        if wanted and self.costs.known:
+            most = max(wanted.values())
+            told = ", ".join(f"{label}: about {number}" for label, number in wanted.items())
+            seconds = MARGIN * most * len(self.design.arms()) * self.costs.of(1, 1) / self.backend.workers
+            self.notes.append(
+                f"seeds that would settle it, if the effect is what it seems: {told} "
+                f"(a budget of about {format_duration(math.ceil(1.1 * seconds))})"
+            )
+
     def _arms(self, seeds: Sequence[int], name: str) -> list[Variant]:
         active = [key for key in self.design.treatments if key not in self.settled]
         settled = set(self.design.arms(self.settled)) - set(self.design.arms(active))
@@ -447,7 +520,7 @@ class Trial:
                         name=self._arm_name(context),
                         treatments=tuple(self.list.labels[key] for key in sorted(context)),
                         values=tuple(values),
-                        settled=context in settled and len(values) < len(self.seeds),
+                        settled=context in settled and len(values) < len(self.asked),
                     )
                 )
         return arms

@@ -37,23 +37,36 @@ def look_level(look: int, seeds: int, asked: int = 0) -> float:
     """Level of significance after ``look`` of ``seeds`` seeds, so that looking early and often does not confirm.
 
     A first verdict is possible after two seeds. All looks before the last one share a fifth of the level (Bonferroni).
-    Where seeds are added while time is left, half of the level is kept for the last look; of the rest the look at the
-    seeds that were asked for takes three tenths of the level, and the others share two.
+    Where seeds are added while time is left, one looks again whenever there are half as many more, and every look is
+    paid for: four tenths of the level are kept for the last one, three are for the seeds that were asked for.
 
     Args:
         look: Seeds that were run.
         seeds: Seeds at most.
         asked: Seeds that were asked for; fewer than ``seeds`` where some may be added.
+
+    Returns:
+        The level; 0 where one does not look.
     """
     if asked and asked < seeds:
-        if look >= seeds:
-            return LEVEL * 0.5
-        others = max(1, seeds - 3)  # every look from the second seed on, but that at those asked for and the last
-        return LEVEL * 0.3 if look == asked else LEVEL * 0.2 / others
+        return _added_level(look, seeds, asked)
     early = max(0, seeds - 2)
     if look >= seeds:
         return LEVEL * (1 - EARLY_SHARE) if early else LEVEL
     return LEVEL * EARLY_SHARE / max(1, early)
+
+
+def _added_level(look: int, seeds: int, asked: int) -> float:
+    if look >= seeds:
+        return LEVEL * 0.4
+    if look == asked:
+        return LEVEL * 0.3
+    between, count = [], asked
+    while (count := math.ceil(1.5 * count)) < seeds:
+        between.append(count)
+    if look in between:
+        return LEVEL * 0.28 / len(between)
+    return LEVEL * 0.02 if look == 2 else 0.0
 
 
 def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_is_better: bool = True) -> Effect | None:

@@ -17,12 +17,14 @@ from traindx.trials.clock import Deadline
 from traindx.trials.executor import MayStart, Report
 from traindx.trials.jobs import ArmScore, Job, JobResult
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
-from traindx.trials.script.scoring_metric import Choice, Chosen, choose, read_at, value_of
+from traindx.trials.script.scoring_metric import Choice, Chosen, choose, read_at, value_at, value_of
 from traindx.trials.shortlist import Shortlist
 from traindx.watch.runtime.settings import Settings
 
 FOLDER = "arms"
 CONTROL_SHARE = 4.0  # the first control may take a quarter of the budget: two seeds, with and without one treatment
+LONGEST_SHARE = 2.5  # and two fifths where it has not validated by then: without a figure nothing is known
+LEAST_CUT = 0.5  # of the iterations that are compared must be left where one run is cut
 NO_FIGURE = math.nan
 ONE_SEED = (
     "another seed gives bit-identical weights, so the script draws all its random numbers from generators of "
@@ -70,7 +72,11 @@ class ScriptBackend:
         self.notes: list[str] = []
         self.moved: dict[str, str] = {}
         self.controls: dict[int, ArmResult] = {}
+        self.results: dict[tuple[int, Company], ArmResult] = {}
+        self.jobs: dict[tuple[int, Company], Job] = {}
         self.first: ArmResult | None = None
+        self.window = 0  # iterations of a run that was made shorter than the first control
+        self.last = 0  # iteration at which runs are compared, where one of them was cut; 0 for the last reading of all
         self.chosen: Chosen | None = None
         self.why_not = ""
 
@@ -79,7 +85,33 @@ class ScriptBackend:
     @property
     def steps(self) -> int:
         """Iterations of the control."""
-        return self.first.iterations if self.first is not None else 0
+        return self.window or (self.first.iterations if self.first is not None else 0)
+
+    @property
+    def startup(self) -> float:
+        """Seconds before the first iteration of a run."""
+        return max(0.0, self.first.seconds - self.first.loop_seconds) if self.first is not None else 0.0
+
+    def shorten(self, seconds: float, least: float) -> float:
+        """End runs at an earlier reading of the figure, the last one for which they take at most so many seconds."""
+        if self.first is None or self.chosen is None or self.window or not self.first.iterations:
+            return 0.0
+        each = self.first.loop_seconds / self.first.iterations
+        fitting = [
+            at + 1
+            for at in read_at(self.first, self.chosen)
+            if max(1.0, least * self.first.iterations) <= at + 1 < self.first.iterations
+            and self.startup + (at + 1) * each <= seconds
+        ]
+        if not fitting:
+            return 0.0
+        self.window = max(fitting)
+        self.notes.append(
+            f"runs end at iteration {self.window} of the {self.first.iterations} that the first one made, so that more "
+            "of them fit into the budget"
+        )
+        self.controls.clear(), self.results.clear()
+        return self.startup + self.window * each
 
     def metric(self) -> tuple[str, Metric] | None:
         """The figure that was chosen after the first control."""
@@ -126,19 +158,28 @@ class ScriptBackend:
         for job in jobs:
             if may_start(job):
                 report(job, 0, 1)
-                yield job, self._run(job, report)
+                before = self.last
+                result = self._run(job, report)
+                if self.last != before:  # what was compared at a later reading is compared at this one now
+                    for place, earlier in self.results.items():
+                        if place != (job.seed, frozenset(job.arms[0])):
+                            yield self.jobs[place], self._read(*place, earlier).model_copy(update={"seconds": 0.0})
+                yield job, result
 
     # -- one arm -------------------------------------------------------------------------------------------------
 
     def _run(self, job: Job, report: Report) -> JobResult:
         first, arm = self.first, frozenset(job.arms[0])
-        iterations, seconds = self.length.steps, self.budget / CONTROL_SHARE
-        if self.length.seconds:
-            seconds = min(seconds, self.length.seconds)
-        if first is not None:  # a control that came to its own end lets the others come to theirs
-            iterations, seconds = first.iterations if first.stopped else 0, 0.0
-        name = hashlib.sha256("\n".join(sorted(arm)).encode()).hexdigest()[:8] if arm else "control"
         left = max(5.0, Deadline(job.deadline).left)
+        longest = 0.0
+        if first is None:
+            iterations, seconds, longest = self.length.steps, self.budget / CONTROL_SHARE, self.budget / LONGEST_SHARE
+            if self.length.seconds:
+                seconds = min(seconds, self.length.seconds)
+        else:  # a control that came to its own end lets the others come to theirs
+            iterations = self.window or (first.iterations if first.stopped else 0)
+            seconds = max(1.0, left - 1.3 * self.startup - 1.0)  # one that is late is cut, and tells what it has
+        name = hashlib.sha256("\n".join(sorted(arm)).encode()).hexdigest()[:8] if arm else "control"
         expected = first.seconds if first is not None else left
         result = run_arm(
             self.settings,
@@ -147,6 +188,7 @@ class ScriptBackend:
             treatments=[{**self.list.treatments[key].runtime, "key": key} for key in sorted(arm)],
             iterations=iterations,
             seconds=seconds,
+            longest=longest,
             limit=left,
             control=self.controls.get(job.seed) if arm else None,
             progress=lambda progress: report(job, round(progress.done), math.ceil(expected)),
@@ -157,11 +199,27 @@ class ScriptBackend:
             why = self._begin(result)
             if why:
                 return JobResult(seed=job.seed, steps=0, broke=why)
-        if result.unfinished:
+        elif result.unfinished or (self._is_cut(result) and not self._accept(result)):
             return JobResult(seed=job.seed, steps=result.iterations, unfinished=True)
         if not arm:
             self.controls[job.seed] = result
+        self.results[job.seed, arm], self.jobs[job.seed, arm] = result, job
         return self._read(job.seed, arm, result)
+
+    def _is_cut(self, result: ArmResult) -> bool:
+        """It was ended before the iterations that it is compared over."""
+        return result.stopped and not result.broke and result.iterations < self.steps
+
+    def _accept(self, result: ArmResult) -> bool:
+        """Compare at the last reading that a run which was cut has in common with the others, if it is late enough."""
+        assert self.chosen is not None
+        found = read_at(result, self.chosen)
+        before = self.last or self.steps
+        if not found or found[-1] < LEAST_CUT * before:
+            return False
+        self.last = found[-1]
+        self.notes.append(f"compared at iteration {self.last}, the last one that all runs reached in time")
+        return True
 
     def _begin(self, control: ArmResult) -> str:
         """The script as it is, on the first seed: which figure judges, or why nothing can be judged."""
@@ -202,7 +260,7 @@ class ScriptBackend:
         broke = result.broke or self._unread(seed, result)
         scored = ArmScore(
             arm=tuple(sorted(arm)),
-            values={} if broke else {self.chosen.name: value_of(result, self.chosen)},
+            values={} if broke else {self.chosen.name: self._value(result)},
             predictions=self._fingerprint(result),
             broke=broke,
             hits={key: _acted(one) for key, one in result.treatments.items()},
@@ -219,12 +277,20 @@ class ScriptBackend:
             diverged=result.not_finite if lost else "",
         )
 
+    def _value(self, result: ArmResult) -> float:
+        """The figure at the iteration at which runs are compared."""
+        assert self.chosen is not None
+        if not self.last:
+            return value_of(result, self.chosen)
+        return value_at(result, self.chosen, self.last)
+
     def _unread(self, seed: int, result: ArmResult) -> str:
         """Why an arm that ran has no figure to compare."""
         assert self.chosen is not None
         control = self.controls.get(seed, self.first)
-        known = read_at(control, self.chosen) if control is not None else ()
-        found = read_at(result, self.chosen)
+        last = self.last or math.inf
+        known = [at for at in read_at(control, self.chosen) if at <= last] if control is not None else []
+        found = [at for at in read_at(result, self.chosen) if at <= last]
         if not found:
             return f"{self.chosen.name} was not reported in it"
         if len(known) != len(found):

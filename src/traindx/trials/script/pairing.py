@@ -43,6 +43,7 @@ class ArmResult:
     Attributes:
         run: How the process ended.
         iterations: Optimiser iterations it made.
+        loop_seconds: Wall time since its first iteration.
         stopped: It was ended at the end of its window.
         losses: Loss of every backward pass.
         not_finite: Where a loss stopped being a number, or empty.
@@ -59,11 +60,12 @@ class ArmResult:
         imported: Source files of the user's that were loaded.
         lost: Files that could not be put back.
         broke: Why nothing can be concluded from it, or empty.
-        unfinished: It was ended for lack of time.
+        unfinished: It was killed for lack of time and gave nothing.
     """
 
     run: ScriptRun
     iterations: int = 0
+    loop_seconds: float = 0.0
     stopped: bool = False
     losses: tuple[float, ...] = ()
     not_finite: str = ""
@@ -96,6 +98,7 @@ def run_arm(
     treatments: Sequence[Mapping[str, Any]] = (),
     iterations: int = 0,
     seconds: float = 0.0,
+    longest: float = 0.0,
     limit: float = math.inf,
     control: ArmResult | None = None,
     progress: Listener = silent,
@@ -109,6 +112,7 @@ def run_arm(
         treatments: What is in place.
         iterations: Optimiser iterations after which it ends, 0 for no limit.
         seconds: Seconds after the first iteration after which it ends, 0 for no limit.
+        longest: It may go on for so many seconds instead where it has not validated yet.
         limit: Seconds after which it is given up.
         control: The control of this pair, whose seeds are used again.
         progress: Told about once a second.
@@ -132,6 +136,7 @@ def run_arm(
             **settings.extras,  # where and by which interpreter it runs
             "environment": {**ENVIRONMENT, **settings.extras.get("environment", {})},
             "seeds": {} if control is None else dict(control.seeds),
+            "longest": longest,
         },
     )
     timed = _Limit(limit, progress)
@@ -149,7 +154,7 @@ def run_arm(
         return ArmResult(run=run, unfinished=True, lost=lost)
     if run.ending is Ending.INTERRUPTED:
         raise KeyboardInterrupt
-    return read_arm(directory, run, lost, iterations)
+    return read_arm(directory, run, lost)
 
 
 class _OutOfTime(Exception):  # noqa: N818  (not an error: the budget is the user's)
@@ -168,11 +173,8 @@ class _Limit:
         self.then(progress)
 
 
-def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted: int = 0) -> ArmResult:
-    """Read what an arm wrote. One that was ended before the iterations that were wanted has not been finished.
-
-    One that came to its own end earlier than its control did is told by its readings.
-    """
+def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = ()) -> ArmResult:
+    """Read what an arm wrote."""
     path = directory / ARM_FILE
     if not path.exists():
         spatially_invariant = directory / BLIND_FILE
@@ -191,6 +193,7 @@ def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted
     return ArmResult(
         run=run,
         iterations=fields["iterations"],
+        loop_seconds=fields["loop_seconds"],
         stopped=stopped,
         losses=tuple(fields["losses"]),
         not_finite=fields["not_finite"],
@@ -221,7 +224,6 @@ def read_arm(directory: Path, run: ScriptRun, lost: tuple[str, ...] = (), wanted
         imported=tuple(fields["imported"]),
         lost=lost,
         broke=broke,
-        unfinished=stopped and bool(wanted) and fields["iterations"] < wanted,
     )
 
 

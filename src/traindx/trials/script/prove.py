@@ -20,6 +20,8 @@ from traindx.watch.runtime.settings import Settings
 
 __all__ = ["Length", "Proof", "concluded", "prove"]
 
+SEEDS = (0, 1, 2)
+MOST_SEEDS = 12  # an effect that twelve pairs do not show is small beside the noise of this script
 MOST = 4  # treatments in one proof; more would leave two seeds of nothing
 
 
@@ -33,7 +35,7 @@ class Proof:
         evidence: What was seen.
         directory: Evidence directory; arms get folders in it.
         budget: Seconds.
-        seeds: Numbers of the pairs.
+        seeds: Numbers of the pairs; () for three, and more while time is left and something is not settled.
         metric: What the user named, or empty.
         length: How long an arm goes on.
         listen: Told about progress.
@@ -44,7 +46,7 @@ class Proof:
     evidence: Evidence
     directory: Path
     budget: float
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = ()
     metric: str = ""
     length: Length = field(default_factory=Length)
     listen: Listener = silent
@@ -52,7 +54,14 @@ class Proof:
     def __post_init__(self) -> None:
         shortlist = Shortlist.of(self.findings, binding(self.evidence), MOST)
         backend = ScriptBackend(self.settings, shortlist, self.directory, self.budget, self.metric, self.length)
-        self.trial = Trial(shortlist, backend, budget=self.budget, seeds=self.seeds, progress=self.listen)
+        self.trial = Trial(
+            shortlist,
+            backend,
+            budget=self.budget,
+            seeds=self.seeds or SEEDS,
+            most_seeds=0 if self.seeds else MOST_SEEDS,
+            progress=self.listen,
+        )
 
     def run(self) -> TrialTable:
         """Run what fits into the budget.

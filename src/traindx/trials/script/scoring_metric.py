@@ -331,6 +331,15 @@ def value_of(arm: ArmResult, chosen: Chosen) -> float:
     return math.nan
 
 
+def value_at(arm: ArmResult, chosen: Chosen, iteration: int) -> float:
+    """The last reading up to an iteration of the figure that judges; NaN where there is none."""
+    for one in (*arm.figures, *arm.captured):
+        if one.name == chosen.name and one.source == chosen.source:
+            known = [value for at, value in zip(one.iterations, one.values, strict=True) if at <= iteration]
+            return known[-1] if known else math.nan
+    return math.nan
+
+
 def read_at(arm: ArmResult, chosen: Chosen) -> Sequence[int]:
     """Iterations at which it was read."""
     for one in (*arm.figures, *arm.captured):

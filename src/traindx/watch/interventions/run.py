@@ -53,6 +53,7 @@ class Variant:
         evaluating: The last call of a network was one without gradients.
         validating: The last thing done with a network was a call without gradients or in evaluation mode; a backward
             pass or a step ends it.
+        validated: A network was called so.
         before_backward: Called with the root and the line before a backward pass.
         entering: Called with an outermost network and its arguments before its call; may return other arguments.
         leaving: Called with an outermost network and its output after its call; may return another output.
@@ -72,7 +73,7 @@ class Variant:
         self.started = time.monotonic()
         self.first_step = 0.0
         self.beat = 0.0
-        self.inside = self.over = self.evaluating = self.validating = False
+        self.inside = self.over = self.evaluating = self.validating = self.validated = False
         self.held: dict[str, list[float]] = {}
         self.depth = 0
         self.optimizers: list[Any] = []
@@ -160,6 +161,7 @@ class Variant:
         self.root = module
         self.evaluating = not self.torch.is_grad_enabled()
         self.validating = self.evaluating or not module.training
+        self.validated = self.validated or self.validating
         if not any(known is module for known in self.networks) and len(self.networks) < MOST_NETWORKS:
             self.networks.append(module)
         changed = None
@@ -245,6 +247,8 @@ class Variant:
         settings = self.settings
         full = settings.steps and self.iteration >= settings.steps
         late = settings.seconds and now - self.first_step >= settings.seconds
+        if late and not self.validated:  # without a validation it tells nothing
+            late = now - self.first_step >= settings.extras.get("longest", 0.0)
         if full or late:
             self.finish("window")
             (self.out / WINDOW_FILE).write_text(str(self.iteration), encoding="utf-8")
