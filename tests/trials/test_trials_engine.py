@@ -177,11 +177,27 @@ def test_runs_are_made_shorter_where_three_seeds_do_not_fit():
 
 
 def test_what_budget_would_do_is_said_where_it_is_too_small():
-    table = trial(Claimed(seconds=250.0, gain=40.0), "a").run()
+    table = trial(Claimed(seconds=250.0, gain=10.0, noise=2.0), "a").run()
     assert len(table.seeds) == 2
     assert not table.complete
     # five more runs of 250 s with the margin, and a tenth on top: 25 minutes
     assert "the budget allows 2 seeds of 3; about 25 min" in told(table)
+
+
+def test_a_plan_made_by_a_slow_first_run_is_mended_by_the_others():
+    backend = Claimed(seconds=250.0, gain=10.0, noise=2.0)
+    real = backend.result
+
+    def quick_after_the_first(job):
+        result = real(job)
+        backend.seconds = 20.0
+        return result
+
+    backend.result = quick_after_the_first
+    table = trial(backend, "a").run()
+    assert table.seeds == (0, 1, 2)
+    assert table.complete
+    assert "the budget allows" not in told(table)
 
 
 def test_runs_that_need_not_be_shorter_are_left_alone():

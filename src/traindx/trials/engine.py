@@ -147,6 +147,7 @@ class Trial:
         self.settled: set[str] = set()
         self.tried: list[int] = []
         self.complete = True
+        self.shortage = ""  # what the budget does not allow, as long as that is so
         self.level = LEVEL
         self.ledger, self.costs = Results(), Costs()
         self.design = Design.of(shortlist.treatments)
@@ -170,25 +171,48 @@ class Trial:
         expected_inert = self.backend.screened(self.seeds[0], self.deadline)
         for result in self.backend.known():
             self._enter(result)
-        seeds = self._plan(expected_inert)
-        self.level = look_level(len(seeds), len(seeds), len(self.asked))
-        for index, seed in enumerate(seeds):
+        seeds = list(self._plan(expected_inert))
+        total = max(len(seeds), len(self.asked))
+        self.level = look_level(total, total, len(self.asked))
+        for index, seed in enumerate(seeds):  # which may grow on the way
             if seed not in self.tried:
                 self.tried.append(seed)
             ahead = seeds[1] if index == 0 and len(seeds) > 1 and self.backend.workers > 1 else None
             if not self._round(seed, ahead):
                 break
-            if index == 0:
-                if self._leave_out_spoilers(seed) and not self._round(seed):
-                    break
-                self._learn_from_first_round(seed)
+            if index == 0 and not self._after_first(seed):
+                break
             if index == 1 and self._one_seed(seeds[0], seed):
                 break
-            if index + 1 < len(seeds):
-                self._look(index + 1, len(seeds))
-                if self.design.treatments and self.settled >= set(self.design.treatments):
+            if index + 1 < total:
+                self._look(index + 1, total)
+                if self._all_settled:
                     break
+            if index + 1 == len(seeds):
+                seeds += self._one_more(index + 1)
         return self.table()
+
+    @property
+    def _all_settled(self) -> bool:
+        return bool(self.design.treatments) and self.settled >= set(self.design.treatments)
+
+    def _after_first(self, seed: int) -> bool:
+        """What the first seed says of the context and of what needs no further run; False where time ran out."""
+        if self._leave_out_spoilers(seed) and not self._round(seed):
+            return False
+        self._learn_from_first_round(seed)
+        return True
+
+    def _one_more(self, index: int) -> tuple[int, ...]:
+        """The next seed that was asked for, where there is time for it after all.
+
+        The plan rests on the time of one run, the first, which is often the slowest.
+        """
+        further = self.asked[index : index + 1]
+        if not further or not self.design.treatments or not self.costs.known:
+            return ()
+        seconds = MARGIN * needed(self.design, further, self.costs, self.ledger.has) / self.backend.workers
+        return further if seconds <= self.deadline.left else ()
 
     def _look(self, look: int, seeds: int) -> None:
         """Settle what more seeds would not change."""
@@ -270,10 +294,9 @@ class Trial:
     def _tell_plan(self, count: int, whole: Design) -> None:
         asked = len(self.asked)
         if count < asked:
-            self.complete = False
             how = "one seed, which decides nothing but bit-identity" if count == 1 else f"{count} seeds"
             would = f"about {self._would_do(whole, asked)} would allow all"
-            self.notes.append(f"the budget allows {how} of {asked}; {would}")
+            self.shortage = f"the budget allows {how} of {asked}; {would}"
         if self.design.dropped:
             self.complete = False
             labels = self.list.labels
@@ -454,6 +477,9 @@ class Trial:
 
     def table(self) -> TrialTable:
         """What is known now."""
+        if self.shortage and len(self.tried) < len(self.asked) and not self._all_settled:
+            self.complete = False
+            self.notes.append(self.shortage)
         metric = self.backend.metric()
         seeds = self.tried or list(self.seeds[:1])
         rows: tuple[TreatmentResult, ...] = ()

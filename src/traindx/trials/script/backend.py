@@ -110,7 +110,8 @@ class ScriptBackend:
             f"runs end at iteration {self.window} of the {self.first.iterations} that the first one made, so that more "
             "of them fit into the budget"
         )
-        self.controls.clear(), self.results.clear()
+        self.controls.clear()
+        self.results.clear()
         return self.startup + self.window * each
 
     def metric(self) -> tuple[str, Metric] | None:
