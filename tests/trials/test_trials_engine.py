@@ -7,6 +7,7 @@ import pytest
 
 from traindx.case import Metric
 from traindx.finding import Finding, Location, Proposal, Severity, Standing, Verdict
+from traindx.trials.clock import Deadline
 from traindx.trials.engine import Trial
 from traindx.trials.jobs import ArmScore, JobResult
 from traindx.trials.shortlist import Shortlist
@@ -27,6 +28,7 @@ class Claimed:
         self.seconds, self.gain, self.noise, self.shorter, self.broken = seconds, gain, noise, shorter, broken
         self.moved, self.notes = {}, []
         self.ran, self.asked = [], []
+        self.deadline = None  # moved by what runs say that they took
 
     def metric(self):
         return "dice", Metric(lambda p, t: 0.0)
@@ -66,6 +68,8 @@ class Claimed:
 
     def result(self, job):
         (arm,) = job.arms
+        if self.deadline is not None:
+            self.deadline.at -= self.seconds
         if set(arm) & set(self.broken):
             return JobResult(seed=job.seed, steps=100, broke="it broke", seconds=self.seconds)
         number = sum(map(ord, "".join(arm)))
@@ -177,11 +181,13 @@ def test_runs_are_made_shorter_where_three_seeds_do_not_fit():
 
 
 def test_what_budget_would_do_is_said_where_it_is_too_small():
-    table = trial(Claimed(seconds=250.0, gain=10.0, noise=2.0), "a").run()
+    backend = Claimed(seconds=200.0, gain=10.0, noise=2.0)
+    backend.deadline = Deadline.after(1000.0)
+    table = trial(backend, "a", deadline=backend.deadline).run()
     assert len(table.seeds) == 2
     assert not table.complete
-    # five more runs of 250 s with the margin, and a tenth on top: 25 minutes
-    assert "the budget allows 2 seeds of 3; about 25 min" in told(table)
+    # one run of 200 s, five more with the margin, and a tenth on top: 1430 s
+    assert "the budget allows 2 seeds of 3; about 24 min would allow all" in told(table)
 
 
 def test_a_plan_made_by_a_slow_first_run_is_mended_by_the_others():

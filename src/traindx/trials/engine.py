@@ -283,7 +283,7 @@ class Trial:
 
     def _would_do(self, design: Design, count: int) -> str:
         """A budget that would have allowed so many seeds."""
-        return format_duration(math.ceil((time.monotonic() - self.begun + self._needed(design, count)) * 1.1))
+        return _about(self.budget - self.deadline.left + self._needed(design, count))
 
     def _ended(self) -> str:
         text = f"the budget of {format_duration(self.budget)} ended before every arm was run"
@@ -531,7 +531,7 @@ class Trial:
             seconds = MARGIN * most * len(self.design.arms()) * self.costs.of(1, 1) / self.backend.workers
             self.notes.append(
                 f"seeds that would settle it, if the effect is what it seems: {told} "
-                f"(a budget of about {format_duration(math.ceil(1.1 * seconds))})"
+                f"(a budget of about {_about(seconds)})"
             )
 
     def _arms(self, seeds: Sequence[int], name: str) -> list[Variant]:
@@ -558,3 +558,9 @@ class Trial:
         for key in sorted(self.list.labels, key=len, reverse=True):
             name = name.replace(f"all but {key}", f"all but {self.list.labels[key]}")
         return name
+
+
+def _about(seconds: float) -> str:
+    """A budget with a tenth to spare, in whole minutes where it is some minutes."""
+    spare = 1.1 * seconds
+    return format_duration(60.0 * math.ceil(spare / 60) if spare > 120 else float(math.ceil(spare)))
