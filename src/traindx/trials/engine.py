@@ -563,4 +563,5 @@ class Trial:
 def _about(seconds: float) -> str:
     """A budget with a tenth to spare, in whole minutes where it is some minutes."""
     spare = 1.1 * seconds
-    return format_duration(60.0 * math.ceil(spare / 60) if spare > 120 else float(math.ceil(spare)))
+    whole = 60.0 * math.ceil(spare / 60) if spare > 120 else float(math.ceil(spare))
+    return format_duration(whole).removesuffix(" 00 s").replace(".0 s", " s")
