@@ -11,6 +11,7 @@ from traindx.trials.clock import Deadline
 from traindx.trials.engine import Trial
 from traindx.trials.jobs import ArmScore, JobResult
 from traindx.trials.shortlist import Shortlist
+from traindx.trials.statistics import look_level
 from traindx.trials.treatment import Treatment, TreatmentUnfitError
 
 
@@ -147,6 +148,16 @@ def test_seeds_are_added_until_the_matter_is_settled():
     assert 3 < len(table.seeds) <= 12
     assert len(table.results[0].given_rest.differences) == len(table.seeds)
     assert table.complete
+
+
+def test_the_interval_of_an_early_look_is_that_of_its_level():
+    table = trial(Claimed(gain=40.0), "a").run()
+    effect = table.results[0].given_rest
+    assert effect.n == 2
+    assert effect.confidence == pytest.approx(1 - look_level(2, 3))
+    assert effect.low > 0
+    late = trial(Claimed(gain=10.0, noise=2.0), "a").run().results[0].given_rest
+    assert (late.n, late.confidence) == (3, 0.95)
 
 
 def test_added_seeds_are_no_part_of_what_was_asked_for():

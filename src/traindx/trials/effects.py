@@ -16,6 +16,7 @@ from traindx.trials.statistics import (
     LEVEL,
     Direction,
     Identity,
+    at_confidence,
     consistent,
     direction,
     holm,
@@ -77,7 +78,13 @@ def margin(metric: Metric, figures: Sequence[float]) -> float:
 
 
 def judge(
-    design: Design, ledger: Results, seeds: Sequence[int], name: str, metric: Metric, level: float = LEVEL
+    design: Design,
+    ledger: Results,
+    seeds: Sequence[int],
+    name: str,
+    metric: Metric,
+    level: float = LEVEL,
+    settled: Mapping[str, float] | None = None,
 ) -> dict[str, Judgement]:
     """Judge every treatment; p-values are adjusted over all treatments of the trial (Holm), for each context.
 
@@ -88,6 +95,8 @@ def judge(
         name: Name of the metric.
         metric: The metric.
         level: Level of significance; a look before the last one uses less.
+        settled: Treatments that were settled by an early look, and its level: one stops where a difference happens to
+            be large, so the interval of such a look is that of its level.
     """
     asked: dict[tuple[str, str], Contrast] = {}
     for label in design.treatments:
@@ -137,7 +146,7 @@ def judge(
         if exhausted or ledger.refused(label) or (stuck is not None and verdict is Verdict.NO_EFFECT):
             verdict = Verdict.INCONCLUSIVE
         shown = {
-            context: consistent(effects[asked[label, context]], p_of[label, context], level)
+            context: _shown(effects[asked[label, context]], p_of[label, context], level, (settled or {}).get(label))
             if (label, context) in asked
             else None
             for context in COMPANIES
@@ -146,6 +155,14 @@ def judge(
             label, shown, directions, identity, verdict, exhausted, stuck, negligible, len(design.treatments)
         )
     return found
+
+
+def _shown(effect: Effect | None, p: float, level: float, settled: float | None) -> Effect | None:
+    """An effect with the interval that its verdict follows from."""
+    found = consistent(effect, p, level)
+    if found is None or settled is None or 1 - settled <= found.confidence:
+        return found
+    return at_confidence(found, 1 - settled)
 
 
 def _exhausted(metric: Metric, pairs: Sequence[tuple[float, float]]) -> bool:
@@ -314,7 +331,7 @@ def _open(one: Judgement, effect: Effect) -> str:
     """Why one comparison is not settled, or what it says where it is."""
     if not math.isfinite(effect.low):
         return "every reading is the same, so nothing is known of its spread"
-    if effect.confidence > 1 - LEVEL:
+    if effect.confidence > 1 - LEVEL and effect.low <= 0 <= effect.high:
         questions = f"{one.asked} treatments on trial" if one.asked > 1 else "an early look"
         return f"beyond chance by itself, but not for {questions}: the interval is one of {effect.confidence:.1%}"
     if effect.low * effect.high > 0 and abs(effect.mean) <= one.negligible:

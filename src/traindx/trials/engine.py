@@ -145,6 +145,7 @@ class Trial:
         self.seeds = (*self.asked, *islice(further, max(0, most_seeds - len(self.asked))))
         self.notes: list[str] = []
         self.settled: set[str] = set()
+        self.levels: dict[str, float] = {}  # at which an early look settled a treatment
         self.tried: list[int] = []
         self.complete = True
         self.shortage = ""  # what the budget does not allow, as long as that is so
@@ -219,7 +220,7 @@ class Trial:
         metric = self.backend.metric()
         level = look_level(look, seeds, len(self.asked))
         if look >= 2 and metric is not None and level > 0:
-            self._settle(judge(self.design, self.ledger, self.tried, *metric, level))
+            self._settle(judge(self.design, self.ledger, self.tried, *metric, level), level)
 
     def _plan(self, expected_inert: frozenset[str]) -> tuple[int, ...]:
         """Run the control, learn what everything costs, and choose what fits: the seeds to be run."""
@@ -402,8 +403,11 @@ class Trial:
         if inert and self.backend.shares_training:
             self.design = replace(self.design, inert=frozenset(inert))
 
-    def _settle(self, judged: Mapping[str, Judgement]) -> None:
-        self.settled |= {key for key, one in judged.items() if one.settled}
+    def _settle(self, judged: Mapping[str, Judgement], level: float | None = None) -> None:
+        fresh = {key for key, one in judged.items() if one.settled} - self.settled
+        self.settled |= fresh
+        if level is not None:
+            self.levels |= dict.fromkeys(fresh, level)
 
     def _one_seed(self, first: int, second: int) -> bool:
         """Two seeds that give the very same run are one seed."""
@@ -485,7 +489,7 @@ class Trial:
         rows: tuple[TreatmentResult, ...] = ()
         arms: list[Variant] = []
         if metric is not None:
-            judged = judge(self.design, self.ledger, seeds, *metric, self.level)
+            judged = judge(self.design, self.ledger, seeds, *metric, self.level, self.levels)
             rows = results(
                 self.design,
                 self.ledger,
