@@ -68,7 +68,7 @@ class Zygote:
         self.process.stdin.flush()
         code = int(self.process.stdout.readline())
         ended: Any = Finished(out, Ended(code), started)
-        return runner._verdict(ended, settings, interrupted=False, hung=False, orphans=0)
+        return runner._verdict(ended, settings, interrupted=False, hung=False, orphans=())
 
     def close(self) -> None:
         """End it."""
