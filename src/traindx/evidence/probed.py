@@ -178,3 +178,35 @@ class OverlapProbed(Observed):
     wrong: float
     shares: tuple[float, ...]
     costs: tuple[float, ...]
+
+
+class ViewsMerged(Observed):
+    """Views that were encoded one by one by one network, and then reduced. ``where`` is the reduction.
+
+    Attributes:
+        network: Class of the module in which it happens; empty outside of one.
+        views: How many.
+        image: Shape of a view, channels first.
+        reduction: Its name.
+        training: With gradients.
+    """
+
+    network: str
+    views: int
+    image: tuple[int, ...]
+    reduction: str
+    training: bool = True
+
+
+class PeakFromTarget(Observed):
+    """A logarithm of an error over the largest value of an image of that very call. ``where`` takes the largest value.
+
+    Attributes:
+        peaks: The largest values, one a call.
+        phase: ``validation``, or ``training`` for calls with gradients.
+        logged: The line of the logarithm.
+    """
+
+    peaks: tuple[float, ...]
+    phase: str = "validation"
+    logged: Location | None = None

@@ -285,7 +285,8 @@ def _compared(loop: LoopSeen, trained: NoisedDraws | None) -> Iterator[Record]:
         and following[step] is not None
         and 0 < schedule.alphas[own[step]] < 1
     ]
-    if len(usable) < 2 or len(usable) < 0.5 * len(own):
+    known = sum(bool(np.isfinite(x)) for x in loop.of_x)  # of the rest every value was clamped
+    if len(usable) < 2 or len(usable) < 0.5 * known:
         raise UnclearError("its steps are no linear function of input, output and noise")
     kind = _kind(trained)
     if kind not in KINDS:
@@ -528,12 +529,13 @@ def _distribution(chain: Chain, steps: Any) -> dict[str, float]:
 def _line_of(
     loop: LoopSeen, alike: Sequence[Any], chain: Chain, usable: list[int]
 ) -> tuple[Any | None, Location | None]:
-    """The mistake whose very value some line computed, with the line that did so most often."""
+    """The mistake whose very value some line computed at nearly every step, with that line."""
     import numpy as np
 
     from traindx.checks.diffusion.formulas import OUTPUT_AS_NOISE
 
-    counts: dict[tuple[str, Location], int] = {}
+    steps: dict[tuple[str, Location], set[int]] = {}
+    looked_at = {line.step for line in loop.lines if line.step in usable}
     for line in loop.lines:
         if line.step not in usable:
             continue
@@ -541,9 +543,11 @@ def _line_of(
         a, s = np.sqrt(alpha), np.sqrt(1 - alpha)
         for mistake in alike:
             if mistake.value is not None and _close(line, mistake.value(chain.kind, a, s)):
-                counts[mistake.name, line.where] = counts.get((mistake.name, line.where), 0) + 1
-    if counts:
-        name, place = max(counts, key=lambda key: counts[key])
+                steps.setdefault((mistake.name, line.where), set()).add(line.step)
+    # At one noise level many products look alike; only the line that computes the mistake does so at all of them.
+    throughout = [key for key, found in steps.items() if len(found) >= 0.8 * len(looked_at)]
+    if throughout:
+        name, place = max(throughout, key=lambda key: len(steps[key]))
         return next(mistake for mistake in alike if mistake.name == name), place
     unwritten = [mistake for mistake in alike if mistake.name == OUTPUT_AS_NOISE]  # no line needs to compute it
     return next(iter([*unwritten, *alike]), None), None

@@ -42,6 +42,7 @@ from traindx.evidence.observed_state import (
     SuppressedEvidence,
     WeightsLoaded,
 )
+from traindx.evidence.probed import PeakFromTarget, ViewsMerged
 
 
 class Front(StrEnum):
@@ -76,6 +77,8 @@ THINGS: dict[type[Record], str] = {
     IntegerIndexSeen: "integer vectors used as indices",
     GradientNormSeen: "gradient penalties",
     DiscardedResult: "results that nobody takes",
+    ViewsMerged: "views that are merged",
+    PeakFromTarget: "figures in decibels",
     # of a case
     FrozenPart: "frozen parts",
     ChannelReduction: "layers that take many channels and give few",

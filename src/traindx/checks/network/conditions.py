@@ -75,7 +75,7 @@ class _Bench:
         """The record of one change."""
         shape = tuple(value.shape[2:]) if isinstance(value, torch.Tensor) and value.ndim >= 4 else ()
         return InputEffect(
-            where=defined_at(type(network_of(self.probe.case, self.model))),
+            where=defined_at(type(network_of(self.probe.case, self.model)).forward),  # not the line of its class
             source=source,
             change=change,
             effect=effect,

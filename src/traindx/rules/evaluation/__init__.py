@@ -5,6 +5,7 @@ from __future__ import annotations
 from traindx.rules.base import Rule
 from traindx.rules.evaluation.e801_metric_fails_reference_predictors import metric_fails_reference_predictors
 from traindx.rules.evaluation.e802_data_range_wrong import data_range_wrong
+from traindx.rules.evaluation.e802_observed import peak_of_each_image
 from traindx.rules.evaluation.e805_figure_constant import selecting_figure_is_constant
 from traindx.rules.evaluation.e805_selection_key_missing import selection_key_missing
 from traindx.rules.evaluation.e806_evaluated_on_training_data import evaluated_on_training_data
@@ -18,7 +19,7 @@ from traindx.rules.evaluation.e812_predictions_out_of_order import predictions_o
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
-    data_range_wrong,
+    data_range_wrong.also(peak_of_each_image),
     selection_key_missing.also(selecting_figure_is_constant),
     evaluated_on_training_data,
     beaten_by_trivial_baseline,

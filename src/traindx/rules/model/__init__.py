@@ -20,6 +20,7 @@ from traindx.rules.model.m210_probed import target_finer_than_output
 from traindx.rules.model.m210_target_outside_span import target_outside_span
 from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
 from traindx.rules.model.m211_probed import arguments_symmetric
+from traindx.rules.model.m211_views import views_averaged
 from traindx.rules.model.m212_layer_built_in_forward import layer_built_in_forward
 from traindx.rules.model.m213_grid_of_other_axes import grid_of_other_axes
 from traindx.rules.model.m214_stages_fed_differently import stages_fed_differently
@@ -35,7 +36,7 @@ RULES: tuple[Rule, ...] = (
     shape_broadcast_silently,
     frozen_part_still_moves,
     target_outside_span.also(target_finer_than_output),
-    inputs_symmetric.also(arguments_symmetric),
+    inputs_symmetric.also(arguments_symmetric).also(views_averaged),
     layer_built_in_forward,
     grid_of_other_axes,
     stages_fed_differently,

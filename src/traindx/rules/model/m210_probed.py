@@ -27,8 +27,8 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
 def target_finer_than_output(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The same in a script: the output is an up-sampled coarse grid, and the targets hold what no such grid can.
 
-    A captured call is made again, and the output is found to be the result of an interpolation, number for number.
-    The targets that the loss compares it with are projected onto everything that this interpolation can give from any
+    What a loss compares with a target is found to be the result of an interpolation, number for number. The targets
+    are projected onto everything that this interpolation can give from any
     coarse grid. If more than `left_out` of their variance stays outside in every pass looked at, it is `demonstrated`:
     the mean squared error cannot fall below that, whatever is learned.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from traindx.rules.base import Rule
 from traindx.rules.optimisation.o401_rate_probe import rates_reach_nowhere
 from traindx.rules.optimisation.o401_step_too_small import step_too_small
+from traindx.rules.optimisation.o401_whole_stage import whole_stage_goes_nowhere
 from traindx.rules.optimisation.o402_probed import step_raises_own_loss
 from traindx.rules.optimisation.o402_step_too_large import step_too_large
 from traindx.rules.optimisation.o403_gradient_vanishing import gradient_vanishing
@@ -25,7 +26,7 @@ from traindx.rules.optimisation.o414_step_changes_nothing import step_changes_no
 from traindx.rules.optimisation.o415_plateau_direction import plateau_waits_the_wrong_way
 
 RULES: tuple[Rule, ...] = (
-    step_too_small.also(rates_reach_nowhere),
+    step_too_small.also(rates_reach_nowhere).also(whole_stage_goes_nowhere),
     step_too_large.also(step_raises_own_loss),
     gradient_vanishing,
     gradient_exploding,

@@ -6,7 +6,7 @@ Kept for one iteration, as small samples: nothing of the script's is kept alive.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from traindx.core.combinations import Array
 from traindx.watch.collectors.networks import Networks
@@ -31,6 +31,7 @@ class Draw:
     shape: tuple[int, ...]
     values: Array
     like: Array | None = None
+    serial: int = 0
 
 
 @dataclass
@@ -41,20 +42,37 @@ class Table:
     values: tuple[float, ...]
 
 
+class Pick(NamedTuple):
+    """Entries that were picked from a table."""
+
+    table: int
+    entries: tuple[int, ...]
+    serial: int
+
+
+class Told(NamedTuple):
+    """Numbers that a module was given, and their type."""
+
+    values: tuple[float, ...]
+    dtype: str
+    serial: int = 0
+
+
 @dataclass
 class Ingredients:
-    """Everything since some moment."""
+    """Everything of an iteration, in order."""
 
     draws: list[Draw] = field(default_factory=list)
-    picked: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
-    told: dict[str, tuple[tuple[float, ...], str]] = field(default_factory=dict)
+    picked: list[Pick] = field(default_factory=list)
+    told: dict[str, Told] = field(default_factory=dict)
 
 
 class DiffusionIngredients(Collector):
     """Notes what is drawn, picked and told in watched iterations.
 
     Attributes:
-        now: Since the iteration began, or since somebody called :meth:`cut`.
+        now: Of this iteration.
+        serial: Number of the next one.
         tables: Tables by number.
     """
 
@@ -65,6 +83,7 @@ class DiffusionIngredients(Collector):
         self.calls = calls
         self.networks = networks
         self.now = Ingredients()
+        self.serial = 0
         self.tables: list[Table] = []
         self._numbers: dict[tuple[Any, ...], int] = {}
         self._picks: set[Any] = set()
@@ -82,10 +101,18 @@ class DiffusionIngredients(Collector):
         """A new iteration."""
         self.now = Ingredients()
 
-    def cut(self) -> Ingredients:
-        """What there was since the last cut; begins anew."""
-        was, self.now = self.now, Ingredients()
-        return was
+    def since(self, serial: int) -> Ingredients:
+        """What there was from some number on."""
+        now = self.now
+        return Ingredients(
+            [one for one in now.draws if one.serial >= serial],
+            [one for one in now.picked if one.serial >= serial],
+            {name: one for name, one in now.told.items() if one.serial >= serial},
+        )
+
+    def _next(self) -> int:
+        self.serial += 1
+        return self.serial - 1
 
     def _draws(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         torch = self.watch.torch
@@ -97,7 +124,7 @@ class DiffusionIngredients(Collector):
             if len(self.now.draws) >= MOST_DRAWS:
                 del self.now.draws[:-8]
             same = like is not None and is_image(torch, like)
-            self.now.draws.append(Draw(tuple(out.shape), rows(out), rows(like) if same else None))
+            self.now.draws.append(Draw(tuple(out.shape), rows(out), rows(like) if same else None, self._next()))
 
         return drawn
 
@@ -116,7 +143,7 @@ class DiffusionIngredients(Collector):
                 if len(self.now.picked) >= MOST_PICKS:
                     del self.now.picked[:-32]
                 if number >= 0:
-                    self.now.picked.append((number, index))
+                    self.now.picked.append(Pick(number, index, self._next()))
 
     def _index(self, index: Any) -> tuple[int, ...] | None:
         torch = self.watch.torch
@@ -158,10 +185,10 @@ class DiffusionIngredients(Collector):
         if len(args) != 1 or kwargs or len(self.now.told) >= 32:
             return
         values = numbers(self.watch.torch, args[0])
-        if values is not None and len(values[0]) <= MOST_NUMBERS:
+        if values is not None and len(values.values) <= MOST_NUMBERS:
             made = self.networks.made.get(module)
             place = f" of {made.file}:{made.line}" if made is not None else ""
-            self.now.told[f"{type(module).__name__}{place}"] = values
+            self.now.told[f"{type(module).__name__}{place}"] = values._replace(serial=self._next())
 
 
 def by_name(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -193,12 +220,12 @@ def rows(value: Any) -> Array:
     return found
 
 
-def numbers(torch: Any, value: Any) -> tuple[tuple[float, ...], str] | None:
+def numbers(torch: Any, value: Any) -> Told | None:
     """A number, or a vector with one number a sample, and its type; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return (float(value),), type(value).__name__
+        return Told((float(value),), type(value).__name__)
     if not isinstance(value, torch.Tensor) or value.dim() > 2 or not 1 <= value.numel() <= MOST_NUMBERS:
         return None
     if (value.dim() and value.shape[0] != value.numel()) or value.dtype == torch.bool or value.is_complex():
@@ -206,4 +233,4 @@ def numbers(torch: Any, value: Any) -> tuple[tuple[float, ...], str] | None:
     if not has_values(value) or value.is_quantized or value.layout is not torch.strided:
         return None
     values = value.detach().reshape(-1).double().cpu().tolist()
-    return tuple(values), str(value.dtype).removeprefix("torch.")
+    return Told(tuple(values), str(value.dtype).removeprefix("torch."))

@@ -178,7 +178,7 @@ class NoisedInputs(Collector):
             if value_of_it is not None:
                 told[name] = value_of_it
         before = len(trained.a) - len(pairs)
-        for name, (values, dtype) in told.items():
+        for name, (values, dtype, _) in told.items():
             if len(values) not in (1, batch):
                 continue
             one_each = values * batch if len(values) == 1 else values
@@ -188,11 +188,11 @@ class NoisedInputs(Collector):
                 trained.dtypes[name] = dtype
         for series in trained.told.values():
             series.extend([float("nan")] * (len(trained.a) - len(series)))
-        picked = [(number, index) for number, index in self.ingredients.now.picked if len(index) in (1, batch)]
-        index = picked[-1][1] if picked else ()
+        picked = [one for one in self.ingredients.now.picked if len(one.entries) in (1, batch)]
+        index = picked[-1].entries if picked else ()
         index = index * batch if len(index) == 1 else index
         trained.index += [*index[: len(pairs)]] if index else [-1] * len(pairs)
-        trained.tables += [number for number, _ in picked if number not in trained.tables]
+        trained.tables += [one.table for one in picked if one.table not in trained.tables]
 
     # -- what the output is compared with ----------------------------------------------------------------------------
 

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from traindx.core.combinations import Array, Combination, combination
 from traindx.evidence.base import Record
 from traindx.evidence.sampled import ClampOnTheWay, LineValue, LoopSeen, TableSeen, TimesTold
-from traindx.watch.collectors.ingredients import DiffusionIngredients, Ingredients, by_name, is_image, numbers, rows
+from traindx.watch.collectors.ingredients import (
+    DiffusionIngredients,
+    Ingredients,
+    Told,
+    by_name,
+    is_image,
+    numbers,
+    rows,
+)
 from traindx.watch.collectors.networks import Networks, place_of
 from traindx.watch.collectors.noised_inputs import NoisedInputs
 from traindx.watch.collectors.torch_calls import TorchCalls
@@ -29,6 +37,7 @@ from traindx.watch.runtime.watch import Collector, Watch
 LINEAR = 1e-4  # residual of a step, relative
 MOST_CALLS = 60
 MOST_LOOPS = 3  # at one line
+MOST_BROKEN = 8  # chains at one line that were no loops, until it is left alone
 DETAILED = 12  # steps whose lines are taken apart
 MOST_EVENTS = 120  # of a step
 MOST_OUTPUTS = 6  # with one input
@@ -51,7 +60,7 @@ class _Step:
 
     inputs: dict[str, Array]
     outputs: list[Array]
-    told: dict[str, tuple[tuple[float, ...], str]]
+    told: dict[str, Told]
     events: list[_Event] = field(default_factory=list)
     after: Ingredients = field(default_factory=Ingredients)
 
@@ -72,12 +81,13 @@ class _Chain:
     start: tuple[float, float] = (0.0, 1.0)
     calls: int = 1
     steps: list[tuple[float, float, float, float, int, bool]] = field(default_factory=list)
-    told: list[dict[str, tuple[tuple[float, ...], str]]] = field(default_factory=list)
+    told: list[dict[str, Told]] = field(default_factory=list)
     picked: list[tuple[tuple[int, int], ...]] = field(default_factory=list)
     lines: list[LineValue] = field(default_factory=list)
     clamps: dict[tuple[CallSite, float, float], ClampOnTheWay] = field(default_factory=dict)
     made_by: CallSite | None = None
-    offsets: tuple[int, int] = (0, 0)  # what the iteration had drawn and picked before the loop began
+    in_training: bool = False  # its first call had gradients: most probably the only one of this iteration
+    since: int = 0  # number of the first ingredient after the last call
 
 
 class SamplingLoops(Collector):
@@ -101,6 +111,7 @@ class SamplingLoops(Collector):
         self._chains: dict[int, _Chain] = {}
         self._open: _Chain | None = None  # the one that was called last
         self._written: dict[tuple[str, CallSite], int] = {}
+        self._broken: dict[tuple[str, CallSite], int] = {}
 
     def install(self) -> None:
         """Subscribe."""
@@ -125,6 +136,8 @@ class SamplingLoops(Collector):
     def _computed(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         chain = self._open
         if chain is None or self.networks.depth or chain.previous is None or tuple(out.shape) != chain.shape:
+            return
+        if chain.calls == 1 and chain.in_training:
             return
         if len(chain.steps) >= DETAILED or len(chain.previous.events) >= MOST_EVENTS or not self.watch.here_and_now:
             return
@@ -171,27 +184,28 @@ class SamplingLoops(Collector):
         shape = (len(first) // 2, *first.shape[1:]) if halves else tuple(first.shape)
         shown = {name: rows(value[: shape[0]]) for name, value in inputs.items()}
         given = [rows(output[: shape[0]]), rows(output[shape[0] :])] if halves else [rows(output)]
-        told = dict(self.ingredients.now.told)
+        chain = self._chains.get(id(module))
+        told = dict(self.ingredients.since(chain.since if chain is not None else 0).told)
         for name, value in by_name(module, args, kwargs):
             one = numbers(self.watch.torch, value)
             if one is not None:
                 told[name] = one
-        chain = self._chains.get(id(module))
         if chain is not None and (chain.network() is not module or chain.shape != tuple(shape)):
             self._close(chain)
             chain = None
         step = _Step(shown, given, told)
         if chain is not None and chain.previous is not None:
-            before = self.ingredients.cut()
-            chain.previous.after.draws += before.draws[chain.offsets[0] :]
-            chain.previous.after.picked += before.picked[chain.offsets[1] :]
-            chain.offsets = (0, 0)
+            before = self.ingredients.since(chain.since)
+            chain.previous.after.draws += before.draws
+            chain.previous.after.picked += before.picked
+            chain.since = self.ingredients.serial
             if self._goes_on(chain, step):
                 self._open = chain
                 return
             self._close(chain)
         site = here() or CallSite("", 0, "")
-        if self._written.get((type(module).__name__, site), 0) >= MOST_LOOPS:
+        key = (type(module).__name__, site)
+        if self._written.get(key, 0) >= MOST_LOOPS or self._broken.get(key, 0) >= MOST_BROKEN:
             return
         dtype = str(first.dtype).removeprefix("torch.")
         chain = _Chain(
@@ -203,7 +217,8 @@ class SamplingLoops(Collector):
             float(self.watch.torch.finfo(first.dtype).eps),
             previous=step,
         )
-        chain.offsets = (len(self.ingredients.now.draws), len(self.ingredients.now.picked))
+        chain.in_training = bool(self.watch.grad_enabled)
+        chain.since = self.ingredients.serial
         chain.told.append(told)
         self._chains[id(module)] = self._open = chain
 
@@ -227,7 +242,7 @@ class SamplingLoops(Collector):
         if np.array_equal(step.inputs[chain.key], previous.inputs[chain.key]):
             return self._same_input(chain, step, chain.key)
         fit, order, guided = self._fit(chain, step, chain.key)
-        if fit.residual > 0.5 and len(chain.steps) >= 1:
+        if chain.steps and (_starts_again(chain.told, step.told) or (fit.known and fit.residual > 0.5)):
             return False
         outputs = len(previous.outputs)
         draws = self._draws(chain, previous)
@@ -240,7 +255,7 @@ class SamplingLoops(Collector):
             x = output = float("nan")
         chain.calls += 1
         chain.steps.append((x, output, noise, fit.residual, order, guided))
-        picked = [(number, index[0]) for number, index in previous.after.picked if len(set(index)) == 1]
+        picked = [(one.table, one.entries[0]) for one in previous.after.picked if len(set(one.entries)) == 1]
         chain.picked.append(tuple(picked))
         self._look_at_lines(chain, previous, len(chain.steps) - 1, step)
         mean = np.mean(previous.outputs, axis=0)
@@ -389,8 +404,12 @@ class SamplingLoops(Collector):
         if self._open is chain:
             self._open = None
         network = chain.network()
-        linear = sum(residual < max(LINEAR, 20 * chain.resolution) for _, _, _, residual, _, _ in chain.steps)
-        if network is None or linear < FEWEST_STEPS or linear < 0.5 * len(chain.steps):
+        known = [residual for x, _, _, residual, _, _ in chain.steps if np.isfinite(x)]  # the rest was clamped away
+        linear = sum(residual < max(LINEAR, 20 * chain.resolution) for residual in known)
+        if network is None or linear < FEWEST_STEPS or linear < 0.5 * len(known):
+            if network is not None and not chain.in_training:
+                broken = (type(network).__name__, chain.site)
+                self._broken[broken] = self._broken.get(broken, 0) + 1
             return
         key = (type(network).__name__, chain.site)
         self._written[key] = self._written.get(key, 0) + 1
@@ -409,7 +428,7 @@ class SamplingLoops(Collector):
                 residual=tuple(step[3] for step in chain.steps),
                 order=max(step[4] for step in chain.steps),
                 followed_by=tuple(int(step[5]) for step in chain.steps),
-                told=tuple(TimesTold(name=name, dtype=dtype, values=values) for name, (values, dtype) in told.items()),
+                told=tuple(TimesTold(name=name, dtype=one.dtype, values=one.values) for name, one in told.items()),
                 picked=tuple(tuple((tables.index(table), index) for table, index in picked) for picked in chain.picked),
                 tables=tuple(
                     TableSeen(name=self.ingredients.tables[one].name, values=self.ingredients.tables[one].values)
@@ -430,13 +449,21 @@ class SamplingLoops(Collector):
         )
 
 
-def _series(told: list[dict[str, tuple[tuple[float, ...], str]]]) -> dict[str, tuple[tuple[float, ...], str]]:
+def _starts_again(before: list[dict[str, Told]], now: dict[str, Any]) -> bool:
+    """Some number that moved from call to call is what it was at the first one."""
+    return any(
+        name in now and name in before[-1] and now[name].values == first.values != before[-1][name].values
+        for name, first in before[0].items()
+    )
+
+
+def _series(told: list[dict[str, Told]]) -> dict[str, Told]:
     """What every call was told under one name, where all samples were told the same."""
-    found: dict[str, tuple[tuple[float, ...], str]] = {}
+    found: dict[str, Told] = {}
     for name in told[0]:
-        values = [one[name][0] for one in told if name in one]
+        values = [one[name].values for one in told if name in one]
         if len(values) == len(told) and all(len(set(each)) == 1 for each in values):
-            found[name] = (tuple(each[0] for each in values), told[0][name][1])
+            found[name] = Told(tuple(each[0] for each in values), told[0][name].dtype)
     return found
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from traindx.watch.collectors.networks import Call
 from traindx.watch.probes.captured import Captured, CapturedCalls
+from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts, ObservationLevel
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -37,10 +38,12 @@ class Probe(Collector):
         super().__init__(watch)
         self.captured = captured
         self.bursts = Bursts(self.dense, self.ratio)
+        self._refused: dict[tuple[object, ...], CallSite | None] = {}  # None once an experiment was afforded
 
     def install(self) -> None:
         """Ask for calls."""
         self.captured.on_captured(self, self.wants, self._told)
+        self.watch.closing.append(self._say_refused)
 
     def wants(self, call: Call) -> bool:
         """Is this call, which begins now, to be looked at?"""
@@ -51,9 +54,17 @@ class Probe(Collector):
 
     def _told(self, captured: Captured) -> None:
         if not self.captured.affordable(self.forwards * captured.seconds):
-            self.watch.not_examined(self.subject, "the experiment would have slowed the run down", captured.call.site)
+            self._refused.setdefault(captured.call.place.key, captured.call.site)
+            self.bursts.postpone(captured.call.place.key)  # the longer the run, the more it may cost
             return
+        self._refused[captured.call.place.key] = None
         self.look(captured)
+
+    def _say_refused(self) -> None:
+        """What could never be afforded."""
+        for site in self._refused.values():
+            if site is not None:
+                self.watch.not_examined(self.subject, "the experiment would have slowed the run down", site)
 
     def look(self, captured: Captured) -> None:
         """Make the experiment; called right after the call, without gradients."""

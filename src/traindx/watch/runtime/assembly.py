@@ -28,6 +28,7 @@ from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.loss_calls import LossCalls
 from traindx.watch.collectors.loss_states import LossStates
 from traindx.watch.collectors.loss_terms import LossTerms
+from traindx.watch.collectors.merged_views import MergedViews
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.no_grad_regions import NoGradRegions
 from traindx.watch.collectors.noised_inputs import NoisedInputs
@@ -35,6 +36,7 @@ from traindx.watch.collectors.nonfinite import NonFinite
 from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
+from traindx.watch.collectors.peaks import Peaks
 from traindx.watch.collectors.plateaus import Plateaus
 from traindx.watch.collectors.provenance import Provenance
 from traindx.watch.collectors.purity import Purity
@@ -51,12 +53,12 @@ from traindx.watch.collectors.spectral_norms import SpectralNorms
 from traindx.watch.collectors.stage_inputs import StagesSeen
 from traindx.watch.collectors.thrown_away import ThrownAway
 from traindx.watch.collectors.torch_calls import TorchCalls
+from traindx.watch.collectors.upsampled_outputs import UpsampledOutputs
 from traindx.watch.collectors.worker_generators import WorkerGenerators
 from traindx.watch.interventions.files import PROTECT, ResumeLog
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.base import Probe
 from traindx.watch.probes.captured import CapturedCalls
-from traindx.watch.probes.coarse_output import CoarseOutput
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
 from traindx.watch.probes.given_region import GivenRegion
 from traindx.watch.probes.input_influence import InputInfluence
@@ -147,6 +149,9 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     SamplingLoops,
     DiffusionIngredients,
     ResampledTensors,
+    UpsampledOutputs,
+    MergedViews,
+    Peaks,
     _Early,
     InputInfluence,
     EvaluationRepeat,
@@ -154,7 +159,6 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     LossOrder,
     GivenRegion,
     OverlapOrder,
-    CoarseOutput,
     LossPaths,  # after the probes, which look at an iteration's paths and calls when it ends
     CapturedCalls,
 )

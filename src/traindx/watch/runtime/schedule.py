@@ -93,3 +93,9 @@ class Bursts:
             self._next[place] = max(count + 1, round(count * self.ratio))
             return True
         return False
+
+    def postpone(self, place: object) -> None:
+        """An occurrence that was wanted could not be looked at: the next one at this place is wanted instead."""
+        count = self._count[place] = self._count[place] - 1
+        if count >= self.dense:
+            self._next[place] = count
