@@ -46,7 +46,7 @@ class _Trained:
     moments: list[tuple[float, float]] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(eq=False)  # arrays have no truth value
 class _Open:
     """The last noised call of this iteration, until its output is compared with something."""
 
