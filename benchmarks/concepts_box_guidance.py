@@ -32,7 +32,7 @@ from traindx.recipes.concepts.metrics import (
     pointing,
 )
 from traindx.recipes.concepts.radiographs import Radiographs, split_patients
-from traindx.recipes.concepts.settings import Settings, read_settings
+from traindx.recipes.concepts.settings import Settings, from_preset
 from traindx.recipes.concepts.sources import load
 from traindx.recipes.concepts.train import fit, prepare
 from traindx.recipes.kit.estimate import Estimate, by_patient
@@ -65,7 +65,7 @@ def train(settings: Settings, data: Radiographs, kept: Path | None) -> tuple[Sco
         begun = time.process_time()
         fit(run)
         took = time.process_time() - begun
-        last = torch.load(Path(folder) / "concepts-last.ckpt", map_location="cpu", weights_only=True)
+        last = torch.load(Path(folder) / "concepts" / "last.ckpt", map_location="cpu", weights_only=True)
         run.module.load_state_dict(last["state_dict"])
     split = run.data.split
     unseen = data.only((*split.val, *split.test))
@@ -123,10 +123,8 @@ def compare(name: str, seeds: list[int], draws: int, keep: Path | None = None) -
     arms: dict[str, list[Scored]] = {"without boxes": [], "with boxes": []}
     for seed in seeds:
         for arm, weight in (("without boxes", 0.0), ("with boxes", 1.0)):
-            epochs = read_settings(name).stages["concepts"].epochs
-            rates = read_settings(name).stages["concepts"].rates
-            stage = {"concepts": {"epochs": epochs, "rates": rates}}
-            settings = read_settings(name, [f"seed={seed}", f"box_weight={weight}", f"stages={stage}"])
+            stage = {"concepts": from_preset("standard").stages["concepts"]}
+            settings = from_preset("standard", source=name, seed=seed, box_weight=weight, stages=stage)
             kept = keep / f"{name}-{arm.split()[0]}-{seed}.npz" if keep is not None else None
             scored, unseen, where = train(settings, data, kept)
             arms[arm].append(scored)

@@ -1,6 +1,6 @@
 """The fusion recipe on sarcoma patients: train (or take a checkpoint), distil, and write every figure beside baselines.
 
-    python benchmarks/fusion_table.py --out runs/fusion --distil 100 --slices 3    trains with --setup slices first
+    python benchmarks/fusion_table.py --out runs/fusion --distil 100 --slices 3    trains with --preset slices first
     python benchmarks/fusion_table.py --checkpoint runs/fusion/best.ckpt --slices 3    only measures
 
 Needs ``TRAINDX_DATA``. Writes ``benchmarks/results/fusion-table.md``; validation patients only.
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from traindx.recipes.fusion import contract, evaluate, inference, scores, train
+from traindx.recipes.kit.run_folder import BEST
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/fusion"))
     parser.add_argument("--samples", type=int, default=4, help="draws averaged")
     parser.add_argument("--slices", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="optimiser steps, instead of the setup's")
+    parser.add_argument("--steps", type=int, help="optimiser steps, instead of the preset's")
     parser.add_argument("--distil", type=int, default=0, help="steps of distillation; 0 for none")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -45,9 +46,9 @@ def main() -> None:
     if path is None:
         begun = time.perf_counter()
         more = [] if given.steps is None else [f"--steps={given.steps}"]
-        train.main(["--setup=slices", f"--out={given.out}", "--threads=1", *more])
+        train.main(["--preset=slices", f"--out={given.out}", "--threads=1", *more])
         notes.append(f"trained in {(time.perf_counter() - begun) / 60:.0f} min of one core")
-        path = given.out / train.BEST
+        path = given.out / BEST
     if given.distil:
         train.main([f"--distil={path}", f"--steps={given.distil}", "--threads=1"])
     checkpoint = contract.read(path)

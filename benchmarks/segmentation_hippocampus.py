@@ -6,7 +6,7 @@ Every method trains on the same patients, spends the same budget and is scored b
 fifth of the patients, seed 0; a tenth of the rest chooses the threshold of the recipe and is not used by the others).
 Each sets the length of its own schedule by timing a few steps, so that every learning rate is annealed to its end.
 
-* ``recipe``: ``traindx train segmentation --preset hippocampus``.
+* ``recipe``: ``traindx train segmentation --source hippocampus``.
 * ``nnunet-plan``: what nnU-Net v2 plans for this data set (patch 40x56x40, batch 9, 32 to 256 channels, deep
   supervision, SGD with Nesterov momentum .99 and polynomial decay, its rotations, scalings and mirrorings), in
   MONAI's DynUNet, which was made to reproduce it. nnunetv2 itself is not used because its current releases depend on
@@ -107,7 +107,8 @@ def train_recipe(options: argparse.Namespace, folder: Path) -> tuple[Path, Spent
     print(f"{each:.3f} s a step by the {options.clock} clock: {steps} steps", flush=True)
     arguments = [
         "--config",
-        str(PRESETS / "hippocampus.yaml"),
+        str(PRESETS / "standard.yaml"),
+        "--data.source=hippocampus",
         f"--data.root={options.data}",
         f"--trainer.max_steps={steps}",
         "--trainer.enable_progress_bar=false",

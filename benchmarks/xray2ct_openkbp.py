@@ -83,7 +83,7 @@ def train(given: argparse.Namespace, out: Path) -> list[dict[str, float]]:
         )
         cli = training.build(given.method, run, runs, parsed, flags(given, steps))
         cli.trainer.callbacks.append(Timer(now, begun + seconds))
-        training.fit(cli, run, None)
+        training.train_stage(cli, run, None)
         done = cli.trainer.global_step
         fact = {
             "stage": run.number,

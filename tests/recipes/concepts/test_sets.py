@@ -12,7 +12,7 @@ from traindx.finding import Standing
 from traindx.recipes.concepts.case import make_case, mixed
 from traindx.recipes.concepts.phantom import WHITE, phantom
 from traindx.recipes.concepts.radiographs import split_patients
-from traindx.recipes.concepts.settings import presets, read_settings
+from traindx.recipes.concepts.settings import PRESETS, from_preset, settings_of
 from traindx.recipes.concepts.sources import covid, load, tbx11k
 from traindx.recipes.concepts.verification import verify_source
 
@@ -66,21 +66,20 @@ def test_a_source_or_setting_that_does_not_exist_is_named():
     with pytest.raises(InputError, match="nowhere"):
         load("nowhere")
     with pytest.raises(UsageError, match="margn"):
-        read_settings("phantom", ["margn=1"])
+        from_preset("quick", margn=1)
     with pytest.raises(UsageError, match="no stage"):
-        read_settings("phantom", ["stages.fourth={epochs: 1, rates: {head: 1.0}}"])
-    with pytest.raises(UsageError, match="sets nothing"):
-        read_settings("phantom", ["margin"])
+        settings_of({"stages": {"fourth": {"epochs": 1, "rates": {"head": 1.0}}}})
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.yaml")))
 def test_presets_can_be_read_and_changed(name):
-    settings = read_settings(name, ["margin=1.5", "stages.task.epochs=0"])
-    assert (settings.margin, settings.stages["task"].epochs, settings.temperature) == (1.5, 0, 0.3)
+    settings = from_preset(name, margin=1.5)
+    assert (settings.margin, settings.temperature) == (1.5, 0.3)
+    assert set(settings.stages) == {"concepts", "prototypes", "task"}
 
 
 def test_phantoms_are_verified_and_nothing_is_demonstrated():
-    diagnosis = verify_source(read_settings("phantom", ["images=24"]), workers=0)
+    diagnosis = verify_source(from_preset("quick", images=24), workers=0)
     assert all(one.standing is Standing.SUSPECTED for one in diagnosis.findings)
     assert diagnosis.outcome is Outcome.NOTHING_FOUND
 
@@ -99,7 +98,7 @@ def test_a_patient_on_both_sides_is_found_in_the_tables(monkeypatch):
 
     verification_export = verification.export
     monkeypatch.setattr(verification, "export", broken)
-    diagnosis = verification.verify_source(read_settings("phantom", ["images=24"]), workers=0)
+    diagnosis = verification.verify_source(from_preset("quick", images=24), workers=0)
     assert "D108" in {finding.code for finding in diagnosis.findings}
 
 

@@ -26,7 +26,7 @@ def test_every_stage_leaves_its_own_best_checkpoint_and_score(trained):
     folder, run, _ = trained
     assert set(run.module.best.scores) == {"concepts", "prototypes", "task"}
     for stage in ("concepts", "prototypes", "task"):
-        stored = torch.load(folder / f"{stage}-best.ckpt", weights_only=True)
+        stored = torch.load(folder / stage / "best.ckpt", weights_only=True)
         assert stored["stage"] == stage
         rows = list(csv.DictReader((folder / "log" / stage / "metrics.csv").open()))
         best = max(float(row["score"]) for row in rows if row.get("score"))
@@ -35,7 +35,7 @@ def test_every_stage_leaves_its_own_best_checkpoint_and_score(trained):
 
 def test_later_stages_leave_the_concept_maps_alone(trained):
     folder, _, path = trained
-    first = torch.load(folder / "concepts-best.ckpt", weights_only=True)["state_dict"]
+    first = torch.load(folder / "concepts" / "best.ckpt", weights_only=True)["state_dict"]
     module, _ = module_from(path)
     now = module.state_dict()
     held = [name for name in first if name.startswith("network.maps.")]
@@ -92,7 +92,7 @@ def test_a_resumed_run_is_the_unbroken_one(tmp_path, radiographs):
 def test_a_run_is_not_resumed_under_other_settings(trained, radiographs):
     folder, _, _ = trained
     other = prepare(tiny(margin=3.0), folder, radiographs)
-    stored = torch.load(folder / "concepts-last.ckpt", weights_only=True)
+    stored = torch.load(folder / "concepts" / "last.ckpt", weights_only=True)
     with pytest.raises(InputError, match=r"settings\.margin is 2\.0 in the checkpoint and 3\.0 in this run"):
         other.module.on_load_checkpoint(stored)
 
@@ -178,16 +178,17 @@ def test_evaluate_scores_and_draws(tmp_path, trained, capsys, monkeypatch, radio
 
     _, _, path = trained
     monkeypatch.setattr(evaluation, "load", lambda *args, **options: radiographs)
-    assert evaluate(["--checkpoint", str(path), "--draws", "10", "--out", str(tmp_path)]) == 0
+    assert evaluate(["--checkpoint", str(path), "--resamples", "10", "--out", str(tmp_path)]) == 0
     assert "pointing" in capsys.readouterr().out
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["part"] == "test"
     assert set(scores["figures"]) == {"mAP", "AUROC", "F1 macro", "pointing", "IoU", "task AUROC"}
-    assert "data:image/png" in (tmp_path / "scores.html").read_text()
+    assert "data:image/png" in (tmp_path / "page.html").read_text()
 
 
 def test_train_from_the_command_line_verifies_first_and_refuses_a_second_run(tmp_path, capsys):
-    small = ["--set", "images=40", "--set", "stages={concepts: {epochs: 1, rates: {encoder: 0.01, head: 0.01}}}"]
+    small = ["--data.images=40", "--model.stages={concepts: {epochs: 1, rates: {encoder: 0.01, head: 0.01}}}"]
+    small += ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
     assert train([*small, "--out", str(tmp_path / "run")]) == 0
     said = capsys.readouterr().out
     assert "data:" in said
@@ -203,7 +204,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, trained):
     folder, _, _ = trained
     (tmp_path / "x.ckpt").write_bytes(b"nothing")
     torch.save({"a": 1}, tmp_path / "y.ckpt")
-    for path in (tmp_path / "x.ckpt", tmp_path / "y.ckpt", tmp_path / "z.ckpt", folder / "concepts-last.ckpt"):
+    for path in (tmp_path / "x.ckpt", tmp_path / "y.ckpt", tmp_path / "z.ckpt", folder / "concepts" / "last.ckpt"):
         with pytest.raises(InputError):
             module_from(path)
 

@@ -15,13 +15,14 @@ import torch
 
 from traindx.errors import InputError, UsageError
 from traindx.recipes.kit.contract import CONTRACT_KEY
+from traindx.recipes.kit.red_flags import RedFlags
 from traindx.recipes.kit.schedule import warmup_cosine
 from traindx.recipes.segmentation.contract import check, read
 from traindx.recipes.segmentation.evaluation import evaluate
 from traindx.recipes.segmentation.inference import Predictor
 from traindx.recipes.segmentation.module import SegmentationModule, module_from
 from traindx.recipes.segmentation.predict import Written, predict, predict_folder, warn_of_collapse
-from traindx.recipes.segmentation.red_flags import RedFlags
+from traindx.recipes.segmentation.red_flags import judge
 from traindx.recipes.segmentation.train import run, train
 
 SMALL = [
@@ -34,7 +35,7 @@ SMALL = [
     "--model.lr=0.01",
     "--model.warmup=2",
 ]
-DEFAULTS = ["--config", str(Path(train.__code__.co_filename).parent / "presets" / "default.yaml")]
+DEFAULTS = ["--config", str(Path(train.__code__.co_filename).parent / "presets" / "standard.yaml")]
 
 
 def arguments(root: Path, steps: int, *more: str) -> list[str]:
@@ -63,7 +64,9 @@ def test_training_learns_and_writes_what_inference_needs(trained: Path) -> None:
 def test_evaluation_leaves_out_what_was_trained_on(
     trained: Path, phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluate([str(phantom_folder), "--checkpoint", str(trained), "--out", str(tmp_path), "--json"]) == 0
+    assert (
+        evaluate(["--root", str(phantom_folder), "--checkpoint", str(trained), "--out", str(tmp_path), "--json"]) == 0
+    )
     result = json.loads(capsys.readouterr().out)
     split = read(trained)[CONTRACT_KEY]["split"]
     assert {case["name"] for case in result["cases"]} == set(split["test"])
@@ -93,7 +96,9 @@ def test_masks_of_another_program_are_scored(
         image: Any = nib.load(path)
         array = np.asarray(image.dataobj)
         nib.save(nib.Nifti1Image(np.where(array == 2, 0, array).astype(np.uint8), image.affine), tmp_path / path.name)
-    assert evaluate([str(phantom_folder), "--checkpoint", str(trained), "--masks", str(tmp_path), "--json"]) == 0
+    assert (
+        evaluate(["--root", str(phantom_folder), "--checkpoint", str(trained), "--masks", str(tmp_path), "--json"]) == 0
+    )
     result = json.loads(capsys.readouterr().out)
     assert result["summary"]["organ"]["dice"]["mean"] == 1.0
     assert result["summary"]["organ"]["hd95_mm"]["mean"] == 0.0
@@ -189,7 +194,7 @@ def test_a_second_run_never_overwrites_the_first(phantom_folder: Path, tmp_path:
     (tmp_path / "last.ckpt").write_bytes(b"")
     with pytest.raises(UsageError, match="holds a run already"):
         train([f"--data.root={phantom_folder}", "--out", str(tmp_path)])
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="holds no run"):
         train([f"--data.root={phantom_folder}", "--out", str(tmp_path / "new"), "--resume"])
 
 
@@ -222,10 +227,9 @@ def test_the_schedule_warms_up_and_ends_at_its_floor() -> None:
 
 
 def test_red_flags_are_silent_at_first_and_on_health() -> None:
-    flags = RedFlags(Path("unused"))
     collapsed = {"output_spread": 0.001, "foreground_ratio_sd": 0.0, "foreground_ratio": 0.95}
     healthy = {"output_spread": 0.3, "foreground_ratio_sd": 0.02, "foreground_ratio": 0.1}
-    assert flags.judge(collapsed, epoch=0) == []
-    assert len(flags.judge(collapsed, epoch=5)) == 2
-    assert flags.judge(healthy, epoch=5) == []
-    assert "nan" in flags.judge({**healthy, "val_dice": float("nan")}, epoch=0)[0]
+    assert judge(collapsed, epoch=0) == []
+    assert len(judge(collapsed, epoch=5)) == 2
+    assert judge(healthy, epoch=5) == []
+    assert "nan" in judge({**healthy, "val_dice": float("nan")}, epoch=0)[0]

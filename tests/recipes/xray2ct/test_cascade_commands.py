@@ -140,7 +140,7 @@ def test_stages_are_trained_in_order_and_not_written_over(run, tmp_path):
         train(recipe, out)
     with pytest.raises(UsageError, match="no stage 3"):
         train(recipe, out, "--stage=3")
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="holds no run"):
         train(recipe, tmp_path, "--resume")
 
 

@@ -74,7 +74,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, tmp_path, monkeyp
 def test_a_run_is_not_written_over(run, tmp_path):
     with pytest.raises(UsageError, match="holds a run already"):
         train(run)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="holds no run"):
         train(tmp_path, "--resume")
 
 

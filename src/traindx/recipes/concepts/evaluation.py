@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,7 +34,10 @@ from traindx.recipes.concepts.pictures import draw_maps, encoded
 from traindx.recipes.concepts.prototypes import Similarities, flat_embedding, patches, similarities, used
 from traindx.recipes.concepts.radiographs import Radiographs
 from traindx.recipes.concepts.sources import load
+from traindx.recipes.concepts.train import MOVED
+from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.estimate import Estimate, by_patient
+from traindx.recipes.kit.run_folder import checkpoint_in
 
 Index = NDArray[np.intp]
 
@@ -201,16 +204,19 @@ def rows_of(found: Evaluation) -> list[tuple[str, str, str]]:
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    made = argparse.ArgumentParser(
-        prog="traindx evaluate concepts",
-        description="Score a model on patients that it was not trained on, beside baselines.",
-        epilog="Example: traindx evaluate concepts --checkpoint runs/tbx/model.ckpt --out runs/tbx/scores",
+    made = kit.parser(
+        "evaluate",
+        "concepts",
+        "Score a model on patients that it was not trained on, beside baselines.",
+        "--checkpoint runs/tbx --out runs/tbx/scores",
     )
-    made.add_argument("--checkpoint", type=Path, required=True, help="model.ckpt of traindx train concepts")
-    made.add_argument("--part", choices=("test", "val"), default="test", help="held-out patients, or validation ones")
-    made.add_argument("--out", type=Path, help="folder for scores.json and scores.html")
-    made.add_argument("--draws", type=int, default=500, help="bootstrap resamples (default: 500)")
-    made.add_argument("--json", action="store_true", help="print the scores as JSON and nothing else")
+    group = kit.data(made, ())
+    group.add_argument(
+        "--cases", choices=("test", "val"), default="test", help="held-out patients (default), or validation ones"
+    )
+    kit.model(made, device=False)
+    group = kit.results(made, "scores.json and page.html", json="the scores")
+    group.add_argument("--resamples", type=int, default=500, help="resamples of the intervals (default: 500)")
     return made
 
 
@@ -220,15 +226,16 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         InputError: The checkpoint or its data cannot be used.
     """
+    kit.refuse_old(argv, MOVED)
     options = parser().parse_args(list(argv))
-    module, learnt = module_from(options.checkpoint)
+    module, learnt = module_from(checkpoint_in(options.checkpoint))
     settings = module.settings
     data = load(settings.source, images=settings.images, size=settings.architecture.size, seed=settings.split_seed)
     if data.concepts != module.concepts:
         raise InputError(
             f"the model knows {', '.join(module.concepts)}", expected=f"the concepts {', '.join(data.concepts)}"
         )
-    found, said, held = evaluate_model(module, learnt, data, part=options.part, resamples=options.draws)
+    found, said, held = evaluate_model(module, learnt, data, part=options.cases, resamples=options.resamples)
     if options.json:
         print(found.model_dump_json(indent=1))
     else:
@@ -237,9 +244,9 @@ def main(argv: Sequence[str]) -> int:
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "scores.json").write_text(json.dumps(found.model_dump(mode="json"), indent=1), encoding="utf-8")
-        note = f"{found.images} {options.part} images of {found.patients} patients of {held.name}."
-        write_scores_page(options.out / "scores.html", note, rows_of(found), _examples(module, held, said))
-        print(f"wrote {options.out / 'scores.html'}")
+        note = f"{found.images} {options.cases} images of {found.patients} patients of {held.name}."
+        write_scores_page(options.out / "page.html", note, rows_of(found), _examples(module, held, said))
+        print(f"wrote {options.out / 'page.html'}", file=sys.stderr if options.json else sys.stdout)
     return 0
 
 

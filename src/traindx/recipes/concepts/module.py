@@ -57,6 +57,7 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         self.stage = STAGES[0]
         self.best = BestScores()
         self.red_flags: list[str] = []
+        self.flags_written = 0
         self._seen: list[dict[str, Tensor]] = []
         self._boxes: list[Any] = []
 
@@ -135,7 +136,6 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         said = f"{self.stage}, epoch {self.current_epoch}: {sentence}"
         if said not in self.red_flags:
             self.red_flags.append(said)
-            print(f"RED FLAG {said}", flush=True)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
@@ -234,6 +234,7 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         check(checkpoint, self.contract())
         self.best = BestScores(dict(checkpoint["best"]))
         self.red_flags = list(checkpoint["red_flags"])
+        self.flags_written = len(self.red_flags)
 
 
 def module_from(path: Path) -> tuple[ConceptsModule, Learnt]:

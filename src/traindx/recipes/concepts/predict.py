@@ -15,21 +15,24 @@ from traindx.recipes.concepts.explanation import explain
 from traindx.recipes.concepts.module import module_from
 from traindx.recipes.concepts.page import write_case_page
 from traindx.recipes.concepts.reading import PICTURES, for_network, read_radiograph
+from traindx.recipes.kit import options as kit
+from traindx.recipes.kit.run_folder import checkpoint_in
 
 TABLE = "predictions.csv"
 
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    made = argparse.ArgumentParser(
-        prog="traindx predict concepts",
-        description="Name and show concepts in radiographs (PNG, JPEG, TIFF, DICOM). Exit code 2: some were not read.",
-        epilog="Example: traindx predict concepts films/ --checkpoint runs/tbx/model.ckpt --out predicted",
+    made = kit.parser(
+        "predict",
+        "concepts",
+        "Name and show concepts in radiographs (PNG, JPEG, TIFF, DICOM). Exit code 0: all done; 2: some were not read.",
+        "films/ --checkpoint runs/tbx --out predicted",
     )
-    made.add_argument("inputs", nargs="+", type=Path, help="files, or folders of files")
-    made.add_argument("--checkpoint", type=Path, required=True, help="model.ckpt of traindx train concepts")
-    made.add_argument("--out", type=Path, default=Path("predicted"), help="folder for table and pages")
-    made.add_argument("--no-pages", action="store_true", help="write the table only")
+    kit.data(made, ()).add_argument("inputs", nargs="+", type=Path, help="files, or folders of files")
+    kit.model(made, device=False)
+    group = kit.results(made, "table and pages", default="predicted")
+    group.add_argument("--no-pages", action="store_true", help="write the table only")
     return made
 
 
@@ -40,8 +43,9 @@ def main(argv: Sequence[str]) -> int:
         InputError: The checkpoint cannot be used, or there is no file.
     """
     options = parser().parse_args(list(argv))
-    module, learnt = module_from(options.checkpoint)
-    gallery = gallery_of(options.checkpoint)
+    checkpoint = checkpoint_in(options.checkpoint)
+    module, learnt = module_from(checkpoint)
+    gallery = gallery_of(checkpoint)
     files = list(_files(options.inputs))
     if not files:
         raise InputError("there is no radiograph to look at", expected="PNG, JPEG, TIFF or DICOM files")

@@ -1,8 +1,8 @@
-"""Settings of a training, read from a preset and from options of the command line; unknown names are refused."""
+"""Settings of a training, as they go into its contract; unknown names are refused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ from traindx.errors import UsageError
 from traindx.finding import Frozen
 from traindx.recipes.concepts.model import Architecture
 from traindx.recipes.concepts.pipeline import Augmentation
-
-PRESETS = Path(__file__).parent / "presets"
 
 
 class Stage(Frozen):
@@ -78,16 +76,12 @@ class Settings(Frozen):
     seed: int = 0
 
 
+PRESETS = Path(__file__).parent / "presets"
 STAGES = ("concepts", "prototypes", "task")
 
 
-def presets() -> list[str]:
-    """Names of the presets."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
-
-
-def read_settings(preset: str, changes: Sequence[str] = ()) -> Settings:
-    """Settings of a preset with changes such as ``margin=1.5`` or ``stages.task.epochs=5``.
+def from_preset(preset: str, **changes: Any) -> Settings:
+    """Settings of a preset (a size), with changes by name.
 
     Raises:
         UsageError: A name or value is not understood.
@@ -95,12 +89,7 @@ def read_settings(preset: str, changes: Sequence[str] = ()) -> Settings:
     import yaml
 
     values: dict[str, Any] = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text(encoding="utf-8"))
-    for change in changes:
-        name, equals, text = change.partition("=")
-        if not equals:
-            raise UsageError(f"{change!r} sets nothing", expected="NAME=VALUE, for example margin=1.5")
-        _set(values, name.split("."), yaml.safe_load(text))
-    return settings_of(values)
+    return settings_of({**values.get("data", {}), **values.get("model", {}), **changes})
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
@@ -120,11 +109,3 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     if unknown:
         raise UsageError(f"there is no stage {', '.join(sorted(unknown))}", expected=", ".join(STAGES))
     return made
-
-
-def _set(values: dict[str, Any], path: list[str], value: Any) -> None:
-    for part in path[:-1]:
-        values = values.setdefault(part, {})
-        if not isinstance(values, dict):
-            raise UsageError(f"{'.'.join(path)} does not exist", expected="a name of the settings")
-    values[path[-1]] = value

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
-from traindx.errors import InputError, UsageError
+from traindx.errors import UsageError
+from traindx.recipes.concepts.command_line import ConceptsDataSettings, ConceptsModelSettings, settings_from
 from traindx.recipes.concepts.contract import Learnt, save_model
 from traindx.recipes.concepts.data import Dataset, EvalBatches, TrainBatches
 from traindx.recipes.concepts.loss import pooled, positive_weights
@@ -22,15 +24,36 @@ from traindx.recipes.concepts.module import ConceptsModule
 from traindx.recipes.concepts.pretrained import load_into, read_weights
 from traindx.recipes.concepts.prototypes import push
 from traindx.recipes.concepts.radiographs import Radiographs, split_patients
-from traindx.recipes.concepts.settings import STAGES, Settings, presets, read_settings
-from traindx.recipes.concepts.sources import load
+from traindx.recipes.concepts.settings import PRESETS, STAGES, Settings
+from traindx.recipes.concepts.sources import SOURCES, load
 from traindx.recipes.concepts.verification import verify_source
-from traindx.recipes.kit.first_check import add_options, first_check
-from traindx.recipes.kit.lightning_output import silence
+from traindx.recipes.kit import options as kit
+from traindx.recipes.kit.contract import load as load_checkpoint
+from traindx.recipes.kit.contract import store
+from traindx.recipes.kit.first_check import first_check
+from traindx.recipes.kit.red_flags import RedFlags
+from traindx.recipes.kit.run_folder import BEST, LAST, MODEL, RED_FLAGS, check_folder
 from traindx.recipes.kit.split import Split
+from traindx.recipes.kit.training import checkpoints, command_line, set_threads
+from traindx.recipes.kit.training import fit as fit_stage
 
-MODEL_FILE = "model.ckpt"
 PROGRESS_FILE = "progress.json"
+FIXED: Mapping[str, Any] = {
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 1,
+    "use_distributed_sampler": False,
+    "reload_dataloaders_every_n_epochs": 1,
+}
+"""What a stage's trainer is given: batches are made anew each epoch, and share themselves out among ranks."""
+MOVED = {
+    "--set": "--data.NAME=VALUE or --model.NAME=VALUE; --print_config lists them",
+    "--progress": "--trainer.enable_progress_bar true, which is the default",
+    "--preset phantom": "--preset quick, whose source is the phantom",
+    "--preset tbx11k": "--preset standard --source tbx11k; --preset is a size",
+    "--preset covid": "--preset standard --source covid; --preset is a size",
+    "--part": "--cases",
+    "--draws": "--resamples",
+}
 
 
 class ConceptsData(L.LightningDataModule):  # type: ignore[misc]
@@ -73,21 +96,30 @@ class Run:
         data: Batches.
         module: Network and state.
         out: Folder.
+        trainer: Makes the trainer of a stage.
     """
 
     settings: Settings
     data: ConceptsData
     module: ConceptsModule
     out: Path
+    trainer: Callable[..., L.Trainer]
 
 
-def prepare(settings: Settings, out: Path, radiographs: Radiographs | None = None) -> Run:
+def prepare(
+    settings: Settings,
+    out: Path,
+    radiographs: Radiographs | None = None,
+    trainer: Callable[..., L.Trainer] | None = None,
+) -> Run:
     """Data, network and weights of a run, before any step.
 
     Args:
         settings: Settings.
         out: Folder of the run.
         radiographs: The set; read from the settings' source by default.
+        trainer: Makes the trainer of a stage from its epochs, logger and callbacks; one without a progress bar by
+            default.
 
     Raises:
         InputError: The data or the weights cannot be used.
@@ -110,17 +142,17 @@ def prepare(settings: Settings, out: Path, radiographs: Radiographs | None = Non
         print(f"encoder weights: {report}", flush=True)
     out.mkdir(parents=True, exist_ok=True)
     (out / "split.json").write_text(split.model_dump_json(indent=1), encoding="utf-8")
-    return Run(settings, data, module, out)
+    quiet = partial(L.Trainer, **FIXED, enable_model_summary=False, enable_progress_bar=False)
+    return Run(settings, data, module, out, trainer or quiet)
 
 
-def fit(run: Run, *, resume: bool = False, stop_after: int | None = None, bar: bool = False) -> Path | None:
+def fit(run: Run, *, resume: bool = False, stop_after: int | None = None) -> Path | None:
     """Train all stages.
 
     Args:
         run: The run.
         resume: Go on from the last whole epoch in the folder.
         stop_after: Break off after this many epochs of a stage, as an interruption would (for tests of resuming).
-        bar: Show a progress bar.
 
     Returns:
         Path of the model file, or None where the run was broken off.
@@ -130,35 +162,30 @@ def fit(run: Run, *, resume: bool = False, stop_after: int | None = None, bar: b
         plan = run.settings.stages.get(stage)
         if plan is None or plan.epochs == 0:
             continue
-        best, last = run.out / f"{stage}-best.ckpt", run.out / f"{stage}-last.ckpt"
+        best, last = run.out / stage / BEST, run.out / stage / LAST
         if stage not in done:
             begun = time.perf_counter()
             run.module.enter(stage)
             going_on = resume and last.exists()
-            trainer = _trainer(run, stage, plan.epochs if stop_after is None else stop_after, bar)
+            trainer = _trainer(run, stage, plan.epochs if stop_after is None else stop_after)
             trainer.fit_loop.max_epochs = plan.epochs  # the schedule is that of the whole stage
             if stop_after is not None:
                 trainer.callbacks.append(_StopAfter(stop_after))
-            try:
-                trainer.fit(
-                    run.module, datamodule=run.data, ckpt_path=str(last) if going_on else None, weights_only=False
-                )
-            except SystemExit:  # Lightning's answer to Ctrl-C
-                print(f"interrupted; go on with --resume --out {run.out} and the same options", flush=True)
-                raise KeyboardInterrupt from None
+            begin = last if going_on else None
+            fit_stage(trainer, run.module, run.data, run.out, resume=begin, what=stage, weights_only=False)
             if trainer.current_epoch < plan.epochs:
                 return None
             done.append(stage)
             (run.out / PROGRESS_FILE).write_text(json.dumps(done), encoding="utf-8")
             score = run.module.best.scores.get(stage, float("nan"))
             print(f"{stage}: best score {score:.3f} in {time.perf_counter() - begun:.0f} s", flush=True)
-        stored = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)
+        stored = load_checkpoint(best if best.exists() else last)
         run.module.load_state_dict(stored["state_dict"])
         run.module.best.scores.update(stored["best"])
         if stage == "prototypes" and not (run.out / "nearest.json").exists():
             nearest = push(run.module.network, EvalBatches(run.data.train_shelf), run.data.train_shelf.data.ids)
             (run.out / "nearest.json").write_text(json.dumps([one.model_dump() for one in nearest]), encoding="utf-8")
-            torch.save({**stored, "state_dict": run.module.state_dict()}, best)
+            store(best, {**stored, "state_dict": run.module.state_dict()})
     return _finish(run, tuple(done))
 
 
@@ -171,29 +198,23 @@ class _StopAfter(L.Callback):  # type: ignore[misc]
             trainer.should_stop = True
 
 
-def _trainer(run: Run, stage: str, epochs: int, bar: bool) -> L.Trainer:
-    from lightning.pytorch.callbacks import ModelCheckpoint
+def _trainer(run: Run, stage: str, epochs: int) -> L.Trainer:
+    """A trainer for one stage: one folder and one best score each, since their scales have nothing in common."""
     from lightning.pytorch.loggers import CSVLogger
 
-    # frozen parts are in evaluation mode on purpose, and batches say their size where they are logged
-    silence(".*module.* in eval mode at the start of training", ".*infer the `batch_size` from an ambiguous")
-    common: dict[str, Any] = {"dirpath": run.out, "enable_version_counter": False}
-    return L.Trainer(
+    shown = ("loss", "score", "val_map", "val_auroc", "val_pointing", "val_within", "val_used")
+    return run.trainer(
         max_epochs=epochs,
-        accelerator="auto",
         logger=CSVLogger(str(run.out), name="log", version=stage),
-        callbacks=[
-            # one folder entry and one score a stage: the scales of the stages have nothing to do with one another
-            ModelCheckpoint(filename=f"{stage}-best", monitor="score", mode="max", **common),
-            ModelCheckpoint(filename=f"{stage}-last", every_n_epochs=1, save_on_train_epoch_end=True, **common),
-        ],
-        enable_progress_bar=bar,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
-        reload_dataloaders_every_n_epochs=1,
+        callbacks=[*checkpoints(run.out / stage, "score"), RedFlags(run.out / RED_FLAGS, shown, _new_flags)],
     )
+
+
+def _new_flags(figures: Mapping[str, float], module: ConceptsModule, _epoch: int) -> list[str]:
+    """What the module flagged since the last validation; a score that is not defined is no flag of its own."""
+    new = module.red_flags[module.flags_written :]
+    module.flags_written = len(module.red_flags)
+    return new
 
 
 def _read_progress(out: Path) -> list[str]:
@@ -223,29 +244,22 @@ def _finish(run: Run, trained: tuple[str, ...]) -> Path:
         for index, name in enumerate(shelf.data.ids)
         if name in wanted
     }
-    save_model(run.out / MODEL_FILE, module.contract(), module.state_dict(), learnt, gallery)
-    (run.out / "red_flags.txt").write_text("\n".join(module.red_flags), encoding="utf-8")
-    print(f"wrote {run.out / MODEL_FILE}", flush=True)
-    return run.out / MODEL_FILE
+    save_model(run.out / MODEL, module.contract(), module.state_dict(), learnt, gallery)
+    print(f"wrote {run.out / MODEL}", flush=True)
+    return run.out / MODEL
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of the command."""
-    made = argparse.ArgumentParser(
-        prog="traindx train concepts",
-        description="Train concept maps, prototypes and a task on radiographs with boxes.",
-        epilog="Example: traindx train concepts --preset tbx11k --out runs/tbx --set seed=1",
+    """Options of the command; everything else goes to LightningCLI."""
+    made = kit.parser(
+        "train",
+        "concepts",
+        "Train concept maps, prototypes and a task on radiographs with boxes, in three stages.",
+        "--source tbx11k --preset standard --out runs/tbx --model.margin 1.5",
     )
-    made.add_argument("--preset", choices=presets(), default="phantom", help="settings to start from")
-    made.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, for example margin=1.5"
-    )
-    made.add_argument("--weights", help="start the encoder from the tensors of this file")
-    made.add_argument("--out", type=Path, default=Path("runs/concepts"), help="folder of the run")
-    made.add_argument("--resume", action="store_true", help="go on from the last whole epoch in --out")
-    made.add_argument("--threads", type=int, help="processor threads (default: all)")
-    made.add_argument("--progress", action="store_true", help="show a progress bar")
-    add_options(made)
+    kit.data(made, SOURCES, default="phantom")
+    own = kit.train(made, sorted(path.stem for path in PRESETS.glob("*.yaml")), steps=False)
+    own.add_argument("--weights", help="start the encoder from the tensors of this file")
     return made
 
 
@@ -255,27 +269,45 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UsageError: The options contradict each other.
         InputError: The data, the weights or the checkpoint cannot be used.
+        KeyboardInterrupt: It was interrupted; the checkpoint of the last whole epoch is there.
     """
-    options = parser().parse_args(list(argv))
-    begun = any(options.out.glob("*-last.ckpt"))
-    if options.resume and not begun:
-        raise InputError(f"{options.out} holds no run", expected="a run to resume", do="start it without --resume")
-    if begun and not options.resume:
+    kit.refuse_old(argv, MOVED)
+    options, rest = parser().parse_known_args(list(argv))
+    if any(options.out.glob("*-last.ckpt")):
         raise UsageError(
-            f"{options.out} holds a run already", expected="an empty folder", do="pass --resume, or another --out"
+            f"{options.out} holds a run of an older version, which laid the checkpoints of stages elsewhere",
+            expected="an empty folder, or a run of this version",
+            do="finish it with the version that began it, or begin anew with another --out; its model.ckpt can be used",
         )
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    changes = [*options.set, *([f"weights={options.weights}"] if options.weights else [])]
-    settings = read_settings(options.preset, changes)
+    check_folder(options.out, resume=options.resume, stages=STAGES)
+    set_threads(options.threads)
+    weights = [f"--model.weights={options.weights}"] if options.weights else []
+    preset = PRESETS / f"{options.preset}.yaml"
+    cli = build(kit.arguments(options, preset, [*weights, *rest], seeded=("model",)), options.out)
+    settings = settings_from(cli.datamodule, cli.model)
     if not options.resume and not options.no_verification:
         first_check(lambda folder: verify_source(settings, out=folder), options.out, strict=options.strict)
-    run = prepare(settings, options.out)
+    run = prepare(settings, options.out, trainer=cli.instantiate_trainer)
     split = run.data.split
     print(
         f"{len(split.train)} training, {len(split.val)} validation and {len(split.test)} held-out images; "
-        f"map of {run.settings.architecture.map_size[0]} cells a side",
+        f"map of {run.settings.architecture.map_size[0]} cells a side; checkpoints in {options.out}",
         flush=True,
     )
-    fit(run, resume=options.resume, bar=options.progress)
+    fit(run, resume=options.resume)
+    print(f"next: traindx evaluate concepts --checkpoint {options.out}", flush=True)
     return 0
+
+
+def build(arguments: Sequence[str], out: Path) -> Any:
+    """A LightningCLI that has parsed the settings; trainers of the stages are made by it later."""
+    return command_line(
+        ConceptsModelSettings,
+        ConceptsDataSettings,
+        arguments,
+        out,
+        "",
+        # frozen parts are in evaluation mode on purpose, and batches say their size where they are logged
+        expected=[".*module.* in eval mode at the start of training", ".*infer the `batch_size` from an ambiguous"],
+        **FIXED,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,8 +18,11 @@ from traindx.recipes.fusion import contract, inference, scores, studies
 from traindx.recipes.fusion.baselines import BASELINES
 from traindx.recipes.fusion.data import DataOptions, Windows, derive
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, to_display
+from traindx.recipes.fusion.train import MOVED, ROOT, SOURCES
+from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.contract import CONTRACT_KEY
-from traindx.recipes.kit.estimate import Table
+from traindx.recipes.kit.estimate import Table, as_json, write_scores
+from traindx.recipes.kit.run_folder import checkpoint_in
 
 Predictor = Callable[[dict[str, Any]], Tensor]
 
@@ -29,23 +31,23 @@ MODEL, STUDENT, OPTIMUM = "model", "student", "target F*"
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    made = argparse.ArgumentParser(
-        prog="traindx evaluate fusion",
-        description="All figures on held-out patients, each with a bootstrap interval over patients, beside the "
-        "average, the maximum, a weighted mean, copies of CT and MR, a Laplacian pyramid, and the optimum of the "
-        "objective itself.",
-        epilog="Example: traindx evaluate fusion --checkpoint runs/fusion/best.ckpt --samples 4",
+    made = kit.parser(
+        "evaluate",
+        "fusion",
+        "All figures on held-out patients, each with a bootstrap interval over patients, beside the average, the "
+        "maximum, a weighted mean, copies of CT and MR, a Laplacian pyramid, and the optimum of the objective itself.",
+        "--checkpoint runs/fusion --samples 4",
     )
-    made.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of traindx train fusion")
-    made.add_argument("--source", choices=("auto", "sts", "slices", "folder", "phantom"), default="auto")
-    made.add_argument("--root", type=Path, help="folder of studies (default: the collection below TRAINDX_DATA)")
-    made.add_argument("--all-patients", action="store_true", help="every patient of the root, for other patients")
-    made.add_argument("--slices", type=int, default=5, help="slices a patient (default: 5)")
-    made.add_argument("--samples", type=int, default=1, help="draws averaged (default: 1)")
-    made.add_argument("--sampling-steps", type=int, default=10, help="DDIM steps (default: 10)")
-    made.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
-    made.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
-    made.add_argument("--json", action="store_true", help="print the figures of every patient as JSON")
+    group = kit.data(made, SOURCES, root=ROOT)
+    group.set_defaults(source="auto")
+    group.add_argument(
+        "--cases", choices=("val", "all"), default="val", help="held-out patients (default), or all, for other data"
+    )
+    group.add_argument("--slices", type=int, default=5, help="slices a patient (default: 5)")
+    group = kit.model(made, device=False)
+    kit.sampling(group, 10, "images")
+    group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
+    kit.results(made, "scores.json", json="the figures of every patient")
     return made
 
 
@@ -55,19 +57,22 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         InputError: The checkpoint cannot be used, or patients that it was trained on would be evaluated.
     """
+    kit.refuse_old(argv, MOVED)
     options = parser().parse_args(list(argv))
-    checkpoint = contract.read(options.checkpoint)
-    model = inference.load(options.checkpoint, sampling_steps=options.sampling_steps, guidance=options.guidance)
-    windows = held_out(checkpoint, options.source, options.root, options.slices, options.all_patients)
+    path = checkpoint_in(options.checkpoint)
+    checkpoint = contract.read(path)
+    model = inference.load(path, sampling_steps=options.sampling_steps, guidance=options.guidance)
+    windows = held_out(checkpoint, options.source, options.root, options.slices, options.cases == "all")
     torch.manual_seed(options.seed)
     predictors: dict[str, Predictor] = {MODEL: inference.measured(model, options.samples)}
     if "student" in checkpoint:
-        student = inference.load(options.checkpoint, sampler="student")
+        student = inference.load(path, sampler="student")
         predictors[STUDENT] = inference.measured(student)
     begun = time.perf_counter()
     table = measure(windows, {**predictors, **references()}, model.head)
+    write_scores(options.out, table)
     if options.json:
-        print(json.dumps({who: {name: row[name].values for name in row} for who, row in table.items()}))
+        print(as_json(table))
         return 0
     patients = len(next(iter(table[MODEL].values())).values)
     print(text(table))
@@ -97,7 +102,7 @@ def held_out(checkpoint: Mapping[str, Any], source: Any, root: Path | None, slic
         raise InputError(
             "none of the patients that the checkpoint held out is there",
             expected=", ".join(sorted(held)),
-            do="pass --all-patients to evaluate other patients",
+            do="pass --cases all to evaluate other patients",
         )
     both = sorted(set(chosen) & trained)
     if both:

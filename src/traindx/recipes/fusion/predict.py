@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,28 +15,31 @@ from traindx.errors import InputError, UsageError
 from traindx.recipes.fusion import inference, pictures, studies
 from traindx.recipes.fusion.roi import PRESETS, RoiWeights
 from traindx.recipes.fusion.studies import Study
+from traindx.recipes.fusion.train import MOVED
+from traindx.recipes.kit import options as kit
+from traindx.recipes.kit.nifti import write_nifti
+from traindx.recipes.kit.run_folder import checkpoint_in
 
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    made = argparse.ArgumentParser(
-        prog="traindx predict fusion",
-        description="Fuse registered CT and MR. Written for each case: <case>_fused.nii.gz (0 to 1, on the grid of the "
-        "CT), with several samples <case>_uncertainty.nii.gz, and a picture of MR, CT and fused.",
-        epilog="Example: traindx predict fusion --checkpoint runs/fusion/best.ckpt --case patient7 --samples 4",
+    made = kit.parser(
+        "predict",
+        "fusion",
+        "Fuse registered CT and MR. Written for each case: <case>_fused.nii.gz (0 to 1, on the grid of the CT), with "
+        "several samples <case>_uncertainty.nii.gz, and a picture of MR, CT and fused.",
+        "--checkpoint runs/fusion --case patient7 --samples 4",
     )
-    made.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of traindx train fusion")
-    made.add_argument("--case", type=Path, action="append", default=[], help="folder with ct.nii.gz and mri.nii.gz")
-    made.add_argument("--ct", type=Path, help="CT in NIfTI, instead of a case")
-    made.add_argument("--mri", type=Path, help="MR in NIfTI")
-    made.add_argument("--samples", type=int, default=1, help="draws averaged; 2 or more give an uncertainty")
-    made.add_argument("--sampling-steps", type=int, default=10, help="DDIM steps (default: 10)")
-    made.add_argument("--sampler", choices=("ddim", "student"), default="ddim", help="student: one pass, distilled")
-    made.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
-    made.add_argument("--preset", choices=list(PRESETS), help="ROI weights of guidance, instead of the checkpoint's")
-    made.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
-    made.add_argument("--device", default="cpu", help="where to run (default: cpu)")
-    made.add_argument("--out", type=Path, default=Path("fused"), help="folder for the results")
+    images = kit.data(made, ())
+    images.add_argument("--case", type=Path, action="append", default=[], help="folder with ct.nii.gz and mri.nii.gz")
+    images.add_argument("--ct", type=Path, help="CT in NIfTI, instead of a case")
+    images.add_argument("--mri", type=Path, help="MR in NIfTI")
+    group = kit.model(made)
+    kit.sampling(group, 10, "images")
+    group.add_argument("--sampler", choices=("ddim", "student"), default="ddim", help="student: one pass, distilled")
+    group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
+    group.add_argument("--roi-weights", choices=list(PRESETS), help="of guidance, instead of the checkpoint's")
+    kit.results(made, "volumes and pictures", default="predicted")
     return made
 
 
@@ -49,14 +50,15 @@ def main(argv: Sequence[str]) -> int:
         UsageError: No images are given, or both a case and single images.
         InputError: A file cannot be used.
     """
+    kit.refuse_old(argv, MOVED)
     options = parser().parse_args(list(argv))
     if bool(options.case) == (options.ct is not None) or (options.ct is None) != (options.mri is None):
         raise UsageError("the images to fuse are not clear", expected="either --case (repeatable), or --ct and --mri")
     if options.sampler == "student" and options.samples > 1:
         raise UsageError("a student draws nothing, so all its samples are one", expected="--samples 1")
-    weights: RoiWeights | None = PRESETS[options.preset] if options.preset else None
+    weights: RoiWeights | None = PRESETS[options.roi_weights] if options.roi_weights else None
     model = inference.load(
-        options.checkpoint,
+        checkpoint_in(options.checkpoint),
         sampler=options.sampler,
         sampling_steps=options.sampling_steps,
         guidance=options.guidance,
@@ -71,10 +73,10 @@ def main(argv: Sequence[str]) -> int:
     for study in given:
         fused, spread, prepared = inference.fuse_study(model, study, options.samples)
         written = [options.out / f"{study.id}_fused.nii.gz"]
-        write_nifti(written[0], fused, study)
+        _write(written[0], fused, study)
         if options.samples > 1:
             written.append(options.out / f"{study.id}_uncertainty.nii.gz")
-            write_nifti(written[1], spread, study)
+            _write(written[1], spread, study)
         row = {"MR": prepared.mr, "CT": prepared.ct, "fused": fused}
         middle = _busiest(prepared.where.body)
         named = {name: volume[middle][None] for name, volume in row.items()}
@@ -86,23 +88,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def write_nifti(path: Path, volume: Tensor, study: Study) -> None:
-    """Write a volume ``(D, H, W)`` as float32 on the grid of a study; the file is complete or not there.
+def _write(path: Path, volume: Tensor, study: Study) -> None:
+    """Write a volume ``(D, H, W)`` as float32 on the grid of a study.
 
     Raises:
         InputError: It has another shape than the study.
     """
-    import nibabel
-
     if tuple(volume.shape) != study.hu.shape:
         raise InputError(f"the volume is {tuple(volume.shape)}, the CT {study.hu.shape}", expected="one grid")
-    values: NDArray[np.float32] = volume.numpy().astype(np.float32).transpose(2, 1, 0)
-    image = nibabel.Nifti1Image(values, study.affine)
-    image.header.set_xyzt_units("mm")
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        nibabel.save(image, unfinished)
-        os.replace(unfinished, path)
+    write_nifti(path, volume.float(), study.affine, (2, 1, 0))
 
 
 def _busiest(body: NDArray[np.bool_]) -> int:

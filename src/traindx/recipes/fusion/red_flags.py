@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 from torch import Tensor
+
+from traindx.recipes.kit.red_flags import RedFlags, not_finite
 
 RANGE_FACTOR = 4.0
 """Widest over narrowest range of the two conditions; z-scored beside [-1, 1] has about 3."""
@@ -36,7 +37,7 @@ def judge(figures: Mapping[str, float], seen: Mapping[str, tuple[float, float, f
         seen: Ranges of ``ct``, ``mr``, ``target`` and ``fused``, as :func:`ranges` gives them.
         epoch: Flags about quality are raised from the second epoch on: every run starts badly.
     """
-    found = [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
+    found = not_finite(figures)
     spans = {name: seen[name][1] - seen[name][0] for name in ("ct", "mr") if name in seen}
     if len(spans) == 2 and min(spans.values()) > 0 and max(spans.values()) / min(spans.values()) > RANGE_FACTOR:
         found.append(f"CT spans {spans['ct']:.2f} and MR {spans['mr']:.2f}: one condition is far weaker")
@@ -57,42 +58,16 @@ def judge(figures: Mapping[str, float], seen: Mapping[str, tuple[float, float, f
     return found
 
 
-class RedFlags(L.Callback):  # type: ignore[misc]
-    """Writes ranges, figures and flags after each validation.
+def red_flags(path: Path) -> RedFlags:
+    """The callback that writes ranges, figures and flags after each validation."""
+    return RedFlags(path, _SHOWN, _judged, _range_lines)
 
-    Args:
-        path: Text file that lines are appended to.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.flags: list[str] = []
+def _judged(figures: Mapping[str, float], module: Any, epoch: int) -> list[str]:
+    # a patient without bone or lesion in view has no such figure: that is not a failure
+    absent = {name for name in figures if name.startswith(("val_bone", "val_lesion")) and math.isnan(figures[name])}
+    return judge({name: value for name, value in figures.items() if name not in absent}, module.ranges, epoch)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Judge this validation."""
-        if trainer.sanity_checking:
-            return
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        seen = pl_module.ranges
-        # a patient without bone or lesion in view has no such figure: that is not a failure
-        absent = {name for name in figures if name.startswith(("val_bone", "val_lesion")) and math.isnan(figures[name])}
-        found = judge(
-            {name: value for name, value in figures.items() if name not in absent}, seen, trainer.current_epoch
-        )
-        self.flags += found
-        lines = [f"epoch {trainer.current_epoch}, step {trainer.global_step}: "]
-        lines[0] += ", ".join(f"{name.removeprefix('val_')} {figures[name]:.4f}" for name in _SHOWN if name in figures)
-        lines += [f"  {name}: {low:.3f} to {high:.3f}, sd {sd:.3f}" for name, (low, high, sd) in seen.items()]
-        lines += [f"  RED FLAG: {flag}" for flag in found]
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-        for flag in found:
-            print(f"RED FLAG at epoch {trainer.current_epoch}: {flag}", flush=True)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Flags so far."""
-        return {"flags": self.flags}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the flags of the run before."""
-        self.flags = list(state_dict["flags"])
+def _range_lines(module: Any) -> list[str]:
+    return [f"{name}: {low:.3f} to {high:.3f}, sd {sd:.3f}" for name, (low, high, sd) in module.ranges.items()]

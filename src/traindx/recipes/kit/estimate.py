@@ -6,10 +6,12 @@ patients agree.
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,3 +141,15 @@ class Score:
 
 Table = dict[str, dict[str, Score]]
 """Scores by predictor and figure."""
+
+
+def as_json(table: Table) -> str:
+    """The scores of every patient, by predictor and figure."""
+    return json.dumps({who: {name: score.values for name, score in row.items()} for who, row in table.items()})
+
+
+def write_scores(out: Path | None, table: Table) -> None:
+    """Write ``scores.json`` where a folder is given."""
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "scores.json").write_text(as_json(table), encoding="utf-8")

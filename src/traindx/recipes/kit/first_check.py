@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +13,6 @@ FOLDER = "data"
 """Where the verification of a run is kept, inside the folder of the run."""
 
 _SHOWN = 5
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that every ``traindx train RECIPE`` shares."""
-    parser.add_argument("--no-verification", action="store_true", help="do not verify the data first")
-    parser.add_argument("--strict", action="store_true", help="refuse data with a demonstrated fault (for CI)")
 
 
 def first_check(verify: Callable[[Path], Diagnosis], out: Path, *, strict: bool) -> Diagnosis:

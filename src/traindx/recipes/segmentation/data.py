@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import lightning as L
 import torch
@@ -20,7 +20,7 @@ from traindx.recipes.segmentation.labels import LabelMeaning
 from traindx.recipes.segmentation.patches import PatchDataset, SampleNumbers
 from traindx.recipes.segmentation.planning import Machine, Plan, plan
 from traindx.recipes.segmentation.preprocessing import PreparedCase, prepare
-from traindx.recipes.segmentation.sources import CaseRef, Unreadable, list_cases
+from traindx.recipes.segmentation.sources import LABELS, CaseRef, Unreadable, list_cases
 from traindx.recipes.segmentation.splits import split_cases
 
 
@@ -58,6 +58,8 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
 
     Args:
         root: Data set: ``imagesTr/`` and ``labelsTr/`` or another layout that `list_cases` knows.
+        source: Data set whose label values are known (:data:`~traindx.recipes.segmentation.sources.LABELS`), or
+            ``folder`` for any other.
         labels: Table of label names and values, ``{"background": 0, "tumour": 1, "ignore": 2}``; default: the table of
             ``dataset.json``, else every value above 0 is a class.
         fold: Which fold is validated on.
@@ -86,6 +88,7 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
         self,
         root: Path,
         *,
+        source: Literal["folder", "hippocampus"] = "folder",
         labels: dict[str, Any] | None = None,
         fold: int = 0,
         folds: int = 10,
@@ -109,6 +112,8 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.root = Path(root)
+        known = LABELS[source]
+        labels = labels or (dict(known) if known is not None else None)
         self.labels, self.fold, self.folds, self.holdout, self.split_seed = labels, fold, folds, holdout, split_seed
         self.patient_pattern, self.channels = patient_pattern, channels
         self.patch, self.batch, self.base_filters = patch, batch, base_filters

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traindx.errors import InputError
+from traindx.errors import InputError, UsageError
+from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.estimate import Estimate
 from traindx.recipes.segmentation.evaluated import Evaluation, Scored
 from traindx.recipes.segmentation.labels import LabelMeaning
@@ -237,24 +238,24 @@ def table(evaluation: Evaluation) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    made = argparse.ArgumentParser(
-        prog="traindx evaluate segmentation",
-        description="Score a checkpoint, a fold ensemble or a folder of masks against reference labels.",
-        epilog="Example: traindx evaluate segmentation data/ --checkpoint runs/fold0/model.ckpt --out scores/",
+    made = kit.parser(
+        "evaluate",
+        "segmentation",
+        "Score a checkpoint, a fold ensemble or a folder of masks against reference labels.",
+        "--checkpoint runs/fold0 --root data/ --out scores/",
     )
-    made.add_argument("root", type=Path, help="data set with images and labels")
-    made.add_argument("--checkpoint", nargs="+", type=Path, default=[], help="one checkpoint, or one of each fold")
-    made.add_argument("--masks", type=Path, help="score the masks of this folder instead")
-    made.add_argument(
+    group = kit.data(made, ())
+    group.add_argument("--root", type=Path, required=True, help="data set with images and labels")
+    group.add_argument(
         "--cases",
         choices=("unseen", "test", "val", "all"),
         default="unseen",
         help="unseen: what the checkpoint was neither trained nor tuned on (default); all: say so when you report it",
     )
-    made.add_argument("--tolerance", type=float, default=NSD_TOLERANCE_MM, help="of the surface Dice, in mm")
-    made.add_argument("--out", type=Path, help="folder for scores.json, scores.csv and page.html")
-    made.add_argument("--device", default="cpu", help="where the network runs")
-    made.add_argument("--json", action="store_true", help="print the scores as JSON and nothing else")
+    group = kit.model(made, many=True)
+    group.add_argument("--masks", type=Path, help="score the masks of this folder instead; labels mean what they did")
+    group = kit.results(made, "scores.json, scores.csv and page.html", json="the scores")
+    group.add_argument("--tolerance", type=float, default=NSD_TOLERANCE_MM, help="of the surface Dice, in mm")
     return made
 
 
@@ -263,10 +264,11 @@ def evaluate(argv: Sequence[str]) -> int:
 
     Raises:
         InputError: Nothing can be scored.
+        UsageError: The data set is given as in older versions.
     """
+    if argv and not argv[0].startswith("-"):
+        raise UsageError("the data set is named by an option now", expected=f"--root {argv[0]}")
     options = parser().parse_args(list(argv))
-    if not options.checkpoint:
-        raise InputError("there is no checkpoint", expected="--checkpoint FILE (it also tells the label meaning)")
     from traindx.recipes.segmentation.inference import Predictor
     from traindx.recipes.segmentation.page import write_page
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from traindx.errors import InputError
+from traindx.recipes.kit.run_folder import checkpoint_in
 from traindx.recipes.segmentation.cleanup import CANDIDATES, Cleanup, better, clean
 from traindx.recipes.segmentation.contract import InferenceSettings
 from traindx.recipes.segmentation.fingerprint import canonical
@@ -76,7 +77,7 @@ class Predictor:
         Raises:
             InputError: One cannot be used.
         """
-        return cls([module_from(Path(path)).to(device) for path in checkpoints])
+        return cls([module_from(checkpoint_in(Path(path))).to(device) for path in checkpoints])
 
     @property
     def seen(self) -> set[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from traindx.errors import InputError, TraindxError
+from traindx.recipes.kit import options as kit
 from traindx.recipes.segmentation.volumes import (
     TIFF_SUFFIXES,
     list_volumes,
@@ -144,25 +145,22 @@ def warn_of_collapse(results: Sequence[Written]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    made = argparse.ArgumentParser(
-        prog="traindx predict segmentation",
-        description="Segment volumes (NIfTI, TIFF stacks). Exit code 0: all done; 2: some could not be read.",
-        epilog="Example: traindx predict segmentation images/ --checkpoint runs/fold0/model.ckpt --out masks/",
+    made = kit.parser(
+        "predict",
+        "segmentation",
+        "Segment volumes (NIfTI, TIFF stacks). Exit code 0: all done; 2: some could not be read.",
+        "images/ --checkpoint runs/fold0 --out masks/",
     )
-    made.add_argument("inputs", nargs="+", type=Path, help="volumes, or folders of volumes")
-    made.add_argument(
-        "--checkpoint", nargs="+", type=Path, required=True, help="one checkpoint, or one of each fold for an ensemble"
-    )
-    made.add_argument("--out", type=Path, required=True, help="folder for the masks")
-    made.add_argument("--probabilities", action="store_true", help="also write class probabilities")
-    made.add_argument(
+    kit.data(made, ()).add_argument("inputs", nargs="+", type=Path, help="volumes, or folders of volumes")
+    group = kit.model(made, many=True)
+    group.add_argument("--overlap", type=float, default=0.5, help="overlap of windows (default: 0.5)")
+    group.add_argument("--no-flips", action="store_true", help="do not average over mirrored views")
+    group = kit.results(made, "the masks", default="predicted", json="what became of each volume")
+    group.add_argument("--probabilities", action="store_true", help="also write class probabilities")
+    group.add_argument(
         "--dtype", help="data type of the masks (default: of the training labels); 'image': of each volume"
     )
-    made.add_argument("--overlap", type=float, default=0.5, help="overlap of windows (default: 0.5)")
-    made.add_argument("--no-flips", action="store_true", help="do not average over mirrored views")
-    made.add_argument("--device", default="cpu", help="where the network runs (default: cpu)")
-    made.add_argument("--progress", action="store_true", help="a bar over the windows of each volume")
-    made.add_argument("--json", action="store_true", help="print the results as JSON and nothing else")
+    group.add_argument("--progress", action="store_true", help="a bar over the windows of each volume")
     return made
 
 

@@ -7,7 +7,7 @@ A source lists cases without reading their voxels, and reads one case at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,13 @@ LAYOUTS: tuple[tuple[str, str], ...] = (
     ("train_images", "train_labels"),
 )
 """Folder names of images and labels that are recognised: Medical Segmentation Decathlon, and plain ones."""
+
+
+LABELS: Mapping[str, Mapping[str, int] | None] = {
+    "folder": None,  # as its dataset.json says, else every value above 0 is a class
+    "hippocampus": {"background": 0, "anterior": 1, "posterior": 2},
+}
+"""Data sets whose label values have a meaning that is known: Task04 of the Medical Segmentation Decathlon."""
 
 
 @dataclass(frozen=True)

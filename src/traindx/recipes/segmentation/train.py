@@ -13,13 +13,19 @@ import torch
 
 from traindx.diagnosis import Diagnosis
 from traindx.errors import UsageError
-from traindx.recipes.kit.first_check import add_options, first_check
-from traindx.recipes.kit.lightning_output import progress_bars, silence
-from traindx.recipes.kit.run_folder import check_folder
+from traindx.recipes.kit import options as kit
+from traindx.recipes.kit.contract import load
+from traindx.recipes.kit.first_check import first_check
+from traindx.recipes.kit.run_folder import LAST, MODEL, RED_FLAGS, check_folder
+from traindx.recipes.kit.training import command_line, fit, set_threads
+from traindx.recipes.segmentation.sources import LABELS
 
 PRESETS = Path(__file__).parent / "presets"
-MODEL_FILE = "model.ckpt"
-"""The checkpoint that `predict` and `evaluate` take: last averaged weights, threshold and clean-up from validation."""
+ROOT = "data set: imagesTr/ and labelsTr/, or another layout of images and labels"
+MOVED = {
+    "--preset default": "--preset standard",
+    "--preset hippocampus": "--preset standard --source hippocampus; --preset is a size",
+}
 
 _BUDGET_SHARE = 0.93
 """Share of the minutes that is planned for steps; the rest is validation, checkpoints and reading."""
@@ -27,20 +33,16 @@ _BUDGET_SHARE = 0.93
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command; everything else goes to LightningCLI."""
-    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
-    made = argparse.ArgumentParser(
-        prog="traindx train segmentation",
-        description="Train a 3D segmentation network. Options that are not listed here go to LightningCLI, "
-        "for example --model.lr 0.003, --data.fold 1 or --trainer.max_steps 2000; --print_config prints all of them.",
-        epilog="Example: traindx train segmentation --data.root data/hippocampus --preset hippocampus "
-        "--minutes 20 --out runs/fold0",
+    made = kit.parser(
+        "train",
+        "segmentation",
+        "Train a 3D segmentation network. Sizes of network and patches follow from the data and from this machine; a "
+        "preset says how wide and how long.",
+        "--root data/hippocampus --minutes 20 --out runs/fold0",
     )
-    made.add_argument("--preset", choices=names, default="default", help="settings to start from")
-    made.add_argument("--out", type=Path, default=Path("runs/segmentation"), help="folder of the run")
-    made.add_argument("--minutes", type=float, help="set the number of steps by timing a few of them")
-    made.add_argument("--resume", action="store_true", help="go on from the last checkpoint of --out")
-    made.add_argument("--threads", type=int, help="processor threads (default: all)")
-    add_options(made)
+    kit.data(made, tuple(LABELS), default="folder", root=ROOT)
+    own = kit.train(made, sorted(path.stem for path in PRESETS.glob("*.yaml")), default="standard")
+    own.add_argument("--minutes", type=float, help="set the number of steps by timing a few of them")
     return made
 
 
@@ -51,13 +53,14 @@ def train(argv: Sequence[str]) -> int:
         UsageError: The options contradict each other.
         InputError: The data or the checkpoint cannot be used.
     """
+    kit.refuse_old(argv, MOVED)
     options, rest = parser().parse_known_args(list(argv))
-    last = options.out / "last.ckpt"
-    check_folder(options.out, last, resume=options.resume)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    if options.steps is not None and options.minutes is not None:
+        raise UsageError("both --steps and --minutes are given", expected="one of them")
+    check_folder(options.out, resume=options.resume)
+    set_threads(options.threads)
     run(
-        ["--config", str(PRESETS / f"{options.preset}.yaml"), *rest],
+        kit.arguments(options, PRESETS / f"{options.preset}.yaml", rest, seeded=("data",)),
         options.out,
         minutes=options.minutes,
         resume=options.resume,
@@ -89,13 +92,12 @@ def run(
     Returns:
         Path of ``model.ckpt``.
     """
-    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     from traindx.recipes.segmentation.averaging import AveragedWeights
     from traindx.recipes.segmentation.data import SegmentationData
     from traindx.recipes.segmentation.module import SegmentationModule
-    from traindx.recipes.segmentation.red_flags import RedFlags
+    from traindx.recipes.segmentation.red_flags import red_flags
 
     class CLI(LightningCLI):  # type: ignore[misc]
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -103,27 +105,8 @@ def run(
             parser.link_arguments("data.plan", "model.plan", apply_on="instantiate")
             parser.link_arguments("data.flips", "model.flips")
 
-    out.mkdir(parents=True, exist_ok=True)
-    best = ModelCheckpoint(dirpath=out, filename="best", monitor="val_dice", mode="max", enable_version_counter=False)
-    last = ModelCheckpoint(
-        dirpath=out, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
-    )
-    silence()
-    cli = CLI(
-        SegmentationModule,
-        SegmentationData,
-        run=False,
-        args=list(arguments),
-        save_config_callback=None,
-        trainer_defaults={
-            "logger": {
-                "class_path": "lightning.pytorch.loggers.CSVLogger",
-                "init_args": {"save_dir": str(out), "name": "log"},
-            },
-            "callbacks": [best, last, RedFlags(out / "red_flags.txt"), *progress_bars(arguments)],
-            "enable_model_summary": False,
-        },
-    )
+    flags = red_flags(out / RED_FLAGS)
+    cli = command_line(SegmentationModule, SegmentationData, arguments, out, "val_dice", callbacks=[flags], kind=CLI)
     data, module, trainer = cli.datamodule, cli.model, cli.trainer
     if trainer.check_val_every_n_epoch != 1:
         # Lightning 2.6 repeats one batch when it resumes after an epoch without validation
@@ -140,17 +123,12 @@ def run(
     for name, reason in data.fingerprint.unreadable:
         print(f"left out {name}: {reason}", flush=True)
     if resume:
-        steps = torch.load(out / "last.ckpt", map_location="cpu", weights_only=True)["total_steps"]
+        steps = load(out / LAST)["total_steps"]
         set_steps(trainer, steps)
     elif minutes is not None:
         set_steps(trainer, steps_in(module, data, minutes * 60 * _BUDGET_SHARE))
     started = time.perf_counter()
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=str(out / "last.ckpt") if resume else None)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        saved = (out / "last.ckpt").exists()
-        print(f"interrupted; go on with --resume --out {out}" if saved else "interrupted in the first epoch")
-        raise KeyboardInterrupt from None
+    fit(trainer, module, data, out, resume=out / LAST if resume else None)
     print(f"{trainer.global_step} steps in {time.perf_counter() - started:.0f} s", flush=True)
     return finish(module, data, trainer, out)
 
@@ -206,7 +184,7 @@ def steps_in(module: Any, data: Any, seconds: float, probe: int = 8) -> int:
 
 
 def finish(module: Any, data: Any, trainer: Any, out: Path) -> Path:
-    """Choose threshold and clean-up on validation cases and write :data:`MODEL_FILE`.
+    """Choose threshold and clean-up on validation cases and write ``model.ckpt``.
 
     The last averaged weights are kept, not the best of many evaluations: on a handful of validation cases that choice
     is mostly a choice of noise.
@@ -216,6 +194,6 @@ def finish(module: Any, data: Any, trainer: Any, out: Path) -> Path:
     data.setup("validate")
     module.settings, scores = tune(module, list(data.shelf("val")))
     print("validation Dice by clean-up: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
-    trainer.save_checkpoint(out / MODEL_FILE, weights_only=True)
-    print(f"wrote {out / MODEL_FILE}", flush=True)
-    return out / MODEL_FILE
+    trainer.save_checkpoint(out / MODEL, weights_only=True)
+    print(f"wrote {out / MODEL}; next: traindx evaluate segmentation --checkpoint {out} --root {data.root}", flush=True)
+    return out / MODEL

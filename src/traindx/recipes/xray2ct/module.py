@@ -84,7 +84,7 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
         cache: Folder for rendered radiographs; the user's cache folder by default.
         window: Name of a Hounsfield window, see :data:`~traindx.recipes.xray2ct.hounsfield.WINDOWS`, in the place of
             the two bounds.
-        folder: CT volumes of the source ``folder``: NIfTI files, and folders of DICOM files.
+        root: CT volumes of the source ``folder``: NIfTI files, and folders of DICOM files.
         split: CSV with the columns ``id`` and ``split``, for the source ``folder``.
         radiographs: Folder of given radiographs, ``<id>_frontal`` and ``<id>_lateral``; rendered by default.
         radiograph_scale: Line integral of a grey level of given radiographs.
@@ -103,7 +103,7 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
         window_high: float = 1000.0,
         cache: str | None = None,
         window: str | None = None,
-        folder: str | None = None,
+        root: str | None = None,
         split: str | None = None,
         radiographs: str | None = None,
         radiograph_scale: float = 1.0,
@@ -111,7 +111,7 @@ class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
         super().__init__()
         chosen = named_window(window) if window is not None else HounsfieldWindow(window_low, window_high)
         self.options = DataOptions(
-            source, size, train, val, seed, batch_size, chosen, cache, folder, split, radiographs, radiograph_scale
+            source, size, train, val, seed, batch_size, chosen, cache, root, split, radiographs, radiograph_scale
         )
         self.epoch_steps = epoch_steps
         self._data: Data | None = None

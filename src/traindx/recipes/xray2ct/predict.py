@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from traindx.errors import InputError, UsageError
+from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.contract import CONTRACT_KEY
 from traindx.recipes.kit.diffusion import Process
+from traindx.recipes.kit.nifti import write_nifti
+from traindx.recipes.kit.run_folder import checkpoint_in
 from traindx.recipes.xray2ct import contract
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 from traindx.recipes.xray2ct.metrics import psnr_hu
@@ -27,23 +28,24 @@ from traindx.recipes.xray2ct.sampling import draw
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    made = argparse.ArgumentParser(
-        prog="traindx predict xray2ct",
-        description="Draw CT volumes by a trained model and write each as NIfTI, with a picture of three planes.",
-        epilog="Example: traindx predict xray2ct --checkpoint runs/xray2ct/best.ckpt --ct chest.nii.gz --out predicted",
+    made = kit.parser(
+        "predict",
+        "xray2ct",
+        "Draw CT volumes by a trained model and write each as NIfTI, with a picture of three planes.",
+        "--checkpoint runs/xray2ct --ct chest.nii.gz --out predicted",
     )
-    made.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of traindx train xray2ct")
-    made.add_argument(
-        "--ct", type=Path, help="CT in NIfTI; its radiographs are rendered, and the result compared to it"
-    )
-    for view in VIEWS:
-        made.add_argument(f"--{view}", type=Path, help=f"{view} radiograph: line integrals -log(I/I0) in .npy")
-    made.add_argument("--samples", type=int, default=1, help="volumes drawn and averaged (default: 1)")
-    made.add_argument("--sampling-steps", type=int, default=8, help="DDIM steps (default: 8)")
-    made.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
-    made.add_argument("--device", default="cpu", help="where to run (default: cpu)")
-    made.add_argument("--out", type=Path, default=Path("predicted"), help="folder for the results")
+    add_images(made)
+    kit.sampling(kit.model(made), 8, "volumes")
+    kit.results(made, "volumes and pictures", default="predicted")
     return made
+
+
+def add_images(made: argparse.ArgumentParser) -> None:
+    """``--ct``, or one option a view."""
+    group = kit.data(made, ())
+    group.add_argument("--ct", type=Path, help="CT in NIfTI; its radiographs are rendered, the result compared to it")
+    for view in VIEWS:
+        group.add_argument(f"--{view}", type=Path, help=f"{view} radiograph: line integrals -log(I/I0) in .npy")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     """
     options = parser().parse_args(list(argv))
     check_given(options, VIEWS)
-    checkpoint = contract.read(options.checkpoint)
+    checkpoint = contract.read(checkpoint_in(options.checkpoint))
     saved = checkpoint[CONTRACT_KEY]
     geometry, window = contract.geometry_from(saved), contract.window_from(saved)
     process = Process.of(saved, options.sampling_steps)
@@ -95,7 +97,7 @@ def store(out: Path, name: str, hu: Tensor, affine: NDArray[np.float64], truth: 
     """Write a volume ``(1, 1, D, H, W)`` and its picture, beside the truth where there is one, and say so."""
     out.mkdir(parents=True, exist_ok=True)
     volume, picture = out / f"{name}_predicted.nii.gz", out / f"{name}_predicted.png"
-    write_nifti(volume, hu[0, 0], affine)
+    write_nifti(volume, hu[0, 0].round().to(torch.int16), affine)
     write_picture(picture, {"truth": truth[0, 0], "predicted": hu[0, 0]} if truth is not None else {"": hu[0, 0]})
     compared = f"; PSNR {float(psnr_hu(hu, truth)):.2f} dB against the CT" if truth is not None else ""
     print(f"wrote {volume} and {picture}{compared}")
@@ -138,18 +140,6 @@ def centred_affine(geometry: ConeGeometry) -> NDArray[np.float64]:
     centre = (np.array(geometry.shape) - 1) / 2
     affine[:3, 3] = -affine[:3, :3] @ centre
     return affine
-
-
-def write_nifti(path: Path, hu: Tensor, affine: NDArray[np.float64]) -> None:
-    """Write HU of shape ``(D, H, W)`` as int16; the file is complete or not there."""
-    import nibabel
-
-    image = nibabel.Nifti1Image(hu.round().to(torch.int16).numpy(), affine)
-    image.header.set_xyzt_units("mm")
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        nibabel.save(image, unfinished)
-        os.replace(unfinished, path)
 
 
 def write_picture(path: Path, volumes: dict[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,45 +11,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from traindx.recipes.kit.contract import CONTRACT_KEY, compare
-from traindx.recipes.kit.estimate import Score, Table
+from traindx.recipes.kit import options as kit
+from traindx.recipes.kit.estimate import Score, Table, as_json, write_scores
+from traindx.recipes.kit.run_folder import checkpoint_in
 from traindx.recipes.xray2ct.assessment import PUBLISHED, Predict, assess, text, trivial
 from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade.cascade import RECIPE, Cascade, Method, Plan
 from traindx.recipes.xray2ct.cascade.denoising import draw
 from traindx.recipes.xray2ct.cascade.ladder import coarsened, refined
-from traindx.recipes.xray2ct.contract import describe_geometry
-from traindx.recipes.xray2ct.data import Data, DataOptions, prepare
+from traindx.recipes.xray2ct.data import Data
+from traindx.recipes.xray2ct.evaluate import add_data, data_of
 from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.predict import write_picture
+from traindx.recipes.xray2ct.train import MOVED
 
 
 def parser(method: Method) -> argparse.ArgumentParser:
     """Options of the command."""
     name = RECIPE[method]
-    made = argparse.ArgumentParser(
-        prog=f"traindx evaluate {name}",
-        description="PSNR over the volume and over slices, SSIM, errors by tissue, agreement with the radiographs and "
-        "spectrum on validation patients, for every stage, beside the mean training volume and the training volume "
-        "with the nearest radiographs; intervals are bootstrapped over patients.",
-        epilog=f"Example: traindx evaluate {name} --checkpoint runs/{name}/stage2/best.ckpt",
+    made = kit.parser(
+        "evaluate",
+        name,
+        "PSNR over the volume and over slices, SSIM, errors by tissue, agreement with the radiographs and spectrum on "
+        "validation patients, for every stage, beside the mean training volume and the training volume with the "
+        "nearest radiographs; intervals are bootstrapped over patients.",
+        f"--checkpoint runs/{name}",
     )
-    made.add_argument("--checkpoint", type=Path, required=True, help=f"checkpoint of traindx train {name}")
-    made.add_argument(
-        "--source", choices=("auto", "embedded", "openkbp", "folder"), default="auto", help="where volumes are from"
-    )
-    made.add_argument("--folder", help="CT volumes of the source folder")
-    made.add_argument("--split", help="CSV of ids and splits, for the source folder")
-    made.add_argument("--train", type=int, default=74, help="most training volumes, for the baselines (default: 74)")
-    made.add_argument("--val", type=int, default=17, help="most validation volumes (default: 17)")
-    if method == "diffusion":
-        made.add_argument("--samples", type=int, default=1, help="volumes drawn and averaged (default: 1)")
-        made.add_argument("--sampling-steps", type=int, default=4, help="DDIM steps of each stage (default: 4)")
-    made.add_argument("--seed", type=int, default=0, help="seed of population and noise (default: 0)")
-    made.add_argument("--cache", help="folder for rendered radiographs")
-    made.add_argument("--pictures", type=int, default=0, help="patients to draw, beside the truth (default: 0)")
-    made.add_argument("--out", type=Path, default=Path("evaluated"), help="folder for pictures")
-    made.add_argument("--json", action="store_true", help="print the figures of every patient as JSON")
+    add_data(made, train=74, val=17)
+    kit.sampling(kit.model(made, device=False), 4 if method == "diffusion" else None, "volumes")
+    group = kit.results(made, "scores.json and pictures", json="the figures of every patient")
+    group.add_argument("--pictures", type=int, default=0, help="patients to draw, beside the truth (default: 0)")
     return made
 
 
@@ -69,41 +60,28 @@ def main(method: Method, argv: Sequence[str]) -> int:
     Raises:
         InputError: The checkpoint cannot be used, or was made for other volumes.
     """
+    kit.refuse_old(argv, MOVED)
     options = parser(method).parse_args(list(argv))
-    checkpoint = contract.read(options.checkpoint, RECIPE[method])
-    saved = checkpoint[CONTRACT_KEY]
+    checkpoint = contract.read(checkpoint_in(options.checkpoint), RECIPE[method])
     cascade, plan = contract.cascade_from(checkpoint, getattr(options, "sampling_steps", 4))
-    size = plan.geometry.shape[0]
-    data = prepare(
-        DataOptions(
-            source=options.source,
-            size=size,
-            train=options.train,
-            val=options.val,
-            seed=options.seed,
-            batch_size=4,
-            window=plan.window,
-            cache=options.cache,
-            folder=options.folder,
-            split=options.split,
-        )
-    )
-    compare({"geometry": saved["geometry"]}, {"geometry": describe_geometry(data.geometry)}, options.checkpoint)
+    data = data_of(options, plan.geometry, plan.window, 4)
     torch.manual_seed(options.seed)
     table, kept = measured(data, cascade, plan, getattr(options, "samples", 1), options.pictures)
+    write_scores(options.out, table)
     if options.json:
-        print(json.dumps({row: {key: score.values for key, score in scores.items()} for row, scores in table.items()}))
+        print(as_json(table))
     else:
         print(text(table, len(data.val)))
         print(stages_text(data, cascade, plan))
         print(PUBLISHED)
     if options.pictures:
-        options.out.mkdir(parents=True, exist_ok=True)
+        out = options.out or Path("evaluated")
+        out.mkdir(parents=True, exist_ok=True)
         for number, predicted in enumerate(kept):
             name = data.val.patients.ids[number]
             volumes = {"truth": data.val.patients.hu[number, 0], "predicted": predicted}
-            write_picture(options.out / f"{name}.png", volumes)
-        print(f"{len(kept)} pictures in {options.out}")
+            write_picture(out / f"{name}.png", volumes)
+        print(f"{len(kept)} pictures in {out}", file=sys.stderr if options.json else sys.stdout)
     return 0
 
 

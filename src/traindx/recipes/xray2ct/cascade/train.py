@@ -6,22 +6,24 @@ Every stage has its own settings (``presets/<method>/<preset>/stage*.yaml``), it
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from traindx.errors import InputError, UsageError
-from traindx.recipes.kit.first_check import add_options, first_check
-from traindx.recipes.kit.lightning_output import progress_bars, silence
+from traindx.recipes.kit import options as kit
+from traindx.recipes.kit.contract import load, store
+from traindx.recipes.kit.first_check import first_check
+from traindx.recipes.kit.run_folder import BEST, LAST, RED_FLAGS, check_folder
+from traindx.recipes.kit.training import command_line, finish, fit, set_threads
 from traindx.recipes.xray2ct.cascade.cascade import RECIPE, Method
 from traindx.recipes.xray2ct.data import verified_options
-from traindx.recipes.xray2ct.train import BEST, LAST
+from traindx.recipes.xray2ct.train import MOVED, ROOT, SOURCES
 
 PRESETS = Path(__file__).parent / "presets"
 _WHAT = {
@@ -29,6 +31,7 @@ _WHAT = {
     "diffusion": "Train a cascade of diffusion models: each draws a finer CT volume, given the one before.",
 }
 _UNFINISHED = "extension"
+_PATIENCE = 2  # epochs
 
 
 @dataclass(frozen=True)
@@ -57,25 +60,13 @@ class Run:
 
 
 def parser(method: Method) -> argparse.ArgumentParser:
-    """Options of the command; everything else goes to LightningCLI."""
-    name = RECIPE[method]
-    made = argparse.ArgumentParser(
-        prog=f"traindx train {name}",
-        description=f"{_WHAT[method]} Options that are not listed go to LightningCLI for every stage that is trained, "
-        "for example --data.source openkbp or --trainer.precision bf16-mixed; --print_config prints all of them.",
-        epilog=f"Example: traindx train {name} --preset quick --out runs/quick",
-    )
-    names = sorted(path.name for path in (PRESETS / method).iterdir() if path.is_dir())
-    made.add_argument("--preset", choices=names, default="quick", help="settings to start from (default: quick)")
-    made.add_argument("--stage", type=int, help="train this stage only, counted from 1; earlier ones must be there")
-    made.add_argument("--steps", type=int, help="optimiser steps of each stage that is trained")
-    made.add_argument("--extend", type=int, metavar="STEPS", help="go on with a finished --stage for more steps")
-    made.add_argument("--keep-every", type=int, default=0, help="also keep a checkpoint every so many epochs")
-    made.add_argument("--seed", type=int, default=0, help="seed of weights, draws, order and population (default: 0)")
-    made.add_argument("--out", type=Path, default=Path(f"runs/{name}"), help="folder of the run")
-    made.add_argument("--resume", action="store_true", help="go on with the stage that was interrupted")
-    made.add_argument("--threads", type=int, help="processor threads (default: all)")
-    add_options(made)
+    """Options of the command; everything else goes to LightningCLI, for every stage that is trained."""
+    made = kit.parser("train", RECIPE[method], _WHAT[method], "--preset quick --out runs/quick")
+    kit.data(made, SOURCES, root=ROOT)
+    own = kit.train(made, sorted(path.name for path in (PRESETS / method).iterdir() if path.is_dir()))
+    own.add_argument("--stage", type=int, help="train this stage only, counted from 1; earlier ones must be there")
+    own.add_argument("--extend", type=int, metavar="STEPS", help="go on with a finished --stage for more steps")
+    own.add_argument("--keep-every", type=int, default=0, help="also keep a checkpoint every so many epochs")
     return made
 
 
@@ -97,11 +88,11 @@ def main(method: Method, argv: Sequence[str]) -> int:
         InputError: The data or a checkpoint cannot be used.
         KeyboardInterrupt: It was interrupted; the checkpoint of the last whole epoch is there.
     """
+    kit.refuse_old(argv, MOVED)
     options, rest = parser(method).parse_known_args(list(argv))
     runs = runs_of(method, options.preset, options.out)
     chosen = _chosen(runs, options)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_threads(options.threads)
     verified = options.resume or options.no_verification or options.extend is not None
     for run in chosen:
         if options.resume and finished(run):
@@ -114,7 +105,7 @@ def main(method: Method, argv: Sequence[str]) -> int:
             first_check(partial(verified_options, cli.datamodule.options), options.out, strict=options.strict)
             verified = True
         resumed = options.resume and run.last.exists()
-        fit(cli, run, run.last if resumed else None)
+        train_stage(cli, run, run.last if resumed else None)
     _say(f"next: traindx evaluate {RECIPE[method]} --checkpoint {chosen[-1].best}")
     return 0
 
@@ -129,7 +120,7 @@ def finished(run: Run) -> bool:
     """True where the last checkpoint is that of the last step."""
     if not run.last.exists() or not run.best.exists():
         return False
-    stored = torch.load(run.last, map_location="cpu", weights_only=True)
+    stored = load(run.last)
     return bool(stored["global_step"] >= stored["total_steps"])
 
 
@@ -146,13 +137,8 @@ def _chosen(runs: list[Run], options: argparse.Namespace) -> list[Run]:
             )
     if options.extend is not None and not finished(chosen[0]):
         raise InputError(f"{chosen[0].folder} holds no finished stage", expected="one", do="finish it with --resume")
-    there = [run for run in chosen if run.last.exists()]
-    if options.resume and not there:
-        raise InputError(f"{chosen[0].last} does not exist", expected="a run to resume", do="start without --resume")
-    if there and not options.resume and options.extend is None:
-        raise UsageError(
-            f"{there[0].folder} holds a run already", expected="an empty folder", do="pass --resume, or another --out"
-        )
+    if options.extend is None:
+        check_folder(options.out, resume=options.resume, stages=tuple(run.folder.name for run in chosen))
     return chosen
 
 
@@ -163,62 +149,67 @@ def _extend(method: Method, run: Run, runs: list[Run], options: argparse.Namespa
     arguments = [*rest, f"--model.initial={run.best}", f"--trainer.max_steps={options.extend}"]
     cli = build(method, more, runs, argparse.Namespace(**{**vars(options), "steps": None}), arguments)
     before = _stored_figure(run.best)
-    after = fit(cli, more, None)
+    after = train_stage(cli, more, None)
     if after > before:
         shutil.copyfile(more.best, run.best)
     print(f"stage {run.number}: {before:.2f} dB before, {after:.2f} dB after {options.extend} more steps", flush=True)
 
 
 def _stored_figure(path: Path) -> float:
-    return float(torch.load(path, map_location="cpu", weights_only=True)["val_psnr"])
+    return float(load(path)["val_psnr"])
 
 
 def build(method: Method, run: Run, runs: list[Run], options: argparse.Namespace, rest: Sequence[str]) -> Any:
     """A LightningCLI that has parsed its arguments and trains nothing yet."""
-    from lightning.pytorch.callbacks import ModelCheckpoint
-    from lightning.pytorch.cli import LightningCLI
-
+    from traindx.recipes.kit.red_flags import RedFlags
     from traindx.recipes.xray2ct.cascade.module import DiffusionModule, RegressionModule
     from traindx.recipes.xray2ct.module import XrayToCTData
 
-    silence(".*module\\(s\\) in eval mode")  # earlier stages are frozen
-    arguments = [f"--config={run.settings}", f"--seed_everything={options.seed}"]
-    arguments += [f"--model.seed={options.seed}", f"--data.seed={options.seed}"]
-    if run.number > 1:
-        arguments.append(f"--model.earlier={runs[run.number - 2].best}")
-    arguments += rest
-    if options.steps is not None:
-        arguments.append(f"--trainer.max_steps={options.steps}")
-    common = {"dirpath": run.folder, "enable_version_counter": False}
-    best = ModelCheckpoint(filename=Path(BEST).stem, monitor="val_psnr", mode="max", **common)
-    # Whole epochs only: Lightning 2.6 does not go on in the middle of one exactly as it would have without the break.
-    last = ModelCheckpoint(filename=Path(LAST).stem, every_n_epochs=1, save_on_train_epoch_end=True, **common)
-    callbacks = [best, last, *progress_bars(rest)]
+    earlier = [f"--model.earlier={runs[run.number - 2].best}"] if run.number > 1 else []
+    callbacks = [RedFlags(run.folder / RED_FLAGS, ("loss", "val_psnr", "val_psnr_earlier"), flagged)]
     if options.keep_every:
-        kept = {"filename": "epoch{epoch:04d}", "auto_insert_metric_name": False, "save_top_k": -1}
-
-        class Periodic(ModelCheckpoint):  # type: ignore[misc]  # a class of its own, because Lightning tells them apart by it
-            """A checkpoint every so many epochs, all of them kept."""
-
-        callbacks.append(Periodic(every_n_epochs=options.keep_every, save_on_train_epoch_end=True, **kept, **common))
-    return LightningCLI(
+        callbacks.append(_periodic(run.folder, options.keep_every))
+    return command_line(
         RegressionModule if method == "regression" else DiffusionModule,
         XrayToCTData,
-        run=False,
-        args=arguments,
-        save_config_callback=None,
-        trainer_defaults={
-            "logger": {
-                "class_path": "lightning.pytorch.loggers.CSVLogger",
-                "init_args": {"save_dir": str(run.folder), "name": "log"},
-            },
-            "callbacks": callbacks,
-            "enable_model_summary": False,
-        },
+        kit.arguments(options, run.settings, [*earlier, *rest]),
+        run.folder,
+        "val_psnr",
+        callbacks=callbacks,
+        expected=[".*module\\(s\\) in eval mode"],  # earlier stages are frozen
     )
 
 
-def fit(cli: Any, run: Run, resume: Path | None) -> float:
+def flagged(figures: Mapping[str, float], _module: Any, epoch: int) -> list[str]:
+    """What is wrong with the figures of a validation; every stage begins below the earlier one."""
+    from traindx.recipes.kit.red_flags import not_finite
+
+    found = not_finite(figures)
+    earlier = figures.get("val_psnr_earlier", -math.inf)
+    if epoch >= _PATIENCE and figures.get("val_psnr", math.inf) < earlier:
+        found.append(f"PSNR is {figures['val_psnr']:.2f} dB, that of the up-sampled earlier stage {earlier:.2f} dB")
+    return found
+
+
+def _periodic(folder: Path, epochs: int) -> Any:
+    """A callback that keeps a checkpoint every so many epochs, all of them."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    class Periodic(ModelCheckpoint):  # type: ignore[misc]  # a class of its own: Lightning tells them apart by it
+        """A checkpoint every so many epochs, all of them kept."""
+
+    return Periodic(
+        dirpath=folder,
+        filename="epoch{epoch:04d}",
+        auto_insert_metric_name=False,
+        save_top_k=-1,
+        every_n_epochs=epochs,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def train_stage(cli: Any, run: Run, resume: Path | None) -> float:
     """Train a stage to its end; returns the best PSNR.
 
     Raises:
@@ -229,15 +220,7 @@ def fit(cli: Any, run: Run, resume: Path | None) -> float:
         f"stage {run.number} of {cli.model.size} voxels a side: {trainer.max_steps} steps on {len(data.train)} "
         f"training volumes, {len(data.val)} for validation; checkpoints in {run.folder}"
     )
-    try:
-        trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=str(resume) if resume else None)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        print(
-            f"interrupted in stage {run.number}; go on after the last whole epoch with --resume and the same options"
-            if run.last.exists()
-            else f"interrupted in the first epoch of stage {run.number}: nothing of it was stored"
-        )
-        raise KeyboardInterrupt from None
+    fit(trainer, cli.model, cli.datamodule, run.folder.parent, resume=resume, what=run.folder.name)
     best, earlier = _finish(cli, run)
     beside = f" ({earlier:.2f} dB for the earlier stage, up-sampled)" if earlier is not None else ""
     _say(f"stage {run.number}: best validation PSNR {best:.2f} dB at {cli.model.size} voxels a side{beside}")
@@ -256,18 +239,8 @@ def _say(text: str) -> None:
 
 def _finish(cli: Any, run: Run) -> tuple[float, float | None]:
     """Validate and store the end of a stage that does not end with an epoch; the best figure goes into its file."""
-    trainer = cli.trainer
-    known = trainer.checkpoint_callbacks[0].best_model_score
-    best = float(known) if known is not None else float("-inf")
-    found = trainer.callback_metrics
-    if trainer.global_step % cli.datamodule.epoch_steps:
-        found = trainer.validate(cli.model, datamodule=cli.datamodule, verbose=False)[0]
-        trainer.save_checkpoint(run.last)
-        if float(found["val_psnr"]) > best:
-            best = float(found["val_psnr"])
-            trainer.save_checkpoint(run.best)
-    if trainer.is_global_zero:
-        stored = torch.load(run.best, map_location="cpu", weights_only=True)
-        torch.save({**stored, "val_psnr": best}, run.best)
+    best, found = finish(cli, run.folder, "val_psnr")
+    if cli.trainer.is_global_zero:
+        store(run.best, {**load(run.best), "val_psnr": best})
     earlier = found.get("val_psnr_earlier")
     return best, float(earlier) if earlier is not None else None
