@@ -175,10 +175,9 @@ def test_a_figure_at_its_limit_acquits_nobody(forked: Path) -> None:
     finding = found("O402", source, "opt = torch", "learning-rate", factor=0.5)
     table = trial(forked, source, finding, seeds=(0, 1)).run()
     result = row(table, "learning-rate")
-    assert {value for arm in table.arms for value in arm.values} == {0.3}
-    assert result.verdict is Verdict.INCONCLUSIVE
-    assert "0.3 in every run" in result.note
-    assert conclude(table, finding).findings[0].standing is Standing.DEMONSTRATED
+    assert not table.arms
+    assert result.verdict not in (Verdict.NO_EFFECT, Verdict.PROVEN)
+    assert "val acc: it does not move with the network's output" in result.note
 
 
 def test_a_validation_loss_is_no_judge_of_what_changes_it(forked: Path) -> None:

@@ -25,7 +25,7 @@ EXAMPLES = (
 )
 
 
-def examine(
+def examine(  # noqa: PLR0915  (one option a paragraph)
     context: typer.Context,
     target: Annotated[
         str | None,
@@ -97,6 +97,13 @@ def examine(
         Path | None,
         typer.Option(metavar="FILE", help="Recipe: try claimed causes, promised gains beside measured"),
     ] = None,
+    suspect: Annotated[
+        list[str] | None,
+        typer.Option("--suspect", metavar="WHAT", help="Script: try this: 'lr x10', without:TERM, 'line F:N = TEXT'"),
+    ] = None,
+    battery: Annotated[
+        bool, typer.Option("--battery", help="Script: try what needs no finding in the time that is left")
+    ] = False,
 ) -> None:
     """Find the faults of a case, prove them by trials, and say what each is worth.
 
@@ -105,6 +112,9 @@ def examine(
     accelerate launch, python -m ..., nnUNetv2_train and any console script. With --prove it is then run again, paired,
     with and without the treatment of each finding, and judged by its own validation metric; its files are put back as
     they were after every such run.
+
+    --suspect (repeatable) tries what you suspect: 'lr x10', 'lr /10', without:TERM, 'line FILE:N = STATEMENT',
+    FILE.diff, KEY=VALUE, no-clipping, full-precision, constant-rate, eval-mode or train-mode.
 
     Exit code: 0 nothing above suspected, 1 findings, 2 wrong usage or input, 3 could not examine.
     """
@@ -125,6 +135,8 @@ def examine(
     if arguments and not script:
         raise UsageError(f"a case takes no arguments, but got {' '.join(arguments)}", expected="a script before them")
     listed = listed_for(claims, script)
+    if (suspect or battery) and not script:
+        raise UsageError("--suspect and --battery are for scripts", expected="a script, with them before --")
     settings = config.load(_home(target, found))
     rules = catalogue()
     chosen = _codes(select) or settings.select
@@ -142,6 +154,8 @@ def examine(
             budget=budget if budget is not None else settings.budget,
             seeds=_pairs(seeds, settings),
             metric=metric or "",
+            suspects=tuple(suspect or ()),
+            battery=battery,
             alongside=tuple(alongside or ()),
             protect=protect,
         )

@@ -43,6 +43,8 @@ class ScriptOptions:
         alongside: Other scripts with their arguments, or folders with evidence.
         protect: Put files that were there before, and that the script changes, back afterwards; None does that for a
             short look, and not for a run that goes on unwatched to its own end.
+        suspects: What the user suspects, tried as the treatments of findings are.
+        battery: Try what needs no finding in the time that is left.
     """
 
     steps: int | None = None
@@ -54,6 +56,8 @@ class ScriptOptions:
     metric: str = ""
     alongside: tuple[str, ...] = ()
     protect: bool | None = None
+    suspects: tuple[str, ...] = ()
+    battery: bool = False
 
 
 def examine_program(
@@ -102,8 +106,14 @@ def examine_program(
         from traindx.host.examining import examine_script as observe
 
         proof = None
-        if options.prove:
-            proof = ProofOptions(budget=budget, seeds=options.seeds, metric=options.metric)
+        if options.prove or options.suspects or options.battery:
+            proof = ProofOptions(
+                budget=budget,
+                seeds=options.seeds,
+                metric=options.metric,
+                suspects=options.suspects,
+                battery=options.battery,
+            )
         watch.begin(label, directory)
         if program.said:
             _say(program.said)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from traindx.diagnosis import Diagnosis
 from traindx.errors import UsageError
@@ -23,6 +23,9 @@ from traindx.rules import Rule
 from traindx.watch.runtime.settings import Settings
 from traindx.watch.runtime.sink import NAME, compact
 
+if TYPE_CHECKING:
+    from traindx.trials.script.suspects import Suspect
+
 
 @dataclass(frozen=True)
 class ProofOptions:
@@ -35,6 +38,8 @@ class ProofOptions:
             recognise it.
         steps: Optimiser iterations of a run, 0 for as many as are watched.
         seconds: Seconds of the first run, 0 for as many as are watched.
+        suspects: What the user suspects; see :mod:`traindx.trials.script.suspects`.
+        battery: Try what needs no finding in the time that is left.
     """
 
     budget: float = 180.0
@@ -42,6 +47,8 @@ class ProofOptions:
     metric: str = ""
     steps: int = 0
     seconds: float = 0.0
+    suspects: tuple[str, ...] = ()
+    battery: bool = False
 
 
 def examine_script(
@@ -115,6 +122,7 @@ def examine_script(
         user_roots=tuple(user_roots) or (roots_of(target) if is_module else ()),
         extras=dict(extras or {}),
     )
+    suspected = _parsed(proof.suspects if proof is not None else (), settings)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     restored = Restored()
     watched: list[tuple[ScriptRun, Path]] = []
@@ -170,6 +178,8 @@ def examine_script(
         seeds=proof.seeds,
         metric=proof.metric,
         length=length,
+        suspects=suspected,
+        battery=proof.battery,
         listen=progress,
     )
     return prove(diagnosis, trials)
@@ -196,6 +206,16 @@ def _run_companion(
     run = run_script(settings, patience=patience, output=output, progress=progress)
     compact(companion.evidence)
     return run
+
+
+def _parsed(texts: Sequence[str], settings: Settings) -> tuple[Suspect, ...]:
+    """What the user suspects, refused before anything is run where it is not understood."""
+    if not texts:
+        return ()
+    from traindx.trials.script.suspects import parse
+
+    script = "" if settings.is_module else settings.target
+    return tuple(parse(text, script, settings.arguments) for text in texts)
 
 
 def check_target(target: str, *, is_module: bool) -> None:

@@ -16,8 +16,10 @@ from traindx.trials.arms import Company
 from traindx.trials.clock import Deadline
 from traindx.trials.executor import MayStart, Report
 from traindx.trials.jobs import ArmScore, Job, JobResult
+from traindx.trials.script.meaning import FIXED_TREATMENT, examine
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
 from traindx.trials.script.scoring_metric import Choice, Chosen, choose, read_at, value_at, value_of
+from traindx.trials.script.suspects import Suspect
 from traindx.trials.shortlist import Shortlist
 from traindx.watch.runtime.settings import Settings
 
@@ -25,6 +27,7 @@ FOLDER = "arms"
 CONTROL_SHARE = 4.0  # the first control may take a quarter of the budget: two seeds, with and without one treatment
 LONGEST_SHARE = 2.5  # and two fifths where it has not validated by then: without a figure nothing is known
 LEAST_CUT = 0.5  # of the iterations that are compared must be left where one run is cut
+FIXED_SHARE = 0.1  # of the budget may be spent on what the figure means
 NO_FIGURE = math.nan
 ONE_SEED = (
     "another seed gives bit-identical weights, so the script draws all its random numbers from generators of "
@@ -77,6 +80,7 @@ class ScriptBackend:
         self.first: ArmResult | None = None
         self.window = 0  # iterations of a run that was made shorter than the first control
         self.last = 0  # iteration at which runs are compared, where one of them was cut; 0 for the last reading of all
+        self.first_seed = 0
         self.chosen: Chosen | None = None
         self.why_not = ""
 
@@ -123,8 +127,41 @@ class ScriptBackend:
         )
 
     def known(self) -> Iterator[JobResult]:
-        """Runs are not kept: the files that a script reads may have changed."""
-        yield from ()
+        """Controls of an earlier trial of the same examination; others are not kept, as files may have changed."""
+        for seed, control in list(self.controls.items()):
+            if self.chosen is not None:
+                yield self._read(seed, frozenset(), control)
+
+    def begin(self, seed: int, deadline: Deadline) -> None:
+        """Run the control of a seed, unless it is known, so that its figure and its length are."""
+        if self.first is None:
+            job = Job(seed=seed, steps=0, proposals={}, training=(), arms=((),), deadline=deadline.at)
+            self._run(job, lambda job, step, steps: None)
+
+    def acting(self, suspects: Sequence[Suspect]) -> frozenset[str] | None:
+        """Which suspects would change anything, seen in one run of all of them to the first reading.
+
+        Args:
+            suspects: None of which excludes another.
+
+        Returns:
+            Their texts; None where that is not known.
+        """
+        if self.first is None or self.chosen is None or not suspects:
+            return None
+        read = read_at(self.first, self.chosen)
+        tried = run_arm(
+            self.settings,
+            directory=self.directory / FOLDER / "acting",
+            pair=self.first_seed,
+            treatments=[{**one.fields, "key": one.text} for one in suspects],
+            iterations=(read[0] if read else 0) + 1,
+            limit=max(5.0, 2 * self.first.seconds),
+            control=self.first,
+        )
+        if tried.broke or tried.unfinished:
+            return None
+        return frozenset(key for key, did in tried.treatments.items() if _acted(did) and not did.get("refused"))
 
     def control(self, seed: int, arms: Sequence[Company]) -> JobResult | None:
         """There is none."""
@@ -197,7 +234,7 @@ class ScriptBackend:
         if result.lost:
             self.notes.append(f"changed by the script and not put back, being too large: {', '.join(result.lost)}")
         if first is None:
-            why = self._begin(result)
+            why = self._begin(result, job.seed)
             if why:
                 return JobResult(seed=job.seed, steps=0, broke=why)
         elif result.unfinished or (self._is_cut(result) and not self._accept(result)):
@@ -222,20 +259,36 @@ class ScriptBackend:
         self.notes.append(f"compared at iteration {self.last}, the last one that all runs reached in time")
         return True
 
-    def _begin(self, control: ArmResult) -> str:
+    def _begin(self, control: ArmResult, seed: int) -> str:
         """The script as it is, on the first seed: which figure judges, or why nothing can be judged."""
         if control.broke or control.unfinished:
             why = control.broke or f"it did not finish within {format_duration(self.budget)}"
             return f"the script did not run as it is: {why}"
-        self.first = control
-        choice: Choice = choose(control, self.named)
+        self.first, self.first_seed = control, seed
+        choice = self._choose(control, seed)
         if choice.chosen is None:
             return choice.why_not
         self.chosen = choice.chosen
-        if choice.why_not:
-            self.notes.append(choice.why_not)
+        self.notes += choice.notes
         self._tell_chosen(control, choice.chosen)
         return ""
+
+    def _choose(self, control: ArmResult, seed: int) -> Choice:
+        """The figure that judges, once its meaning was tried with outputs that no model made."""
+        end = Deadline.after(FIXED_SHARE * self.budget)
+
+        def fixed(kinds: Sequence[str], steps: int) -> ArmResult:
+            return run_arm(
+                self.settings,
+                directory=self.directory / FOLDER / "-".join(["fixed", *kinds]),
+                pair=seed,
+                treatments=[{"treatment": FIXED_TREATMENT, "kinds": list(kinds)}],
+                iterations=steps,
+                limit=max(5.0, end.left),
+                control=control,
+            )
+
+        return choose(control, self.named, examine(control, fixed, lambda: end.left).tested)
 
     def _tell_chosen(self, control: ArmResult, chosen: Chosen) -> None:
         read = read_at(control, chosen)

@@ -13,6 +13,7 @@ from traindx.evidence.observed import Ending, ScriptRun
 from traindx.host.restore import restore
 from traindx.host.runner import Patience, run_script
 from traindx.progress import Listener, silent
+from traindx.trials.script.settings_files import arguments_with
 from traindx.trials.treatments.registry import with_script_side
 from traindx.watch.runtime.settings import ARM_FILE, BLIND_FILE, Settings
 
@@ -121,10 +122,11 @@ def run_arm(
         KeyboardInterrupt: After the script was ended and its files were put back.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    base = Path(settings.extras.get("directory") or ".")
     ours = Settings(
         target=settings.target,
         is_module=settings.is_module,
-        arguments=settings.arguments,
+        arguments=arguments_with(settings.arguments, treatments, directory.resolve(), base),
         out=str(directory.resolve()),
         steps=iterations,
         seconds=seconds,

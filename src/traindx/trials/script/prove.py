@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from traindx.progress import Listener, silent
 from traindx.trials.engine import Trial
 from traindx.trials.outcome import apply_results
 from traindx.trials.script.backend import Length, ScriptBackend
+from traindx.trials.script.battery import joined, run_battery
 from traindx.trials.script.binding import binding
+from traindx.trials.script.suspects import Suspect, shortlist_of
 from traindx.trials.shortlist import Shortlist
 from traindx.watch.runtime.settings import Settings
 
@@ -38,6 +41,8 @@ class Proof:
         seeds: Numbers of the pairs; () for three, and more while time is left and something is not settled.
         metric: What the user named, or empty.
         length: How long an arm goes on.
+        suspects: What the user suspects; tried before what the findings propose.
+        battery: Try what needs no finding in the time that is left.
         listen: Told about progress.
     """
 
@@ -49,19 +54,24 @@ class Proof:
     seeds: tuple[int, ...] = ()
     metric: str = ""
     length: Length = field(default_factory=Length)
+    suspects: Sequence[Suspect] = ()
+    battery: bool = False
     listen: Listener = silent
 
     def __post_init__(self) -> None:
-        shortlist = Shortlist.of(self.findings, binding(self.evidence), MOST)
-        backend = ScriptBackend(self.settings, shortlist, self.directory, self.budget, self.metric, self.length)
+        self.begun = time.monotonic()
+        shortlist = shortlist_of(self.suspects, Shortlist.of(self.findings, binding(self.evidence), MOST))
+        self.backend = ScriptBackend(self.settings, shortlist, self.directory, self.budget, self.metric, self.length)
         self.trial = Trial(
             shortlist,
-            backend,
+            self.backend,
             budget=self.budget,
             seeds=self.seeds or SEEDS,
             most_seeds=0 if self.seeds else MOST_SEEDS,
             progress=self.listen,
         )
+        self.nothing_to_try = not shortlist.treatments
+        self.tried: TrialTable | None = None
 
     def run(self) -> TrialTable:
         """Run what fits into the budget.
@@ -69,11 +79,20 @@ class Proof:
         Raises:
             KeyboardInterrupt: The arms that were finished are in :meth:`table`.
         """
-        return self.trial.run()
+        self.tried = self.trial.run()
+        left = self.budget - (time.monotonic() - self.begun)
+        if self.battery and left > 0:
+            if self.nothing_to_try:
+                self.backend.notes += self.tried.notes
+            found = run_battery(
+                self.backend, self.evidence, left, self.seeds or SEEDS, self.listen, {one.text for one in self.suspects}
+            )
+            self.tried = joined(self.tried, found) or self.tried
+        return self.tried
 
     def table(self) -> TrialTable:
         """What is known now."""
-        return self.trial.table()
+        return self.tried or self.trial.table()
 
 
 def prove(diagnosis: Diagnosis, proof: Proof) -> Diagnosis:

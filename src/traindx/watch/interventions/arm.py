@@ -29,6 +29,7 @@ class Arm(Protocol):
         evaluating: The outermost network runs without gradients.
         made: Weak references to all optimisers.
         root: The outermost network that runs.
+        overlay: Changed sources (:class:`~traindx.watch.runtime.edits.Overlay`).
         hook_ids: Our hooks on all modules.
         before_backward: Called with what a backward pass begins at, and the line.
         entering: Called with a network and its arguments; may return others.
@@ -48,6 +49,7 @@ class Arm(Protocol):
     evaluating: bool
     made: list[Any]
     root: Any
+    overlay: Any
     hook_ids: tuple[int, ...]
     before_backward: list[Callable[[Any, CallSite | None], None]]
     entering: list[Callable[[Any, tuple[Any, ...]], tuple[Any, ...] | None]]

@@ -14,19 +14,21 @@ from traindx.watch.interventions.seeding import Seeding
 if TYPE_CHECKING:
     from traindx.watch.interventions.run import Variant
     from traindx.watch.runtime.after_import import AfterImport
+    from traindx.watch.runtime.edits import Overlay
     from traindx.watch.runtime.settings import Settings
 
 
 class Preparation:
     """Begins an arm in the script's process."""
 
-    def __init__(self, settings: Settings, imports: AfterImport) -> None:
+    def __init__(self, settings: Settings, imports: AfterImport, overlay: Overlay) -> None:
         self.settings = settings
         self.readings = Readings()
         self.resume_log = ResumeLog(Path(settings.out))
         self.resume_log.install(join=bool(settings.extras.get("worker")))
         imports.when("safetensors.torch", self.resume_log.with_safetensors)
         imports.when("h5py", self.resume_log.with_h5py)
+        self.overlay = overlay
         self.seeding = Seeding(settings.seed, settings.extras.get("seeds"))
         self.seeding.python()
         imports.when("numpy", self.seeding.numpy)
@@ -45,5 +47,6 @@ class Preparation:
         self.seeding.torch(torch)
         self.resume_log.with_torch(torch)
         self._arm = Variant(torch, self.settings, self.seeding, self.readings)
+        self._arm.overlay = self.overlay
         self._arm.install()
         return self._arm

@@ -69,6 +69,7 @@ class Variant:
         self.modes = Modes(self)
         self.outputs = Outputs(self)
         self.treatments: list[RuntimeTreatment] = []
+        self.overlay: Any = None  # changed sources, which were put in place before torch was imported
         self.iteration = self.backwards = 0
         self.started = time.monotonic()
         self.first_step = 0.0

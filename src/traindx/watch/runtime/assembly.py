@@ -168,7 +168,7 @@ def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
     """Patch what exists already and wait for what does not."""
     early = WithoutTorch()
     if not bootstrap.settings.watch:
-        early.arm = Preparation(bootstrap.settings, bootstrap.imports)
+        early.arm = Preparation(bootstrap.settings, bootstrap.imports, bootstrap.overlay)
     else:
         if bootstrap.settings.extras.get("protect"):
             early.protect = ResumeLog(Path(bootstrap.settings.out), PROTECT)

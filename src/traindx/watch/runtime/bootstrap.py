@@ -29,6 +29,7 @@ from traindx.core.frames import show_paths_from, shown_path
 from traindx.watch.runtime.after_import import AfterImport
 from traindx.watch.runtime.call_sites import count_as_users, users
 from traindx.watch.runtime.calling import clean
+from traindx.watch.runtime.edits import Overlay
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.settings import BLIND_FILE, CRASH_FILE, STACK_FILE, STACK_SIGNAL, STOPPED, Settings
 
@@ -49,12 +50,14 @@ class Bootstrap:
         self.pid = os.getpid()
         self.imports = AfterImport()
         self.patches = Patches()
+        self.overlay = Overlay(settings.treatments)
 
     def prepare(self) -> None:
         """Patch what can be patched before torch is there, and wait for torch."""
         try:
             from traindx.watch.runtime.assembly import before_torch, with_torch
 
+            self.overlay.install()
             early = before_torch(self)
             for root in self.settings.user_roots:
                 count_as_users(root)
@@ -135,7 +138,7 @@ def execute(bootstrap: Bootstrap, settings: Settings) -> int:
 
             run_notebook(os.path.join(settings.extras.get("home", ""), settings.target), settings.arguments)
         else:
-            run_path(settings.target, settings.arguments)
+            run_path(settings.target, settings.arguments, bootstrap.overlay)
     except WindowEnded:
         return 0 if settings.extras.get("worker") else STOPPED  # its launcher would take anything else for a failure
     except SystemExit as exit_request:
@@ -147,7 +150,7 @@ def execute(bootstrap: Bootstrap, settings: Settings) -> int:
     return 0
 
 
-def run_path(target: str, arguments: tuple[str, ...]) -> None:
+def run_path(target: str, arguments: tuple[str, ...], overlay: Overlay | None = None) -> None:
     """What ``python SCRIPT ARGS`` does."""
     path = os.path.abspath(target)
     sys.argv = [target, *arguments]
@@ -161,7 +164,7 @@ def run_path(target: str, arguments: tuple[str, ...]) -> None:
         __annotations__={},
         __cached__=None,
     )
-    code = compiled(path)
+    code = (overlay.compiled(path) if overlay is not None else None) or compiled(path)
     _KEPT.append(sys.modules["__main__"])
     sys.modules["__main__"] = module
     exec(code, module.__dict__)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from traindx.core import compat
+from traindx.core.metric_names import words
 from traindx.watch.collectors.loss_terms import Leaf, Note, Walk, term_name
 from traindx.watch.interventions.treatment import RuntimeTreatment
 from traindx.watch.runtime.call_sites import CallSite, stack
@@ -17,12 +18,13 @@ from traindx.watch.runtime.source_text import assigned_name
 
 
 class Term(RuntimeTreatment):
-    """``term``: its name as it was reported; ``factor``: None cuts it off."""
+    """``term``: its name as it was reported; ``factor``: None cuts it off; ``alike``: the words of ``term`` suffice."""
 
     def __init__(self, fields: Any, arm: Any) -> None:
         super().__init__(fields, arm)
         self.notes: dict[int, Note] = {}
         self._total = ""
+        self.known: dict[str, None] = {}
         self.factor = {"drop-term": None, "flip-term": -1.0}.get(
             str(fields["treatment"]), float(fields.get("factor", 0.01))
         )
@@ -62,7 +64,16 @@ class Term(RuntimeTreatment):
         name = term_name(note, leaf, backward, self._total) or function
         origin = note.sites[0] if note is not None and note.sites else None
         lined = not self.place.line or self.place.holds(leaf.join or origin)
+        self.known[name] = None
+        if self.fields.get("alike"):
+            return set(words(str(self.fields["term"]))) <= set(words(name)) and lined
         return name == self.fields["term"] and lined
+
+    def finish(self) -> None:
+        """Name what there is, where what was named is not among it."""
+        if self.fields.get("alike") and not self.hits and not self.refused:
+            there = ", ".join(list(self.known)[:8]) or "no term that could be told apart"
+            self.refuse(f"no term of the loss is called {self.fields['term']!r}; there is {there}")
 
     def _scale(self, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
         factor = self.factor

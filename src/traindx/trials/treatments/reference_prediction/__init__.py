@@ -7,8 +7,8 @@ from traindx.trials.treatments.declared import Declared
 TREATMENTS = (
     Declared(
         name="reference-prediction",
-        does="the output of the network is replaced by zeros, ones or noise, to see what the figure says of it",
-        title=lambda fields: f"outputs replaced by {fields.get('kind')}",
+        does="the network says noise, zeros, ones or a target in validation, to see what the figure says of it",
+        title=lambda fields: "fixed outputs in validation",
         script="reference_prediction.script:ReferencePrediction",
         placed=False,
         internal=True,
