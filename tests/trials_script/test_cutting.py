@@ -10,7 +10,10 @@ import pytest
 from traindx.evidence import Evidence
 from traindx.evidence.observed import Ending, ScriptRun
 from traindx.finding import Finding, Location, Proposal, Severity, Standing
+from traindx.trials.claims import FixVerdict
 from traindx.trials.script import backend as running
+from traindx.trials.script import comparing
+from traindx.trials.script.comparing import ScriptComparison, Version
 from traindx.trials.script.pairing import ArmResult, Series
 from traindx.trials.script.prove import Proof
 from traindx.watch.runtime.settings import Settings
@@ -93,3 +96,41 @@ def test_a_script_goes_on_until_it_has_validated(arm: RunArm) -> None:
     assert len(first.figures[-1].values) == 1
     assert first.iterations == 5, "four of the epoch, its validation, and the step that ends it"
     assert arm(late, seconds=1e-9).iterations == 2, "the first iteration begins the clock"
+
+
+class Compared(Runs):
+    """The same for two versions of a script, of which the one after may be late."""
+
+    def __init__(self, late: int = 100) -> None:
+        super().__init__()
+        self.late = late
+
+    def __call__(self, settings: Settings, **given: Any) -> ArmResult:
+        after = settings.target == "after.py"
+        fixed = bool(given["treatments"])
+        self.slow_at = {given["pair"]: self.late}
+        return super().__call__(settings, **{**given, "treatments": (1,) if after and not fixed else ()})
+
+
+def compared(folder: Path, monkeypatch: pytest.MonkeyPatch, runs: Compared, **options: Any) -> ScriptComparison:
+    monkeypatch.setattr(comparing, "run_arm", runs)
+    versions = [Version(name, Settings(target=f"{name}.py")) for name in ("before", "after")]
+    return ScriptComparison(*versions, directory=folder, **options)
+
+
+def test_a_version_that_is_late_is_compared_at_the_last_reading_it_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = compared(tmp_path, monkeypatch, Compared(late=55), budget=600.0, seeds=(0, 1)).run()
+    assert comparison.before == pytest.approx((0.55, 0.56))
+    assert comparison.after == pytest.approx((0.60, 0.61))
+    assert any("compared at iteration 50" in note for note in comparison.notes)
+
+
+def test_a_version_that_reached_no_reading_is_not_said_to_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = compared(tmp_path, monkeypatch, Compared(late=5), budget=600.0).run()
+    assert comparison.verdict is FixVerdict.INCONCLUSIVE
+    assert "did not finish within the budget" in comparison.sentence
+    assert "would do" in comparison.sentence

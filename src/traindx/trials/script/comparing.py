@@ -22,7 +22,7 @@ from traindx.trials.claims import Change, Comparison, FixVerdict, Pair, Run, jud
 from traindx.trials.scoring import Score
 from traindx.trials.script.meaning import FIXED_TREATMENT, Meaning, differences, examine, shared
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
-from traindx.trials.script.scoring_metric import Chosen, choose, read_at, value_of
+from traindx.trials.script.scoring_metric import Chosen, choose, read_at, value_at, value_of
 from traindx.trials.statistics import paired_effect
 from traindx.watch.runtime.settings import Settings
 
@@ -80,6 +80,8 @@ class ScriptComparison:
         self._first: ArmResult | None = None
         self._meaning: dict[str, Meaning] = {}
         self._unexamined = ""  # why nothing may be concluded although runs differ
+        self.last = 0  # iteration at which runs are compared where one was cut; 0 for the last reading
+        self.why = ""  # why not every pair was run
 
     @property
     def left(self) -> float:
@@ -95,7 +97,7 @@ class ScriptComparison:
         for number, seed in enumerate(self.seeds):
             spent = (time.monotonic() - self.begun) / max(1, number)
             if number and spent * 1.1 > self.left:
-                self._short(f"{number} of {len(self.seeds)} seeds fit into the budget of")
+                self._short(f"{number} of {len(self.seeds)} seeds fit into the budget of", spent * len(self.seeds))
                 break
             if not self._pair(number, seed):
                 break
@@ -114,7 +116,7 @@ class ScriptComparison:
             seconds = min(self.budget / SHARE, self.seconds or math.inf)
         before = self._arm(self.before, "before", seed, length, seconds)
         if before.unfinished:
-            self._short("a run did not fit into the budget of")
+            self._short("a run did not fit into the budget of", 4 * before.seconds)
             return False
         if first is None:
             self._first = before
@@ -123,9 +125,10 @@ class ScriptComparison:
             length = before.iterations if before.stopped else 0
         if before.broke:
             length = self.steps
-        after = self._arm(self.after, "after", seed, length, self.budget / SHARE if before.broke else 0.0)
-        if after.unfinished and not before.broke:
-            self._short("the version after did not finish within the budget of")
+        late = self.budget / SHARE if before.broke else self._time_of_a_run
+        after = self._arm(self.after, "after", seed, length, late)
+        if not before.broke and (after.unfinished or not self._reached(before, after)):
+            self._short("the version after did not finish within the budget of", 4 * (before.seconds + after.seconds))
             return False
         if first is None and before.broke and not after.broke:
             self._choose(after, "after", self.after)
@@ -134,9 +137,30 @@ class ScriptComparison:
             self._same_figure(before, after)
         return True
 
-    def _short(self, why: str) -> None:
+    @property
+    def _time_of_a_run(self) -> float:
+        """Seconds after its first iteration that a run may take now; one that is late is cut."""
+        first = self._first
+        startup = max(0.0, first.seconds - first.loop_seconds) if first is not None else 0.0
+        return max(1.0, self.left - 1.3 * startup - 1.0)
+
+    def _reached(self, before: ArmResult, after: ArmResult) -> bool:
+        """Whether the version after can be compared; one that was cut is, at the last reading that it reached."""
+        if after.broke or not after.stopped or after.iterations >= before.iterations:
+            return True
+        found = read_at(after, self.chosen) if self.chosen is not None else ()
+        if not found:
+            return False
+        self.last = min(self.last or found[-1], found[-1])
+        self.notes.append(f"compared at iteration {self.last}, the last reading that every run reached in time")
+        return True
+
+    def _short(self, why: str, seconds: float) -> None:
+        """Say what was not run, and what budget would do: that for so many seconds of runs, and more than this one."""
         self.complete = False
-        self.notes.append(f"{why} {format_duration(self.budget)}")
+        would = math.ceil(max(1.2 * seconds, 1.5 * self.budget))
+        self.why = f"{why} {format_duration(self.budget)}; about {format_duration(would)} would do"
+        self.notes.append(self.why)
 
     def _same_numbers(self) -> bool:
         first, second = self.pairs[0][1], self.pairs[1][1]
@@ -218,7 +242,9 @@ class ScriptComparison:
         values = [pair.before.score.values[name] for pair in scored]
         treated = [pair.after.score.values[name] for pair in scored]
         effect = paired_effect(treated, values, higher) if self.chosen is not None else None
-        verdict, sentence = self._verdict(runs, effect, name, metric)
+        verdict, sentence = FixVerdict.INCONCLUSIVE, self.why or "no pair of runs was finished"
+        if runs:
+            verdict, sentence = self._verdict(runs, effect, name, metric)
         return Comparison(
             verdict=verdict,
             sentence=sentence,
@@ -242,7 +268,9 @@ class ScriptComparison:
             broke = f"training diverges: {arm.not_finite}"
         if not broke and self.chosen is not None and not read_at(arm, self.chosen):
             broke = f"it did not report {name}"
-        value = value_of(arm, self.chosen) if self.chosen is not None and not broke else math.nan
+        value = math.nan
+        if self.chosen is not None and not broke:
+            value = value_at(arm, self.chosen, self.last) if self.last else value_of(arm, self.chosen)
         return Run(score=Score({name: value}, arm.outputs), broke=broke)
 
     def _verdict(  # noqa: PLR0911  (one return a reason)
