@@ -304,6 +304,9 @@ class SamplingLoops(Collector):
         wanted = step.inputs[key].reshape(-1)
         best, order = combination(self._columns(chain, previous, key), wanted, good), 1
         limit = max(LINEAR, 20 * chain.resolution)
+        if not best.known and len(previous.outputs) > 1:  # nearly the same several times
+            del previous.outputs[1:]
+            best = combination(self._columns(chain, previous, key), wanted, good)
         if best.known and best.residual <= limit:
             return best, order, False
         for history in range(1, len(chain.history) + 1):
