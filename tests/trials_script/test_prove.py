@@ -241,21 +241,12 @@ def test_files_are_as_they_were_after_every_arm(forked: Path, arm: Any) -> None:
     assert not (forked / "b.txt").exists()
 
 
-def test_files_of_a_run_that_was_killed_are_put_back_by_the_next(forked: Path, arm: Any) -> None:
+def test_files_of_a_run_that_was_killed_are_put_back(forked: Path, arm: Any) -> None:
     killed = "open('best.txt', 'w').write('treated')\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
     (forked / "best.txt").write_text("mine", encoding="utf-8")
     result = arm(killed, may_break=True)
     assert "SIGKILL" in result.broke
     assert (forked / "best.txt").read_text(encoding="utf-8") == "mine"
-    from traindx.watch.interventions.files import BACKUPS, JOURNAL
-
-    left = forked / "arms" / "2"
-    (left / BACKUPS).mkdir(parents=True)
-    (left / BACKUPS / "copy").write_text("older", encoding="utf-8")
-    entry = {"path": str(forked / "best.txt"), "was": "file", "copy": str(left / BACKUPS / "copy")}
-    (left / JOURNAL).write_text(json.dumps(entry) + "\n", encoding="utf-8")
-    arm(CLASSIFY)
-    assert (forked / "best.txt").read_text(encoding="utf-8") == "older"
 
 
 def test_interruption_keeps_what_is_finished(forked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
