@@ -26,10 +26,10 @@ lint: $(BIN)/.ready  ## ruff, format, types, layers
 	$(BIN)/lint-imports
 
 test: $(BIN)/.ready  ## the test suite, without what takes more than a few seconds each; each rule's tests are counted
-	TRAINDX_RULE_COVERAGE=report $(BIN)/pytest -n 2 --dist worksteal -q -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow"
 
 test-all: $(BIN)/.ready  ## every test, the whole corpus of scripts among them
-	TRAINDX_RULE_COVERAGE=report $(BIN)/pytest -n 2 --dist worksteal -q
+	$(BIN)/pytest -n 2 --dist worksteal -q
 
 format: $(BIN)/.ready  ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -246,3 +246,14 @@ def test_the_value_of_one_batch_is_told_from_the_value_of_all() -> None:
     metric(torch.ones(2))
     metric.compute()
     assert asked == [True, False]
+
+
+def test_a_region_or_a_scaler_can_be_switched_off() -> None:
+    region = torch.autocast("cpu", dtype=torch.bfloat16)
+    assert compat.switch_off(region)
+    assert not compat.switch_off(region)
+    with region:
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.float32
+    scaler = torch.amp.GradScaler("cpu")
+    assert compat.switch_off(scaler)
+    assert not scaler.is_enabled()

@@ -23,6 +23,7 @@ MAY_USE = {
     "recipes": ("data", "recipes"),
     "faults": ("data", "recipes"),
     "testing": ("data", "recipes"),
+    "trials": ("recipes",),  # lists of claims are about a recipe
 }
 
 

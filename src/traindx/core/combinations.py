@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from traindx.core.later import Later
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+else:
+    np, Array = Later("numpy"), Any
+
 
 WORST_CONDITION = 3e4
 """Ratio of singular values of the normalised columns from which coefficients of 32-bit numbers mean nothing."""

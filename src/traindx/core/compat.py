@@ -304,3 +304,10 @@ METRIC_COMPUTE = "_wrap_compute"
 def is_batch_value(metric: Any) -> bool:
     """True while a torchmetrics metric computes the value of one batch, within ``forward``."""
     return bool(getattr(metric, "_is_synced", False) or not metric._to_sync)
+
+
+def switch_off(part: Any) -> bool:
+    """Switch an ``autocast`` region or a gradient scaler off; False where it was off already."""
+    was = bool(part._enabled)
+    part._enabled = False
+    return was

@@ -102,11 +102,11 @@ THINGS: dict[type[Record], str] = {
 
 
 def fronts_of(kind: type[Record]) -> frozenset[Front]:
-    """The front ends that can bring records of a type: scripts for ``observed*`` and ``probed*``, else cases."""
+    """The front ends that can bring records of a type: scripts for what was observed, probed or sampled, else cases."""
     if kind in _SEVERAL:
         return _SEVERAL[kind]
     module = kind.__module__.rpartition(".")[2]
-    if module.startswith(("observed", "probed")):
+    if module.startswith(("observed", "probed", "sampled")):
         return frozenset({Front.SCRIPT})
     return _MODULES.get(module, frozenset({Front.CASE}))
 

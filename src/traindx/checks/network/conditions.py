@@ -15,6 +15,7 @@ from traindx.core.batches import flat, part_of, with_part
 from traindx.core.frames import defined_at
 from traindx.core.undisturbed import in_mode, undisturbed
 from traindx.evidence.model import InputEffect
+from traindx.finding import Location
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,7 +76,7 @@ class _Bench:
         """The record of one change."""
         shape = tuple(value.shape[2:]) if isinstance(value, torch.Tensor) and value.ndim >= 4 else ()
         return InputEffect(
-            where=defined_at(type(network_of(self.probe.case, self.model)).forward),  # not the line of its class
+            where=forward_of(type(network_of(self.probe.case, self.model))),
             source=source,
             change=change,
             effect=effect,
@@ -200,3 +201,8 @@ def _of_swaps(bench: _Bench, keys: tuple[str, ...]) -> Iterator[InputEffect]:
             yield bench.record(
                 f"{key}: its {value.shape[1]} views", "swap", effect, value, not torch.equal(turned, value)
             )
+
+
+def forward_of(kind: type) -> Location | None:
+    """The line of a class's own ``forward``, or of the class where it inherits one: what is special is in the class."""
+    return defined_at(vars(kind).get("forward", kind))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from traindx.core.combinations import Array, combination
+from traindx.core.later import Later
 from traindx.evidence.base import Record
 from traindx.evidence.sampled import NoisedDraws, TableSeen
 from traindx.watch.collectors.ingredients import DiffusionIngredients, Draw, by_name, is_image, numbers, rows
@@ -17,6 +16,11 @@ from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
 from traindx.watch.probes.tracing import tensors_of
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.watch import Collector, Watch
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
 
 EXACT = 2e-5  # residual of a combination of 32-bit numbers, relative
 HALF = 8e-3  # the same where the input went through a type of 16 bit

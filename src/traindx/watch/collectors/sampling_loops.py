@@ -10,12 +10,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from traindx.core.combinations import Array, Combination, combination
+from traindx.core.later import Later
 from traindx.evidence.base import Record
 from traindx.evidence.sampled import ClampOnTheWay, LineValue, LoopSeen, TableSeen, TimesTold
 from traindx.watch.collectors.ingredients import (
@@ -33,6 +31,12 @@ from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.probes.tracing import tensors_of
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.watch import Collector, Watch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = Later("numpy")
 
 LINEAR = 1e-4  # residual of a step, relative
 MOST_CALLS = 60

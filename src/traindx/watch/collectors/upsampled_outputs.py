@@ -8,11 +8,10 @@ happens, so that it does not matter where the loss is computed, or whether the n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from traindx.core.combinations import Array
+from traindx.core.later import Later
 from traindx.evidence.probed import CoarseOutputProbed
 from traindx.watch.collectors.ingredients import is_image, rows
 from traindx.watch.collectors.networks import Networks
@@ -20,6 +19,11 @@ from traindx.watch.collectors.torch_calls import TorchCalls, argument, named_fun
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import Bursts, ObservationLevel
 from traindx.watch.runtime.watch import Collector, Watch
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
 
 MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear")
 COMPARISONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub")

@@ -7,9 +7,15 @@ judged by the same functions.
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from traindx.core.later import Later
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
+
 
 FEW = 8  # values that make an array a mask
 LEAST = 256  # values of an image

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.interventions.treatment import RuntimeTreatment
 
 
@@ -20,8 +21,7 @@ class FullPrecision(RuntimeTreatment):
     def _make_region(self, original: Any) -> Any:
         def init(region: Any, *args: Any, **kwargs: Any) -> None:
             original(region, *args, **kwargs)
-            if self.arm.ours and region._enabled:
-                region._enabled = False
+            if self.arm.ours and compat.switch_off(region):
                 self.hits += 1
 
         return init
@@ -29,8 +29,7 @@ class FullPrecision(RuntimeTreatment):
     def _make_scaler(self, original: Any) -> Any:
         def init(scaler: Any, *args: Any, **kwargs: Any) -> None:
             original(scaler, *args, **kwargs)
-            if self.arm.ours and scaler._enabled:
-                scaler._enabled = False
+            if self.arm.ours and compat.switch_off(scaler):
                 self.hits += 1
 
         return init
