@@ -1,11 +1,11 @@
-"""Which rules a test session saw speak and saw keep silent: every code must do both in ``make test``.
+"""Which rules a test session saw speak and saw keep silent: every code must do both.
 
 A rule that no test makes speak may be dead; one that no test sees keep silent *over evidence that it applies to* may
 accuse everybody. So each code must be seen to find something in one test at least, and, in two others at least (a
 healthy program and a near miss), to look at evidence and say nothing.
 
 The plugin wraps :meth:`traindx.rules.base.Rule.check`, so it also sees rules that run over a watched script's evidence.
-``TRAINDX_RULE_COVERAGE=report`` (set by ``make test``) names at the end the codes that lack one of them; ``=1`` makes
+``TRAINDX_RULE_COVERAGE=report`` names at the end the codes that lack one of them; ``=1`` makes
 the session fail as well. Only a session of all quick tests can say that: one of some files, of ``-k``, or that ended
 early is not judged, except on ``=always``.
 """

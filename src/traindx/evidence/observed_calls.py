@@ -76,7 +76,6 @@ class LossStateSeen(Observed):
         calls: Calls looked at.
         first_shape: Shape before the first call.
         last_shape: Shape after the last call.
-        resized: Calls after which its shape was another one than before.
         rewritten: Calls after which its values were other ones than before.
         as_batch: Calls after which its first axis had the length of the batch and had not before.
         rewritten_at: Line that last assigned it, where the source tells.
@@ -87,7 +86,6 @@ class LossStateSeen(Observed):
     calls: int
     first_shape: tuple[int, ...] = ()
     last_shape: tuple[int, ...] = ()
-    resized: int = 0
     rewritten: int = 0
     as_batch: int = 0
     rewritten_at: Location | None = None

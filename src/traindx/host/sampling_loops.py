@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from traindx.evidence import Evidence, NotExamined, Record
 from traindx.evidence.sampled import LineValue, LoopSeen, NoisedDraws, TableSeen
-from traindx.evidence.sampling import SamplerClamp, SamplerRun, SamplerTransitions, TimeArgument
+from traindx.evidence.sampling import SamplerClamp, SamplerRun, TimeArgument
 from traindx.finding import Location
 
 if TYPE_CHECKING:
@@ -422,7 +422,7 @@ def _run(
     with np.errstate(all="ignore"):
         steps = hypotheses.exact(chain)
         explained: dict[str, Any] = {}
-        if float(steps.misfit.max()) >= 2e-4:
+        if float(steps.misfit.max()) >= hypotheses.SEEK_ABOVE:
             shift_misfit, shift = hypotheses.shifted(chain)
             target_misfit, _ = hypotheses.other_target(chain, steps.misfit)
             ranking, elsewhere = (
@@ -445,9 +445,7 @@ def _run(
                 "mistake_should_be": named.right if named else "",
                 "mistake_where": place,
             }
-        alpha, _ = chain.levels()
-        length = chain.p**2 + chain.q**2 + chain.n**2
-        reached = chain.p**2 / np.where(length > 0, length, 1)
+        transitions = hypotheses.transitions(chain, steps)
     worst = int(np.argmax(steps.misfit))
     data = (trained.data_mean, trained.data_sd) if trained is not None else (0.0, 1.0)
     first = float(schedule.alphas[own[0]])
@@ -475,17 +473,7 @@ def _run(
         **explained,
         **_distribution(chain, steps),
     )
-    yield SamplerTransitions(
-        timesteps=tuple(int(step) for step in chain.timesteps),
-        alpha_bar=_floats(alpha),
-        alpha_bar_next=_floats(steps.after),
-        alpha_bar_reached=_floats(reached),
-        timestep_reached=tuple(int(np.argmin(np.abs(np.sqrt(chain.table) - value**0.5))) for value in reached),
-        p=_floats(chain.p),
-        q=_floats(chain.q),
-        n=_floats(chain.n),
-        misfit=_floats(steps.misfit),
-    )
+    yield transitions
 
 
 def _distribution(chain: Chain, steps: Any) -> dict[str, float]:
@@ -595,7 +583,3 @@ def _clamps(
             data_high=trained.data_high,
             where=clamp.where,
         )
-
-
-def _floats(values: Any) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

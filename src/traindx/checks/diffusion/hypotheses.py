@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from traindx.checks.diffusion.formulas import MISTAKES, Array, Mistake, Pair, exact_step, written
 from traindx.checks.diffusion.transitions import StepFit
+from traindx.evidence.sampling import SamplerTransitions
+
+SEEK_ABOVE = 2e-4
+"""Misfit from which another explanation is sought. A thousand steps of 32-bit tables reach 1.7e-4."""
 
 LARGEST_SHIFT = 250
 """Shifts of the told timestep that are tried either way: more than the stride of any loop of four steps or more."""
@@ -139,6 +143,28 @@ class ExactSteps:
     signal: Array
     direction: Array
     after: Array
+
+
+def transitions(chain: Chain, steps: ExactSteps) -> SamplerTransitions:
+    """The steps of a run as evidence: what they did, and where the nearest exact steps would have gone."""
+    alpha, _ = chain.levels()
+    length = chain.p**2 + chain.q**2 + chain.n**2
+    reached = chain.p**2 / np.where(length > 0, length, 1)
+    return SamplerTransitions(
+        timesteps=tuple(int(step) for step in chain.timesteps),
+        alpha_bar=_floats(alpha),
+        alpha_bar_next=_floats(steps.after),
+        alpha_bar_reached=_floats(reached),
+        timestep_reached=tuple(int(np.argmin(np.abs(np.sqrt(chain.table) - value**0.5))) for value in reached),
+        p=_floats(chain.p),
+        q=_floats(chain.q),
+        n=_floats(chain.n),
+        misfit=_floats(steps.misfit),
+    )
+
+
+def _floats(values: Array) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
 
 
 def exact(chain: Chain) -> ExactSteps:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from traindx.case import Diffusion
     from traindx.finding import Location
 
-SEEK_ABOVE = 2e-4
-"""Misfit from which another explanation is sought. A thousand steps of 32-bit tables reach 1.7e-4."""
-
 SHOWN = 0
 """Index of the Gaussian whose mean and standard deviation are shown: the widest, off the centre."""
 
@@ -104,13 +101,13 @@ def _analyse(trace: Trace, diffusion: Diffusion, recorded: HeardTimes, targets: 
         **explained,
         **ends,
     )
-    return Analysis(run, _transitions(chain, steps), clamps)
+    return Analysis(run, hypotheses.transitions(chain, steps), clamps)
 
 
 def _explain(chain: hypotheses.Chain, own: Array, trace: Trace, fits: Sequence[StepFit]) -> dict[str, object]:
     """Misfits of the other explanations, and the line of a known mistake; nothing where the loop is exact."""
     off = hypotheses.told_alpha_error(chain)
-    if float(own.max()) < SEEK_ABOVE and not off > SEEK_ABOVE:
+    if float(own.max()) < hypotheses.SEEK_ABOVE and not off > hypotheses.SEEK_ABOVE:
         return {}
     shift_misfit, shift = hypotheses.shifted(chain)
     target_misfit, _ = hypotheses.other_target(chain, own)
@@ -259,27 +256,6 @@ def _moments(values: Tensor, start: Tensor) -> tuple[float, float]:
     if float((values - gain * start - shift).abs().max()) < 1e-5 * max(1e-30, float(values.abs().max())):
         return shift, abs(gain)
     return float(values.mean()), float(values.std())
-
-
-def _transitions(chain: hypotheses.Chain, steps: hypotheses.ExactSteps) -> SamplerTransitions:
-    alpha, _ = chain.levels()
-    length = chain.p**2 + chain.q**2 + chain.n**2
-    reached = chain.p**2 / np.where(length > 0, length, 1)
-    return SamplerTransitions(
-        timesteps=tuple(int(step) for step in chain.timesteps),
-        alpha_bar=_floats(alpha),
-        alpha_bar_next=_floats(steps.after),
-        alpha_bar_reached=_floats(reached),
-        timestep_reached=tuple(int(np.argmin(np.abs(np.sqrt(chain.table) - value**0.5))) for value in reached),
-        p=_floats(chain.p),
-        q=_floats(chain.q),
-        n=_floats(chain.n),
-        misfit=_floats(steps.misfit),
-    )
-
-
-def _floats(values: Array) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
 
 
 def _location(place: Place | None) -> Location | None:

@@ -148,7 +148,7 @@ class CallMeanings(Collector):
                 self._gradients[gradient] = _Gradient(site, single, graph)
 
     def _norm(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        gradient = argument(args, kwargs, 0, "input", argument(args, kwargs, 0, "x", args[0] if args else None))
+        gradient = argument(args, kwargs, 0, "input", kwargs.get("x"))
         known = self._gradients.get(gradient) if isinstance(gradient, self.watch.torch.Tensor) else None
         site = call_site()
         if known is None or site is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.observed_state import ConfigFile
 from traindx.watch.collectors.config_use import Use, mappings_in, use_of
-from traindx.watch.runtime.call_sites import CallSite, here, users
+from traindx.watch.runtime.call_sites import CallSite, here, loaded_files, users
 from traindx.watch.runtime.calling import caller_of_ours
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.source_text import parsed
@@ -131,9 +130,7 @@ def leaf_keys(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def sources() -> dict[str, ast.Module]:
     """Syntax trees of the script's loaded source files."""
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    chosen = [name for name in files if isinstance(name, str) and name.endswith(".py") and users(name)]
-    trees = {name: parsed(name) for name in sorted(chosen)}
+    trees = {name: parsed(name) for name in loaded_files() if name.endswith(".py")}
     return {name: tree for name, tree in trees.items() if tree is not None}
 
 

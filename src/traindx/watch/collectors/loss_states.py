@@ -21,13 +21,13 @@ MOST_CALLS = 64
 
 @dataclass
 class _State:
-    name: str
+    loss: str
+    attribute: str
     rewritten_at: CallSite | None
     made: CallSite | None
     first: Shape
     last: Shape
     calls: int = 0
-    resized: int = 0
     rewritten: int = 0
     as_batch: int = 0
 
@@ -68,13 +68,12 @@ class LossStates(Collector):
             if entry is None:
                 made = self.networks.made.get(module)
                 line = assigned_in_call(type(module), name)
-                entry = states[name] = _State(f"{type(module).__name__}.{name}", line, made, shape, shape)
+                entry = states[name] = _State(type(module).__name__, name, line, made, shape, shape)
                 self._states.append(entry)
             if entry.calls >= MOST_CALLS:
                 continue
             now = after[name]
             entry.calls += 1
-            entry.resized += now[2] != shape
             entry.rewritten += now[:2] != (identity, version)
             entry.as_batch += now[2] != entry.first and now[2][:1] == (batch,)
             entry.last = now[2]
@@ -91,15 +90,13 @@ class LossStates(Collector):
     def records(self) -> Iterable[Record]:
         """A record a tensor."""
         for entry in self._states:
-            loss, _, attribute = entry.name.partition(".")
             yield LossStateSeen(
                 where=self.watch.shown(entry.made),
-                loss=loss,
-                attribute=attribute,
+                loss=entry.loss,
+                attribute=entry.attribute,
                 calls=entry.calls,
                 first_shape=entry.first,
                 last_shape=entry.last,
-                resized=entry.resized,
                 rewritten=entry.rewritten,
                 as_batch=entry.as_batch,
                 rewritten_at=entry.rewritten_at.location() if entry.rewritten_at is not None else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_calls import DiscardedResult
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
-from traindx.watch.runtime.call_sites import CallSite, directly, users
+from traindx.watch.runtime.call_sites import CallSite, directly, loaded_files
 from traindx.watch.runtime.source_text import parsed, thrown_away
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -93,8 +92,7 @@ class ThrownAway(Collector):
         step = self.watch.iteration
         for site, (source, count) in self._seen.items():
             yield DiscardedResult(where=self.watch.shown(site), function=source, calls=count, step=step)
-        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-        for file in sorted(name for name in files if isinstance(name, str) and name.endswith(".py") and users(name)):
+        for file in (name for name in loaded_files() if name.endswith(".py")):
             for line, symbol, source, result in statements_of(file):
                 where = self.watch.shown(CallSite(file, line, symbol))
                 yield DiscardedResult(where=where, function=source, result=result, step=step)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import threading
 import time
 import traceback
@@ -25,7 +24,7 @@ from traindx.watch.interventions.modes import Modes
 from traindx.watch.interventions.outputs import Outputs
 from traindx.watch.interventions.places import Makers
 from traindx.watch.interventions.readings import Readings
-from traindx.watch.runtime.call_sites import CallSite, here, users
+from traindx.watch.runtime.call_sites import CallSite, here, loaded_files
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.settings import ARM_FILE, WINDOW_FILE, Settings, write_heartbeat
 from traindx.watch.runtime.structure import members, named_parameters
@@ -304,5 +303,4 @@ class Variant:
 
 def imported() -> list[str]:
     """Source files of the user's that are loaded."""
-    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    return sorted({os.path.realpath(file) for file in files if isinstance(file, str) and users(file)})
+    return sorted({os.path.realpath(file) for file in loaded_files()})

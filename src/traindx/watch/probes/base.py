@@ -13,7 +13,11 @@ from traindx.watch.runtime.watch import Collector, Watch
 FIRST_TRAINING_ITERATION = 2  # heads and gates that start at zero have moved by then
 
 
-class Probe(Collector):
+class Experiment(Collector):
+    """Anything that computes more than the script does; left out where a run is to be watched without."""
+
+
+class Probe(Experiment):
     """An experiment on captured calls. Subclasses say when, with ``training`` and ``evaluation``, and do :meth:`look`.
 
     In training only iterations that are watched in full are used, and at each line of the code first ``dense``

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from traindx.evidence.probed import GivenProbed
 from traindx.watch.collectors.loaders import Loader, Loaders
-from traindx.watch.collectors.networks import Call
-from traindx.watch.probes.base import Probe
-from traindx.watch.probes.captured import Captured, CapturedCalls
+from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.loss_path import LossPaths, Path, Source
+from traindx.watch.probes.path_probe import PathProbe
 from traindx.watch.probes.tracing import tensors_of
 from traindx.watch.runtime.call_sites import CallSite
-from traindx.watch.runtime.schedule import Bursts, ObservationLevel
+from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.watch import Watch
 
 AGREE = 0.98  # share of the voxels; the blank value may occur by chance
 
 
-class GivenRegion(Probe):
+class GivenRegion(PathProbe):
     """Compares where the gradient at an output is zero with where the input was blanked."""
 
     subject = "where a loss looks"
-    forwards: ClassVar[int] = 0
 
     def __init__(self, watch: Watch, captured: CapturedCalls, paths: LossPaths, loaders: Loaders) -> None:
-        super().__init__(watch, captured)
-        self.paths = paths
+        super().__init__(watch, captured, paths)
         self.loaders = loaders
-        self.bursts = Bursts(3, 3.0)
         self._batch: list[Any] = []
 
     def install(self) -> None:
         """Ask for paths and batches."""
-        self.paths.on_path(self, self._look)
+        super().install()
         self.loaders.on_read(self, self._read)
-
-    def wants(self, call: Call) -> bool:
-        """No call is."""
-        return False
-
-    def look(self, captured: Captured) -> None:
-        """Not used."""
 
     def begin(self) -> None:
         """The batch of the last iteration is not this one's."""
@@ -55,7 +44,8 @@ class GivenRegion(Probe):
         if self.watch.level is ObservationLevel.FULL:
             self._batch = [one for one in tensors_of(self.watch.torch, batch) if one.numel() > 1][:8]
 
-    def _look(self, path: Path) -> None:
+    def look(self, path: Path) -> None:
+        """Compare every output with every input of its shape."""
         if not self._batch or not self.bursts.wanted(path.site) or not self.captured.affordable(0.0):
             return
         with self.captured.spending(self):

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from traindx.evidence.probed import OrderProbed
-from traindx.watch.collectors.networks import Call
 from traindx.watch.collectors.optimisers import Optimisers
-from traindx.watch.probes.base import Probe
-from traindx.watch.probes.captured import Captured, CapturedCalls
+from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.loss_path import LossPaths, Path
+from traindx.watch.probes.path_probe import PathProbe
 from traindx.watch.probes.targets import Comparison, comparisons
-from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.watch import Watch
 
 PRODUCTS = ("mul", "__mul__", "__rmul__", "multiply", "matmul", "dot")
 
 
-class LossOrder(Probe):
+class LossOrder(PathProbe):
     """Gives the loss a perfect output, and the perfect output of another sample."""
 
     subject = "what a loss prefers"
-    forwards: ClassVar[int] = 0
 
     def __init__(self, watch: Watch, captured: CapturedCalls, paths: LossPaths, optimisers: Optimisers) -> None:
-        super().__init__(watch, captured)
-        self.paths = paths
+        super().__init__(watch, captured, paths)
         self.optimisers = optimisers
-        self.bursts = Bursts(3, 3.0)
 
-    def install(self) -> None:
-        """Ask for paths; calls are not needed."""
-        self.paths.on_path(self, self._look)
-
-    def wants(self, call: Call) -> bool:
-        """No call is."""
-        return False
-
-    def look(self, captured: Captured) -> None:
-        """Not used."""
-
-    def _look(self, path: Path) -> None:
+    def look(self, path: Path) -> None:
+        """Try the comparisons of this loss until one says something."""
         if not self.bursts.wanted(path.site) or not self.captured.affordable(0.0):
             return
         with self.captured.spending(self):

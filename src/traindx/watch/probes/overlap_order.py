@@ -9,13 +9,9 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 from traindx.evidence.probed import OverlapProbed
-from traindx.watch.collectors.networks import Call
-from traindx.watch.probes.base import Probe
-from traindx.watch.probes.captured import Captured, CapturedCalls
-from traindx.watch.probes.loss_path import LossPaths, Path, Source, Step
+from traindx.watch.probes.loss_path import Path, Source, Step
+from traindx.watch.probes.path_probe import PathProbe
 from traindx.watch.probes.targets import CLASSES, LOGITS, PROBABILITIES, REGRESSION, SURE
-from traindx.watch.runtime.schedule import Bursts
-from traindx.watch.runtime.watch import Watch
 
 MOST_CLASSES = 8  # that are left out in turn
 
@@ -27,29 +23,14 @@ class Labels(NamedTuple):
     step: Step
 
 
-class OverlapOrder(Probe):
+class OverlapOrder(PathProbe):
     """Gives an overlap loss outputs that are perfect, wrong everywhere, and without one class each."""
 
     subject = "what an overlap loss charges for a class"
-    forwards: ClassVar[int] = 0
+    dense: ClassVar[int] = 4
 
-    def __init__(self, watch: Watch, captured: CapturedCalls, paths: LossPaths) -> None:
-        super().__init__(watch, captured)
-        self.paths = paths
-        self.bursts = Bursts(4, 3.0)
-
-    def install(self) -> None:
-        """Ask for paths."""
-        self.paths.on_path(self, self._look)
-
-    def wants(self, call: Call) -> bool:
-        """No call is needed."""
-        return False
-
-    def look(self, captured: Captured) -> None:
-        """Not used."""
-
-    def _look(self, path: Path) -> None:
+    def look(self, path: Path) -> None:
+        """Only losses that are an overlap and nothing else."""
         named = (*CLASSES, *LOGITS, *PROBABILITIES, *REGRESSION)
         tensor = self.watch.torch.Tensor
         if any(step.name in named and _spatial(step, tensor) for step in path.needed()):

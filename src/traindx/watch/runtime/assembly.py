@@ -57,7 +57,7 @@ from traindx.watch.collectors.upsampled_outputs import UpsampledOutputs
 from traindx.watch.collectors.worker_generators import WorkerGenerators
 from traindx.watch.interventions.files import PROTECT, ResumeLog
 from traindx.watch.interventions.preparation import Preparation
-from traindx.watch.probes.base import Probe
+from traindx.watch.probes.base import Experiment
 from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
 from traindx.watch.probes.given_region import GivenRegion
@@ -225,5 +225,5 @@ def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
     given = {Watch: watch, SeedCalls: early.seeds, Resampling: early.resampling, WithoutTorch: early}
     found: list[Collector] = wired(COLLECTORS, given)
     if not watch.settings.extras.get("probes", True):  # to measure what they cost
-        found = [one for one in found if not isinstance(one, Probe)]
+        found = [one for one in found if not isinstance(one, Experiment)]
     return found

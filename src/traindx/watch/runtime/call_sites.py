@@ -42,6 +42,12 @@ def users(filename: str) -> bool:
     return known
 
 
+def loaded_files() -> list[str]:
+    """Source files of the user's that are loaded."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return sorted(name for name in files if isinstance(name, str) and users(name))
+
+
 def here(depth: int = 1) -> CallSite | None:
     """The innermost user line at or above the caller's ``depth``-th frame."""
     frame: FrameType | None = sys._getframe(depth)
