@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,12 @@ SIZE = 16
 
 def psnr(prediction, target):
     return 10 * torch.log10(4.0 / (prediction - target).square().mean())
+
+
+def untimed(table):
+    """A table of trials without what depends on how fast the machine was: its seconds, and the notes that name some."""
+    notes = tuple(re.sub(r"about [^()]+ (ms|s|min|h)\b", "about some time", note) for note in table.notes)
+    return table.model_copy(update={"seconds": 0.0, "notes": notes})
 
 
 # ---------------------------------------------------------------------------------------------------- regression
