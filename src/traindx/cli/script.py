@@ -18,6 +18,8 @@ from traindx.progress import Listener, Progress
 if TYPE_CHECKING:
     from traindx.cli.session import Watch
     from traindx.diagnosis import Diagnosis
+    from traindx.finding import Finding
+    from traindx.fix import Patch
     from traindx.host.programs import Program
     from traindx.rules import Rule
 
@@ -113,6 +115,7 @@ def examine_program(
                 metric=options.metric,
                 suspects=options.suspects,
                 battery=options.battery,
+                patch_of=tried_patch,
             )
         watch.begin(label, directory)
         if program.said:
@@ -142,6 +145,26 @@ def examine_program(
         return diagnosis
 
     return session.run(work, label=label, out=directory, as_json=as_json, command=command)
+
+
+def tried_patch(finding: Finding) -> Patch | None:
+    """The patch of a finding for a trial; None where there is none.
+
+    Raises:
+        TreatmentUnfitError: There is one that no trial can judge.
+    """
+    from libcst import ParserSyntaxError
+
+    from traindx.fix.catalogue import NOT_TRIED, patch_for
+    from traindx.trials.treatment import TreatmentUnfitError
+
+    try:
+        patch = patch_for(finding)
+    except (OSError, ParserSyntaxError):
+        return None
+    if patch is not None and finding.code in NOT_TRIED:
+        raise TreatmentUnfitError(NOT_TRIED[finding.code])
+    return patch
 
 
 def _window(options: ScriptOptions, window: float) -> str:

@@ -57,6 +57,15 @@ _NOTES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+NOT_TRIED: Mapping[str, str] = MappingProxyType(
+    {
+        "C1102": "its patch makes the script stop where the weights do not fit, and there is nothing to measure then",
+        "C1105": "its patch draws another validation set, and figures of two sets cannot be compared",
+        "C1109": "its patch changes what is printed, not what is trained",
+    }
+)
+"""Codes whose patch no trial can judge, and why."""
+
 
 def patch_for(finding: Finding, root: Path | None = None) -> Patch | None:
     """The patch of a finding, or None where there is none that is safe.

@@ -24,6 +24,7 @@ from traindx.watch.runtime.settings import Settings
 from traindx.watch.runtime.sink import NAME, compact
 
 if TYPE_CHECKING:
+    from traindx.trials.script.patches import PatchOf
     from traindx.trials.script.suspects import Suspect
 
 
@@ -40,6 +41,7 @@ class ProofOptions:
         seconds: Seconds of the first run, 0 for as many as are watched.
         suspects: What the user suspects; see :mod:`traindx.trials.script.suspects`.
         battery: Try what needs no finding in the time that is left.
+        patch_of: Makes the patch of a finding, which is tried where no treatment from outside can be.
     """
 
     budget: float = 180.0
@@ -49,6 +51,7 @@ class ProofOptions:
     seconds: float = 0.0
     suspects: tuple[str, ...] = ()
     battery: bool = False
+    patch_of: PatchOf | None = None
 
 
 def examine_script(
@@ -181,6 +184,7 @@ def examine_script(
         suspects=suspected,
         battery=proof.battery,
         listen=progress,
+        patch_of=proof.patch_of,
     )
     return prove(diagnosis, trials)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from traindx.evidence import Evidence
@@ -10,12 +11,22 @@ from traindx.trials.shortlist import Bind
 from traindx.trials.treatment import Treatment, TreatmentUnfitError
 from traindx.trials.treatments.registry import EVERY
 
+PATCH = "apply-patch"
 
-def binding(evidence: Evidence) -> Bind:
-    """Makes the treatments that findings of a script propose."""
+
+def binding(evidence: Evidence, patch: Callable[[Proposal], dict[str, Any]] | None = None) -> Bind:
+    """Makes the treatments that findings of a script propose.
+
+    Args:
+        evidence: What was seen of the script.
+        patch: What a script's process is told of a patch that is proposed.
+    """
 
     def bind(proposal: Proposal, finding: Finding) -> Treatment:
-        fields = runtime_fields(proposal, finding, evidence)
+        if proposal.treatment == PATCH and patch is not None:
+            fields = patch(proposal)
+        else:
+            fields = runtime_fields(proposal, finding, evidence)
         declared = EVERY[proposal.treatment]
         return Treatment(
             name=proposal.treatment,

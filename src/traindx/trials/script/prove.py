@@ -17,6 +17,7 @@ from traindx.trials.outcome import apply_results
 from traindx.trials.script.backend import Length, ScriptBackend
 from traindx.trials.script.battery import joined, run_battery
 from traindx.trials.script.binding import binding
+from traindx.trials.script.patches import PatchOf, with_patches
 from traindx.trials.script.suspects import Suspect, shortlist_of
 from traindx.trials.shortlist import Shortlist
 from traindx.watch.runtime.settings import Settings
@@ -44,6 +45,7 @@ class Proof:
         suspects: What the user suspects; tried before what the findings propose.
         battery: Try what needs no finding in the time that is left.
         listen: Told about progress.
+        patch_of: Makes the patch of a finding, which is tried where no treatment from outside can be.
     """
 
     settings: Settings
@@ -57,10 +59,14 @@ class Proof:
     suspects: Sequence[Suspect] = ()
     battery: bool = False
     listen: Listener = silent
+    patch_of: PatchOf | None = None
 
     def __post_init__(self) -> None:
         self.begun = time.monotonic()
-        shortlist = shortlist_of(self.suspects, Shortlist.of(self.findings, binding(self.evidence), MOST))
+        patches = with_patches(self.findings, self.evidence, self.patch_of)
+        self.findings = patches.findings
+        bind = binding(self.evidence, patches.bound)
+        shortlist = shortlist_of(self.suspects, Shortlist.of(self.findings, bind, MOST))
         self.backend = ScriptBackend(self.settings, shortlist, self.directory, self.budget, self.metric, self.length)
         self.trial = Trial(
             shortlist,
@@ -111,7 +117,7 @@ def prove(diagnosis: Diagnosis, proof: Proof) -> Diagnosis:
         interrupted = True
         proof.trial.interrupted()
         table = proof.table()
-    proven = concluded(diagnosis, table)
+    proven = concluded(diagnosis.model_copy(update={"findings": tuple(proof.findings)}), table)
     (proof.directory / "diagnosis.json").write_text(proven.model_dump_json(indent=2), encoding="utf-8")
     if interrupted:
         raise KeyboardInterrupt

@@ -1,11 +1,13 @@
 """Changes of a script's source that are put in place while it is loaded; no file is written.
 
 A line, or the lines of a patch, take the place of others when the file is compiled, in the script itself and in the
-modules that it imports. Line numbers of what follows stay as they are where as many lines are put as are taken.
+modules that it imports. Every line keeps the number that it has in the file, and what is put in has that of the line
+it stands for, so that other treatments find their places and tracebacks show the user's own lines.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib.machinery
 import os
 from collections.abc import Mapping, Sequence
@@ -48,7 +50,34 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
     Raises:
         ValueError: The source is not the one that the edits are for, or two edits take the same line.
     """
+    return "\n".join(_edited(source, edits)[0]) + "\n"
+
+
+def compiled_with(source: str, edits: Sequence[Edit], path: str) -> CodeType:
+    """A changed source as a code object whose lines have the numbers that they have in the file.
+
+    Raises:
+        SyntaxError: The change is no Python.
+        ValueError: As :func:`apply`.
+    """
+    lines, numbers = _edited(source, edits)
+    tree = ast.parse("\n".join(lines) + "\n", path)
+    for node in ast.walk(tree):
+        place: Any = node
+        if not hasattr(place, "lineno"):
+            continue
+        before = place.lineno, place.end_lineno
+        place.lineno, place.end_lineno = (numbers[line - 1] for line in before)
+        if place.lineno == place.end_lineno and before[0] != before[1]:  # columns of two lines do not compare
+            place.end_col_offset = max(place.col_offset, place.end_col_offset)
+    return compile(tree, path, "exec", dont_inherit=True)
+
+
+def _edited(source: str, edits: Sequence[Edit]) -> tuple[list[str], list[int]]:
+    """The changed lines, and for each the number of the line of the file that it is or stands for."""
     lines = source.splitlines()
+    count = max(1, len(lines))
+    numbers = list(range(1, len(lines) + 1))
     below = len(lines) + 2
     for edit in sorted(edits, key=lambda edit: edit.line, reverse=True):
         begin, end = edit.line - 1, edit.line - 1 + len(edit.old)
@@ -57,8 +86,10 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
         if tuple(lines[begin:end]) != edit.old:
             raise ValueError(f"line {edit.line} of {edit.file} is not what the change is for")
         lines[begin:end] = edit.new
+        last = min(max(edit.line, end), count)
+        numbers[begin:end] = [min(edit.line + index, last) for index in range(len(edit.new))]
         below = edit.line
-    return "\n".join(lines) + "\n"
+    return lines, numbers
 
 
 class Overlay:
@@ -73,10 +104,9 @@ class Overlay:
         self.loaded: set[str] = set()
         self.failed = ""
         for fields in treatments:
-            if fields.get("treatment") == EDIT:
-                for one in fields["edits"]:
-                    edit = Edit.of(one)
-                    self.edits.setdefault(os.path.realpath(edit.file), []).append(edit)
+            for one in fields.get("edits", ()):
+                edit = Edit.of(one)
+                self.edits.setdefault(os.path.realpath(edit.file), []).append(edit)
 
     @staticmethod
     def files_of(edits: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -109,9 +139,11 @@ class Overlay:
         with open(real, encoding="utf-8") as file:
             source = file.read()
         try:
-            changed = apply(source, edits)
+            code = compiled_with(source, edits, path)
+        except SyntaxError:
+            raise
         except ValueError as error:
             self.failed = str(error)
             return None
         self.loaded.add(real)
-        return compile(changed, path, "exec", dont_inherit=True)
+        return code
