@@ -5,25 +5,60 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from traindx.errors import UsageError
+from traindx.finding import Verdict
 from traindx.trials.claim_files import ClaimList, Tried, load, markdown
+
+if TYPE_CHECKING:
+    from traindx.diagnosis import TrialTable
 
 FILE = "claims.md"
 
 
-def listed_for(path: Path | None, script: bool) -> ClaimList | None:
-    """The list of claims about a recipe; None where there is no list.
+def listed_for(path: Path | None, script: str) -> ClaimList | None:
+    """The list of claims about what is examined; None where there is no list.
+
+    Args:
+        path: The list.
+        script: The script that is examined; empty where it is a recipe.
 
     Raises:
-        UsageError: It cannot be read, or a script is examined.
+        UsageError: It cannot be read, or is about something else.
     """
     if path is None:
         return None
     listed = load(path)
-    if script:
+    if script and listed.recipe:
         raise UsageError(f"{path} is about {listed.recipe}, and not a script", expected=f"recipe:{listed.recipe}")
+    if script and listed.script and listed.script != Path(script).name:
+        raise UsageError(f"{path} is about {listed.script}, and not {Path(script).name}", expected=listed.script)
     return listed
+
+
+def of_script(claims: ClaimList, table: TrialTable | None, out: Path) -> bool:
+    """Show what the trials of a script say of the claims.
+
+    Args:
+        claims: What is claimed.
+        table: The trials; None where nothing was tried.
+        out: Where the table is written.
+
+    Returns:
+        True if every claim was settled.
+    """
+    rows = {row.treatment: row for row in table.results} if table is not None else {}
+    tried = []
+    for claim in claims.claims:
+        row = rows.get(claim.what)
+        if table is None or row is None:
+            tried.append(Tried(claim, Verdict.INCONCLUSIVE.value, "", "", None, "not tried"))
+            continue
+        effect = row.alone or row.given_rest
+        tried.append(Tried(claim, row.verdict.value, table.metric, table.unit, effect, row.note))
+    show(claims.source, tried, out)
+    return not any(one.verdict == Verdict.INCONCLUSIVE.value for one in tried)
 
 
 def of_recipe(target: str, claims: ClaimList, budget: float, seeds: Sequence[int], out: Path) -> int:

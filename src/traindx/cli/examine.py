@@ -95,7 +95,7 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
     ] = None,
     claims: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Recipe: try claimed causes, promised gains beside measured"),
+        typer.Option(metavar="FILE", help="Try claimed causes, promised gains beside measured"),
     ] = None,
     suspect: Annotated[
         list[str] | None,
@@ -134,7 +134,7 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
         raise UsageError("--metric is for scripts", expected="a case, which names its metrics itself")
     if arguments and not script:
         raise UsageError(f"a case takes no arguments, but got {' '.join(arguments)}", expected="a script before them")
-    listed = listed_for(claims, script)
+    listed = listed_for(claims, found.target if found is not None else "")
     if (suspect or battery) and not script:
         raise UsageError("--suspect and --battery are for scripts", expected="a script, with them before --")
     settings = config.load(_home(target, found))
@@ -158,6 +158,7 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
             battery=battery,
             alongside=tuple(alongside or ()),
             protect=protect,
+            claims=listed,
         )
         rules_in_force = select_rules(selected, ignored)
         code = examine_program(

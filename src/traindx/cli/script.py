@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from traindx.fix import Patch
     from traindx.host.programs import Program
     from traindx.rules import Rule
+    from traindx.trials.claim_files import ClaimList
 
 MARK = "traindx |"
 
+
+NOT_SETTLED = 3  # exit code where a claim was not settled
 
 STEPS, SHORTEST = 300, 20.0  # iterations and seconds of the default window: both must have passed
 
@@ -47,6 +50,7 @@ class ScriptOptions:
             short look, and not for a run that goes on unwatched to its own end.
         suspects: What the user suspects, tried as the treatments of findings are.
         battery: Try what needs no finding in the time that is left.
+        claims: Claimed causes; tried instead of what is found, unless that is to be proved as well.
     """
 
     steps: int | None = None
@@ -60,6 +64,7 @@ class ScriptOptions:
     protect: bool | None = None
     suspects: tuple[str, ...] = ()
     battery: bool = False
+    claims: ClaimList | None = None
 
 
 def examine_program(
@@ -94,7 +99,11 @@ def examine_program(
 
     window = seconds(options.until)
     budget = seconds(options.budget)
-    if options.prove and options.metric:
+    claims, suspects = options.claims, list(options.suspects)
+    if claims is not None:
+        suspects += [claim.what for claim in claims.claims if claim.what not in suspects]
+    settled = True
+    if (options.prove or suspects) and options.metric:
         from traindx.trials.script.scoring_metric import wanted_metric
 
         wanted_metric(options.metric)
@@ -107,14 +116,16 @@ def examine_program(
         from traindx.host.examining import ProofOptions
         from traindx.host.examining import examine_script as observe
 
+        nonlocal settled
         proof = None
-        if options.prove or options.suspects or options.battery:
+        if options.prove or suspects or options.battery:
             proof = ProofOptions(
                 budget=budget,
                 seeds=options.seeds,
                 metric=options.metric,
-                suspects=options.suspects,
+                suspects=tuple(suspects),
                 battery=options.battery,
+                findings=options.prove or claims is None,
                 patch_of=tried_patch,
             )
         watch.begin(label, directory)
@@ -142,9 +153,14 @@ def examine_program(
         _say(_ended(diagnosis))
         for line in diagnosis.extras.get("protected", ()):
             _say(line)
+        if claims is not None:
+            from traindx.cli.claims import of_script
+
+            settled = of_script(claims, diagnosis.trials, directory)
         return diagnosis
 
-    return session.run(work, label=label, out=directory, as_json=as_json, command=command)
+    code = session.run(work, label=label, out=directory, as_json=as_json, command=command)
+    return code if settled or code > 1 else NOT_SETTLED
 
 
 def tried_patch(finding: Finding) -> Patch | None:

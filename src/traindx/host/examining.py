@@ -41,6 +41,7 @@ class ProofOptions:
         seconds: Seconds of the first run, 0 for as many as are watched.
         suspects: What the user suspects; see :mod:`traindx.trials.script.suspects`.
         battery: Try what needs no finding in the time that is left.
+        findings: Try what is found.
         patch_of: Makes the patch of a finding, which is tried where no treatment from outside can be.
     """
 
@@ -51,6 +52,7 @@ class ProofOptions:
     seconds: float = 0.0
     suspects: tuple[str, ...] = ()
     battery: bool = False
+    findings: bool = True
     patch_of: PatchOf | None = None
 
 
@@ -185,6 +187,7 @@ def examine_script(
         battery=proof.battery,
         listen=progress,
         patch_of=proof.patch_of,
+        propose=proof.findings,
     )
     return prove(diagnosis, trials)
 

@@ -11,6 +11,15 @@
       - claim: clip the target to soft tissue
         promised: +4 dB
         put: window-soft-tissue   # of a recipe: what the advice, put in, is worth
+
+.. code-block:: yaml
+
+    source: review of our training
+    script: train.py              # the program that is examined; may be left out
+    claims:
+      - claim: the rate is too high
+        promised: +1 dB
+        suspect: lr /10           # what is tried, in any form of --suspect
 """
 
 from __future__ import annotations
@@ -25,7 +34,7 @@ from traindx.errors import UsageError
 from traindx.extras import MissingExtraError
 from traindx.finding import Effect
 
-KINDS = ("fault", "put")
+KINDS = ("fault", "put", "suspect")
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,8 @@ class Claim:
     Attributes:
         claim: In the words of its author.
         promised: The gain that was promised, as it was promised.
-        kind: ``fault`` or ``put``.
-        what: The fault's name.
+        kind: ``fault`` or ``put`` of a recipe, or ``suspect`` of a script.
+        what: The fault's name, or what is tried.
         beside: Faults of the recipe that are in place before and after.
     """
 
@@ -53,13 +62,15 @@ class ClaimList:
 
     Attributes:
         source: Whose they are.
-        recipe: The recipe that they are about.
+        recipe: The recipe that they are about; empty for a script.
         claims: The claims.
+        script: File name of the script that they are about; empty for any.
     """
 
     source: str
     recipe: str
     claims: tuple[Claim, ...]
+    script: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,19 +119,24 @@ def load(path: Path) -> ClaimList:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path} cannot be read: {error}", expected="a YAML file with claims") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("claims"), list) or not fields["claims"]:
-        raise UsageError(f"{path} holds no claims", expected="claims: a list, each with one of fault and put")
+        raise UsageError(f"{path} holds no claims", expected="claims: a list, each with one of fault, put and suspect")
     recipe = str(fields.get("recipe") or "")
     claims = tuple(_claim(entry, recipe, path) for entry in fields["claims"])
-    return ClaimList(str(fields.get("source") or path.stem), recipe, claims)
+    return ClaimList(str(fields.get("source") or path.stem), recipe, claims, Path(str(fields.get("script") or "")).name)
 
 
 def _claim(entry: Any, recipe: str, path: Path) -> Claim:
     kinds = [kind for kind in KINDS if isinstance(entry, dict) and entry.get(kind)]
     if len(kinds) != 1:
         raise UsageError(f"a claim of {path} names {len(kinds)} things to try", expected=f"one of {', '.join(KINDS)}")
-    if not recipe:
+    suspect = kinds[0] == "suspect"
+    if not recipe and not suspect:
         raise UsageError(f"{path} does not say which recipe its claims are about", expected="recipe: NAME")
+    if recipe and suspect:
+        raise UsageError(f"a claim of {path} about a recipe names a suspect", expected="fault: NAME or put: NAME")
     beside = entry.get("beside") or []
+    if beside and suspect:
+        raise UsageError(f"a suspect of {path} has something beside it", expected="beside only with fault and put")
     return Claim(
         claim=str(entry.get("claim") or entry[kinds[0]]),
         promised=str(entry.get("promised") or "not said"),

@@ -46,6 +46,7 @@ class Proof:
         battery: Try what needs no finding in the time that is left.
         listen: Told about progress.
         patch_of: Makes the patch of a finding, which is tried where no treatment from outside can be.
+        propose: Try what the findings propose.
     """
 
     settings: Settings
@@ -60,13 +61,16 @@ class Proof:
     battery: bool = False
     listen: Listener = silent
     patch_of: PatchOf | None = None
+    propose: bool = True
 
     def __post_init__(self) -> None:
         self.begun = time.monotonic()
-        patches = with_patches(self.findings, self.evidence, self.patch_of)
-        self.findings = patches.findings
-        bind = binding(self.evidence, patches.bound)
-        shortlist = shortlist_of(self.suspects, Shortlist.of(self.findings, bind, MOST))
+        found = Shortlist()
+        if self.propose:
+            patches = with_patches(self.findings, self.evidence, self.patch_of)
+            self.findings = patches.findings
+            found = Shortlist.of(self.findings, binding(self.evidence, patches.bound), MOST)
+        shortlist = shortlist_of(self.suspects, found)
         self.backend = ScriptBackend(self.settings, shortlist, self.directory, self.budget, self.metric, self.length)
         self.trial = Trial(
             shortlist,
