@@ -18,7 +18,7 @@ from traindx.trials.executor import MayStart, Report
 from traindx.trials.jobs import ArmScore, Job, JobResult
 from traindx.trials.script.meaning import FIXED_TREATMENT, examine
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
-from traindx.trials.script.scoring_metric import Choice, Chosen, choose, read_at, value_at, value_of
+from traindx.trials.script.scoring_metric import Choice, Chosen, choose, mean_of, read_at, value_at, value_of
 from traindx.trials.script.suspects import Suspect
 from traindx.trials.shortlist import Shortlist
 from traindx.watch.runtime.settings import Settings
@@ -27,6 +27,7 @@ FOLDER = "arms"
 CONTROL_SHARE = 4.0  # the first control may take a quarter of the budget: two seeds, with and without one treatment
 LONGEST_SHARE = 2.5  # and two fifths where it has not validated by then: without a figure nothing is known
 LEAST_CUT = 0.5  # of the iterations that are compared must be left where one run is cut
+LEAST_THE_SAME = 4  # runs that end with the same figure, two of each kind, before another reading is looked for
 FIXED_SHARE = 0.1  # of the budget may be spent on what the figure means
 NO_FIGURE = math.nan
 ONE_SEED = (
@@ -79,6 +80,7 @@ class ScriptBackend:
         self.jobs: dict[tuple[int, Company], Job] = {}
         self.first: ArmResult | None = None
         self.window = 0  # iterations of a run that was made shorter than the first control
+        self.whole = False  # all last readings are the same, so that the means over all readings are compared
         self.last = 0  # iteration at which runs are compared, where one of them was cut; 0 for the last reading of all
         self.first_seed = 0
         self.chosen: Chosen | None = None
@@ -196,11 +198,14 @@ class ScriptBackend:
         for job in jobs:
             if may_start(job):
                 report(job, 0, 1)
-                before = self.last
+                before = self.last, self.whole
                 result = self._run(job, report)
-                if self.last != before:  # what was compared at a later reading is compared at this one now
+                mine = job.seed, frozenset(job.arms[0])
+                if mine in self.results and self._all_the_same():
+                    result = self._read(*mine, self.results[mine])
+                if (self.last, self.whole) != before:  # what was compared by another reading is compared by this now
                     for place, earlier in self.results.items():
-                        if place != (job.seed, frozenset(job.arms[0])):
+                        if place != mine:
                             yield self.jobs[place], self._read(*place, earlier).model_copy(update={"seconds": 0.0})
                 yield job, result
 
@@ -332,11 +337,31 @@ class ScriptBackend:
         )
 
     def _value(self, result: ArmResult) -> float:
-        """The figure at the iteration at which runs are compared."""
+        """The figure by which runs are compared."""
         assert self.chosen is not None
+        if self.whole:
+            return mean_of(result, self.chosen, self.last)
         if not self.last:
             return value_of(result, self.chosen)
         return value_at(result, self.chosen, self.last)
+
+    def _all_the_same(self) -> bool:
+        """Compare by the mean over the readings from now on, if every run ends with the same figure.
+
+        That is known without knowing which run is which, so it makes no difference of chance look like one.
+        """
+        if self.whole or self.chosen is None or len(self.results) < LEAST_THE_SAME:
+            return False
+        values = {self._value(one) for one in self.results.values()}
+        means = {mean_of(one, self.chosen, self.last) for one in self.results.values()}
+        if len(values) > 1 or len(means) < 2 or not all(map(math.isfinite, values | means)):
+            return False
+        self.whole = True
+        self.notes.append(
+            f"{self.chosen.name} is {values.pop():.4g} at the end of every run, so its means over all readings of a "
+            "run are compared: they say how soon it is reached"
+        )
+        return True
 
     def _unread(self, seed: int, result: ArmResult) -> str:
         """Why an arm that ran has no figure to compare."""

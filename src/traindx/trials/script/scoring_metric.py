@@ -9,7 +9,7 @@ of the script's own, one of ours on the outputs that were seen is taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from traindx.core.metric_names import (
@@ -96,10 +96,13 @@ class Tested:
     Attributes:
         moves: Whether a figure changes with the network's output, by name and source.
         higher: Its direction, by name and source, where a perfect prediction was scored.
+        losses: Figures that are the loss of validation, whatever they are called: the figure of training beside them
+            reads what was stepped on.
     """
 
     moves: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     higher: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    losses: frozenset[tuple[str, str]] = frozenset()
 
 
 def wanted_metric(text: str) -> tuple[str, bool | None]:
@@ -126,7 +129,7 @@ def choose(control: ArmResult, metric: str = "", tested: Tested | None = None) -
         metric: What the user named, or empty.
         tested: What its figures gave for predictions that no model made, where that was tried.
     """
-    tested = tested or Tested()
+    tested = _with_losses(control, tested or Tested())
     if metric:
         return _named(control, metric, tested)
     rejected: dict[str, str] = {}
@@ -160,7 +163,36 @@ def way_of(one: Series, tested: Tested) -> bool | None:
     key = (one.name, one.source)
     if key in tested.higher:
         return tested.higher[key]
+    if key in tested.losses:
+        return False
     return one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
+
+
+def _with_losses(control: ArmResult, tested: Tested) -> Tested:
+    """Validation figures whose direction nothing tells, and whose like of training is the loss that was stepped on.
+
+    ``train 0.412 val 0.431``: neither is called a loss, and the first one reads what ``backward`` was called on.
+    """
+    stepped = [
+        _plain(one.name)
+        for one in control.figures
+        if split_of(one.name) == "training" and len(one.values) > 1 and all(map(_among(control.losses), one.values))
+    ]
+    open_names = [
+        one for one in control.figures if _said(one) and way_of(one, tested) is None and _plain(one.name) in stepped
+    ]
+    return replace(tested, losses=frozenset((one.name, one.source) for one in open_names))
+
+
+def _plain(name: str) -> str:
+    """A name without its split."""
+    return " ".join(word for word in words(name) if not split_of(word))
+
+
+def _among(losses: Sequence[float]) -> Callable[[float], bool]:
+    """Whether a printed number is one of these, as far as it was printed: to three digits."""
+    known = {f"{value:.3g}" for value in losses}
+    return lambda value: f"{value:.3g}" in known
 
 
 def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> str:  # noqa: PLR0911  (a reason each)
@@ -224,7 +256,8 @@ def _chosen(one: Series, tested: Tested) -> Chosen:
     way = way_of(one, tested)
     assert way is not None
     key = (one.name, one.source)
-    return Chosen(one.name, one.source, way, "loss" in words(one.name), _validates(one), key in tested.higher)
+    is_loss = "loss" in words(one.name) or key in tested.losses
+    return Chosen(one.name, one.source, way, is_loss, _validates(one), key in tested.higher)
 
 
 def _named(control: ArmResult, metric: str, tested: Tested) -> Choice:
@@ -260,6 +293,8 @@ def _why(one: Series, chosen: Chosen, tested: Tested) -> str:
         reasons.append("no other quality was reported")
     if moves:
         reasons.append("it moves with the network's output")
+    if (one.name, one.source) in tested.losses:
+        reasons.append("what is printed of training beside it is the loss, so lower is better")
     if chosen.tested:
         reasons.append(f"a perfect prediction makes it {'higher' if chosen.higher_is_better else 'lower'}")
     named = one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
@@ -337,6 +372,17 @@ def value_at(arm: ArmResult, chosen: Chosen, iteration: int) -> float:
         if one.name == chosen.name and one.source == chosen.source:
             known = [value for at, value in zip(one.iterations, one.values, strict=True) if at <= iteration]
             return known[-1] if known else math.nan
+    return math.nan
+
+
+def mean_of(arm: ArmResult, chosen: Chosen, iteration: int = 0) -> float:
+    """The mean over the readings of the figure that judges, up to an iteration where one is given; NaN without any."""
+    for one in (*arm.figures, *arm.captured):
+        if one.name == chosen.name and one.source == chosen.source:
+            known = [
+                value for at, value in zip(one.iterations, one.values, strict=True) if at <= (iteration or math.inf)
+            ]
+            return sum(known) / len(known) if known else math.nan
     return math.nan
 
 

@@ -1,0 +1,102 @@
+"""Every run ends with the same figure: how soon it was reached tells; and a loss that is called nothing but ``val``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from traindx.evidence import Evidence
+from traindx.evidence.observed import Ending, ScriptRun
+from traindx.finding import Finding, Location, Proposal, Severity, Verdict
+from traindx.trials.script import backend as running
+from traindx.trials.script.pairing import ArmResult, Series
+from traindx.trials.script.prove import Proof
+from traindx.trials.script.scoring_metric import choose
+from traindx.watch.runtime.settings import Settings
+
+FINDING = Finding(
+    code="O401",
+    name="a-rule",
+    message="m",
+    severity=Severity.MAJOR,
+    location=Location(file="train.py", line=12),
+    proposals=(Proposal(treatment="learning-rate", parameters={"factor": 10.0}),),
+)
+
+
+class Runs:
+    """Runs that reach an accuracy of 1 after some readings, sooner or as soon with the treatment."""
+
+    def __init__(self, sooner: int, other_end: int = -1) -> None:
+        self.sooner, self.other_end = sooner, other_end
+
+    def __call__(self, settings: Settings, **given: Any) -> ArmResult:
+        seed, treated = given["pair"], bool(given["treatments"])
+        reached = 4 + seed % 3 - (self.sooner if treated else 0)
+        values = tuple(1.0 if i >= reached else 0.5 for i in range(10))
+        if seed == self.other_end and treated:
+            values = (*values[:-1], 0.99)
+        return ArmResult(
+            run=ScriptRun(target="train.py", ending=Ending.FINISHED, seconds=1.0),
+            iterations=100,
+            loop_seconds=0.5,
+            losses=(1.0,),
+            weights=f"{seed}{treated}",
+            figures=(Series("val acc", "printed", tuple(range(10, 101, 10)), values, None, True),),
+        )
+
+
+def proven(folder: Path, monkeypatch: pytest.MonkeyPatch, runs: Runs) -> Proof:
+    monkeypatch.setattr(running, "run_arm", runs)
+    settings = Settings(target="train.py", out=str(folder))
+    made = Proof(settings, [FINDING], Evidence(), folder, 1000.0, seeds=(0, 1, 2))
+    made.run()
+    return made
+
+
+def test_what_ends_the_same_is_judged_by_how_soon_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = proven(tmp_path, monkeypatch, Runs(sooner=2)).table()
+    effect = table.results[0].given_rest
+    assert effect is not None
+    # two readings of ten are 1 instead of 0.5, in every pair, the first one too
+    assert effect.differences == pytest.approx((0.1, 0.1, 0.1))
+    assert any("val acc is 1 at the end of every run" in note for note in table.notes)
+
+
+def test_what_is_reached_as_soon_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = proven(tmp_path, monkeypatch, Runs(sooner=0)).table()
+    assert table.results[0].verdict is not Verdict.PROVEN
+    effect = table.results[0].given_rest
+    assert effect is not None
+    assert effect.differences == (0.0, 0.0, 0.0)
+
+
+def test_one_run_that_ends_otherwise_keeps_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = proven(tmp_path, monkeypatch, Runs(sooner=2, other_end=1)).table()
+    effect = table.results[0].given_rest
+    assert effect is not None
+    assert effect.differences == pytest.approx((0.0, -0.01, 0.0))
+    assert not any("end of every run" in note for note in table.notes)
+
+
+def lines(training: tuple[float, ...], losses: tuple[float, ...], name: str = "val") -> ArmResult:
+    at = (20, 40, 60)
+    return ArmResult(
+        run=ScriptRun(target="t", ending=Ending.FINISHED),
+        iterations=60,
+        losses=losses,
+        figures=(
+            Series("train", "printed", at, training, None, True, "training"),
+            Series(name, "printed", at, (0.5, 0.4, 0.3), None, True, "validation"),
+        ),
+    )
+
+
+def test_a_figure_beside_the_loss_of_training_is_the_loss_of_validation() -> None:
+    chosen = choose(lines((0.512, 0.414, 0.333), (0.9, 0.51204, 0.41398, 0.333))).chosen
+    assert chosen is not None
+    assert (chosen.name, chosen.higher_is_better, chosen.is_loss) == ("val", False, True)
+    assert choose(lines((0.512, 0.414, 0.333), (0.9, 0.6, 0.5, 0.4))).chosen is None
+    assert choose(lines((0.512, 0.414, 0.333), (0.512, 0.414, 0.333), name="val score x")).chosen is None
