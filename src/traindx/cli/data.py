@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "traindx data .",
     "traindx data . --task segmentation --label-values 0,1 --ignore-value 2 --strict",
+    "traindx data . --images 'scans/{case}.png' --masks 'seg/{case}_s.png'",
     "traindx data . --labels labels.csv --boxes boxes.csv --splits splits.csv --map-size 14 --out report",
 )
 
@@ -47,6 +48,18 @@ def data(
     ] = None,
     ignore_value: Annotated[
         float | None, typer.Option(metavar="VALUE", help="The value in masks that means: not labelled")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How files belong together, where it is not recognised; or none")
+    ] = None,
+    images: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Which files are images: 'scans/{case}.png'; repeatable")
+    ] = None,
+    masks: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Which are masks: 'seg/{case}_s.png'; repeatable")
+    ] = None,
+    others: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Pictures that are neither; repeatable")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 for anything beyond a note, suspected or not (for CI)")
@@ -101,6 +114,10 @@ def data(
             map_size=map_size,
             label_values=values,
             ignore_value=ignore_value,
+            layout=layout,
+            images=images or (),
+            masks=masks or (),
+            others=others or (),
             out=directory,
             workers=workers,
             select=selected,

@@ -9,6 +9,7 @@ import numpy as np
 
 from traindx.data import kinds, read_arrays, read_dicom, read_images, read_nifti
 from traindx.data.facts import Report, row
+from traindx.data.layout.naming import Naming
 from traindx.data.names import Names
 from traindx.data.reading import IgnoredError, NotAnImageError, UnreadableError, reason_of
 
@@ -20,7 +21,9 @@ READERS = {
 }
 
 
-def inspect(root: str, name: str, histograms: dict[str, Any], *, root_name: str = "") -> Report:
+def inspect(
+    root: str, name: str, histograms: dict[str, Any], *, root_name: str = "", naming: Naming | None = None
+) -> Report:
     """Look at one file.
 
     Args:
@@ -28,6 +31,7 @@ def inspect(root: str, name: str, histograms: dict[str, Any], *, root_name: str 
         name: Path of the file relative to it.
         histograms: Grey-value histograms by set, to which those of this file are added.
         root_name: Name of the data folder, the weakest hint on role and modality.
+        naming: Roles that a layout or the user gives.
 
     Returns:
         Its report; whatever goes wrong is in ``reason``.
@@ -40,7 +44,7 @@ def inspect(root: str, name: str, histograms: dict[str, Any], *, root_name: str 
         if report.kind in ("table", "text"):
             report.status = "table" if report.kind == "table" else "ignored"
             return report
-        for facts in READERS[report.kind](path, name, Names(called, root_name)):
+        for facts in READERS[report.kind](path, name, Names(called, root_name, naming)):
             if facts.histogram is not None:
                 total = histograms.get(facts.set_name)
                 counts = np.asarray(facts.histogram)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from traindx.data.layout.naming import Naming
 
 MASK_WORDS = frozenset(
     [
@@ -25,6 +29,11 @@ MASK_WORDS = frozenset(
         "groundtruth",
         "annotation",
         "annotations",
+        "manual",
+        "contour",
+        "contours",
+        "roi",
+        "rois",
     ]
 )
 IMAGE_WORDS = frozenset(["image", "images", "img", "imgs", "volume", "volumes", "vol", "scan", "scans"])
@@ -66,6 +75,7 @@ SPLIT_WORDS = {
 }
 IMAGE_SUFFIXES = (
     ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npz", ".npy",
+    ".gif", ".webp", ".jp2", ".mhd", ".mha", ".nrrd", ".h5", ".hdf5",
 )  # fmt: skip
 PATIENT = re.compile(r"^(?:sub|subj|subject|patient|pat)(?:[-_ ]|(?=\d))([A-Za-z0-9]+)$", re.IGNORECASE)
 PLACEHOLDERS = frozenset(
@@ -87,6 +97,7 @@ PLACEHOLDERS = frozenset(
 )
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORD = re.compile(r"[A-Za-z0-9]+")
+_HASH = re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{12,}(?![A-Za-z0-9])", re.IGNORECASE)
 _CHANNEL = re.compile(r"^000\d$")
 
 
@@ -131,7 +142,7 @@ _ROLES = {**dict.fromkeys(MASK_WORDS, "mask"), **dict.fromkeys(IMAGE_WORDS, "ima
 def _folder(parts: tuple[str, ...]) -> tuple[str, str, str, str, str]:
     """Role, modality, split, patient and collection of a folder, asked again for every file in it."""
     patient = next((match[1] for part in reversed(parts) if (match := PATIENT.match(part))), "")
-    kept = (re.sub(r"\d+", "N", part) for part in parts if not _is_only(part, _ROLES, SPLIT_WORDS))
+    kept = (re.sub(r"\d+", "N", _HASH.sub("N", part)) for part in parts if not _is_only(part, _ROLES, SPLIT_WORDS))
     # "lung_segmentation" is what a project is called; "labels" and "segmentation" alone are what a folder holds.
     roles = tuple(part for part in parts if _is_only(part, _ROLES, SPLIT_WORDS) or not _TASKS.intersection(words(part)))
     split = nearest(parts, SPLIT_WORDS)
@@ -154,11 +165,12 @@ class Names:
         path: Path relative to the data folder, with ``/``.
         root: Name of the data folder itself: the weakest hint on the modality, and none on anything else, because it
             is the name of a project.
+        naming: What a known layout or the user's patterns say; it wins over words.
     """
 
-    __slots__ = ("_folders", "collection", "modality", "name", "patient", "role", "split")
+    __slots__ = ("_case", "_folders", "collection", "modality", "name", "patient", "role", "split")
 
-    def __init__(self, path: str, root: str = "") -> None:
+    def __init__(self, path: str, root: str = "", naming: Naming | None = None) -> None:
         *folders, base = path.split("/")
         self.name = without_suffix(base)
         role, modality, split, patient, self.collection = _folder(tuple(folders))
@@ -170,11 +182,18 @@ class Names:
         match = PATIENT.match(self.name.split("_", 1)[0])
         self.patient = match[1] if match and "_" in self.name else patient
         self._folders = folders
+        self._case = ""
+        if naming is not None and naming.rules:
+            given, fields = naming.of(path)
+            self.role = given or self.role
+            self.split = SPLIT_WORDS.get(fields.get("split", "").lower(), fields.get("split", "")) or self.split
+            self.patient = fields.get("patient", self.patient)
+            self._case = fields.get("case", "")
 
     @property
     def case(self) -> str:
-        """See :func:`case_key`."""
-        return case_key(self._folders, self.name)
+        """What a pattern says; otherwise see :func:`case_key`."""
+        return self._case or case_key(self._folders, self.name)
 
 
 def _own(own: tuple[str, ...], vocabulary: dict[str, str], otherwise: str) -> str:

@@ -58,6 +58,10 @@ class Options:
     map_size: int | None = None
     label_values: tuple[float, ...] = ()
     ignore_value: float | None = None
+    layout: str = ""
+    images: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def task_called(name: str | None) -> Task:

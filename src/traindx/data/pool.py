@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from traindx.data.facts import Report
 from traindx.data.inspect import inspect
+from traindx.data.layout.naming import Naming
 from traindx.errors import TraindxError
 
 READY = "traindx worker"
@@ -28,27 +29,30 @@ Portion = list[str]
 Result = tuple[list[Report], dict[str, Any]]
 
 
-def inspect_all(root: str, portions: Iterable[Portion], workers: int) -> Iterator[Result]:
+def inspect_all(root: str, portions: Iterable[Portion], workers: int, naming: Naming | None = None) -> Iterator[Result]:
     """Inspect portions of files in worker processes.
 
     Args:
         root: The data folder.
         portions: Lists of paths relative to it.
         workers: Number of processes; 0 works in this one.
+        naming: Roles that a layout or the user gives to files.
 
     Yields:
         Reports and grey-value histograms by set, a portion at a time, in the order in which they are done.
     """
     if workers <= 0:
         for portion in portions:
-            yield _inspect_portion(root, portion)
+            yield _inspect_portion(root, portion, naming)
         return
     # Short queues: at most two portions a worker wait in memory, whatever the number of files.
     todo: queue.Queue[Portion | None] = queue.Queue(maxsize=workers)
     done: queue.Queue[Result | BaseException | None] = queue.Queue(maxsize=2 * workers)
     stop = threading.Event()
     threads = [
-        threading.Thread(target=_serve, args=(root, todo, done, stop), daemon=True, name=f"traindx-data-{number}")
+        threading.Thread(
+            target=_serve, args=(root, naming, todo, done, stop), daemon=True, name=f"traindx-data-{number}"
+        )
         for number in range(workers)
     ]
     feeder = threading.Thread(target=_feed, args=(portions, todo, done, workers, stop), daemon=True)
@@ -108,9 +112,15 @@ def _drain(source: queue.Queue[Any]) -> None:
             return
 
 
-def _serve(root: str, todo: queue.Queue[Portion | None], done: queue.Queue[Any], stop: threading.Event) -> None:
+def _serve(
+    root: str,
+    naming: Naming | None,
+    todo: queue.Queue[Portion | None],
+    done: queue.Queue[Any],
+    stop: threading.Event,
+) -> None:
     """One thread: hands portions to its own process, replaces the process when it dies."""
-    worker = _Worker(root)
+    worker = _Worker(root, naming)
     try:
         while not stop.is_set():
             try:
@@ -149,8 +159,9 @@ def _one_by_one(worker: _Worker, portion: Portion) -> Result:
 class _Worker:
     """A process that inspects portions; it is started again when it has died."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, naming: Naming | None = None) -> None:
         self.root = root
+        self.naming = naming
         self.last_words = ""
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -164,7 +175,7 @@ class _Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            pickle.dump((self.root, portion), process.stdin, protocol=5)
+            pickle.dump((self.root, portion, self.naming), process.stdin, protocol=5)
             process.stdin.flush()
             result: Result = pickle.load(process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -207,10 +218,10 @@ class _Worker:
         return process
 
 
-def _inspect_portion(root: str, portion: Portion) -> Result:
+def _inspect_portion(root: str, portion: Portion, naming: Naming | None = None) -> Result:
     histograms: dict[str, Any] = {}
     root_name = os.path.basename(os.path.abspath(root))
-    return [inspect(root, name, histograms, root_name=root_name) for name in portion], histograms
+    return [inspect(root, name, histograms, root_name=root_name, naming=naming) for name in portion], histograms
 
 
 def work(source: IO[bytes], target: IO[bytes]) -> None:
@@ -219,8 +230,8 @@ def work(source: IO[bytes], target: IO[bytes]) -> None:
     target.flush()
     while True:
         try:
-            root, portion = pickle.load(source)
+            root, portion, naming = pickle.load(source)
         except EOFError:
             return
-        pickle.dump(_inspect_portion(root, portion), target, protocol=5)
+        pickle.dump(_inspect_portion(root, portion, naming), target, protocol=5)
         target.flush()

@@ -13,9 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from traindx.data.facts import COLUMNS, Facts, Report
+from traindx.data.layout.survey import folder_group
+from traindx.data.names import without_suffix
 
 _TYPES = {"int": "INTEGER", "float": "REAL", "str": "TEXT", "bytes": "BLOB"}
 _BATCH = 2048
+
+
+def _stem(path: str) -> str:
+    folder, slash, base = path.rpartition("/")
+    return folder + slash + without_suffix(base)
+
+
+PLACES = {
+    "grp": folder_group,
+    "stem": _stem,
+    "folder": lambda path: path.rpartition("/")[0],
+    "tail": lambda path: "_".join(_stem(path).split("/")[-2:]),
+}
+"""What a path says beyond its name, for pairs and joins: its group of folders, itself without suffix, its folder, and
+the last folder joined to the name (``000001_01_01/109.png`` is ``000001_01_01_109`` in a table)."""
 
 
 class Store:
@@ -41,7 +58,7 @@ class Store:
             "PRAGMA synchronous = OFF",
             "PRAGMA cache_size = -16000",  # 16 MB, whatever the number of files
             "PRAGMA temp_store = FILE",
-            f"CREATE TABLE items (id INTEGER PRIMARY KEY, {columns})",
+            f"CREATE TABLE items (id INTEGER PRIMARY KEY, {columns}, {', '.join(f'{name} TEXT' for name in PLACES)})",
             "CREATE TABLE files (path TEXT, status TEXT, kind TEXT, size INTEGER, reason TEXT)",
             "CREATE TABLE labels (source TEXT, id TEXT, name TEXT, value REAL)",
             "CREATE TABLE boxes (source TEXT, line INTEGER, id TEXT, name TEXT, x0 REAL, y0 REAL, x1 REAL, y1 REAL)",
@@ -77,6 +94,12 @@ class Store:
             self._connection.execute(f"CREATE INDEX IF NOT EXISTS items_{column} ON items ({column})")
         for table in ("labels", "boxes", "splits", "patients"):
             self._connection.execute(f"CREATE INDEX IF NOT EXISTS {table}_id ON {table} (id)")
+
+    def place(self) -> None:
+        """Fill the columns of :data:`PLACES` from the paths, once everything is in."""
+        for name, said in PLACES.items():
+            self._connection.create_function(f"place_{name}", 1, said, deterministic=True)
+        self._connection.execute("UPDATE items SET " + ", ".join(f"{name} = place_{name}(path)" for name in PLACES))
 
     def run(self, statement: str, *values: Any) -> None:
         """Execute a statement that returns nothing."""

@@ -14,6 +14,10 @@ from traindx import pipeline
 from traindx.core.frames import raised_at
 from traindx.data import audit, join, pictures, pool, walk
 from traindx.data.audit.context import AuditRoom
+from traindx.data.layout import agree, lines
+from traindx.data.layout.conventions import check_layout, recognised
+from traindx.data.layout.naming import naming
+from traindx.data.layout.survey import survey
 from traindx.data.options import Options, task_called
 from traindx.data.scope import DataScope
 from traindx.data.store import Store
@@ -21,7 +25,7 @@ from traindx.data.tables import Table, relative, understand
 from traindx.diagnosis import Diagnosis, ranked
 from traindx.errors import InputError, TraindxError, UsageError
 from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
-from traindx.evidence.dataset import FileCensus
+from traindx.evidence.dataset import FileCensus, LayoutFacts
 from traindx.extras import require
 from traindx.progress import Listener, Progress, silent
 
@@ -38,6 +42,10 @@ def verify(
     map_size: int | None = None,
     label_values: Iterable[float] = (),
     ignore_value: float | None = None,
+    layout: str | None = None,
+    images: str | Iterable[str] = (),
+    masks: str | Iterable[str] = (),
+    others: str | Iterable[str] = (),
     out: str | Path | None = None,
     workers: int | None = None,
     select: Iterable[str] | None = None,
@@ -58,6 +66,11 @@ def verify(
         map_size: Cells along each side of the map that the network draws boxes on; 14 where it is not given.
         label_values: Values that masks may hold.
         ignore_value: The value that means "not labelled".
+        layout: The layout, where it should not be recognised
+            (:data:`traindx.data.layout.conventions.CONVENTIONS`); ``"none"`` for no convention at all.
+        images: Patterns of images, such as ``"scans/{case}.png"``; what stands for ``{case}`` pairs them with masks.
+        masks: Patterns of masks, such as ``"seg/{case}_s.png"``.
+        others: Patterns of pictures that are neither.
         out: Directory for ``diagnosis.json``, ``evidence.jsonl``, ``pictures/`` and ``files.sqlite`` (the facts of
             every file); None keeps the records in memory and nothing on disk.
         workers: Processes that read files; as many as there are cores (at most 8) by default, 0 for this process alone.
@@ -87,7 +100,13 @@ def verify(
         map_size=map_size,
         label_values=tuple(float(value) for value in label_values),
         ignore_value=ignore_value,
+        layout=layout or "",
+        images=_patterns(images),
+        masks=_patterns(masks),
+        others=_patterns(others),
     )
+    check_layout(options.layout)
+    naming(None, options.images, options.masks, options.others)  # a pattern that cannot be read ends it here
     chosen = pipeline.select(select, ignore)
     given = _given_tables(options, root)
     directory = Path(out) if out is not None else None
@@ -102,6 +121,7 @@ def verify(
         ctx = AuditRoom(store, evidence, options, given, root)
         _read(ctx, cores() if workers is None else workers, progress or silent)
         errors = _examine(ctx, progress or silent)
+        lines.write(ctx)
         if directory is not None:
             pictures.draw(ctx)
         judged = pipeline.judge(evidence, DataScope.of(evidence), chosen=chosen, thresholds=thresholds)
@@ -126,6 +146,10 @@ def _paths(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     return (Path(given),) if isinstance(given, str | Path) else tuple(Path(item) for item in given)
 
 
+def _patterns(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def _given_tables(options: Options, root: str) -> tuple[Table, ...]:
     tables: dict[Path, Table] = {}
     for declared, paths in (("labels", options.labels), ("boxes", options.boxes), ("splits", options.splits)):
@@ -144,12 +168,15 @@ def _given_tables(options: Options, root: str) -> tuple[Table, ...]:
 def _read(ctx: AuditRoom, workers: int, listen: Listener) -> None:
     """Every file once, in workers; facts into the store, tables found on the way understood."""
     begun = time.monotonic()
-    files, size = walk.total(ctx.root)
+    seen = survey(walk.walk(ctx.root))
+    files, size = seen.files, seen.bytes
+    ctx.convention = None if ctx.options.layout == "none" else recognised(seen.names, ctx.options.layout)
+    roles = naming(ctx.convention, ctx.options.images, ctx.options.masks, ctx.options.others)
     workers = 0 if files < 8 else min(workers, files)  # a handful of files is read before a process is up
     histograms: dict[str, Any] = {}
     done = weight = 0
     found: list[str] = []
-    for reports, counted in pool.inspect_all(ctx.root, walk.chunks(ctx.root), workers):
+    for reports, counted in pool.inspect_all(ctx.root, walk.chunks(ctx.root), workers, roles):
         ctx.store.add(reports)
         found += [report.path for report in reports if report.status == "table"]
         for key, counts in counted.items():
@@ -162,7 +189,9 @@ def _read(ctx: AuditRoom, workers: int, listen: Listener) -> None:
         listen(Progress("reading", f"{done} of {files} files", done, files, left))
     ctx.notes["histograms"] = histograms
     ctx.notes["seconds"] = time.monotonic() - begun
+    ctx.store.place()
     ctx.store.index()
+    agree.settle(ctx)
     _tables(ctx, found)
 
 
@@ -223,7 +252,12 @@ def _examine(ctx: AuditRoom, listen: Listener) -> list[str]:
 
 
 def _diagnosis(root: str, evidence: Evidence, judged: pipeline.RuleResults, errors: list[str]) -> Diagnosis:
-    census = evidence.last(FileCensus)
+    census, understood = evidence.last(FileCensus), evidence.last(LayoutFacts)
+    extras: dict[str, Any] = {}
+    if census is not None:
+        extras["census"] = census.model_dump(mode="json", exclude={"where", "step"})
+    if understood is not None:
+        extras["layout"] = understood.model_dump(mode="json", exclude={"where", "step"})
     return Diagnosis(
         case=os.path.basename(os.path.abspath(root)),
         outcome=pipeline.outcome(judged.findings, enough=judged.coverage.enough),
@@ -234,5 +268,5 @@ def _diagnosis(root: str, evidence: Evidence, judged: pipeline.RuleResults, erro
         pictures=tuple(evidence.of(Picture)),
         curves=tuple(evidence.of(Curve)),
         errors=(*errors, *judged.errors),
-        extras={"census": census.model_dump(mode="json", exclude={"where", "step"})} if census is not None else {},
+        extras=extras,
     )

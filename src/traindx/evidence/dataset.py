@@ -253,6 +253,22 @@ class PairCensus(Record):
     examples: tuple[Example, ...] = ()
 
 
+class LayoutFacts(Record):
+    """How the files of a folder were understood to belong together.
+
+    Attributes:
+        key: The public layout that was recognised or chosen, empty for none.
+        title: Its name.
+        lines: What was understood, a sentence each: images, masks, tables, splits.
+        unclear: What was not, a sentence each with what to say.
+    """
+
+    key: str = ""
+    title: str = ""
+    lines: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+
+
 class IntensitySpread(Record):
     """Grey values over the members of a set.
 

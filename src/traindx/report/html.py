@@ -150,6 +150,7 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
         "in_order": words.in_order(diagnosis)[0],
         "silent": words.in_order(diagnosis)[1],
         "coverage": words.coverage_line(diagnosis),
+        "layout": words.layout_lines(diagnosis),
         "unexamined": unexamined(diagnosis),
         "elsewhere": elsewhere(diagnosis),
         "gallery": [found for name in pictures if name not in used and (found := figure(name)) is not None],

@@ -35,6 +35,7 @@ def render(
     ]
     line = words.coverage_line(diagnosis)
     blocks += [_plain(line)] if line else []
+    blocks += [_plain(line) for line in words.layout_lines(diagnosis)]
     if diagnosis.errors:
         blocks += ["## What went wrong while looking", *[_fence(error) for error in diagnosis.errors]]
     lead = words.lead_finding(diagnosis)

@@ -75,6 +75,7 @@ def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
         Rule(Text(f" {diagnosis.case}: {diagnosis.outcome.value} ", style=tone), style=tone),
         Text(words.verdict_sentence(diagnosis), style="bold"),
         *([Text(line, style="dim")] if (line := words.coverage_line(diagnosis)) else []),
+        *[Text(line) for line in words.layout_lines(diagnosis)],
         Text(),
     ]
     parts += [_block("What went wrong while looking", Group(*[Text(error) for error in diagnosis.errors]))] * bool(

@@ -161,6 +161,19 @@ def coverage_line(diagnosis: Diagnosis) -> str:
     return f"{sentence}." if sentence else ""
 
 
+def layout_lines(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """How the files of a data folder were understood, and what was not; nothing for other examinations."""
+    layout = diagnosis.extras.get("layout")
+    if not isinstance(layout, dict):
+        return ()
+    understood = [str(line) for line in layout.get("lines", ())]
+    title = str(layout.get("title") or "")
+    head = f"Understood as {title}" if title else "Understood" if understood else ""
+    said = [f"{head}{': ' if understood else ''}{'; '.join(understood)}."] if head else []
+    unclear = [str(line) for line in layout.get("unclear", ())]
+    return (*said, *([f"Not understood: {'; '.join(unclear)}."] if unclear else []))
+
+
 def _established(lead: Finding) -> str:
     name = f"{display_name(lead)} ({lead.code}){place(lead)}"
     worth = lead.worth

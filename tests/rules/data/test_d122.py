@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from patients.folders import (
+    examined,
     found,
     organ,
     radiograph,
@@ -73,8 +74,10 @@ def test_names_that_belong_together(tmp_path: Path, image: str, mask: str) -> No
 
 
 def test_numbers_are_never_dropped_from_a_name(tmp_path: Path) -> None:
-    write_nifti(tmp_path / "images" / "p_1.nii.gz", organ(0)[0])
+    for number in (1, 3):
+        write_nifti(tmp_path / "images" / f"p_{number}.nii.gz", organ(number)[0])
     write_nifti(tmp_path / "masks" / "p_1_2.nii.gz", organ(0)[1])
+    write_nifti(tmp_path / "masks" / "p_3.nii.gz", organ(3)[1])
     assert [finding.numbers["missing"] for finding in found(tmp_path, "D122", task="segmentation")] == [1, 1]
 
 
@@ -115,6 +118,35 @@ def test_arrays_that_say_which_masks_exist(tmp_path: Path) -> None:
     (finding,) = found(tmp_path, "D122")
     assert finding.numbers["missing"] == 1
     assert "c3" in finding.message
+
+
+def test_where_no_mask_finds_an_image_our_reading_is_to_blame(tmp_path: Path) -> None:
+    for number in range(4):
+        write_png(tmp_path / "images" / f"{'abcd'[number]}.png", radiograph(number))
+        write_png(tmp_path / "masks" / f"{'wxyz'[number]}.png", (radiograph(number) > 99).astype(np.uint8))
+    diagnosis = examined(tmp_path, task="segmentation")
+    assert [finding for finding in diagnosis.findings if finding.code == "D122"] == []
+    (said,) = [one.reason for one in diagnosis.not_examined if one.subject == "masks in masks"]
+    assert "none of 4" in said
+    assert "--masks" in said
+
+
+def test_a_channel_that_only_one_case_lacks(tmp_path: Path) -> None:
+    for number in range(6):
+        for channel in range(2):
+            write_nifti(tmp_path / "imagesTr" / f"c_{number:02}_{channel:04}.nii.gz", organ(number * 2 + channel)[0])
+    assert found(tmp_path, "D122") == []
+    (tmp_path / "imagesTr" / "c_03_0001.nii.gz").unlink()
+    (finding,) = found(tmp_path, "D122")
+    assert (finding.standing, finding.severity) == ("suspected", "minor")
+    assert "c_03" in finding.message
+
+
+def test_visits_whose_number_differs_are_no_channels(tmp_path: Path) -> None:
+    for number, visits in enumerate((3, 1, 2, 3, 2, 1)):
+        for visit in range(visits):
+            write_nifti(tmp_path / f"c{number:02}_v{visit}.nii.gz", organ(number * 3 + visit)[0])
+    assert found(tmp_path, "D122") == []
 
 
 def test_png_masks(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from traindx.data.layout.conventions import Convention
 from traindx.data.options import Options
 from traindx.data.store import Store
 from traindx.data.tables import Table
@@ -31,6 +32,7 @@ class AuditRoom:
         options: What the user said.
         tables: The user's tables.
         root: The data folder as the user wrote it.
+        convention: The public layout that was recognised or chosen.
         declared_labels: Label values from a ``dataset.json`` in the folder.
         notes: Free-form results for pictures (for example histograms by set).
     """
@@ -40,6 +42,7 @@ class AuditRoom:
     options: Options
     tables: tuple[Table, ...] = ()
     root: str = ""
+    convention: Convention | None = None
     declared_labels: tuple[float, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
 
 from traindx.data import geometry
 from traindx.data.audit.context import AuditRoom, Collector, item_name
-from traindx.evidence.dataset import PairCensus, PairGeometry
+from traindx.data.layout.pairing import Place, pair
+from traindx.evidence.dataset import Example, PairCensus, PairGeometry
 
 SPACING_TOLERANCE = 1e-3
 """Relative difference of voxel sizes that rounding in headers leaves (float32 pixdim, decimal strings of DICOM)."""
@@ -18,12 +20,20 @@ CORNER_TOLERANCE = 0.05
 """Corner distance in voxels that counts as the same place: rounding of quaternions leaves about a hundredth."""
 
 
+MOST_CHANNELS = 0.8
+"""Share of the cases that must have a channel before it is missed in the others."""
+
+GIVEN_UP = 500_000
+"""Images up to which masks are looked for by the words of their paths, which holds all paths in memory."""
+
+
 def audit(ctx: AuditRoom) -> None:
     """Find the pairs, then write :class:`PairCensus` and :class:`PairGeometry`."""
     masks = ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'mask'")
     images = ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'image'")
     ctx.store.run("DROP TABLE IF EXISTS pairs")
     ctx.store.run("CREATE TABLE pairs (mask INTEGER, image INTEGER)")
+    channels(ctx)
     if not masks:
         if ctx.options.task.masks and images:
             _missing(ctx, "image", "mask", images, "role = 'image'", declared=True)
@@ -32,44 +42,121 @@ def audit(ctx: AuditRoom) -> None:
         ctx.skip("images and masks", f"there are {masks} masks and no images beside them")
         return
     _match(ctx)
-    unpaired = "role = 'mask' AND id NOT IN (SELECT mask FROM pairs)"
-    _missing(ctx, "mask", "image", masks, unpaired, declared=True)
-    # A DICOM image is one slice of a volume; whether its series has a mask is asked of the mask.
-    singles = "role = 'image' AND kind <> 'dicom'"
-    total = ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {singles}")
-    if total:
-        alone = f"{singles} AND id NOT IN (SELECT image FROM pairs)"
-        _missing(ctx, "image", "mask", total, alone, declared=ctx.options.task.masks or bool(ctx.declared_labels))
+    ctx.store.run("CREATE INDEX pairs_mask ON pairs (mask)")
+    ctx.store.run("CREATE INDEX pairs_image ON pairs (image)")
+    _masks_alone(ctx)
+    _images_alone(ctx)
     if ctx.store.count("SELECT COUNT(*) FROM pairs"):
         _compare(ctx)
 
 
+def _masks_alone(ctx: AuditRoom) -> None:
+    """Masks without image, where most of their group have one; a group without any pair was not understood."""
+    understood: list[str] = []
+    total = 0
+    for group, paired, count in _by_group(ctx, "role = 'mask'", "mask"):
+        if paired:
+            understood.append(group)
+            total += count
+        else:
+            ctx.skip(
+                f"masks in {group or 'the folder'}",
+                f"none of {count} could be given an image by their names; say how with --images and --masks, for "
+                "example --images 'img/{case}.png' --masks 'seg/{case}_s.png'",
+            )
+    if understood:
+        where = f"role = 'mask' AND grp IN ({_listed(understood)}) AND id NOT IN (SELECT mask FROM pairs)"
+        _missing(ctx, "mask", "image", total, where, declared=True)
+
+
+def _images_alone(ctx: AuditRoom) -> None:
+    """Images without mask, in the groups of which some have one (test images need none), unless a task wants all."""
+    # A DICOM image is one slice of a volume; whether its series has a mask is asked of the mask.
+    singles = "role = 'image' AND kind <> 'dicom'"
+    groups = list(_by_group(ctx, singles, "image"))
+    if not any(paired for _, paired, _ in groups):
+        return
+    chosen = [(group, count) for group, paired, count in groups if paired]
+    total = sum(count for _, count in chosen)
+    if total:
+        where = (
+            f"{singles} AND grp IN ({_listed([group for group, _ in chosen])}) AND id NOT IN (SELECT image FROM pairs)"
+        )
+        _missing(ctx, "image", "mask", total, where, declared=ctx.options.task.masks or bool(ctx.declared_labels))
+
+
+def _by_group(ctx: AuditRoom, where: str, side: str) -> list[tuple[str, int, int]]:
+    """Group, how many of it are paired, how many there are."""
+    paired = f"SUM(id IN (SELECT {side} FROM pairs))"
+    query = f"SELECT grp, {paired}, COUNT(*) FROM items WHERE {where} GROUP BY grp ORDER BY grp"
+    return [(str(group or ""), int(together or 0), int(count)) for group, together, count in ctx.store.rows(query)]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+
+
+def channels(ctx: AuditRoom) -> None:
+    """Cases that lack a channel which nearly all others have: ``case_0001``, ``case_flair``."""
+    cases: dict[tuple[str, str], set[str]] = defaultdict(set)
+    query = "SELECT grp, stem FROM items WHERE role = 'image' AND kind IN ('nifti', 'volume') ORDER BY path"
+    for group, stem in ctx.store.rows(query):
+        case, _, channel = str(stem).replace("-", "_").rpartition("_")
+        if case:
+            cases[str(group), case].add(channel)
+    groups: dict[str, dict[str, set[str]]] = defaultdict(dict)
+    for (group, case), found in cases.items():
+        groups[group][case] = found
+    for members in groups.values():
+        counts = Counter(channel for found in members.values() for channel in found)
+        usual = [channel for channel, count in counts.items() if count >= MOST_CHANNELS * len(members)]
+        if len(counts) != len(usual) or len(usual) < 2 or len(members) < 3:
+            continue  # frames, visits and the like: their number differs from case to case
+        for channel in sorted(usual):
+            lacking = sorted(case for case, found in members.items() if channel not in found)
+            if lacking:
+                ctx.evidence.add(
+                    PairCensus(
+                        left="case",
+                        right=f"channel “{channel}”",
+                        total=len(members),
+                        missing=len(lacking),
+                        examples=tuple(Example(name=case, detail=f"no _{channel}") for case in lacking),
+                    )
+                )
+
+
 def _match(ctx: AuditRoom) -> None:
-    """Pairs within one array file, then by case, then by a case name that the mask's name begins with."""
+    """Pairs within one array file, then by case, then by the words that the paths share."""
     store = ctx.store
     store.run(
         "INSERT INTO pairs SELECT m.id, i.id FROM items m JOIN items i ON i.path = m.path AND i.item = m.item "
         "WHERE m.role = 'mask' AND i.role = 'image' AND m.pair_scope <> '' AND i.pair_scope = m.pair_scope"
     )
     free = "m.role = 'mask' AND m.id NOT IN (SELECT mask FROM pairs)"
+    apart = "AND (i.split = '' OR m.split = '' OR i.split = m.split)"
     store.run(
         "INSERT INTO pairs SELECT m.id, i.id FROM items m JOIN items i ON i.case_key = m.case_key "
-        f"WHERE {free} AND i.role = 'image' AND i.kind = m.kind"
+        f"WHERE {free} AND i.role = 'image' AND i.kind = m.kind {apart}"
     )
     store.run(
         "INSERT INTO pairs SELECT m.id, i.id FROM items m JOIN items i ON i.case_key = m.case_key "
-        f"WHERE {free} AND i.role = 'image' AND i.kind <> 'dicom'"
+        f"WHERE {free} AND i.role = 'image' AND i.kind <> 'dicom' {apart}"
     )
-    rest = list(store.rows(f"SELECT m.id, m.case_key FROM items m WHERE {free} AND m.kind <> 'dicom'"))
-    for mask, key in rest:
-        shorter = key
-        while " " in shorter and not shorter.rsplit(" ", 1)[1].isdigit():
-            shorter = shorter.rsplit(" ", 1)[0]
-            query = "SELECT id FROM items WHERE role = 'image' AND kind <> 'dicom' AND case_key = ?"
-            found = list(store.rows(query, shorter))
-            if found:
-                store.fill("pairs", ((mask, image) for (image,) in found))
-                break
+    rest = [
+        Place(*row)
+        for row in store.rows(
+            f"SELECT m.id, m.path, m.split FROM items m WHERE {free} AND m.kind <> 'dicom' AND m.item < 0"
+        )
+    ]
+    if not rest:
+        return
+    known = "role = 'image' AND kind <> 'dicom' AND item < 0"
+    if store.count(f"SELECT COUNT(*) FROM items WHERE {known}") > GIVEN_UP:
+        ctx.skip("images and masks", f"more than {GIVEN_UP} images: masks are paired by equal names only")
+        return
+    images = [Place(*row) for row in store.rows(f"SELECT id, path, split FROM items WHERE {known} ORDER BY path")]
+    store.fill("pairs", pair(rest, images))
 
 
 def _missing(ctx: AuditRoom, left: str, right: str, total: int, where: str, *, declared: bool) -> None:

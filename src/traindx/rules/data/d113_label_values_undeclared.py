@@ -54,8 +54,12 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
     References:
         The surface-segmentation volumes with 0, 1 and 2 = not labelled, in which 2 filled 71 % of the voxels.
     """
+    white: list[MaskValues] = []
     for record in evidence.of(MaskValues):
         declared = bool(record.declared)
+        foreground = [entry.value for entry in record.values if entry.value != 0]
+        if not declared and foreground == [255.0] and not record.many_values:
+            white.append(record)
         if declared:
             yield from _against_declared(record, evidence)
         else:
@@ -82,6 +86,19 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
                 pictures=(f"mask values: {record.name}",),
                 remedy="Go back to the drawn masks; resample with nearest neighbour and store as PNG or NIfTI.",
             )
+    if white:
+        names = ", ".join(f"“{record.name}”" for record in white[:3]) + (", ..." if len(white) > 3 else "")
+        yield Found(
+            message=f"The masks of {names} hold 0 and 255: as a class index 255 is out of range, as a target of a "
+            "sigmoid it is 255 times too large.",
+            severity=Severity.NOTE,
+            numbers={"sets": len(white), "share of value 255": max(_share_of(record, 255.0) for record in white)},
+            remedy="Map 255 to 1 on loading (mask > 127), and declare it with --label-values 0,255.",
+        )
+
+
+def _share_of(record: MaskValues, value: float) -> float:
+    return next((entry.share for entry in record.values if entry.value == value), 0.0)
 
 
 def _against_declared(record: MaskValues, evidence: Evidence) -> Iterator[Found]:
@@ -113,16 +130,6 @@ def _by_pattern(record: MaskValues, evidence: Evidence, limits: Limits) -> Itera
             numbers={f"share of value {entry.value:g}": entry.share for entry in values},
             remedy=f"Find out what {top.value:g} means; if it is not labelled, mask it out of every loss and metric.",
             proposals=(Proposal(treatment="ignore-value", parameters={"value": top.value}),),
-        )
-    foreground = [entry for entry in values if entry.value != 0]
-    if [entry.value for entry in foreground] == [255.0] and not record.many_values:
-        yield Found(
-            message=f"The masks of “{record.name}” hold 0 and 255: as a class index 255 is out of range, as a target "
-            f"of a "
-            "sigmoid it is 255 times too large.",
-            severity=Severity.NOTE,
-            numbers={"share of value 255": foreground[0].share},
-            remedy="Map 255 to 1 on loading (mask > 127), and declare it with --label-values 0,255.",
         )
     yield from _stray(record, limits)
 

@@ -20,20 +20,22 @@ from traindx.rules.data._words import of, place, some
 )
 def missing_pair(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """What it finds:
-        Masks without image, images without mask, table rows that name no image, images that no row names.
+        Masks without image, images without mask, cases without one of the channels that all others have, table rows
+        that name no image, images that no row names.
 
     Why it stops learning:
         Code that zips two sorted lists shifts every pair behind the first gap; code that joins tables drops the rest
         without a word, and a join whose names do not match drops everything.
 
     Evidence it needs:
-        ``PairCensus``. Pairs are found by file (arrays), by names without the words for role, modality and split, or by
-        the referenced DICOM series.
+        ``PairCensus``. Pairs are found by file (arrays), by names without the words for role, modality and split, by
+        the words that two paths share, by patterns given on the command line, or by the referenced DICOM series.
 
     How it decides:
-        Demonstrated for a mask without image, and for what the task or a table given by name requires. Otherwise
-        suspected: minor where more than ``mostly`` of the members have their counterpart, a note where fewer do
-        (unlabelled images may be meant).
+        Demonstrated for a mask without image, and for what the task or a table given by name requires, where others of
+        the same kind have theirs. Where none has, names were not understood, and that is all that is known: suspected.
+        Otherwise suspected: minor where more than ``mostly`` of the members have their counterpart, a note where fewer
+        do (unlabelled images may be meant). Groups of folders are asked apart: test images without masks are no gap.
 
     Remedy:
         Add what is missing or take both out of the list of cases; pair by key, never by position in a sorted list.
@@ -52,13 +54,16 @@ def missing_pair(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if not record.missing:
             continue
         everything = record.missing == record.total
-        required = record.declared or record.left == "mask"
-        few = record.missing > limits.mostly * record.total
+        unmatched = everything and record.total > 1  # nobody has a counterpart: that says more of us than of the data
+        required = (record.declared or record.left == "mask") and not unmatched
+        few = record.missing > limits.mostly * record.total and not record.declared
         severity = Severity.MAJOR if required else Severity.NOTE if few else Severity.MINOR
-        hint = " The names do not match at all." if everything and record.total > 1 and "row" in record.left else ""
+        hint = " The names do not match at all, or were not understood." if unmatched and "row" in record.left else ""
         is_file = record.left in ("mask", "image")
         noun = record.left if is_file else record.left.replace("row of", "row (distinct name) of")
-        what = of(record.missing, record.total, noun) if is_file else f"{record.missing} of {record.total} {noun}"
+        noun = "case" if record.left == "case" else noun
+        is_counted = is_file or record.left == "case"
+        what = of(record.missing, record.total, noun) if is_counted else f"{record.missing} of {record.total} {noun}"
         yield Found(
             message=f"{what} {'has' if record.missing == 1 else 'have'} no {record.right}: "
             f"{some(record.examples)}.{hint}",

@@ -32,7 +32,8 @@ def bit_depth_lost(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     How it decides:
         Suspected, because it depends on the loader: files of more than 8 bits with more than ``above_255`` of their
-        pixels above 255 (major where 8-bit files lie beside them); palette images; colour images (a note).
+        pixels above 255 (major where 8-bit files lie beside them); palette images; colour images among grey ones (a
+        note). A set that is in colour throughout is meant to be.
 
     Remedy:
         Read with ``cv2.IMREAD_UNCHANGED``, ``tifffile`` or ``np.asarray(Image.open(...))`` and scale by the stored bits
@@ -62,7 +63,8 @@ def bit_depth_lost(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 numbers={"deep": record.deep, "share above 255": record.above_255, "largest value": record.largest},
                 remedy="Load with all bits and scale by the stored depth; do not call convert('L').",
             )
-        if record.palette or record.colour:
+        mixture = record.colour < record.members  # photographs are in colour by nature, all of them
+        if record.palette or (record.colour and mixture):
             said = ", ".join(
                 f"{count} {name}" for name, count in (("palette", record.palette), ("colour", record.colour)) if count
             )

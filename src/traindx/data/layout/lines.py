@@ -1,0 +1,108 @@
+"""What was understood of a folder, in the sentences that open its report."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from traindx.evidence import NotExamined
+from traindx.evidence.dataset import LayoutFacts
+
+if TYPE_CHECKING:
+    from traindx.data.audit.context import AuditRoom
+
+_MOST = 4
+_DIGITS = re.compile(r"\d+")
+
+
+def write(ctx: AuditRoom) -> None:
+    """Write :class:`LayoutFacts`."""
+    said: list[str] = []
+    said += _pairs(ctx)
+    said += _unpaired(ctx)
+    said += _splits(ctx)
+    said += ctx.notes.get("table lines", [])
+    others = ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'other'")
+    if others:
+        said.append(f"{others} pictures are neither image nor mask ({_others(ctx)})")
+    subjects = ("masks in", "table ")
+    unclear = [
+        f"{one.subject}: {one.reason}" for one in ctx.evidence.of(NotExamined) if one.subject.startswith(subjects)
+    ]
+    convention = ctx.convention
+    if convention is not None and convention.says:
+        said.append(convention.says)
+    ctx.evidence.add(
+        LayoutFacts(
+            key=convention.key if convention is not None else "",
+            title=convention.title if convention is not None else "",
+            lines=tuple(said),
+            unclear=tuple(unclear),
+        )
+    )
+
+
+def shape(path: str) -> str:
+    """A path with its numbers replaced: ``labelsTr/organ_003.nii.gz`` gives ``labelsTr/organ_#.nii.gz``."""
+    folder, slash, base = path.rpartition("/")
+    stem, dot, suffix = base.partition(".")
+    kept = "/".join(_DIGITS.sub("#", part) for part in folder.split("/")[-2:])
+    return f"{kept}{slash}{_DIGITS.sub('#', stem) if len(stem) < 24 else '*'}{dot}{suffix}"
+
+
+def _pairs(ctx: AuditRoom) -> list[str]:
+    if not ctx.store.count("SELECT COUNT(*) FROM sqlite_master WHERE name = 'pairs'"):
+        return []
+    ways: Counter[tuple[str, str]] = Counter()
+    shapes: dict[tuple[str, str], tuple[Counter[str], Counter[str]]] = defaultdict(lambda: (Counter(), Counter()))
+    query = (
+        "SELECT m.grp, i.grp, m.path, m.key, i.path, i.key FROM pairs p JOIN items m ON m.id = p.mask "
+        "JOIN items i ON i.id = p.image ORDER BY m.path, i.path"
+    )
+    for left, right, mask, mask_key, image, image_key in ctx.store.rows(query):
+        way = (str(left), str(right))
+        ways[way] += 1
+        if ways[way] <= 200:
+            masks, images = shapes[way]
+            masks[shape(mask) + (f"#{mask_key}" if mask_key else "")] += 1
+            images[shape(image) + (f"#{image_key}" if image_key else "")] += 1
+    said = []
+    for way, count in ways.most_common(_MOST):
+        masks, images = shapes[way]
+        said.append(f"masks {_some(masks)} belong to images {_some(images)} ({count} pairs)")
+    if len(ways) > _MOST:
+        said.append(f"and {len(ways) - _MOST} more kinds of pairs")
+    return said
+
+
+def _some(names: Counter[str]) -> str:
+    first = [name for name, _ in names.most_common(2)]
+    return " and ".join(first) + (f" (and {len(names) - 2} more)" if len(names) > 2 else "")
+
+
+def _unpaired(ctx: AuditRoom) -> list[str]:
+    if not ctx.store.count("SELECT COUNT(*) FROM pairs"):
+        return []
+    query = (
+        "SELECT grp, COUNT(*) FROM items WHERE role = 'image' AND kind <> 'dicom' GROUP BY grp "
+        "HAVING SUM(id IN (SELECT image FROM pairs)) = 0 ORDER BY grp"
+    )
+    return [
+        f"{count} images in {group or os.curdir} have no masks and are taken to need none"
+        for group, count in ctx.store.rows(query)
+    ][:_MOST]
+
+
+def _splits(ctx: AuditRoom) -> list[str]:
+    query = "SELECT split, COUNT(*) FROM items WHERE role = 'image' AND split <> '' GROUP BY split ORDER BY split"
+    found = [f"{split} {count}" for split, count in ctx.store.rows(query)]
+    return [f"splits of images: {', '.join(found[:8])}{', ...' if len(found) > 8 else ''}"] if found else []
+
+
+def _others(ctx: AuditRoom) -> str:
+    found: Counter[str] = Counter()
+    for (path,) in ctx.store.rows("SELECT path FROM items WHERE role = 'other' ORDER BY path LIMIT 500"):
+        found[shape(str(path))] += 1
+    return _some(found)
