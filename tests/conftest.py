@@ -6,19 +6,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
 from forked import Seen, Zygote, examined
 
 pytest_plugins = ["rule_coverage"]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Give the workers of a session one folder to say what they saw in."""
-    if not hasattr(config, "workerinput"):
-        os.environ["TRAINDX_RULE_COVERAGE_FOLDER"] = mkdtemp(prefix="traindx-rules-")
 
 
 @pytest.fixture(scope="session", autouse=True)

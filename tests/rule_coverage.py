@@ -12,10 +12,8 @@ early is not judged, except on ``=always``.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,22 +53,25 @@ def pytest_runtest_protocol(item: pytest.Item):
         _running[0] = ""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    """A worker has ended: add what it saw (xdist carries ``workeroutput`` over)."""
+    for code, kinds in getattr(node, "workeroutput", {}).get("rules_seen", {}).items():
+        for kind, tests in kinds.items():
+            _seen[code][kind].update(tests)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Workers write down what they saw; the session that is not a worker adds it up."""
-    folder = os.environ.get("TRAINDX_RULE_COVERAGE_FOLDER")
-    worker = hasattr(session.config, "workerinput")
-    if worker and folder:
+    """Workers hand over what they saw; the session that is not a worker judges the sum."""
+    if hasattr(session.config, "workeroutput"):
         seen = {code: {kind: sorted(tests) for kind, tests in kinds.items()} for code, kinds in _seen.items()}
-        (Path(folder) / f"{session.config.workerinput['workerid']}.json").write_text(json.dumps(seen), encoding="utf-8")
+        session.config.workeroutput["rules_seen"] = seen
+        return
     wanted = os.environ.get("TRAINDX_RULE_COVERAGE", "")
-    if worker or not (wanted == "always" or (wanted in ("1", "report") and everything(session.config))):
+    if not (wanted == "always" or (wanted in ("1", "report") and everything(session.config))):
         return
     if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return
-    for path in Path(folder).glob("*.json") if folder else ():
-        for code, kinds in json.loads(path.read_text(encoding="utf-8")).items():
-            for kind, tests in kinds.items():
-                _seen[code][kind].update(tests)
     lacking = missing()
     session.config.stash[_LACKING] = lacking
     if lacking and wanted != "report" and session.exitstatus == pytest.ExitCode.OK:
