@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from traindx.finding import Standing
+from traindx.watch.collectors import thrown_away
 from traindx.watch.collectors.thrown_away import statements_of
+from traindx.watch.runtime import source_text
 from watch.inside import found, watched
 
 
@@ -74,3 +76,34 @@ def test_sources_are_read_for_what_torch_does_not_see(tmp_path: Path) -> None:
     seen = {lines[line - 1].strip(): result for line, _, _, result in statements_of(str(file))}
     assert seen == {"sorted(names)": "list", "np.clip(array, 0, 1)": "array", "table.dropna()": "table"}
     assert all(isinstance(ast.parse(text).body[0], ast.Expr) for text in seen)
+
+
+@pytest.mark.parametrize(
+    ("source", "some"),
+    [
+        ("import numpy as np\ndef f(x):\n    np.clip(x, 0, 1)\n", True),
+        ("import os, numpy\ndef f(x):\n    if x: numpy.pad(x, 1)\n", True),
+        ("def f(x):\n    sorted(x)\n", True),
+        ("def f(table):\n    table.loc[0].dropna()\n", True),
+        ("import numpy as np\ndef f(x):\n    x = np.clip(x, 0, 1)\n    return sorted(x)\n", False),
+        ("def f(x):\n    x.append(1)\n", False),
+    ],
+)
+def test_only_files_that_may_have_such_a_statement_are_parsed(
+    source: str, some: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program of hundreds of files would wait for seconds."""
+    path = tmp_path / "code.py"
+    path.write_text(source)
+    parsed: list[str] = []
+    monkeypatch.setattr(thrown_away, "parsed", lambda file: parsed.append(file) or source_text.parsed(file))
+    assert bool(thrown_away.statements_of(str(path))) == some
+    assert bool(parsed) == some
+
+
+def test_nothing_is_missed_by_looking_at_the_text_first() -> None:
+    for path in Path(thrown_away.__file__).parents[2].rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        if any(thrown_away._inside(tree, "", thrown_away.numpy_names(tree))):
+            assert thrown_away.may_have_some(text), path

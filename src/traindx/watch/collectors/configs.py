@@ -44,6 +44,8 @@ class Configs:
         self.reads: list[_Read] = []
         self.active = True
         self._uses: dict[tuple[int, int], Use] = {}
+        self._files: tuple[str, ...] = ()
+        self._trees: dict[str, ast.Module] = {}
 
     def install_json(self, json: ModuleType) -> None:
         """``json.load`` of a file."""
@@ -91,9 +93,15 @@ class Configs:
             self._uses[key] = use_of(trees, entry.site.file, entry.site.line, entry.mappings)
         return self._uses[key]
 
+    def _sources(self) -> dict[str, ast.Module]:
+        files = tuple(name for name in loaded_files() if name.endswith(".py"))
+        if files != self._files:  # hundreds of them take seconds, so they are parsed again only when there are more
+            self._files, self._trees = files, sources(files)
+        return self._trees
+
     def records(self) -> Iterable[Record]:
         """One record a file."""
-        trees = sources() if self.reads else {}
+        trees = self._sources() if self.reads else {}
         mentioned: set[str] | None = None
         for number, entry in enumerate(self.reads):
             use = self._use(number, trees)
@@ -128,9 +136,9 @@ def leaf_keys(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield path, value if isinstance(value, int | float | str) else None
 
 
-def sources() -> dict[str, ast.Module]:
-    """Syntax trees of the script's loaded source files."""
-    trees = {name: parsed(name) for name in loaded_files() if name.endswith(".py")}
+def sources(files: Iterable[str]) -> dict[str, ast.Module]:
+    """Syntax trees of source files."""
+    trees = {name: parsed(name) for name in files}
     return {name: tree for name, tree in trees.items() if tree is not None}
 
 

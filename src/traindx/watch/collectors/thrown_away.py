@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import linecache
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -56,6 +58,9 @@ OF_NUMPY = (
 )
 OF_TABLES = ("sort_values", "dropna", "fillna", "drop_duplicates", "reset_index")  # change a table only if told to
 BUILT_IN = {"sorted": "list", "reversed": "iterator"}
+BEGINS = r"(?m)(?:^[ \t]+|[;:][ \t]*)"  # of a statement inside a function
+CALLED = re.compile(rf"{BEGINS}(?:{'|'.join(BUILT_IN)})\(|\.(?:{'|'.join(OF_TABLES)})\(")
+IMPORTED = re.compile(r"\bimport\b[^\n]*\bnumpy(?:[ \t]+as[ \t]+(\w+))?")
 
 
 class ThrownAway(Collector):
@@ -104,11 +109,24 @@ def in_place(function: Any) -> bool:
     return name.endswith("_") and not name.endswith("__")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def statements_of(file: str) -> tuple[tuple[int, str, str, str], ...]:
-    """Line, function, source and type of result of every such statement inside a function of a file."""
+    """Line, function, source and type of result of every such statement inside a function of a file.
+
+    A program may have hundreds of files, and a tree takes a hundred times as long as a look at the text: only files in
+    whose text such a call begins a statement are parsed.
+    """
+    if not may_have_some("".join(linecache.getlines(file))):
+        return ()
     tree = parsed(file)
     return tuple(_inside(tree, "", numpy_names(tree))) if tree is not None else ()
+
+
+def may_have_some(text: str) -> bool:
+    """False where no statement of a source can be such a call."""
+    names = {match or "numpy" for match in IMPORTED.findall(text)}
+    of_numpy = rf"{BEGINS}(?:{'|'.join(names)})\s*\.\s*(?:{'|'.join(OF_NUMPY)})\("
+    return bool(CALLED.search(text) or (names and re.search(of_numpy, text)))
 
 
 def _inside(node: ast.AST, symbol: str, numpy: frozenset[str]) -> Iterator[tuple[int, str, str, str]]:
