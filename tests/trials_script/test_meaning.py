@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from traindx.evidence.observed import Ending, ScriptRun
 from traindx.trials.claims import FixVerdict
 from traindx.trials.script.meaning import KINDS, Meaning, examine
-from traindx.trials.script.pairing import ArmResult
+from traindx.trials.script.pairing import ArmResult, Series
 from traindx.trials.script.scoring_metric import choose
 from trials_script.conftest import RunArm, edited, values_of
 from trials_script.scripts_for_tests import CLASSIFY, SEGMENT
@@ -63,6 +65,29 @@ def test_a_direction_that_no_name_tells_is_found(arm: RunArm) -> None:
     chosen = choose(control, tested=found.tested).chosen
     assert chosen is not None
     assert (chosen.name, chosen.higher_is_better) == ("val_merit", True)
+
+
+def told_beside_noise(name: str, own: tuple[float, ...], noise: float) -> dict[tuple[str, str], bool]:
+    """Directions that noise alone tells of a figure."""
+    at = (20, 40, 60)
+    run = ScriptRun(target="t", ending=Ending.FINISHED, seconds=1.0)
+
+    def arm(values: tuple[float, ...], **more: Any) -> ArmResult:
+        figure = Series(name, "printed", at, values, None, True, "validation")
+        return ArmResult(run=run, iterations=60, outputs="o", figures=(figure,), **more)
+
+    passes = tuple((step, "noise") for step in at)
+    fixed = arm((noise,) * 3, passes=passes)
+    return dict(examine(arm(own), lambda kinds, steps: fixed, lambda: math.inf, ("noise",)).tested.higher)
+
+
+def test_noise_tells_the_direction_where_there_are_no_targets() -> None:
+    key = ("val", "printed")
+    assert told_beside_noise("val", (0.5, 0.3, 0.2), 1.7) == {key: False}
+    assert told_beside_noise("val", (0.5, 0.7, 0.8), 0.1) == {key: True}
+    assert told_beside_noise("val", (0.5, 0.7, 0.8), 0.3) == {}, "a network that fails may be a little worse than noise"
+    assert told_beside_noise("val", (1.0, 0.3, 0.2), 1.7) == {}, "it got there once"
+    assert told_beside_noise("val acc", (0.5, 0.3, 0.2), 1.7) == {}, "its name tells"
 
 
 def test_a_figure_that_looks_at_no_output_does_not_judge(arm: RunArm) -> None:

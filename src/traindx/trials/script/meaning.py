@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from traindx.trials.script.pairing import ArmResult, Series
-from traindx.trials.script.scoring_metric import Chosen, Tested, unfit
+from traindx.trials.script.scoring_metric import Chosen, Tested, unfit, way_of
 from traindx.trials.treatments.reference_prediction.script import FIXED, KINDS
 
 SAME = 1e-9  # relative difference below which two printed figures are the same
 TELLING = 1e-6  # relative difference by which a perfect prediction must differ from another item's
+CLEARLY = 2.0  # times by which noise must be worse than everything that the network reached
 MARGIN = 1.2  # of the time that a run is expected to take
 FIXED_TREATMENT = "reference-prediction"
 
@@ -83,7 +84,7 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
             values.setdefault(kind, {}).update(readings)
         _moved(control, result, moves)
         todo = [kind for kind in todo if kind not in batch]
-    return Meaning(values, Tested(moves, _directions(values)), why_not, cost)
+    return Meaning(values, Tested(moves, {**_beside_noise(control, values), **_directions(values)}), why_not, cost)
 
 
 def by_kind(result: ArmResult) -> dict[str, dict[Key, float]]:
@@ -129,6 +130,26 @@ def _directions(values: Mapping[str, Mapping[Key, float]]) -> dict[Key, bool]:
         for key in perfect.keys() & shuffled.keys()
         if abs(perfect[key] - shuffled[key]) > TELLING * max(abs(perfect[key]), abs(shuffled[key]))
     }
+
+
+def _beside_noise(control: ArmResult, values: Mapping[str, Mapping[Key, float]]) -> dict[Key, bool]:
+    """Directions of figures whose names tell none, from what noise is given where the network's output never gets it.
+
+    Where targets are not known there is no perfect prediction, but noise is worse than what any training reaches. It
+    has to be so by much and at every reading, since a network that fails may be worse than noise.
+    """
+    found: dict[Key, bool] = {}
+    noise = values.get("noise", {})
+    for one in control.figures:
+        key = (one.name, one.source)
+        own = [value for value, at in zip(one.values, one.iterations, strict=True) if at]
+        if key not in noise or not own or min(own) < 0 or noise[key] < 0 or way_of(one, Tested()) is not None:
+            continue
+        if noise[key] > CLEARLY * max(own):
+            found[key] = False
+        elif min(own) > CLEARLY * noise[key]:
+            found[key] = True
+    return found
 
 
 def _readings(control: ArmResult) -> list[int]:
