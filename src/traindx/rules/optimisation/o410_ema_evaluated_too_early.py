@@ -35,7 +35,7 @@ def ema_evaluated_too_early(evidence: Evidence, limits: Limits) -> Iterator[Foun
     Remedy:
         Update the average from the first step, with a decay that warms up; evaluate it only once it exists.
     Trial it proposes:
-        None; predict with the trained weights and compare.
+        `copy-statistics` for running statistics; else none: predict with the trained weights and compare.
     Known false positives:
         A frozen teacher that predicts on purpose.
     References:

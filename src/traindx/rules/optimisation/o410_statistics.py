@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_state import StatisticsSeen
-from traindx.finding import Severity, Standing
+from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
@@ -45,4 +45,5 @@ def statistics_left_behind(evidence: Evidence, limits: Limits) -> Iterator[Found
             location=record.written or record.where,
             numbers={"weights_moved": record.weights_moved, "looks": record.looks},
             remedy="Copy or average the buffers too: for b, m in zip(online.buffers(), copy.buffers()): m.copy_(b).",
+            proposals=(Proposal(treatment="copy-statistics"),),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_state import WeightsLoaded
-from traindx.finding import Severity, Standing
+from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
@@ -40,7 +40,7 @@ def partial_load(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Rename the keys (often a prefix: `module.`, `model.`, `backbone.`), and check the returned missing keys.
     Trial it proposes:
-        None; fix the names.
+        `remap-keys`: the weights are loaded under the names that agree but for a prefix, or in shape and order.
     Known false positives:
         A small pretrained part of a large new network.
     References:
@@ -69,4 +69,5 @@ def partial_load(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 "unexpected": load.unexpected,
             },
             remedy="Rename the keys so that they agree (mind prefixes such as module.), and load strictly.",
+            proposals=(Proposal(treatment="remap-keys"),),
         )
