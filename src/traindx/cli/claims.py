@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from traindx.errors import UsageError
 from traindx.finding import Verdict
-from traindx.trials.claim_files import ClaimList, Tried, load, markdown
+from traindx.trials.claim_files import Claim, ClaimList, Tried, load, markdown
 
 if TYPE_CHECKING:
     from traindx.diagnosis import TrialTable
@@ -77,9 +77,7 @@ def of_recipe(target: str, claims: ClaimList, budget: float, seeds: Sequence[int
     Raises:
         UsageError: The claims are about something else, or name a fault that the recipe does not have.
     """
-    from traindx.cli.target import load_case
     from traindx.faults import registry
-    from traindx.trials.compare import compare
 
     recipe = target.removeprefix("recipe:")
     if claims.recipe != recipe:
@@ -92,14 +90,27 @@ def of_recipe(target: str, claims: ClaimList, budget: float, seeds: Sequence[int
     tried = []
     for index, claim in enumerate(claims.claims, start=1):
         print(f"traindx | claim {index} of {len(claims.claims)}: {claim.claim}", file=sys.stderr, flush=True)
-        beside, named = list(claim.beside), [*claim.beside, claim.what]
-        before, after = (named, beside) if claim.kind == "fault" else (beside, named)
-        judged = compare(
-            load_case(target, before), load_case(target, after), budget=budget / len(claims.claims), seeds=tuple(seeds)
-        )
-        tried.append(Tried(claim, judged.verdict.value, judged.metric, judged.unit, judged.effect, judged.sentence))
+        tried.append(judged(target, claim, budget / len(claims.claims), seeds))
     show(claims.source, tried, out)
     return 3 if any(one.verdict == "inconclusive" for one in tried) else 0
+
+
+def judged(target: str, claim: Claim, budget: float, seeds: Sequence[int]) -> Tried:
+    """One claim about a recipe, as a fix that is compared.
+
+    Args:
+        target: ``recipe:NAME``.
+        claim: What is claimed.
+        budget: Seconds.
+        seeds: Numbers of the pairs.
+    """
+    from traindx.cli.target import load_case
+    from traindx.trials.compare import compare
+
+    beside, named = list(claim.beside), [*claim.beside, claim.what]
+    before, after = (named, beside) if claim.kind == "fault" else (beside, named)
+    found = compare(load_case(target, before), load_case(target, after), budget=budget, seeds=tuple(seeds))
+    return Tried(claim, found.verdict.value, found.metric, found.unit, found.effect, found.sentence)
 
 
 def show(source: str, tried: Sequence[Tried], out: Path) -> None:

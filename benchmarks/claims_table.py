@@ -1,0 +1,81 @@
+"""The claims of five post-mortems about our recipes: what was promised beside what paired runs measure.
+
+    python benchmarks/claims_table.py [--budget 5m] [--only RECIPE[:NAME] ...] [--keep FILE] [--write]
+
+One claim after the other, each with the budget; ``--keep`` names a file to which every judged claim is appended, and
+those that are in it are not judged again. A claim that nobody has judged yet stands in the table as that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CLAIMS = ROOT / "examples" / "claims"
+RESULTS = ROOT / "benchmarks" / "results" / "claims.md"
+
+
+def table(kept: dict[str, dict[str, Any]]) -> str:
+    """All claims, as Markdown."""
+    from traindx.trials.claim_files import load
+
+    rows = ["| recipe | claim | promised | measured | figure | verdict | s |", f"|{'---|' * 7}"]
+    count = 0
+    for path in sorted(CLAIMS.glob("*.yaml")):
+        for claim in load(path).claims:
+            found = kept.get(f"{path.stem}:{claim.what}")
+            count += found is not None
+            cells = (
+                [found[key] for key in ("measured", "metric", "verdict", "seconds")] if found else ["not judged yet"]
+            )
+            rows.append(f"| {path.stem} | {claim.claim} | {claim.promised} | {' | '.join(map(str, cells))} |")
+    return "\n".join([f"{count} of {len(rows) - 2} claims judged.", "", *rows])
+
+
+def main() -> int:
+    """Run and print."""
+    from traindx.cli.claims import judged
+    from traindx.durations import seconds
+    from traindx.trials.claim_files import load
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--budget", default="5m")
+    parser.add_argument("--only", nargs="*", default=())
+    parser.add_argument("--keep", type=Path, default=Path("claims.jsonl"))
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    lines = given.keep.read_text(encoding="utf-8").splitlines() if given.keep.exists() else []
+    kept: dict[str, dict[str, Any]] = {one["claim"]: one for one in map(json.loads, lines)}
+    for path in sorted(CLAIMS.glob("*.yaml")):
+        for claim in load(path).claims:
+            name = f"{path.stem}:{claim.what}"
+            if name in kept or (given.only and not {name, path.stem} & set(given.only)):
+                continue
+            begun = time.monotonic()
+            found = judged(f"recipe:{path.stem}", claim, seconds(given.budget), (0, 1, 2))
+            kept[name] = {
+                "claim": name,
+                "measured": found.measured,
+                "metric": found.metric,
+                "verdict": found.verdict,
+                "why": found.why,
+                "seconds": round(time.monotonic() - begun),
+            }
+            with given.keep.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(kept[name]) + "\n")
+            print(f"{name}: {found.verdict}, {found.measured} ({kept[name]['seconds']} s)", file=sys.stderr, flush=True)
+    text = table(kept)
+    print(text)
+    if given.write:
+        head = "# Claims of five post-mortems\n\nWritten by `python benchmarks/claims_table.py --write`."
+        RESULTS.write_text(f"{head}\n\n{text}\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
