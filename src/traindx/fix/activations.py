@@ -23,7 +23,7 @@ from traindx.fix.source import (
 FUNCTIONS = ("sigmoid", "softmax", "log_softmax", "logsigmoid", "tanh", "hardsigmoid", "softplus")
 MODULES = ("Sigmoid", "Softmax", "Softmax2d", "LogSoftmax", "LogSigmoid", "Tanh", "Hardsigmoid", "Softplus")
 CLAMPS = ("clamp", "clamp_", "clip", "clip_", "hardtanh", "clamp_min", "clamp_max")
-LIBRARIES = ("torch", "F", "functional", "nn", "special", "np")
+LIBRARIES = ("torch", "F", "functional", "nn", "special", "linalg", "np")
 
 
 def operand(call: Node) -> Node | None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from traindx.finding import Finding
-from traindx.fix import activations, clipping, loading, losses, modes, numbers, optimisers, schedules
+from traindx.fix import activations, calls, clipping, loading, losses, modes, numbers, optimisers, schedules
 from traindx.fix.patch import Patch
 from traindx.fix.source import Edits, Source
 from traindx.notebooks import source_of, split_name, with_source
@@ -22,13 +22,20 @@ CHANGES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
         "C1103": (modes.switch_back, modes.evaluate_in_evaluation_mode),
         "C1105": (loading.seed_the_division,),
         "C1109": (loading.let_warnings_speak,),
+        "C1110": (calls.copy_the_state,),
+        "C1111": (calls.keep_the_result,),
+        "D137": (calls.nearest_neighbour,),
+        "E812": (calls.in_their_order,),
         "L303": (losses.keep_the_gradient,),
         "L305": (activations.log_probabilities, activations.drop_activation, activations.drop_flag),
         "L306": (activations.drop_clamp,),
         "L307": (losses.average_not_sum,),
+        "L318": (calls.norm_of_samples,),
+        "L320": (calls.mask_not_index,),
         "M203": (activations.drop_clamp, activations.drop_activation),
         "M207": (optimisers.register_modules, optimisers.give_all_parameters),
         "M208": (losses.same_shape,),
+        "M213": (calls.grid_as_it_is_read,),
         "O401": (numbers.other_rate,),
         "O402": (numbers.other_rate,),
         "O405": (numbers.higher_limit,),
@@ -38,6 +45,7 @@ CHANGES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
         "O409": (clipping.update_the_scaler,),
         "O411": (clipping.unscale_first,),
         "O413": (clipping.clip_before_the_step,),
+        "O415": (calls.other_direction,),
         "T906": (losses.guard,),
     }
 )

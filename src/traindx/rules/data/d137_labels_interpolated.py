@@ -42,7 +42,7 @@ def labels_interpolated(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Resample labels with the nearest neighbour (``order=0``), or each class by itself and take the largest.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         An image of a few grey values whose numbers are all smaller than the number of classes.
     References:

@@ -38,7 +38,7 @@ def divergence(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         By operation: guard logarithms, divisions and roots with a small positive number; lower the learning rate.
     Trial it proposes:
-        None.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         None. A loss that a gradient scaler multiplied is divided by its factor first.
     References:

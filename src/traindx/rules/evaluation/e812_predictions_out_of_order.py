@@ -33,7 +33,7 @@ def predictions_out_of_order(evidence: Evidence, limits: Limits) -> Iterator[Fou
     Remedy:
         ``shuffle=False`` for whatever is evaluated, or take the labels from the same batches.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         Outputs that are collected to be looked at, or for their statistics alone.
     References:

@@ -38,7 +38,7 @@ def gradient_norm_over_some_axes(evidence: Evidence, limits: Limits) -> Iterator
     Remedy:
         Flatten all axes but the first before the norm.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         None known; a network of single points has outputs for each point, and is left alone.
     References:

@@ -38,7 +38,7 @@ def zeros_and_ones_as_index(evidence: Evidence, limits: Limits) -> Iterator[Foun
     Remedy:
         `event.bool()`.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         A table of as many rows as the batch has samples, of which only the first two are ever asked for.
     References:

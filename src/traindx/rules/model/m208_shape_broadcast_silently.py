@@ -31,7 +31,7 @@ def shape_broadcast_silently(evidence: Evidence, limits: Limits) -> Iterator[Fou
     Remedy:
         Make the shapes equal where the two meet, and let the code check it.
     Trial it proposes:
-        None; fix the shape.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         Several hypotheses on the channel axis that are compared with one target on purpose: `suspected` there.
     References:

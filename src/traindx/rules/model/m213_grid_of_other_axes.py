@@ -42,7 +42,7 @@ def grid_of_other_axes(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Order the last axis x, y (, z), and scale by 2 / (size - 1) - 1.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         Images that are transposed on purpose, each and every one.
     References:

@@ -55,7 +55,7 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Step once an epoch, or make the schedule for the number of batches; call it after the optimiser.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         A cosine that is meant to go up and down: use `CosineAnnealingWarmRestarts`, which is left alone.
     References:

@@ -40,7 +40,7 @@ def amp_skips_steps(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Find what overflows in half precision (a sum, an exponent, a norm) and compute it in float32; call `update()`
         after every step, or the scale is never lowered; start with a smaller `init_scale`; prefer bfloat16.
     Trial it proposes:
-        None.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         None known; the usual skips of the first iterations stay below both limits.
     References:

@@ -40,7 +40,7 @@ def clip_before_unscale(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         `scaler.unscale_(optimizer)` right before the clip.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         None known.
     References:

@@ -36,7 +36,7 @@ def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Clip between `backward()` and `step()`.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         A call that only measures the norm for a log.
     References:

@@ -40,7 +40,7 @@ def plateau_waits_the_wrong_way(evidence: Evidence, limits: Limits) -> Iterator[
     Remedy:
         ``mode="min"`` for a loss, ``mode="max"`` for a score.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         A score whose name has the word loss in it.
     References:

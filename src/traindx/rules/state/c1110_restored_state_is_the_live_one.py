@@ -39,7 +39,7 @@ def restored_state_is_the_live_one(evidence: Evidence, limits: Limits) -> Iterat
     Remedy:
         `copy.deepcopy(model.state_dict())`, or write it to a file.
     Trial it proposes:
-        None; the copy is made.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         None known. `{k: v.cpu() for k, v in model.state_dict().items()}` copies on a GPU and does not on a CPU: the
         finding holds for the device of this run.

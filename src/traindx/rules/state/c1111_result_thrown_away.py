@@ -27,7 +27,7 @@ def result_thrown_away(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Assign the result, or use the variant that works in place.
     Trial it proposes:
-        None; fix it.
+        The patch that `traindx fix` shows, where the line allows one.
     Known false positives:
         A call made for its cost, as in a benchmark.
     References:
