@@ -81,12 +81,16 @@ def test_one_run_that_ends_otherwise_keeps_the_end(tmp_path: Path, monkeypatch: 
     assert not any("end of every run" in note for note in table.notes)
 
 
-def lines(training: tuple[float, ...], losses: tuple[float, ...], name: str = "val") -> ArmResult:
+def lines(training: tuple[float, ...], stepped: tuple[float, ...], name: str = "val") -> ArmResult:
+    """A run that printed at iterations 20, 40 and 60, where these losses were stepped on, and others in between."""
     at = (20, 40, 60)
+    losses = [2.0 + 0.013 * step for step in range(60)]
+    for step, loss in zip(at, stepped, strict=True):
+        losses[step - 1] = loss
     return ArmResult(
         run=ScriptRun(target="t", ending=Ending.FINISHED),
         iterations=60,
-        losses=losses,
+        losses=tuple(losses),
         figures=(
             Series("train", "printed", at, training, None, True, "training"),
             Series(name, "printed", at, (0.5, 0.4, 0.3), None, True, "validation"),
@@ -95,8 +99,13 @@ def lines(training: tuple[float, ...], losses: tuple[float, ...], name: str = "v
 
 
 def test_a_figure_beside_the_loss_of_training_is_the_loss_of_validation() -> None:
-    chosen = choose(lines((0.512, 0.414, 0.333), (0.9, 0.51204, 0.41398, 0.333))).chosen
+    printed = (0.512, 0.414, 0.333)
+    exact = (0.51204, 0.41398, 0.333)
+    chosen = choose(lines(printed, exact)).chosen
     assert chosen is not None
     assert (chosen.name, chosen.higher_is_better, chosen.is_loss) == ("val", False, True)
-    assert choose(lines((0.512, 0.414, 0.333), (0.9, 0.6, 0.5, 0.4))).chosen is None
-    assert choose(lines((0.512, 0.414, 0.333), (0.512, 0.414, 0.333), name="val score x")).chosen is None
+    scaled = choose(lines(printed, tuple(65536 * loss for loss in exact))).chosen
+    assert scaled is not None, "a scaler multiplies what is stepped on"
+    assert choose(lines(printed, (0.6, 0.5, 0.4))).chosen is None
+    assert choose(lines(printed, (0.51204, 4 * 0.41398, 0.333))).chosen is None, "not the same power of two"
+    assert choose(lines(printed, exact, name="val score x")).chosen is None

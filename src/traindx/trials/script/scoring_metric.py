@@ -9,7 +9,7 @@ of the script's own, one of ours on the outputs that were seen is taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from traindx.core.metric_names import (
@@ -39,6 +39,7 @@ OURS = {
     "mean absolute error": False,
 }
 CONSTANT = "it is the same at every reading"
+SAME_LOSS = 0.01  # of an octave: what is printed to three digits
 _HIGHER_WORDS = ("higher", "max", "up")
 _LOWER_WORDS = ("lower", "min", "down")
 
@@ -176,7 +177,7 @@ def _with_losses(control: ArmResult, tested: Tested) -> Tested:
     stepped = [
         _plain(one.name)
         for one in control.figures
-        if split_of(one.name) == "training" and len(one.values) > 1 and all(map(_among(control.losses), one.values))
+        if split_of(one.name) == "training" and _reads_the_loss(one, control.losses, control.iterations)
     ]
     open_names = [
         one for one in control.figures if _said(one) and way_of(one, tested) is None and _plain(one.name) in stepped
@@ -189,10 +190,21 @@ def _plain(name: str) -> str:
     return " ".join(word for word in words(name) if not split_of(word))
 
 
-def _among(losses: Sequence[float]) -> Callable[[float], bool]:
-    """Whether a printed number is one of these, as far as it was printed: to three digits."""
-    known = {f"{value:.3g}" for value in losses}
-    return lambda value: f"{value:.3g}" in known
+def _reads_the_loss(one: Series, losses: Sequence[float], iterations: int) -> bool:
+    """A figure is what ``backward`` was called on in the iteration of its reading, or that but for a power of two.
+
+    Mixed precision scales the loss by powers of two, and accumulation divides it, by two, four or eight as a rule.
+    """
+    each = round(len(losses) / max(1, iterations))
+    if each < 1 or len(one.values) < 2:
+        return False
+    powers: set[int] | None = None
+    for at, value in zip(one.iterations, one.values, strict=True):
+        near = losses[max(0, (at - 1) * each - 1) : at * each + 1]
+        logs = [math.log2(loss / value) for loss in near if loss > 0 and value > 0 and math.isfinite(loss)]
+        fits = {round(log) for log in logs if abs(log - round(log)) < SAME_LOSS}
+        powers = fits if powers is None else powers & fits
+    return bool(powers)
 
 
 def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> str:  # noqa: PLR0911  (a reason each)
