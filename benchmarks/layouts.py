@@ -94,12 +94,13 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="conventions whose name contains this, with every finding")
+    parser.add_argument("--only", default="", help="conventions whose names contain one of A,B, with every finding")
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
     arguments = parser.parse_args()
     rows = []
     for convention in CONVENTIONS:
-        if arguments.only.lower() not in convention.name.lower():
+        wanted = arguments.only.lower().split(",")
+        if not any(word in convention.name.lower() for word in wanted):
             continue
         if convention.needs and importlib.util.find_spec(convention.needs) is None and convention.needs == "h5py":
             print(f"{convention.name}: {convention.needs} is not installed, not run", file=sys.stderr)

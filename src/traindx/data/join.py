@@ -1,60 +1,94 @@
-"""The user's tables joined with the images: every table may name files, series, studies, patients or cases."""
+"""The user's tables joined with the images: every table may name files, paths, series, studies, patients or cases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from traindx.data import headers
 from traindx.data.store import Store
-from traindx.data.tables import Table, classes, corners, join_key, read_rows, truth
+from traindx.data.tables import Table, classes, corners, truth
 
 _CANDIDATES = ("name", "sop", "series", "case_key", "patient", "study")
+_CODES = {"train_val_test": {"1": "train", "2": "val", "3": "test"}}
+_FOLDS = ("fold", "kfold", "cv_fold", "fold_id", "folds")
 
 
 def fill(store: Store, tables: Iterable[Table]) -> None:
     """Write the rows of all tables into the store."""
     for table in tables:
-        if table.id is None:
+        if table.id is None or table.form:
             continue
         if table.box is not None:
             store.fill("boxes", _boxes(table))
-        if table.split is not None:
-            store.fill("splits", _column(table, table.split))
+        if table.split is not None and table.split != table.id:
+            store.fill("splits", _splits(table, table.split))
         if table.patient is not None and table.patient != table.id:
             store.fill("patients", _column(table, table.patient))
         if table.labels:
             store.fill("labels", _labels(table))
+        if table.runs is not None:
+            store.fill("runs", _runs(table, table.runs))
+
+
+def _runs(table: Table, column: str) -> Iterator[tuple[Any, ...]]:
+    """How far the run lengths of a row reach, read as starts and as offsets; rows without a mask are left out."""
+    for line, row in enumerate(table.rows(), start=2):
+        text = (row.get(column) or "").split()
+        if len(text) < 2:
+            continue  # blank, or -1
+        whole = len(text) % 2 == 0 and all(part.isdigit() for part in text)
+        pairs = [(int(a), int(b)) for a, b in zip(text[::2], text[1::2], strict=True)] if whole else []
+        starts = max((start + length - 1 for start, length in pairs), default=-1)
+        yield table.name, line, table.key(row), starts, sum(start + length for start, length in pairs) if whole else -1
 
 
 def _column(table: Table, column: str) -> Iterator[tuple[Any, ...]]:
-    assert table.id is not None
-    prefix = "fold " if column.strip().lower() == "fold" else ""
-    for row in read_rows(table.path):
-        key, value = join_key(row.get(table.id) or ""), (row.get(column) or "").strip()
+    for row in table.rows():
+        key, value = table.key(row), (row.get(column) or "").strip()
         if key and value:
-            yield table.name, key, prefix + value
+            yield table.name, key, value
+
+
+def _splits(table: Table, column: str) -> Iterator[tuple[Any, ...]]:
+    name = headers.plain(column)
+    codes = _CODES.get(name, {})
+    for source, key, value in _column(table, column):
+        yield source, key, f"fold {value}" if name in _FOLDS else codes.get(value, value)
 
 
 def _boxes(table: Table) -> Iterator[tuple[Any, ...]]:
-    assert table.id is not None
-    for line, row in enumerate(read_rows(table.path), start=2):
-        name = (row.get(table.box_class) or "").strip() if table.box_class else ""
-        yield table.name, line, join_key(row.get(table.id) or ""), name, *corners(table, row)
+    for line, row in enumerate(table.rows(), start=2):
+        four = corners(table, row)
+        if four is not None:
+            name = (row.get(table.box_class) or "").strip() if table.box_class else ""
+            reader = (row.get(table.reader) or "").strip() if table.reader else ""
+            at = row.get("at") or f"{table.name}:{line}"
+            yield table.name, line, table.key(row), name, *four, reader, at
 
 
 def _labels(table: Table) -> Iterator[tuple[Any, ...]]:
-    assert table.id is not None
-    for row in read_rows(table.path):
-        key = join_key(row.get(table.id) or "")
+    mentions = any(_mentions(table, header) for header in table.labels)
+    for row in table.rows():
+        key = table.key(row)
+        if mentions and not any((row.get(header) or "").strip() for header in table.labels):
+            yield table.name, key, "", None  # nothing is mentioned: a label all the same
         for header in table.labels:
             column, text = table.columns[header], (row.get(header) or "").strip()
             if column.type == "binary":
                 value = truth(text)
                 if value is not None:
-                    yield table.name, key, header, value
+                    kind = (row.get(table.id or "") or "").rpartition("_")[2] if table.long else header
+                    yield table.name, key, kind, value
             elif column.type == "category":
                 for name in classes(text):
                     yield table.name, key, f"{header}={name}", 1.0
+
+
+def _mentions(table: Table, header: str) -> bool:
+    """True for a column of mentions, in which no cell says 0 and a blank is the other class."""
+    column = table.columns[header]
+    return column.type == "binary" and column.empty > 0 and 0.0 not in {truth(text) for text in column.values}
 
 
 def resolve(store: Store) -> None:
@@ -62,6 +96,8 @@ def resolve(store: Store) -> None:
     for table, column in (("splits", "split"), ("patients", "patient")):
         for (source,) in list(store.rows(f"SELECT DISTINCT source FROM {table}")):
             key = matching_column(store, table, source)
+            if str(source).endswith("]"):
+                continue  # one of several folds: each divides the cases anew
             if key:
                 store.run(
                     f"UPDATE items SET {column} = (SELECT {column} FROM {table} WHERE source = ? AND id = items.{key}) "
@@ -69,12 +105,20 @@ def resolve(store: Store) -> None:
                     source,
                     source,
                 )
+            if key == "tail":  # one slice of a folder is named; the others are of the same patient and split
+                store.run(
+                    f"UPDATE items SET {column} = (SELECT MIN(j.{column}) FROM items j WHERE j.folder = items.folder "
+                    f"AND j.{column} <> '') WHERE {column} = '' AND folder IN (SELECT folder FROM items "
+                    f"WHERE {column} <> '' GROUP BY folder HAVING COUNT(DISTINCT {column}) = 1)"
+                )
     known = "SELECT DISTINCT 'images', name, split FROM items WHERE split <> '' AND name NOT IN (SELECT id FROM splits)"
     store.run(f"INSERT INTO splits {known}")
 
 
 def matching_column(store: Store, table: str, source: str) -> str:
-    """The column of ``items`` that the names in a table refer to: the one that most of them are found in."""
+    """The column of ``items`` that a table is joined by; where undecided, the one most of its names are found in."""
+    if source in store.joined:
+        return store.joined[source]
     best, most = "", 0
     total = store.count(f"SELECT COUNT(DISTINCT id) FROM {table} WHERE source = ?", source)
     for column in _CANDIDATES:

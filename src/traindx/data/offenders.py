@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from traindx.data.audit.boxes import boxes
 from traindx.data.audit.context import AuditRoom, item_name
+from traindx.data.join import matching_column
 from traindx.data.views import COLUMNS, Row, fit, views
 from traindx.evidence import Picture
 from traindx.evidence.dataset import (
@@ -114,11 +115,11 @@ def _bad_boxes(ctx: AuditRoom, table: BoxTable) -> None:
     _draw_boxes(ctx, table.table, lines, f"boxes: {table.table}", "Images with invalid boxes, as the table draws them")
 
 
-def _lines(examples: tuple[Example, ...]) -> set[int]:
-    return {int(example.name.rpartition(":")[2]) for example in examples}
+def _lines(examples: tuple[Example, ...]) -> set[str]:
+    return {example.name for example in examples}
 
 
-def _draw_boxes(ctx: AuditRoom, source: str, lines: set[int], name: str, caption: str, most: int = PANELS) -> None:
+def _draw_boxes(ctx: AuditRoom, source: str, lines: set[str], name: str, caption: str, most: int = PANELS) -> None:
     """Up to four images with all their boxes, the offending one bright."""
     table = next((table for table in ctx.tables if table.name == source), None)
     if table is None or not lines:
@@ -127,10 +128,11 @@ def _draw_boxes(ctx: AuditRoom, source: str, lines: set[int], name: str, caption
     every = list(boxes(ctx, table))
     panels: list[NDArray[np.float32]] = []
     labels: list[str] = []
-    wanted = [box for box in every if box.line in lines][:most]
+    wanted = [box for box in every if box.at in lines][:most]
     rows = {}
     for box in wanted:
-        row = ctx.store.one(f"SELECT {COLUMNS} FROM items WHERE role = 'image' AND name = ? LIMIT 1", box.id)
+        key = matching_column(ctx.store, "boxes", source) or "name"
+        row = ctx.store.one(f"SELECT {COLUMNS} FROM items WHERE role = 'image' AND {key} = ? LIMIT 1", box.id)
         if row[0] is not None:
             rows[box.id] = row
     seen = views(ctx, rows.values())
@@ -142,9 +144,9 @@ def _draw_boxes(ctx: AuditRoom, source: str, lines: set[int], name: str, caption
         for other in (other for other in every if other.id == box.id and other.finite):
             place = other.scaled(relative)
             if place is not None:
-                _outline(canvas, place, view.shape, 1.0 if other.line == box.line else 0.9)
+                _outline(canvas, place, view.shape, 1.0 if other.at == box.at else 0.9)
         panels.append(canvas)
-        labels.append(f"{box.id} (line {box.line})")
+        labels.append(f"{box.id} ({box.at})")
     if panels:
         ctx.evidence.add_picture(Picture(name=name, caption=caption, labels=tuple(labels)), np.stack(panels))
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from traindx.data import pixels
 from traindx.data.facts import Facts
-from traindx.data.names import MASK_WORDS, MODALITY_WORDS, Names, case_key, nearest, without_suffix, words
+from traindx.data.names import MASK_WORDS, MODALITY_WORDS, SPLIT_WORDS, Names, case_key, nearest, without_suffix, words
 from traindx.data.reading import NotAnImageError, UnreadableError, reason_of
 
 _ID_KEYS = ("ids", "id", "names", "name", "filenames", "files", "cases", "case")
@@ -65,10 +65,11 @@ def _archive(archive: zipfile.ZipFile, name: str, names: Names) -> Iterator[Fact
             headers[member[:-4]] = (shape, dtype)
     vectors: dict[str, NDArray[Any]] = {}
     for key, (shape, dtype) in headers.items():
-        small = len(shape) < 2 or key.lower() in _SPACING_KEYS
+        small = len(shape) < 2 or key.lower() in _SPACING_KEYS or (len(shape) == 2 and shape[1] == 1)
         if small and math.prod(shape) <= _SMALL and not dtype.hasobject:
             with archive.open(key + ".npy") as stream:
-                vectors[key.lower()] = np.lib.format.read_array(stream, allow_pickle=False)
+                vector = np.lib.format.read_array(stream, allow_pickle=False)
+                vectors[key.lower()] = vector[:, 0] if vector.ndim == 2 and vector.shape[1] == 1 else vector
     pictures = {
         key: shape
         for key, (shape, dtype) in headers.items()
@@ -161,7 +162,7 @@ def _identify(facts: Facts, names: Names, companions: _Companions, item: int, *,
     facts.name = without_suffix(own) if own else f"{names.name}#{item}" if companions.count else names.name
     facts.case_key = case_key([], own) if own else f"{names.case} {item}" if companions.count else names.case
     facts.pair_scope = facts.path if scope else ""
-    facts.split = companions.text(_SPLIT_KEYS, item) or names.split
+    facts.split = companions.text(_SPLIT_KEYS, item) or nearest((facts.key,), SPLIT_WORDS) or names.split
     facts.patient = companions.text(_PATIENT_KEYS, item) or names.patient
     key_words = words(facts.key)
     if MASK_WORDS.intersection(key_words):

@@ -1,11 +1,13 @@
 """The facts of all files in one SQLite file: constant memory, and the user can ask it questions afterwards.
 
 Tables: ``files`` (one row a file, with what became of it), ``items`` (one row an image or mask, columns of
-:class:`traindx.data.facts.Facts`), ``labels``, ``boxes``, ``splits`` and ``patients`` (rows of the user's tables).
+:class:`traindx.data.facts.Facts`), ``labels``, ``boxes``, ``splits``, ``patients`` and ``runs`` (rows of
+the user's tables).
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,6 +22,16 @@ _TYPES = {"int": "INTEGER", "float": "REAL", "str": "TEXT", "bytes": "BLOB"}
 _BATCH = 2048
 
 
+_LETTERS = re.compile(r"^[A-Za-z]+(?=\d)")
+
+
+def visit(path: str) -> str:
+    """The number of a folder such as ``s50414267``, which tables call a study by."""
+    last = path.rpartition("/")[0].rpartition("/")[2]
+    rest = _LETTERS.sub("", last)
+    return rest if rest.isdigit() and rest != last else ""
+
+
 def _stem(path: str) -> str:
     folder, slash, base = path.rpartition("/")
     return folder + slash + without_suffix(base)
@@ -29,14 +41,19 @@ PLACES = {
     "grp": folder_group,
     "stem": _stem,
     "folder": lambda path: path.rpartition("/")[0],
+    "visit": visit,
     "tail": lambda path: "_".join(_stem(path).split("/")[-2:]),
 }
-"""What a path says beyond its name, for pairs and joins: its group of folders, itself without suffix, its folder, and
-the last folder joined to the name (``000001_01_01/109.png`` is ``000001_01_01_109`` in a table)."""
+"""What a path says beyond its name, for pairs and joins: its group of folders, itself without suffix, its folder,
+the number of that folder, and the last folder joined to the name (``000001_01_01/109.png``
+is ``000001_01_01_109`` in a table)."""
 
 
 class Store:
     """Facts on disk.
+
+    Attributes:
+        joined: Column of ``items`` by which the rows of a table are joined, by the name of the table.
 
     Args:
         path: The file to write, replaced if it is there; None takes a temporary one that is removed on close.
@@ -49,20 +66,24 @@ class Store:
             path = Path(self._temporary.name) / "files.sqlite"
         path.unlink(missing_ok=True)
         self.path = path
+        self.joined: dict[str, str] = {}
         self._connection = sqlite3.connect(path, isolation_level=None)
         types = {name: _TYPES[str(kind)] for name, kind in Facts.__annotations__.items() if name != "histogram"}
         types["set_name"] = "TEXT"
         columns = ", ".join(f"{name} {types[name]}" for name in COLUMNS)
+        places = ", ".join(f"{name} TEXT" for name in (*PLACES, "home"))
         for statement in (
             "PRAGMA journal_mode = OFF",
             "PRAGMA synchronous = OFF",
             "PRAGMA cache_size = -16000",  # 16 MB, whatever the number of files
             "PRAGMA temp_store = FILE",
-            f"CREATE TABLE items (id INTEGER PRIMARY KEY, {columns}, {', '.join(f'{name} TEXT' for name in PLACES)})",
+            f"CREATE TABLE items (id INTEGER PRIMARY KEY, {columns}, {places})",
             "CREATE TABLE files (path TEXT, status TEXT, kind TEXT, size INTEGER, reason TEXT)",
             "CREATE TABLE labels (source TEXT, id TEXT, name TEXT, value REAL)",
-            "CREATE TABLE boxes (source TEXT, line INTEGER, id TEXT, name TEXT, x0 REAL, y0 REAL, x1 REAL, y1 REAL)",
+            "CREATE TABLE boxes (source TEXT, line INTEGER, id TEXT, name TEXT, x0 REAL, y0 REAL, x1 REAL, y1 REAL, "
+            "reader TEXT, at TEXT)",
             "CREATE TABLE splits (source TEXT, id TEXT, split TEXT)",
+            "CREATE TABLE runs (source TEXT, line INTEGER, id TEXT, starts INTEGER, offsets INTEGER)",
             "CREATE TABLE patients (source TEXT, id TEXT, patient TEXT)",
             "BEGIN",
         ):
@@ -90,16 +111,20 @@ class Store:
 
     def index(self) -> None:
         """Indices for the audits, made once everything is in."""
-        for column in ("name", "case_key", "series", "digest", "set_name"):
+        for column in ("name", "case_key", "series", "digest", "set_name", "sop", "patient", *PLACES):
             self._connection.execute(f"CREATE INDEX IF NOT EXISTS items_{column} ON items ({column})")
-        for table in ("labels", "boxes", "splits", "patients"):
+        for table in ("labels", "boxes", "splits", "patients", "runs"):
             self._connection.execute(f"CREATE INDEX IF NOT EXISTS {table}_id ON {table} (id)")
 
     def place(self) -> None:
-        """Fill the columns of :data:`PLACES` from the paths, once everything is in."""
+        """Fill the columns of :data:`PLACES` from the paths, once everything is in.
+
+        ``home`` keeps the split that folders say, whatever tables make of it.
+        """
         for name, said in PLACES.items():
             self._connection.create_function(f"place_{name}", 1, said, deterministic=True)
-        self._connection.execute("UPDATE items SET " + ", ".join(f"{name} = place_{name}(path)" for name in PLACES))
+        said = ", ".join(f"{name} = place_{name}(path)" for name in PLACES)
+        self._connection.execute(f"UPDATE items SET {said}, home = split")
 
     def run(self, statement: str, *values: Any) -> None:
         """Execute a statement that returns nothing."""

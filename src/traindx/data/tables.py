@@ -1,80 +1,44 @@
-"""The user's CSV tables: which column is what, and their rows into the store.
+"""The user's tables: which column is what, and their rows into the store.
 
 A table given by name is what the user says it is. A table that merely lies in the data folder is used for what it
-plainly holds (boxes, splits, patients, columns of 0 and 1), and its findings are marked as undeclared.
+plainly holds (boxes, splits, patients, columns of 0 and 1), and its findings are marked as undeclared. Which column
+names the images is decided later, by what the folder holds (:mod:`traindx.data.link`).
 """
 
 from __future__ import annotations
 
-import csv
 import math
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from traindx.data import headers
+from traindx.data.dialect import dialect, number, read_rows
 from traindx.data.names import without_suffix
 from traindx.errors import InputError
 
-ID_COLUMNS = (
-    "id", "image_id", "imageid", "image", "image_index", "image index", "filename", "file_name", "file", "path",
-    "image_path", "dicom_id", "sopinstanceuid", "case", "case_id", "caseid", "study_id", "name", "scan", "scan_id",
-    "accession",
-)  # fmt: skip
-SPLIT_COLUMNS = ("split", "subset", "partition", "set", "fold")
-PATIENT_COLUMNS = ("patient", "patientid", "patient_id", "patient id", "subject", "subject_id", "subjectid", "pid")
-CLASS_COLUMNS = (
-    "class", "class_name", "classname", "label", "label_name", "category", "finding", "findings", "finding_label",
-    "finding labels", "diagnosis", "concept", "target", "lesion", "lung", "organ", "name",
-)  # fmt: skip
-CORNERS = (
-    ("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
-    ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"),
-)  # fmt: skip
-SIZES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_w", "bbox_h"))
-CENTRES = (("cx", "cy", "w", "h"), ("x_center", "y_center", "width", "height"))
-DESCRIPTIONS = frozenset(
-    [
-        "url",
-        "license",
-        "licence",
-        "view",
-        "modality",
-        "orig_w",
-        "orig_h",
-        "width",
-        "height",
-        "age",
-        "sex",
-        "gender",
-        "date",
-        "offset",
-        "notes",
-        "comment",
-        "location",
-        "folder",
-        "source",
-        "doi",
-        "institution",
-        "manufacturer",
-        "unnamed",
-        "n_slices",
-        "nx",
-        "ny",
-        "nz",
-        "dx",
-        "dy",
-        "dz",
-        "index",
-        "row",
-    ]
-)
-"""Columns that describe and are never learned."""
+__all__ = [
+    "Column",
+    "Table",
+    "classes",
+    "corners",
+    "from_rows",
+    "join_key",
+    "number",
+    "read_rows",
+    "relative",
+    "truth",
+    "understand",
+]
 
 _MOST_VALUES = 1000
 _MOST_CLASSES = 100
+_FEW_CLASSES = 20
 _MISSING = frozenset(("", "nan", "na", "n/a", "none", "null"))
+_NUMBERS = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
 @dataclass
@@ -87,6 +51,7 @@ class Column:
         rows: Rows with a value.
         empty: Rows without.
         numeric: True if every value is a number.
+        coded: True if its numbers are codes of classes.
     """
 
     name: str
@@ -94,6 +59,7 @@ class Column:
     rows: int = 0
     empty: int = 0
     numeric: bool = True
+    coded: bool = False
 
     def see(self, value: str | None) -> None:
         """Count one cell."""
@@ -114,14 +80,14 @@ class Column:
             return "binary"
         if {text.lower() for text in self.values} in ({"true", "false"}, {"true"}, {"false"}):
             return "binary"
-        if self.numeric:
+        if self.numeric and not self.coded:
             return "number"
         return "category" if len(self.values) <= _MOST_CLASSES else "text"
 
 
 @dataclass
 class Table:
-    """A CSV file and the meaning of its columns (None where it has no such column).
+    """A table and the meaning of its columns (None where it has no such column).
 
     Attributes:
         path: The file.
@@ -131,11 +97,17 @@ class Table:
         id: Column of image names.
         split: Column of splits.
         patient: Column of patients.
-        box: The four box columns.
+        reader: Column that tells several readers of one image apart.
+        box: The four box columns, or one that holds all four.
         box_form: ``corners``, ``size`` or ``centre``.
         box_class: Column of box classes.
+        runs: Column of run lengths.
         labels: Columns to be learned.
         row_count: Rows.
+        form: True for an empty form for predictions, which holds no labels.
+        long: True if the id names image and class at once (``ID_1_epidural``).
+        joins: Turns a cell of the id column into what the images are called; set when the table is linked.
+        source: Rows of sidecar files that are no CSV.
     """
 
     path: Path
@@ -145,19 +117,26 @@ class Table:
     id: str | None = None
     split: str | None = None
     patient: str | None = None
-    box: tuple[str, str, str, str] | None = None
+    reader: str | None = None
+    box: tuple[str, ...] | None = None
     box_form: str = ""
     box_class: str | None = None
+    runs: str | None = None
     labels: tuple[str, ...] = ()
     row_count: int = 0
+    form: bool = False
+    long: bool = False
+    joins: Callable[[str], str] | None = None
+    source: Callable[[], Iterator[dict[str, str]]] | None = None
 
+    def rows(self) -> Iterator[dict[str, str]]:
+        """The rows, read again."""
+        return self.source() if self.source is not None else read_rows(self.path)
 
-def number(text: str) -> float | None:
-    """A cell as a number, or None."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    def key(self, row: dict[str, str]) -> str:
+        """What a row calls its image, in the terms of the column that the table is joined by."""
+        text = (row.get(self.id or "") or "").strip()
+        return (self.joins or join_key)(text) if text else ""
 
 
 def truth(text: str) -> float | None:
@@ -170,23 +149,7 @@ def truth(text: str) -> float | None:
 
 def join_key(text: str) -> str:
     """How a table's name for an image is compared with file names: base name without an image suffix."""
-    return without_suffix(text.strip())
-
-
-def read_rows(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a CSV or TSV file as dictionaries.
-
-    Raises:
-        InputError: The file cannot be read as a table.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
-            sample = stream.readline()
-            stream.seek(0)
-            delimiter = max(",;\t", key=sample.count)
-            yield from csv.DictReader(stream, delimiter=delimiter)
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}", expected="CSV with a header line") from error
+    return without_suffix(text.strip().rstrip("/"))
 
 
 def understand(path: Path, name: str, declared: str = "") -> Table:
@@ -196,33 +159,84 @@ def understand(path: Path, name: str, declared: str = "") -> Table:
         InputError: The table is empty, or lacks the columns that its declared kind needs.
     """
     table = Table(path, name, declared)
-    for row in read_rows(path):
-        if not table.columns:
-            table.columns = {header: Column(header) for header in row if header}
-        table.row_count += 1
-        for header, column in table.columns.items():
-            column.see(row.get(header))
+    _count(table)
     if not table.columns:
         if declared:
             raise InputError(f"{path} has no rows", expected="a header line and at least one row")
         return table
-    lower = {header.strip().lower(): header for header in table.columns}
-    for form, choices in (("corners", CORNERS), ("size", SIZES), ("centre", CENTRES)):
-        for names in choices:
-            if table.box is None and all(column in lower for column in names):
-                table.box = (lower[names[0]], lower[names[1]], lower[names[2]], lower[names[3]])
-                table.box_form = form
-    table.split = next((lower[column] for column in SPLIT_COLUMNS if column in lower), None)
-    table.patient = next((lower[column] for column in PATIENT_COLUMNS if column in lower), None)
-    table.id = next((lower[column] for column in ID_COLUMNS if column in lower), None)
-    if table.id is None:
-        table.id = table.patient or _first_text(table)
-    if table.box is not None:
-        rest = [lower[column] for column in CLASS_COLUMNS if column in lower and lower[column] != table.id]
-        table.box_class = rest[0] if rest else None
-    table.labels = tuple(_label_columns(table)) if table.box is None or declared == "labels" else ()
+    decide(table)
     _must_have(table)
     return table
+
+
+def from_rows(path: Path, name: str, source: Callable[[], Iterator[dict[str, str]]]) -> Table:
+    """A table whose rows come from sidecar files; without columns where there are no rows."""
+    table = Table(path, name, source=source)
+    _count(table)
+    if table.columns:
+        decide(table)
+        table.labels = ()
+    return table
+
+
+def _count(table: Table) -> None:
+    for row in table.rows():
+        if not table.columns:
+            known = dialect(table.path).names if table.source is None else tuple(row)
+            table.columns = {header: Column(header) for header in known}
+        table.row_count += 1
+        for header, column in table.columns.items():
+            column.see(row.get(header))
+
+
+def decide(table: Table) -> None:
+    """Decide what the columns of a table are, from their headers and values."""
+    known = {headers.plain(header): header for header in reversed(table.columns)}
+    table.form = "submission" in table.name.lower().rpartition("/")[2]
+    table.box, table.box_form = _box(table, known)
+    table.split = _first(known, headers.SPLIT_COLUMNS)
+    table.patient = _first(known, headers.PATIENT_COLUMNS)
+    table.reader = _first(known, headers.READER_COLUMNS)
+    table.runs = next((header for name, header in known.items() if name in headers.RUN_COLUMNS), None)
+    table.id = _first(known, headers.ID_COLUMNS) or table.patient or _first_text(table)
+    if table.box is not None:
+        rest = [known[name] for name in headers.CLASS_COLUMNS if name in known and known[name] != table.id]
+        table.box_class = rest[0] if rest else None
+    decide_labels(table)
+
+
+def decide_labels(table: Table) -> None:
+    """Decide which columns are to be learned; asked again when the id column turns out to be another one."""
+    boxes_only = table.box is not None and table.declared != "labels"
+    table.labels = () if boxes_only or table.form else tuple(_label_columns(table))
+
+
+def _first(known: dict[str, str], names: tuple[str, ...]) -> str | None:
+    return next((known[name] for name in names if name in known), None)
+
+
+def _box(table: Table, known: dict[str, str]) -> tuple[tuple[str, ...] | None, str]:
+    bare = {headers.without_box(name): header for name, header in known.items()}
+    for form, choices in (("corners", headers.CORNERS), ("size", headers.SIZES), ("centre", headers.CENTRES)):
+        for names in choices:
+            if all(name in bare for name in names):
+                return tuple(bare[name] for name in names), form
+    for name in headers.BOX_CELLS:
+        column = table.columns.get(known.get(name, ""))
+        if column is not None and column.values:
+            cells = [four for text in list(column.values)[:200] if (four := numbers(text)) is not None]
+            if len(cells) >= 0.9 * min(len(column.values), 200):
+                ordered = sum(c > a and d > b for a, b, c, d in cells)
+                return (column.name,), "corners" if ordered >= 0.9 * len(cells) else "size"
+    return None, ""
+
+
+def numbers(text: str) -> tuple[float, float, float, float] | None:
+    """The four numbers of a cell such as ``[1, 2, 3, 4]``, or None."""
+    found = _NUMBERS.findall(text)
+    if len(found) != 4:
+        return None
+    return float(found[0]), float(found[1]), float(found[2]), float(found[3])
 
 
 def _first_text(table: Table) -> str | None:
@@ -234,36 +248,64 @@ def _first_text(table: Table) -> str | None:
 
 
 def _label_columns(table: Table) -> Iterator[str]:
-    known = {table.id, table.split, table.patient, *(table.box or ())}
+    known = {table.id, table.split, table.patient, table.reader, table.runs, *(table.box or ())}
+    unnamed = {f"column {place + 1}" for place in range(len(table.columns))}
     for header, column in table.columns.items():
-        lower = header.strip().lower()
-        if header in known or lower in DESCRIPTIONS or lower in PATIENT_COLUMNS or lower in ID_COLUMNS:
+        name = headers.plain(header)
+        nameless = header in unnamed
+        if header in known or name in headers.PATIENT_COLUMNS or (headers.never_learned(header) and not nameless):
             continue
+        if name in headers.ID_COLUMNS and name not in headers.CLASS_COLUMNS:
+            continue
+        few = 2 <= len(column.values) <= _FEW_CLASSES and len(column.values) <= 0.5 * column.rows
+        if nameless:
+            if few and column.type in ("binary", "category"):
+                yield header
+            continue
+        if column.type == "number" and name in headers.CLASS_COLUMNS and few and _whole(column):
+            column.coded = True
         if (
             column.type == "binary"
-            or (column.type == "category" and lower in CLASS_COLUMNS)
+            or (column.type == "category" and name in headers.CLASS_COLUMNS)
             or (table.declared == "labels" and (column.type in ("category", "number") or not column.rows))
         ):
             yield header
 
 
+def _whole(column: Column) -> bool:
+    return all((number(text) or 0.0).is_integer() for text in column.values)
+
+
 def _must_have(table: Table) -> None:
-    headers = ", ".join(table.columns)
+    said = ", ".join(table.columns)
     if table.declared == "boxes" and table.box is None:
         raise InputError(
-            f"{table.path} has no box columns, only {headers}",
+            f"{table.path} has no box columns, only {said}",
             expected="x0, y0, x1, y1 (or xmin, ymin, xmax, ymax, or x, y, width, height)",
         )
     if table.declared == "splits" and table.split is None:
-        raise InputError(f"{table.path} has no split column, only {headers}", expected="a column named split")
+        raise InputError(f"{table.path} has no split column, only {said}", expected="a column named split")
     if table.declared == "labels" and not table.labels:
-        raise InputError(f"{table.path} has no label columns, only {headers}", expected="an id and at least one label")
+        raise InputError(f"{table.path} has no label columns, only {said}", expected="an id and at least one label")
 
 
-def corners(table: Table, row: dict[str, str]) -> tuple[float, float, float, float]:
-    """The box of a row as x0, y0, x1, y1; NaN for what is no number."""
+def corners(table: Table, row: dict[str, str]) -> tuple[float, float, float, float] | None:
+    """The box of a row as x0, y0, x1, y1; NaN for what is no number, None for a row that says there is no box.
+
+    A negative has four empty cells, four times -1, or the name of a class that means nothing is there.
+    """
     assert table.box is not None
-    a, b, c, d = (_float(row.get(column)) for column in table.box)
+    cells = [(row.get(column) or "").strip() for column in table.box]
+    if all(cell.lower() in _MISSING for cell in cells):
+        return None
+    if len(cells) == 1:
+        a, b, c, d = numbers(cells[0]) or (math.nan, math.nan, math.nan, math.nan)
+    else:
+        a, b, c, d = (_float(cell) for cell in cells)
+    if a == b == c == d == -1:
+        return None
+    if table.box_class and (row.get(table.box_class) or "").strip().lower() in headers.NEGATIVE_NAMES and not c - a > 1:
+        return None
     if table.box_form == "size":
         return a, b, a + c, b + d
     if table.box_form == "centre":
@@ -271,8 +313,8 @@ def corners(table: Table, row: dict[str, str]) -> tuple[float, float, float, flo
     return a, b, c, d
 
 
-def _float(text: str | None) -> float:
-    value = number((text or "").strip())
+def _float(text: str) -> float:
+    value = number(text)
     return math.nan if value is None else value
 
 

@@ -14,14 +14,15 @@ from traindx import pipeline
 from traindx.core.frames import raised_at
 from traindx.data import audit, join, pictures, pool, walk
 from traindx.data.audit.context import AuditRoom
-from traindx.data.layout import agree, lines
+from traindx.data.layout import agree, lines, sidecars
 from traindx.data.layout.conventions import check_layout, recognised
 from traindx.data.layout.naming import naming
 from traindx.data.layout.survey import survey
+from traindx.data.link import link
 from traindx.data.options import Options, task_called
 from traindx.data.scope import DataScope
 from traindx.data.store import Store
-from traindx.data.tables import Table, relative, understand
+from traindx.data.tables import Table, join_key, relative, understand
 from traindx.diagnosis import Diagnosis, ranked
 from traindx.errors import InputError, TraindxError, UsageError
 from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
@@ -207,11 +208,26 @@ def _tables(ctx: AuditRoom, found: list[str]) -> None:
             extra.append(understand(path, name))
         except InputError as error:
             ctx.skip(f"table {name}", error.found)
-    ctx.tables = (*ctx.tables, *extra)
-    ctx.declared_labels = _declared_labels(ctx.root)
+    texts = [str(path) for (path,) in ctx.store.rows("SELECT path FROM files WHERE kind = 'text' AND path <> '.'")]
+    if os.path.isdir(ctx.root):
+        extra += sidecars.box_tables(ctx.root, texts)
+    ctx.tables = (*ctx.tables, *(table for table in extra if table.columns))
+    ctx.declared_labels = _declared_labels(_described(ctx))
+    for table in ctx.tables:
+        link(ctx.store, table)
     join.fill(ctx.store, ctx.tables)
+    if os.path.isdir(ctx.root):
+        listed = sidecars.split_lists(ctx.root, texts)
+        ctx.store.fill("splits", ((source, join_key(name), split) for source, name, split in listed))
     ctx.store.index()
     join.resolve(ctx.store)
+
+
+def _described(ctx: AuditRoom) -> str:
+    """The folder of the only ``dataset.json``, in the data folder or below it."""
+    query = "SELECT path FROM files WHERE path = 'dataset.json' OR path LIKE '%/dataset.json' LIMIT 2"
+    found = [str(path) for (path,) in ctx.store.rows(query)]
+    return os.path.join(ctx.root, os.path.dirname(found[0])) if len(found) == 1 else ctx.root
 
 
 def _declared_labels(root: str) -> tuple[float, ...]:

@@ -24,7 +24,7 @@ OUTSIDE_SHARE = 0.01
 
 @dataclass(slots=True)
 class Box:
-    """One row of a box table; ``width`` and ``height`` of its image are 0 where unknown."""
+    """One row of a box table; sizes of its image are 0 where unknown, ``at`` is its file and line."""
 
     line: int
     id: str
@@ -32,6 +32,8 @@ class Box:
     corners: tuple[float, float, float, float]
     width: int
     height: int
+    reader: str = ""
+    at: str = ""
 
     @property
     def finite(self) -> bool:
@@ -71,12 +73,13 @@ def boxes(ctx: AuditRoom, table: Table) -> Iterator[Box]:
     )
     ctx.store.run("CREATE INDEX sizes_id ON sizes (id)")
     query = (
-        "SELECT b.line, b.id, b.name, b.x0, b.y0, b.x1, b.y1, s.width, s.height FROM boxes b "
+        "SELECT b.line, b.id, b.name, b.x0, b.y0, b.x1, b.y1, s.width, s.height, b.reader, b.at FROM boxes b "
         "LEFT JOIN sizes s ON s.id = b.id WHERE b.source = ? ORDER BY b.line"
     )
-    for line, name, kind, x0, y0, x1, y1, width, height in ctx.store.rows(query, table.name):
+    for line, name, kind, x0, y0, x1, y1, width, height, reader, at in ctx.store.rows(query, table.name):
         corners = tuple(math.nan if value is None else float(value) for value in (x0, y0, x1, y1))
-        yield Box(line, name, kind, (corners[0], corners[1], corners[2], corners[3]), width or 0, height or 0)
+        four = (corners[0], corners[1], corners[2], corners[3])
+        yield Box(line, name, kind, four, width or 0, height or 0, reader or "", at or f"{table.name}:{line}")
 
 
 def _is_relative(ctx: AuditRoom, table: Table) -> bool:
@@ -97,12 +100,12 @@ def _table(ctx: AuditRoom, table: Table, relative: bool) -> None:
         images.add(box.id)
         names[box.name] += 1
         sizes += box.width > 0
-        name = f"{table.name}:{box.line}"
+        name = box.at
         said = f"{box.id} {' '.join(f'{value:g}' for value in box.corners)}"
         if not box.finite:
             lost.add(name, said)
             continue
-        identity = hash((box.id, box.name, box.corners))
+        identity = hash((box.id, box.name, box.corners, box.reader))
         if identity in seen:
             repeated.add(name, said)
         seen.add(identity)
@@ -176,7 +179,7 @@ def _map(ctx: AuditRoom, table: Table, relative: bool) -> None:
         if not (holds_a_centre(place[0], place[2], size) and holds_a_centre(place[1], place[3], size)):
             lost[box.name][0] += 1
             wide, high = (place[2] - place[0]) * size, (place[3] - place[1]) * size
-            examples.add(f"{table.name}:{box.line}", f"{box.id}, {wide:.2f} x {high:.2f} cells", -wide * high)
+            examples.add(box.at, f"{box.id}, {wide:.2f} x {high:.2f} cells", -wide * high)
     if not total:
         return
     ctx.evidence.add(

@@ -63,6 +63,7 @@ def audit(ctx: AuditRoom) -> None:
     }
     if len(sizes) > 1:
         _identities(ctx, sizes)
+    _rows(ctx, sizes)
     _near(ctx, sizes if len(sizes) > 1 else {})
 
 
@@ -144,7 +145,6 @@ def _identities(ctx: AuditRoom, sizes: dict[str, int]) -> None:
                 examples=found.examples,
             )
         )
-    _rows(ctx, sizes)
 
 
 def _rows(ctx: AuditRoom, sizes: dict[str, int]) -> None:

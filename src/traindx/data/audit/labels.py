@@ -10,13 +10,56 @@ from traindx.evidence.dataset import Example, LabelColumn, PairCensus, Share
 _SHOWN = 20
 
 
+MOSTLY = 0.5
+"""Share of a group of images that a table must name before the rest of it is missed, and of its rows likewise."""
+
+
 def audit(ctx: AuditRoom) -> None:
     """Write :class:`LabelColumn` for every label and :class:`PairCensus` for every table."""
+    varied = _varied(ctx.tables)
     for table in ctx.tables:
+        if table.long:
+            _long(ctx, table)
+            continue
         for header in table.labels:
-            _column(ctx, table, table.columns[header])
+            if (table.declared or len(table.columns[header].values) != 1) or (_family(table), header) not in varied:
+                _column(ctx, table, table.columns[header])
+    said: list[str] = []
     for table in ctx.tables:
-        _rows(ctx, table)
+        said += _rows(ctx, table)
+    ctx.notes["table lines"] = said
+
+
+def _family(table: Table) -> tuple[str, ...]:
+    return tuple(table.columns)
+
+
+def _varied(tables: tuple[Table, ...]) -> set[tuple[tuple[str, ...], str]]:
+    """Labels that vary in one of several tables with the same columns: one table a split is one table."""
+    return {
+        (_family(table), header) for table in tables for header in table.labels if len(table.columns[header].values) > 1
+    }
+
+
+def _long(ctx: AuditRoom, table: Table) -> None:
+    """Labels of a table with a row an image and class."""
+    figures = "name, COUNT(*), SUM(value > 0), COUNT(DISTINCT value)"
+    query = f"SELECT {figures} FROM labels WHERE source = ? GROUP BY name ORDER BY name"
+    for name, count, positives, distinct in list(ctx.store.rows(query, table.name)):
+        shares = (Share(value="1", count=int(positives)), Share(value="0", count=int(count - positives)))
+        ctx.evidence.add(
+            LabelColumn(
+                table=table.name,
+                column=str(name),
+                type="binary",
+                rows=int(count),
+                values=tuple(share for share in shares if share.count),
+                distinct=int(distinct),
+                positives=int(positives),
+                by_split=_by_split(ctx, table, str(name)),
+                declared=table.declared == "labels",
+            )
+        )
 
 
 def _column(ctx: AuditRoom, table: Table, column: Column) -> None:
@@ -44,15 +87,21 @@ def _column(ctx: AuditRoom, table: Table, column: Column) -> None:
             )
         return
     positives = sum(count for value, count in column.values.items() if value.lower() in ("1", "1.0", "true"))
+    rows, empty, distinct = column.rows, column.empty, len(column.values)
+    said = {value.lower() for value in column.values}
+    if column.type == "binary" and empty and positives and not said & {"0", "0.0", "false"}:
+        # No cell says 0: a blank is what says "no", as in reports read for what they mention.
+        shares = (*shares, Share(value="(blank)", count=empty))
+        rows, empty, distinct = rows + empty, 0, distinct + 1
     ctx.evidence.add(
         LabelColumn(
             table=table.name,
             column=column.name,
             type=column.type,
-            rows=column.rows,
-            empty=column.empty,
+            rows=rows,
+            empty=empty,
             values=shares,
-            distinct=len(column.values),
+            distinct=distinct,
             positives=positives,
             by_split=_by_split(ctx, table, column.name) if column.type == "binary" else {},
             declared=declared,
@@ -79,15 +128,19 @@ def _by_split(ctx: AuditRoom, table: Table, name: str, *, of_class: bool = False
     return {split: (int(positives or 0), int(count)) for split, positives, count in rows}
 
 
-def _rows(ctx: AuditRoom, table: Table) -> None:
-    """Rows without an image, and images without a row."""
+def _rows(ctx: AuditRoom, table: Table) -> list[str]:
+    """Rows without an image, images without a row; what was understood of the table, in a sentence."""
+    if table.form:
+        return [f"{table.name} is a form for predictions: not used"]
     kind = "boxes" if table.box is not None else "labels" if table.labels else "splits" if table.split else ""
     if not kind or not ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'image'"):
-        return
+        return []
     key = matching_column(ctx.store, kind, table.name)
+    total = ctx.store.count(f"SELECT COUNT(DISTINCT id) FROM {kind} WHERE source = ?", table.name)
+    if not total:
+        return []
     if not key:
         if table.declared:
-            total = ctx.store.count(f"SELECT COUNT(DISTINCT id) FROM {kind} WHERE source = ?", table.name)
             query = f"SELECT DISTINCT id FROM {kind} WHERE source = ? ORDER BY id LIMIT 6"
             found = tuple(Example(name=f"{table.name}: {name}") for (name,) in ctx.store.rows(query, table.name))
             ctx.evidence.add(
@@ -102,29 +155,63 @@ def _rows(ctx: AuditRoom, table: Table) -> None:
             )
         else:
             ctx.skip(f"table {table.name}", "none of its rows names an image in the folder")
-        return
-    missing = f"SELECT DISTINCT id FROM {kind} WHERE source = ? AND id NOT IN (SELECT {key} FROM items)"
+        return []
+    lost = f"SELECT DISTINCT id FROM {kind} WHERE source = ? AND id NOT IN (SELECT {key} FROM items)"
+    missing = ctx.store.count(f"SELECT COUNT(*) FROM ({lost})", table.name)
+    by = _JOINED.get(key, key)
+    what = {"boxes": "boxes", "labels": f"labels ({_some(table.labels)})", "splits": "splits"}[kind]
+    line = [f"{table.name}: {what}, joined by {by} “{table.id}” ({total - missing} of {total})"]
+    if missing > MOSTLY * total and not table.declared:
+        ctx.skip(
+            f"rows of {table.name}",
+            f"{missing} of {total} name no image here: the folder is taken for a part of the set",
+        )
+        return line
     ctx.evidence.add(
         PairCensus(
             left=f"row of {table.name}",
             right="image",
-            total=ctx.store.count(f"SELECT COUNT(DISTINCT id) FROM {kind} WHERE source = ?", table.name),
-            missing=ctx.store.count(f"SELECT COUNT(*) FROM ({missing})", table.name),
+            total=total,
+            missing=missing,
             declared=bool(table.declared),
             examples=tuple(
                 Example(name=f"{table.name}: {name}")
-                for (name,) in ctx.store.rows(f"{missing} ORDER BY id LIMIT 12", table.name)
+                for (name,) in ctx.store.rows(f"{lost} ORDER BY id LIMIT 1000", table.name)
             ),
         )
     )
-    if kind == "boxes":
-        return  # an image without a box is a negative
+    if kind != "boxes":  # an image without a box is a negative
+        _unnamed(ctx, table, kind, key)
+    return line
+
+
+_JOINED = {
+    "name": "file name", "stem": "path", "tail": "folder and name", "sop": "SOPInstanceUID", "case_key": "case",
+    "series": "SeriesInstanceUID", "study": "StudyInstanceUID", "visit": "number of the folder",
+}  # fmt: skip
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _unnamed(ctx: AuditRoom, table: Table, kind: str, key: str) -> None:
+    """Images that no row names, in groups of folders of which the table names most."""
     noun = "label" if kind == "labels" else "row"  # a row whose cells are empty holds no label
     # A table that was not given by name speaks for the images of its own folder only.
     folder = "" if table.declared else table.name.rpartition("/")[0]
     here = "role = 'image'" + (" AND path LIKE ? || '/%'" if folder else "")
     inside = (folder,) if folder else ()
-    alone = f"{here} AND {key} NOT IN (SELECT id FROM {kind} WHERE source = ?)"
+    named = f"{key} IN (SELECT id FROM {kind} WHERE source = ?)"
+    groups = ctx.store.rows(
+        f"SELECT grp, SUM({named}), COUNT(*) FROM items WHERE {here} GROUP BY grp", table.name, *inside
+    )
+    # Folders that the table speaks of. A table given by name speaks of all, where its rows find any.
+    spoken = [str(group) for group, known, count in groups if table.declared or (known or 0) >= MOSTLY * count]
+    if not spoken:
+        return
+    here += f" AND grp IN ({', '.join(chr(39) + group.replace(chr(39), chr(39) * 2) + chr(39) for group in spoken)})"
+    alone = f"{here} AND NOT {named}"
     ctx.evidence.add(
         PairCensus(
             left="image",

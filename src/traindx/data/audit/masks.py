@@ -33,12 +33,12 @@ def _set(ctx: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignore
     fractional, many, undeclared = Collector(), Collector(worst_first=True), Collector(worst_first=True)
     empty, full, tiny = Collector(), Collector(), Collector()
     known = {*declared, *([ignored] if ignored is not None else [])}
-    total = count = 0
+    total = count = absent = 0
     query = (
-        "SELECT path, item, key, label_values, fractional, levels FROM items "
+        f"SELECT path, item, key, label_values, fractional, levels, {_part(ctx)} FROM items "
         "WHERE set_name = ? ORDER BY path, item, key"
     )
-    for path, item, key, text, is_fractional, distinct in ctx.store.rows(query, name):
+    for path, item, key, text, is_fractional, distinct, part in ctx.store.rows(query, name):
         count += 1
         where = item_name(path, item, key)
         values = {float(value): int(number) for value, number in json.loads(text or "{}").items()}
@@ -53,7 +53,9 @@ def _set(ctx: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignore
             many.add(where, f"{distinct} values between {min(values):g} and {max(values):g}", float(distinct))
         foreground = size - values.get(0.0, 0)
         if foreground == 0:
-            empty.add(where)
+            absent += bool(part)
+            if not part:
+                empty.add(where)
         elif foreground == size:
             full.add(where, f"only {', '.join(f'{value:g}' for value in sorted(values)[:4])}")
         elif foreground <= TINY:
@@ -63,6 +65,11 @@ def _set(ctx: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignore
             said = ", ".join(f"{value:g}" for value in sorted(strange)[:4]) + (", ..." if len(strange) > 4 else "")
             share = sum(strange.values()) / size
             undeclared.add(where, f"value {said} in {share:.1%} of the voxels", share)
+    if count and absent == count:  # nothing is anywhere: then it is not that a structure is out of view
+        for path, item, key in ctx.store.rows(
+            "SELECT path, item, key FROM items WHERE set_name = ? ORDER BY path", name
+        ):
+            empty.add(item_name(path, item, key))
     integers = sorted((value for value in voxels if value == int(value)), key=lambda value: -voxels[value])[:_KEPT]
     ctx.evidence.add(
         MaskValues(
@@ -88,6 +95,16 @@ def _set(ctx: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignore
             tiny_examples=tiny.examples,
             undeclared_examples=undeclared.examples,
         )
+    )
+
+
+def _part(ctx: AuditRoom) -> str:
+    """True for a mask that is one of several of its image in one folder: any structure may be absent."""
+    if not ctx.store.count("SELECT COUNT(*) FROM sqlite_master WHERE name = 'pairs'"):
+        return "0"
+    return (
+        "id IN (SELECT p.mask FROM pairs p WHERE (SELECT COUNT(*) FROM pairs q JOIN items m ON m.id = q.mask "
+        "WHERE q.image = p.image AND m.grp = items.grp) > 1)"
     )
 
 

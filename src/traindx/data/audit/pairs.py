@@ -34,6 +34,7 @@ def audit(ctx: AuditRoom) -> None:
     ctx.store.run("DROP TABLE IF EXISTS pairs")
     ctx.store.run("CREATE TABLE pairs (mask INTEGER, image INTEGER)")
     channels(ctx)
+    runs(ctx)
     if not masks:
         if ctx.options.task.masks and images:
             _missing(ctx, "image", "mask", images, "role = 'image'", declared=True)
@@ -75,6 +76,8 @@ def _images_alone(ctx: AuditRoom) -> None:
     singles = "role = 'image' AND kind <> 'dicom'"
     groups = list(_by_group(ctx, singles, "image"))
     if not any(paired for _, paired, _ in groups):
+        return
+    if ctx.convention is not None and ctx.convention.partial and not ctx.options.task.masks:
         return
     chosen = [(group, count) for group, paired, count in groups if paired]
     total = sum(count for _, count in chosen)
@@ -126,6 +129,29 @@ def channels(ctx: AuditRoom) -> None:
                 )
 
 
+def runs(ctx: AuditRoom) -> None:
+    """Masks given as run lengths that do not fit into their image, or are no pairs of numbers."""
+    for (source,) in list(ctx.store.rows("SELECT DISTINCT source FROM runs ORDER BY source")):
+        key = ctx.store.joined.get(source)
+        if not key:
+            continue
+        query = (
+            "SELECT r.line, r.starts, r.offsets, i.height, i.width, i.path FROM runs r JOIN items i "
+            f"ON i.{key} = r.id WHERE r.source = ? AND i.role = 'image' ORDER BY r.line"
+        )
+        rows = [(*row[:3], row[3] * row[4], f"{row[3]}x{row[4]}", row[5]) for row in ctx.store.rows(query, source)]
+        # Runs are counted from the first pixel, or each from the end of the one before: as most rows fit.
+        fits = [sum(0 <= row[way] <= row[3] for row in rows) for way in (1, 2)]
+        way = 1 if fits[0] >= fits[1] else 2
+        wrong = Collector()
+        for row in rows:
+            if not 0 <= row[way] <= row[3]:
+                reach = f"runs up to pixel {row[way]}" if row[way] >= 0 else "no pairs of whole numbers"
+                wrong.add(f"{source}:{row[0]}", f"{reach}, image {row[4]} in {row[5]}")
+        if rows:
+            ctx.evidence.add(PairGeometry(pairs=len(rows), shape_differs=wrong.count, shape_examples=wrong.examples))
+
+
 def _match(ctx: AuditRoom) -> None:
     """Pairs within one array file, then by case, then by the words that the paths share."""
     store = ctx.store
@@ -134,7 +160,7 @@ def _match(ctx: AuditRoom) -> None:
         "WHERE m.role = 'mask' AND i.role = 'image' AND m.pair_scope <> '' AND i.pair_scope = m.pair_scope"
     )
     free = "m.role = 'mask' AND m.id NOT IN (SELECT mask FROM pairs)"
-    apart = "AND (i.split = '' OR m.split = '' OR i.split = m.split)"
+    apart = "AND (i.home = '' OR m.home = '' OR i.home = m.home)"
     store.run(
         "INSERT INTO pairs SELECT m.id, i.id FROM items m JOIN items i ON i.case_key = m.case_key "
         f"WHERE {free} AND i.role = 'image' AND i.kind = m.kind {apart}"
@@ -146,7 +172,7 @@ def _match(ctx: AuditRoom) -> None:
     rest = [
         Place(*row)
         for row in store.rows(
-            f"SELECT m.id, m.path, m.split FROM items m WHERE {free} AND m.kind <> 'dicom' AND m.item < 0"
+            f"SELECT m.id, m.path, m.home FROM items m WHERE {free} AND m.kind <> 'dicom' AND m.item < 0"
         )
     ]
     if not rest:
@@ -155,7 +181,7 @@ def _match(ctx: AuditRoom) -> None:
     if store.count(f"SELECT COUNT(*) FROM items WHERE {known}") > GIVEN_UP:
         ctx.skip("images and masks", f"more than {GIVEN_UP} images: masks are paired by equal names only")
         return
-    images = [Place(*row) for row in store.rows(f"SELECT id, path, split FROM items WHERE {known} ORDER BY path")]
+    images = [Place(*row) for row in store.rows(f"SELECT id, path, home FROM items WHERE {known} ORDER BY path")]
     store.fill("pairs", pair(rest, images))
 
 

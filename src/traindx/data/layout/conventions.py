@@ -25,6 +25,7 @@ class Convention:
         images: Patterns of images, where names do not tell.
         masks: Patterns of masks, where names do not tell.
         others: Patterns of pictures that are neither: fields of view, superpixels, whole cycles of frames.
+        partial: True if images without a mask are part of the set as published.
         says: What a reader of the report should know of it.
     """
 
@@ -34,6 +35,7 @@ class Convention:
     images: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    partial: bool = False
     says: str = ""
 
 
@@ -50,7 +52,7 @@ CONVENTIONS = (
     ),
     Convention("brats", "BraTS", ("*/*_seg.nii*", "*/*_flair.nii*"), says="labels 0, 1, 2, 4"),
     Convention("brats-2023", "BraTS 2023", ("*/*-seg.nii*", "*/*-t2f.nii*")),
-    Convention("kits", "KiTS", ("case_*/imaging.nii*",), says="test cases come without segmentation"),
+    Convention("kits", "KiTS", ("case_*/imaging.nii*",), partial=True, says="test cases come without segmentation"),
     Convention("lits", "LiTS", ("volume-*.nii*", "segmentation-*.nii*")),
     Convention(
         "acdc", "ACDC", ("patient*/patient*_4d.nii*", "patient*/patient*_frame*_gt.nii*"),
@@ -75,7 +77,7 @@ CONVENTIONS = (
                says="one mask a nucleus"),
     Convention("montgomery", "Montgomery", ("CXR_png/MCUCXR_*", "ManualMask/leftMask/*"),
                says="left and right lung apart"),
-    Convention("shenzhen", "Shenzhen", ("CXR_png/CHNCXR_*",), says="not every radiograph has a mask"),
+    Convention("shenzhen", "Shenzhen", ("CXR_png/CHNCXR_*",), partial=True, says="not every radiograph has a mask"),
     Convention("jsrt", "JSRT with SCR masks", ("fold*/masks/*/JPC*",), says="one mask a structure"),
     Convention(
         "drive", "DRIVE", ("training/images/*_training.*", "training/1st_manual/*"),
@@ -86,7 +88,7 @@ CONVENTIONS = (
                says="two observers"),
     Convention("kvasir", "Kvasir-SEG", ("images/cju*", "masks/cju*"), says="masks are JPEG"),
     Convention("voc", "Pascal VOC", ("JPEGImages/*", "Annotations/*.xml"), masks=("SegmentationClass/*",),
-               others=("SegmentationObject/*",)),
+               others=("SegmentationObject/*",), partial=True),
     Convention("coco", "COCO", ("annotations/instances_*.json",)),
     Convention("yolo", "YOLO", ("images/**/*.*", "labels/**/*.txt")),
     Convention("nih", "NIH ChestX-ray14", ("Data_Entry_2017*.csv",),
