@@ -149,6 +149,18 @@ class Proposal(Frozen):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
+class Offender(Frozen):
+    """One file, item or table row that a finding is about.
+
+    Attributes:
+        name: Path relative to the data folder, with ``#item`` behind it inside an array file, or ``table:line``.
+        detail: What is wrong with it.
+    """
+
+    name: str
+    detail: str = ""
+
+
 class Finding(Frozen):
     """One thing that is wrong, or looks wrong.
 
@@ -166,6 +178,7 @@ class Finding(Frozen):
         evidence: Names of the record kinds the rule looked at.
         worth: What a trial measured, or None.
         variant: Which of the things that a code can mean, in kebab case; nothing downstream reads the message.
+        offenders: Every file, item or row that it is about (up to 10,000); the message names a few.
     """
 
     code: str
@@ -181,3 +194,4 @@ class Finding(Frozen):
     evidence: tuple[str, ...] = ()
     worth: Worth | None = None
     variant: str = ""
+    offenders: tuple[Offender, ...] = ()

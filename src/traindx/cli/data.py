@@ -18,6 +18,7 @@ EXAMPLES = (
     "traindx data .",
     "traindx data . --task segmentation --label-values 0,1 --ignore-value 2 --strict",
     "traindx data . --images 'scans/{case}.png' --masks 'seg/{case}_s.png'",
+    "traindx data . --fix-list mend.csv",
     "traindx data . --labels labels.csv --boxes boxes.csv --splits splits.csv --map-size 14 --out report",
 )
 
@@ -60,6 +61,9 @@ def data(
     ] = None,
     others: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Pictures that are neither; repeatable")
+    ] = None,
+    fix_list: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Write the files and rows to mend, one a line, to this file")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 for anything beyond a note, suspected or not (for CI)")
@@ -130,6 +134,11 @@ def data(
         return diagnosis
 
     code = session.run(work, label=label, out=directory, as_json=as_json, command=command)
+    if fix_list is not None and seen:
+        from traindx.data.fix_list import write
+
+        count = write(seen[-1], fix_list)
+        typer.echo(f"{count} files and rows to mend: {fix_list}", err=True)
     if strict and code == 0 and any(_counts(diagnosis) for diagnosis in seen):
         code = 1
     raise typer.Exit(code)

@@ -123,8 +123,8 @@ class Store:
         """
         for name, said in PLACES.items():
             self._connection.create_function(f"place_{name}", 1, said, deterministic=True)
-        said = ", ".join(f"{name} = place_{name}(path)" for name in PLACES)
-        self._connection.execute(f"UPDATE items SET {said}, home = split")
+        columns = ", ".join(f"{name} = place_{name}(path)" for name in PLACES)
+        self._connection.execute(f"UPDATE items SET {columns}, home = split")
 
     def run(self, statement: str, *values: Any) -> None:
         """Execute a statement that returns nothing."""

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from traindx.errors import InputError
 from traindx.evidence.base import Evidence, Record
-from traindx.finding import Finding, Location, Proposal, Severity, Standing
+from traindx.finding import Finding, Location, Offender, Proposal, Severity, Standing
 
 R = TypeVar("R", bound=Record)
 
@@ -143,6 +143,19 @@ class Found:
     pictures: tuple[str, ...] = ()
     severity: Severity | None = None
     variant: str = ""
+    offenders: Sequence[Named] = ()
+
+
+class Named(Protocol):
+    """Anything with a name and a word on it, such as :class:`~traindx.evidence.dataset.Example`."""
+
+    @property
+    def name(self) -> str:
+        """A file, item or table row."""
+
+    @property
+    def detail(self) -> str:
+        """What was measured in it."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +280,7 @@ class Rule:
                 remedy=found.remedy,
                 proposals=found.proposals,
                 pictures=found.pictures,
+                offenders=tuple(Offender(name=one.name, detail=one.detail) for one in found.offenders),
                 evidence=tuple(kind.__name__ for kind in self.needs),
             )
 

@@ -57,9 +57,7 @@ def audit(ctx: AuditRoom) -> None:
 
 
 def _unreadable(ctx: AuditRoom, looked: int, count: int) -> None:
-    rows = ctx.store.rows(
-        "SELECT path, reason FROM files WHERE status = 'unreadable' ORDER BY path LIMIT ?", 5 * EXAMPLES
-    )
+    rows = ctx.store.rows("SELECT path, reason FROM files WHERE status = 'unreadable' ORDER BY path LIMIT ?", EXAMPLES)
     damaged = ctx.store.count("SELECT COUNT(*) FROM items WHERE damage <> ''")
     ctx.evidence.add(
         UnreadableFiles(

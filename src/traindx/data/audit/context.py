@@ -18,8 +18,8 @@ from traindx.data.tables import Table
 from traindx.evidence import Evidence, NotExamined
 from traindx.evidence.dataset import Example, Share, Spread
 
-EXAMPLES = 12
-"""Examples kept a count: a report shows three, a page a dozen; all of them are in the store."""
+EXAMPLES = 10_000
+"""Examples kept a count: a report shows three, the JSON and the list to mend hold them all up to here."""
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traindx.data.audit.context import AuditRoom
+from traindx.data.audit.context import EXAMPLES, AuditRoom
 from traindx.data.join import matching_column
 from traindx.data.tables import Column, Table
 from traindx.evidence.dataset import Example, LabelColumn, PairCensus, Share
@@ -141,7 +141,7 @@ def _rows(ctx: AuditRoom, table: Table) -> list[str]:
         return []
     if not key:
         if table.declared:
-            query = f"SELECT DISTINCT id FROM {kind} WHERE source = ? ORDER BY id LIMIT 6"
+            query = f"SELECT DISTINCT id FROM {kind} WHERE source = ? ORDER BY id LIMIT {EXAMPLES}"
             found = tuple(Example(name=f"{table.name}: {name}") for (name,) in ctx.store.rows(query, table.name))
             ctx.evidence.add(
                 PairCensus(
@@ -176,7 +176,7 @@ def _rows(ctx: AuditRoom, table: Table) -> list[str]:
             declared=bool(table.declared),
             examples=tuple(
                 Example(name=f"{table.name}: {name}")
-                for (name,) in ctx.store.rows(f"{lost} ORDER BY id LIMIT 1000", table.name)
+                for (name,) in ctx.store.rows(f"{lost} ORDER BY id LIMIT {EXAMPLES}", table.name)
             ),
         )
     )

@@ -49,6 +49,7 @@ def not_finite(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"values: {some(record.examples)}.",
                 standing=Standing.DEMONSTRATED,
                 location=place(evidence, record.examples),
+                offenders=record.examples,
                 numbers={"affected": record.affected, "members": record.members},
                 remedy="Replace NaN and infinite values before any statistics are computed, and look for their source.",
             )

@@ -78,6 +78,7 @@ def box_invalid(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"{said} ({some(first, 2)}).{hint}",
                 standing=Standing.DEMONSTRATED,
                 location=row_place(evidence, first),
+                offenders=tuple(example for _, _, examples in wrong for example in examples),
                 numbers={what: count for what, count, _ in wrong} | {"boxes": record.boxes},
                 remedy="Mend the rows named; if the boxes belong to another image size, scale them by width and "
                 "height.",
@@ -90,6 +91,7 @@ def box_invalid(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"and class ({some(record.repeated_examples, 2)}).",
                 severity=Severity.NOTE,
                 location=row_place(evidence, record.repeated_examples),
+                offenders=record.repeated_examples,
                 numbers={"repeated": record.repeated, "boxes": record.boxes},
                 remedy="Drop the repeated rows: they count twice in a loss over boxes.",
             )

@@ -53,6 +53,7 @@ def label_box_inconsistent(evidence: Evidence, limits: Limits) -> Iterator[Found
                 f"labelled "
                 f"negative for it: {some(record.negative_examples)}.",
                 standing=Standing.DEMONSTRATED,
+                offenders=record.negative_examples,
                 numbers={"boxed but negative": record.boxed_but_negative, "boxed": record.boxed},
                 remedy="Correct the label or remove the box of the images named.",
             )
@@ -63,6 +64,7 @@ def label_box_inconsistent(evidence: Evidence, limits: Limits) -> Iterator[Found
                 f"no box of "
                 f"it: {some(record.without_box_examples)}.",
                 severity=Severity.MINOR,
+                offenders=record.without_box_examples,
                 numbers={"positives without box": record.positives_without_box, "positives": record.positives},
                 remedy="Add the boxes, or leave these images out of the box loss.",
             )

@@ -71,6 +71,7 @@ def patient_leak(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             f"splits {', '.join(first.splits)}: {some(first.examples)}.",
             standing=Standing.DEMONSTRATED,
             location=place(evidence, first.examples) if first.identity != "case" else None,
+            offenders=first.examples,
             numbers={record.identity: record.shared for record in named} | {"images": first.images},
             remedy="Split by patient, before slicing and augmentation, and measure again.",
         )
@@ -81,6 +82,7 @@ def patient_leak(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"{', '.join(record.splits)}: {some(record.examples)}.",
                 standing=Standing.DEMONSTRATED,
                 location=place(evidence, record.examples),
+                offenders=record.examples,
                 numbers={"images": record.shared},
                 remedy="Remove the copies from validation and test, and measure again.",
             )
@@ -92,6 +94,7 @@ def patient_leak(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                     message=f"{pairs(len(close), least)} in different splits: {some(close)}.",
                     severity=Severity.MAJOR,
                     location=place(evidence, close),
+                    offenders=close,
                     numbers={"pairs": len(close), "highest correlation": close[0].value},
                     remedy="Look at the pairs; if they are one patient, put them into one split.",
                     pictures=("near-duplicates",),

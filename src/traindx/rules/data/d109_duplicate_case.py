@@ -61,6 +61,7 @@ def duplicate_case(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 standing=Standing.DEMONSTRATED if contradicted else Standing.SUSPECTED,
                 severity=Severity.MAJOR if contradicted else None,
                 location=place(evidence, record.examples),
+                offenders=record.examples,
                 numbers={
                     "copies": record.copies,
                     "groups": record.groups,
@@ -75,6 +76,7 @@ def duplicate_case(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 yield Found(
                     message=f"{pairs(len(close), least)} under different names: {some(close)}.",
                     location=place(evidence, close),
+                    offenders=close,
                     numbers={"pairs": len(close), "highest correlation": close[0].value},
                     remedy="Look at the pairs; keep one of each, and keep copies in one split.",
                     pictures=("near-duplicates",),

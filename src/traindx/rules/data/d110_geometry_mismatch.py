@@ -59,6 +59,7 @@ def geometry_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                     message=f"{of(count, record.pairs, 'pair')} of image and mask differ in {what}: {some(examples)}.",
                     standing=Standing.DEMONSTRATED,
                     location=place(evidence, examples),
+                    offenders=examples,
                     numbers={f"pairs of different {what}": count, "pairs": record.pairs},
                     pictures=("masks on images",),
                     remedy="Resample each mask to its image (nearest neighbour), or correct the header of the one "
@@ -70,6 +71,7 @@ def geometry_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 message=f"{of(record.displaced, record.pairs, 'mask')} lie beside their image: {some(far)}.",
                 standing=Standing.DEMONSTRATED,
                 location=place(evidence, far),
+                offenders=far,
                 numbers={"displaced": record.displaced, "largest in voxels": far[0].value},
                 pictures=("masks on images",),
                 remedy="Copy the image's affine into the mask if the voxels agree; resample the mask if they do not.",
@@ -80,6 +82,7 @@ def geometry_mismatch(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"{some(record.displaced_examples)}.",
                 severity=Severity.MINOR,
                 location=place(evidence, record.displaced_examples),
+                offenders=record.displaced_examples,
                 numbers={"displaced": record.displaced, "largest in voxels": record.displaced_examples[0].value},
                 remedy="Check how the masks were written: cell centres against cell corners is half a voxel.",
             )

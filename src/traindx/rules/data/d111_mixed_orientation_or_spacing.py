@@ -59,6 +59,7 @@ def mixed_orientation_or_spacing(evidence: Evidence, limits: Limits) -> Iterator
                 f"{some(record.orientation_examples)}.",
                 severity=Severity.MAJOR,
                 location=place(evidence, record.orientation_examples),
+                offenders=record.orientation_examples,
                 numbers={f"members {share.value}": share.count for share in record.orientations[:6]},
                 remedy="Reorient all to one code, image and mask together, before anything looks at the arrays.",
             )
@@ -73,6 +74,7 @@ def mixed_orientation_or_spacing(evidence: Evidence, limits: Limits) -> Iterator
                 f"for example "
                 f"{some(record.examples, 2)}.",
                 location=place(evidence, record.examples),
+                offenders=record.examples,
                 numbers={"in-plane ratio": record.in_plane_mm.ratio, "members": record.members}
                 | ({"slice distance ratio": record.slice_mm.ratio} if record.slice_mm is not None else {}),
                 remedy="Resample to one spacing, or show by an ablation that the scales do not matter.",

@@ -61,6 +61,7 @@ def not_hounsfield(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"padding and no tissue ({shares(record.padding_values)}): {some(record.padded_examples, 2)}.",
                 standing=sure,
                 location=place(evidence, record.padded_examples),
+                offenders=record.padded_examples,
                 numbers={"padded": record.padded, "members": record.members, "largest share": record.padded_share},
                 pictures=(f"padding: {record.name}",),
                 remedy="Replace padding by -1000 or clip at -1024 HU before any window, minimum or mean is taken.",
@@ -72,6 +73,7 @@ def not_hounsfield(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"values are not known to be HU ({some(record.without_rescale_examples, 2)}).",
                 standing=sure,
                 location=place(evidence, record.without_rescale_examples),
+                offenders=record.without_rescale_examples,
                 numbers={"without rescale": record.without_rescale, "members": record.members},
                 remedy="Take the series from its source again; do not guess the intercept.",
             )
@@ -81,6 +83,7 @@ def not_hounsfield(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"({some(record.eight_bit_examples, 1)}): a window has been applied and HU are lost.",
                 severity=Severity.MAJOR if record.modality_from == "header" else Severity.MINOR,
                 location=place(evidence, record.eight_bit_examples),
+                offenders=record.eight_bit_examples,
                 numbers={"8 bit": record.eight_bit, "members": record.members},
                 remedy="Export 16-bit HU, or state the window and treat the values as windowed, not as HU.",
             )
@@ -95,6 +98,7 @@ def _elsewhere(record: HounsfieldFacts, evidence: Evidence, limits: Limits) -> I
             f"1000: they look "
             f"like HU + 1024 without the intercept ({some(record.no_air_examples, 2)}).",
             location=place(evidence, record.no_air_examples),
+            offenders=record.no_air_examples,
             numbers={"shifted": record.shifted, "members": record.members},
             remedy="Subtract 1024 (the RescaleIntercept) before windowing, and check one file against its DICOM "
             "source.",
@@ -106,6 +110,7 @@ def _elsewhere(record: HounsfieldFacts, evidence: Evidence, limits: Limits) -> I
             f"their values may not be HU ({some(record.no_air_examples, 2)}).",
             severity=Severity.MINOR,
             location=place(evidence, record.no_air_examples),
+            offenders=record.no_air_examples,
             numbers={"without air": record.no_air, "members": record.members},
             remedy="Check the unit of one file against its source.",
         )
@@ -117,6 +122,7 @@ def _elsewhere(record: HounsfieldFacts, evidence: Evidence, limits: Limits) -> I
             f"normalised already" + (", the others are not." if mixed else "."),
             severity=Severity.MAJOR if mixed else Severity.NOTE,
             location=place(evidence, record.unit_interval_examples),
+            offenders=record.unit_interval_examples,
             numbers={"normalised": record.unit_interval, "members": record.members},
             remedy="Do not window or normalise them again" + ("; bring all files to one scale." if mixed else "."),
         )

@@ -72,6 +72,7 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
                 f"{some(record.fractional_examples)}.",
                 standing=sure,
                 location=place(evidence, record.fractional_examples),
+                offenders=record.fractional_examples,
                 numbers={"fractional": record.fractional, "masks": record.masks},
                 pictures=(f"mask values: {record.name}",),
                 remedy="Resample masks with nearest neighbour, and store them as integers.",
@@ -82,6 +83,7 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
                 f"two main "
                 f"ones, as interpolation or JPEG leaves them: {some(record.many_values_examples)}.",
                 location=place(evidence, record.many_values_examples),
+                offenders=record.many_values_examples,
                 numbers={"interpolated": record.many_values, "masks": record.masks},
                 pictures=(f"mask values: {record.name}",),
                 remedy="Go back to the drawn masks; resample with nearest neighbour and store as PNG or NIfTI.",
@@ -112,6 +114,7 @@ def _against_declared(record: MaskValues, evidence: Evidence) -> Iterator[Found]
         f"({', '.join(f'{value:g}' for value in record.declared)}): {some(record.undeclared_examples)}.",
         standing=Standing.DEMONSTRATED,
         location=place(evidence, record.undeclared_examples),
+        offenders=record.undeclared_examples,
         numbers={f"share of value {entry.value:g}": entry.share for entry in strange[:6]},
         pictures=(f"mask values: {record.name}",),
         remedy="Declare the value, map it to a class, or mask it out of every loss and metric.",

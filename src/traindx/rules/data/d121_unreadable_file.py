@@ -49,6 +49,7 @@ def unreadable_file(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"training: {some(record.examples)}.",
                 standing=Standing.DEMONSTRATED,
                 location=place(evidence, record.examples),
+                offenders=record.examples,
                 numbers={"unreadable": record.unreadable, "files": record.files},
                 remedy="Copy these files again from their source, or take them out of the list of cases: "
                 + "; ".join(example.name for example in record.examples[:20])
@@ -60,6 +61,7 @@ def unreadable_file(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"{some(record.damaged_examples)}.",
                 severity=Severity.MINOR,
                 location=place(evidence, record.damaged_examples),
+                offenders=record.damaged_examples,
                 numbers={"damaged": record.damaged, "files": record.files},
                 remedy="Compare these files with their source.",
             )

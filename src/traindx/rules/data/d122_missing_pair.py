@@ -70,6 +70,7 @@ def missing_pair(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             standing=Standing.DEMONSTRATED if required else Standing.SUSPECTED,
             severity=severity,
             location=place(evidence, record.examples) if is_file else None,
+            offenders=record.examples,
             numbers={"missing": record.missing, "total": record.total},
             remedy="Add the counterparts or leave these cases out, and pair by key instead of by sorted position.",
         )

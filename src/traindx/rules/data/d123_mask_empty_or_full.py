@@ -81,6 +81,7 @@ def mask_empty_or_full(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 standing=Standing.DEMONSTRATED if everything else Standing.SUSPECTED,
                 severity=Severity.CRITICAL if everything else most,
                 location=place(evidence, examples),
+                offenders=examples,
                 numbers={f"masks that {said}": count, "masks": masks},
                 remedy=remedy,
             )

@@ -72,6 +72,7 @@ def polarity_mixed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"the rest: "
                 f"{some(record.opposite_examples)}.",
                 location=place(evidence, record.opposite_examples),
+                offenders=record.opposite_examples,
                 numbers={"opposite": record.opposite, "members": record.members},
                 pictures=(f"negatives: {record.name}",),
                 remedy="Look at them, and invert them.",

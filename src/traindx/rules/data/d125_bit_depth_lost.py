@@ -60,6 +60,7 @@ def bit_depth_lost(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"white: {some(record.examples, 2)}.",
                 severity=Severity.MAJOR if mixed else Severity.MINOR,
                 location=place(evidence, record.examples),
+                offenders=record.examples,
                 numbers={"deep": record.deep, "share above 255": record.above_255, "largest value": record.largest},
                 remedy="Load with all bits and scale by the stored depth; do not call convert('L').",
             )
@@ -73,6 +74,7 @@ def bit_depth_lost(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"({some(record.colour_examples, 2)}).",
                 severity=Severity.MINOR if record.palette else Severity.NOTE,
                 location=place(evidence, record.colour_examples),
+                offenders=record.colour_examples,
                 numbers={"palette": record.palette, "colour": record.colour, "members": record.members},
                 remedy="Convert through RGB, and look for burnt-in annotations in colour.",
             )

@@ -60,6 +60,7 @@ def window_unsuited(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"hold almost "
                 f"nothing of the image (median {record.inside:.1%} of the pixels): {some(record.starved_examples, 2)}.",
                 location=place(evidence, record.starved_examples),
+                offenders=record.starved_examples,
                 numbers={"starved": record.starved, "windowed": record.windowed, "median inside": record.inside},
                 remedy="Do not apply these windows; derive one from the values of the set.",
             )
@@ -70,6 +71,7 @@ def window_unsuited(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"({some(record.coarse_examples, 2)}).",
                 severity=Severity.MAJOR if record.coarse > record.images / 2 else Severity.MINOR,
                 location=place(evidence, record.coarse_examples),
+                offenders=record.coarse_examples,
                 numbers={"coarse": record.coarse, "images": record.images},
                 remedy="Export the images again with all their bits.",
             )
@@ -82,6 +84,7 @@ def window_unsuited(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 f"({some(record.burnt_examples, 2)}).",
                 severity=Severity.MAJOR if most else Severity.MINOR,
                 location=place(evidence, record.burnt_examples),
+                offenders=record.burnt_examples,
                 numbers={"burnt": record.burnt, "8 bit": record.eight_bit, "median saturated share": record.saturated},
                 pictures=(f"burnt: {record.name}",),
                 remedy="Export the images again with a window that fits them.",

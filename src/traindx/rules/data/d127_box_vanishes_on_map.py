@@ -71,6 +71,7 @@ def box_vanishes_on_map(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             + f"; the smallest: {some(record.examples, 2)}.",
             severity=Severity.MAJOR if share >= limits.many else Severity.MINOR,
             location=row_place(evidence, record.examples),
+            offenders=record.examples,
             numbers={"vanished": record.vanished, "boxes": record.boxes, "map size": record.map_size},
             remedy="Draw every cell that a box touches, or use a finer map.",
             pictures=(f"small boxes: {record.table}",),

@@ -65,6 +65,7 @@ def intensity_scale_varies(evidence: Evidence, limits: Limits) -> Iterator[Found
             f"{spread.low:.3g} to {spread.high:.3g}; {types}): {some(record.narrow_examples, 1)}; "
             f"{some(record.wide_examples, 1)}.",
             location=place(evidence, record.wide_examples),
+            offenders=record.wide_examples,
             numbers={"ratio": spread.ratio, "smallest range": spread.low, "largest range": spread.high},
             remedy="Normalise every image by its own percentiles; never by one maximum for all.",
         )

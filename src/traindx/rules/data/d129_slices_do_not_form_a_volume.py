@@ -95,6 +95,7 @@ def slices_do_not_form_a_volume(evidence: Evidence, limits: Limits) -> Iterator[
                     message=f"{count} of {record.series} series {said}: {some(examples, 2)}.",
                     severity=severity,
                     location=place(evidence, examples),
+                    offenders=examples,
                     numbers={said: count, "series": record.series},
                     remedy=remedy,
                 )

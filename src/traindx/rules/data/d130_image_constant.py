@@ -58,6 +58,7 @@ def image_constant(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 standing=standing,
                 severity=Severity.MAJOR if constant > limits.most * total else Severity.MINOR,
                 location=place(evidence, examples),
+                offenders=examples,
                 numbers={"constant": constant, "total": total},
                 remedy="Leave them out, and look for the export that made them.",
             )

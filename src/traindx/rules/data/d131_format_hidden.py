@@ -55,6 +55,7 @@ def format_hidden(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             f"misses them: {some(record.examples, 2)}.",
             severity=Severity.MINOR if some_have else Severity.NOTE,
             location=place(evidence, record.examples),
+            offenders=record.examples,
             numbers={"hidden": record.hidden, "total": record.total},
             remedy="Search by content, and compare the number of cases found with the number of cases there are.",
         )
