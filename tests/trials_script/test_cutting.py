@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,21 @@ def test_a_version_that_reached_no_reading_is_not_said_to_differ(
     assert comparison.verdict is FixVerdict.INCONCLUSIVE
     assert "did not finish within the budget" in comparison.sentence
     assert "would do" in comparison.sentence
+    assert "changed nothing" not in comparison.sentence
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_of_a_version_that_reached_no_reading_it_is_said_whether_it_trained_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, differs: bool
+) -> None:
+    class Losing(Compared):
+        def __call__(self, settings: Settings, **given: Any) -> ArmResult:
+            result = super().__call__(settings, **given)
+            other = differs and settings.target == "after.py"
+            losses = tuple(1 / (step + 1) + (other and step == 7) for step in range(result.iterations))
+            return replace(result, losses=losses)
+
+    comparison = compared(tmp_path, monkeypatch, Losing(late=9), budget=600.0).run()
+    assert comparison.verdict is FixVerdict.INCONCLUSIVE
+    said = "the losses of all 9 backward passes are bit-identical" in comparison.sentence
+    assert said is not differs

@@ -27,6 +27,7 @@ from traindx.trials.statistics import paired_effect
 from traindx.watch.runtime.settings import Settings
 
 SHARE = 5.0  # the first run may take a fifth of the budget: two pairs, and something for the scoring metric
+LEAST_LOSSES = 5  # backward passes that say something of a training
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class ScriptComparison:
         after = self._arm(self.after, "after", seed, length, late)
         if not before.broke and (after.unfinished or not self._reached(before, after)):
             self._short("the version after did not finish within the budget of", 4 * (before.seconds + after.seconds))
+            self._tell_same_so_far(before, after)
             return False
         if first is None and before.broke and not after.broke:
             self._choose(after, "after", self.after)
@@ -161,6 +163,16 @@ class ScriptComparison:
         would = math.ceil(max(1.2 * seconds, 1.5 * self.budget))
         self.why = f"{why} {format_duration(self.budget)}; about {format_duration(would)} would do"
         self.notes.append(self.why)
+
+    def _tell_same_so_far(self, before: ArmResult, after: ArmResult) -> None:
+        """Of a version that reached no reading it is known at least whether it trained otherwise until there."""
+        count = min(len(before.losses), len(after.losses))
+        if count < LEAST_LOSSES or before.first_gradient != after.first_gradient:
+            return
+        if list(map(repr, before.losses[:count])) == list(map(repr, after.losses[:count])):
+            so_far = f"until there it changed nothing: the losses of all {count} backward passes are bit-identical"
+            self.why = f"{self.why}; {so_far}"
+            self.notes.append(so_far)
 
     def _same_numbers(self) -> bool:
         first, second = self.pairs[0][1], self.pairs[1][1]
