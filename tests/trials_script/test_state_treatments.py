@@ -90,3 +90,20 @@ def test_a_copy_gets_the_statistics_of_its_network(arm: RunArm) -> None:
     assert stale.figures != by_hand.figures
     nothing = arm(CLASSIFY, {"treatment": "copy-statistics"})
     assert "no copy of the network" in next(iter(nothing.treatments.values()))["refused"]
+
+
+SCALED = edited(
+    CLASSIFY,
+    ("opt = torch", 'scaler = torch.amp.GradScaler("cpu", init_scale=3.4e38, backoff_factor=0.999)\nopt = torch'),
+    ("loss.backward()", "scaler.scale(loss).backward()"),
+    ("opt.step()", "scaler.step(opt)\n        scaler.update()"),
+)
+
+
+def test_steps_that_a_scaler_leaves_out_are_taken(arm: RunArm) -> None:
+    treated = arm(SCALED, {"treatment": "no-scaling"})
+    assert next(iter(treated.treatments.values()))["hits"] == 1
+    assert treated.weights == arm(CLASSIFY).weights
+    assert treated.weights != arm(SCALED).weights
+    nothing = arm(CLASSIFY, {"treatment": "no-scaling"})
+    assert "no gradient scaler" in next(iter(nothing.treatments.values()))["refused"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ScalerSeen
-from traindx.finding import Severity, Standing
+from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
@@ -40,7 +40,7 @@ def amp_skips_steps(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Find what overflows in half precision (a sum, an exponent, a norm) and compute it in float32; call `update()`
         after every step, or the scale is never lowered; start with a smaller `init_scale`; prefer bfloat16.
     Trial it proposes:
-        The patch that `traindx fix` shows, where the line allows one.
+        `no-scaling`; where `update()` is missing, the patch that `traindx fix` shows.
     Known false positives:
         None known; the usual skips of the first iterations stay below both limits.
     References:
@@ -63,4 +63,5 @@ def amp_skips_steps(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             remedy="Call scaler.update() after scaler.step()."
             if never_updated
             else "Compute what overflows in float32, or start with a smaller init_scale, or use bfloat16.",
+            proposals=() if never_updated else (Proposal(treatment="no-scaling"),),
         )
