@@ -59,3 +59,28 @@ def test_wrong_usage(forked: Path, capsys: pytest.CaptureFixture[str], arguments
     (forked / "train.py").write_text(DOUBLE, encoding="utf-8")
     assert run(arguments) == 2
     assert told in capsys.readouterr().err
+
+
+def test_claims_about_a_script_are_tried_instead_of_what_is_found(
+    forked: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    slow = edited(CLASSIFY, ("lr=0.3", "lr=1e-5"))
+    (forked / "train.py").write_text(slow, encoding="utf-8")
+    (forked / "claims.yaml").write_text(
+        "source: a review\nscript: train.py\nclaims:\n"
+        "  - {claim: the rate is too low, promised: it learns, suspect: lr x30000}\n"
+        "  - {claim: a module is in the way, promised: '+0.2', suspect: 'line train.py:1 = import random as unused'}\n",
+        encoding="utf-8",
+    )
+    code = run(["examine", "train.py", "--claims", "claims.yaml", "--out", "out", "--json"])
+    diagnosis = json.loads(capfd.readouterr().out)
+    assert {row["treatment"] for row in diagnosis["trials"]["results"]} == {
+        "lr x30000",
+        "line train.py:1 = import random as unused",
+    }
+    rows = (forked / "out" / "claims.md").read_text(encoding="utf-8").splitlines()[-2:]
+    assert rows[0].startswith("| the rate is too low | it learns | +0.")
+    assert "| proven |" in rows[0]
+    assert rows[1].startswith("| a module is in the way | +0.2 | +0 ")
+    assert "| no effect |" in rows[1]
+    assert code in (0, 1), "every claim is settled"
