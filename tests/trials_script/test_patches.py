@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import typing
 from pathlib import Path
+from types import CodeType, ModuleType
 
 import pytest
 
@@ -115,3 +119,17 @@ def test_the_lines_of_a_patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert patch is not None
     edits = edits_between(patch)
     assert [(one.line, one.old, one.new) for one in edits] == [(2, ("loss = a + term.detach()",), ("loss = a + term",))]
+
+
+def code_of(code: CodeType) -> list[object]:
+    """Everything that a code object does, and the lines of it."""
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    return [code.co_name, code.co_code, list(code.co_lines()), *(part for one in inner for part in code_of(one))]
+
+
+@pytest.mark.parametrize("module", [argparse, dataclasses, typing], ids=lambda module: module.__name__)
+def test_a_line_that_does_nothing_changes_no_instruction_and_no_number(module: ModuleType) -> None:
+    path = str(module.__file__)
+    source = Path(path).read_text(encoding="utf-8")
+    edits = [Edit(path, 1, (), ("",)), Edit(path, len(source.splitlines()) + 1, (), ("",))]
+    assert code_of(compiled_with(source, edits, path)) == code_of(compile(source, path, "exec", dont_inherit=True))
