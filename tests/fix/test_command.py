@@ -12,7 +12,7 @@ import yaml
 
 from traindx.cli.app import run
 from traindx.diagnosis import Diagnosis, Outcome
-from traindx.finding import Finding, Location, Severity, Standing
+from traindx.finding import Effect, Finding, Location, Severity, Standing, Verdict, Worth
 from traindx.fix.report import SOURCES, fingerprint
 
 CORPUS = Path(__file__).resolve().parents[1] / "scripts"
@@ -75,6 +75,24 @@ def test_applied_once_and_not_twice(project, capsys):
     assert run(["fix", "1", "--apply", "--force"]) == 2
     assert "changed since it was examined" in capsys.readouterr().err
     assert project.stat().st_mode == mode
+
+
+def test_a_fix_that_did_harm_is_not_written_without_force(project, capsys):
+    path = Path("traindx-out/train/diagnosis.json")
+    report = Diagnosis.model_validate_json(path.read_text())
+    effect = Effect(mean=-0.2, low=-0.3, high=-0.1, n=3, differences=(-0.1, -0.2, -0.3))
+    worth = Worth(metric="val acc", alone=effect, verdict=Verdict.HARMFUL)
+    findings = (report.findings[0].model_copy(update={"worth": worth}), *report.findings[1:])
+    path.write_text(report.model_copy(update={"findings": findings}).model_dump_json())
+    assert run(["fix"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("(trial: harmful)")
+    assert run(["fix", "1"]) == 0
+    assert "Its trial: harmful: val acc -0.2 [-0.3, -0.1] (positive is better)." in capsys.readouterr().out
+    assert run(["fix", "1", "--apply"]) == 2
+    assert project.read_text() == SOURCE
+    assert "did harm" in capsys.readouterr().err
+    assert run(["fix", "1", "--apply", "--force"]) == 0
+    assert project.read_text() != SOURCE
 
 
 def test_a_finding_without_a_patch_shows_its_remedy(project, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,8 @@ def fix(
 ) -> None:
     """Show a minimal patch of your source for a finding; write it with --apply.
 
-    Only a file that git tracks is written, and only if it has no other changes. A finding whose fix the source does
+    Only a file that git tracks is written, and only if it has no other changes. What paired runs said of the fix stands
+    beside it, and one that did harm is written with --force only. A finding whose fix the source does
     not say clearly has no patch: its remedy is shown instead.
 
     Exit code: 0 patch shown or written, 1 no safe patch, 2 wrong usage or a file that must not be written.
@@ -58,6 +60,9 @@ def fix(
     print(f"{finding.code} {finding.name} at {finding.location}: {patch.title}.")
     if patch.note:
         print(patch.note)
+    tried = trial_of(finding)
+    if tried:
+        print(tried)
     print()
     print(patch.diff, end="")
     if not apply:
@@ -65,6 +70,12 @@ def fix(
         return
     from traindx.fix.writing import write
 
+    if is_harmful(finding) and not force:
+        raise InputError(
+            f"in paired runs this fix did harm. {tried}",
+            expected="a fix that its trial does not speak against",
+            do="--force, if you know better",
+        )
     if finding.location is None or not chosen.knows(finding.location.file):
         raise InputError(
             f"{chosen.path} does not hold the fingerprint of {patch.path}: it may be another file than that",
@@ -73,6 +84,28 @@ def fix(
         )
     write(patch, force=force)
     print(f"\nwritten: {patch.path}. Examine again to see that the finding is gone.")
+
+
+def trial_of(finding: Finding) -> str:
+    """What paired runs said of this fix; empty where there were none."""
+    worth = finding.worth
+    if worth is None:
+        return ""
+    effect = worth.alone or worth.given_rest
+    said = ""
+    if effect is not None and math.isfinite(effect.mean):
+        said = f": {worth.metric} {effect.mean:+.3g}"
+        if math.isfinite(effect.low):
+            said += f" [{effect.low:+.3g}, {effect.high:+.3g}]"
+        said = f"{said} {worth.unit}".rstrip() + " (positive is better)"
+    return f"Its trial: {worth.verdict.value}{said}."
+
+
+def is_harmful(finding: Finding) -> bool:
+    """Paired runs say that the figure is worse with every fix of it that was tried."""
+    from traindx.finding import Verdict
+
+    return finding.worth is not None and finding.worth.verdict is Verdict.HARMFUL
 
 
 def _patch(finding: Finding) -> Patch | None:
@@ -119,6 +152,8 @@ def _list(report: Report) -> None:
             said = error.found
         else:
             said = patch.title if patch is not None else "no safe patch"
+            if patch is not None and finding.worth is not None:
+                said += f" (trial: {finding.worth.verdict.value})"
         place = finding.location or "no line"
         print(f"  {number}  {finding.code} {finding.name}, {finding.standing.value}, {place}: {said}")
 

@@ -28,7 +28,7 @@ def term_without_gradient(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Remedy:
         Keep the computation in tensors that carry a gradient; replace thresholds by soft ones.
     Trial it proposes:
-        `drop-term`: without the term, training must be bit-identical.
+        `drop-term`: without the term, training must be bit-identical; and the patch that lets its gradient through.
     Known false positives:
         Terms that are listed for logging only.
     References:
