@@ -103,3 +103,33 @@ class DiscardedResult(Observed):
     function: str
     calls: int = 0
     result: str = "tensor"
+
+
+class IdleStatement(Observed):
+    """A statement that does nothing of what it says; ``where`` is it.
+
+    Attributes:
+        form: ``not-called`` (a method is named), ``no-such-flag`` (a misspelt ``requires_grad``), ``module-flag``
+            (``requires_grad`` of a module whose weights take gradients all the same), ``shared-attribute`` (set on the
+            data set of one part of a split, and again on that of another part, which is the same).
+        source: Its source.
+    """
+
+    form: str
+    source: str
+
+
+class KeptFigure(Observed):
+    """A figure by which a state is kept; ``where`` compares it.
+
+    Attributes:
+        figure: Its name.
+        keeps: ``lower`` or ``higher``: what the comparison takes for an improvement.
+        better: What its name says is an improvement, "" where it does not.
+        by: Source of the comparison, or the callback.
+    """
+
+    figure: str
+    keeps: str
+    better: str = ""
+    by: str = ""

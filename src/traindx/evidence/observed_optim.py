@@ -26,6 +26,11 @@ class OptimizerSeen(Observed):
         leaked: Steps that contained backward passes left over from before an epoch's end, and more of them than usual.
         lost: Backward passes whose gradients were zeroed before any step.
         accumulation: Most frequent number of backward passes a step.
+        bare: Steps between which and the last backward pass before them the gradients were zeroed.
+        wasted: Backward passes whose gradients were zeroed before any step, of lines some of whose passes were used.
+        used: Backward passes from these lines that a step used.
+        wasted_at: Where they were zeroed.
+        renews: The line that made it had made another for the same parameters, which took steps.
     """
 
     optimizer: str
@@ -42,6 +47,11 @@ class OptimizerSeen(Observed):
     leaked: int = 0
     lost: int = 0
     accumulation: int = 1
+    bare: int = 0
+    wasted: int = 0
+    used: int = 0
+    wasted_at: Location | None = None
+    renews: bool = False
 
 
 class ParameterGroupSeen(Observed):
@@ -97,6 +107,7 @@ class ParameterSeen(Observed):
             was followed and did not (False); None if it was not followed.
         cut: Line at which the gradient of that output ends.
         depth: Order in which its module was called in the forward pass, 0 first.
+        written_out: Its module's class is the script's own, which made this very parameter, and no layer of a library.
     """
 
     name: str
@@ -117,6 +128,7 @@ class ParameterSeen(Observed):
     output_used: bool | None = None
     cut: Location | None = None
     depth: int = -1
+    written_out: bool = False
 
 
 class GradientSeries(Observed):
@@ -210,6 +222,7 @@ class SchedulerSeen(Observed):
         position: Step of the schedule that it stands at; fewer than the calls where it is called with a number.
         counts_batches: Its length is computed from the number of batches, as the source of its construction says.
         step_not_reached: It was never stepped, but the file that constructs it has a line that does so.
+        idle_calls: Calls since whose predecessor its optimiser took no step, and another one did.
     """
 
     scheduler: str
@@ -231,6 +244,7 @@ class SchedulerSeen(Observed):
     position: int = 0
     counts_batches: bool = False
     step_not_reached: bool = False
+    idle_calls: int = 0
 
 
 class PlateauSeen(Observed):

@@ -254,3 +254,105 @@ class SpectralNormSeen(Observed):
 
     layers: int
     largest: float
+
+
+class DeclaredSettings(Observed):
+    """Settings of one form that the script's sources declare, and those of them that nothing reads, at most 32.
+
+    Attributes:
+        form: ``option`` of a command line, ``field`` of a data class, ``constant`` or ``parameter`` of a function.
+        declared: Numbers and truth values that are declared in this form.
+        names: Those that nothing reads.
+        values: Their values or defaults, as source text.
+        places: Where each is declared; of a parameter that is overwritten, where.
+        overwritten: The value that a parameter is given before anything reads it, "" for none.
+        passed: A call in the sources gives it a value.
+    """
+
+    form: str
+    declared: int
+    names: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    places: tuple[Location, ...] = ()
+    overwritten: tuple[str, ...] = ()
+    passed: tuple[bool, ...] = ()
+
+
+class CopySeen(Observed):
+    """A network that no optimiser holds, and one of its class and shapes that one does; ``where`` writes the copy.
+
+    Attributes:
+        network: Class of both.
+        made: Line that made the copy, where known.
+        used: Line that first called it without gradients.
+        steps: Iterations since both were known.
+        looks: Steps that moved the network and after which the copy was looked at.
+        stills: Those after which the copy was what it had been.
+        rates: Share of the distance to the network that the copy went at each of the others, the last 64.
+        late: Its median over the second half of them.
+        misfit: Median share of the copy's movement that is no movement towards the network.
+        source_moved: Distance that the network went since, relative to its weights.
+        share: Share of that way that the copy has gone.
+        calls: Calls of the copy without gradients that were seen.
+        judged: Some of them are of a validation or a sampling loop.
+        source_judged: The network itself is called in a validation or a sampling loop.
+        helps: Some outputs of the copy enter a loss.
+    """
+
+    network: str
+    made: Location | None = None
+    used: Location | None = None
+    steps: int = 0
+    looks: int = 0
+    stills: int = 0
+    rates: tuple[float, ...] = ()
+    late: float = 0.0
+    misfit: float = 0.0
+    source_moved: float = 0.0
+    share: float = 0.0
+    calls: int = 0
+    judged: bool = False
+    source_judged: bool = False
+    helps: bool = False
+
+
+class FrozenSeen(Observed):
+    """A part of a network without a weight that takes gradients, in training mode; ``where`` froze it, or calls it.
+
+    Attributes:
+        network: Class of the network.
+        part: Name of the part in it.
+        parameters: Numbers in it.
+        looks: Later calls of the network at which it was looked at.
+        iterations: Optimiser iterations between the first and the last of them.
+        statistics_moved: Largest change of a running mean between them, in standard deviations of its features.
+        used_before: Its statistics were not those that it is constructed with: it was trained or loaded.
+        thawed: Its weights changed meanwhile, or took gradients at another call.
+    """
+
+    network: str
+    part: str
+    parameters: int = 0
+    looks: int = 0
+    iterations: int = 0
+    statistics_moved: float = 0.0
+    used_before: bool = False
+    thawed: bool = False
+
+
+class SamplerSeen(Observed):
+    """A ``WeightedRandomSampler`` of a data loader; ``where`` is the line that made it.
+
+    Attributes:
+        items: Items of the data set, -1 where it has no length.
+        weights: Weights that it was given.
+        natural: Share of the rarest class among the items, -1 where the labels are not known.
+        drawn: Share of that class among what the weights draw.
+        classes: Classes that occur.
+    """
+
+    items: int = -1
+    weights: int = 0
+    natural: float = -1.0
+    drawn: float = -1.0
+    classes: int = 0

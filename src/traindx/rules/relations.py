@@ -34,7 +34,7 @@ RELATIONS = (
     Relation(
         _DATA,
         "Every file that is meant to be used can be read, belongs to a pair, and is what its name and header say.",
-        ("D121", "D122", "D109", "D131", "D132", "D129", "D134"),
+        ("D121", "D122", "D109", "D131", "D132", "D129", "D134", "D139"),
         "Files outside the folder, and what a program does to them before it reads them.",
     ),
     Relation(
@@ -121,7 +121,7 @@ RELATIONS = (
     Relation(
         _UPDATE,
         "Accumulation, clipping, scaling and schedule act as they are meant.",
-        ("O405", "O406", "O407", "O409", "O411", "O412", "O413", "O415"),
+        ("O405", "O406", "O407", "O409", "O411", "O412", "O413", "O415", "O416", "O417"),
         "Updates made by hand, without an optimiser of torch.",
     ),
     Relation(_UPDATE, "The training is long enough, and ends where it no longer gains.", ("T903", "T904", "T906")),
@@ -140,7 +140,7 @@ RELATIONS = (
     Relation(
         _FIGURE,
         "The best model is chosen by a figure that exists, that is repeatable, and is kept as it was.",
-        ("E805", "E808", "E809"),
+        ("E805", "E808", "E809", "E815"),
     ),
     Relation(
         _STATE,
@@ -151,7 +151,7 @@ RELATIONS = (
     Relation(
         _STATE,
         "Processes agree where they must, faults are not hidden from the log, and no line is without effect.",
-        ("C1106", "C1109", "C1111"),
+        ("C1106", "C1109", "C1111", "C1114"),
     ),
     Relation(
         _SAMPLING,

@@ -49,6 +49,7 @@ from traindx.rules.data.d135_items_drift import items_drift
 from traindx.rules.data.d136_sides_not_exchanged import sides_not_exchanged
 from traindx.rules.data.d137_labels_interpolated import labels_interpolated
 from traindx.rules.data.d138_integers_wrap import integers_wrap_round
+from traindx.rules.data.d139_sampler_misses_items import sampler_misses_items
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -85,4 +86,5 @@ RULES: tuple[Rule, ...] = (
     sides_not_exchanged,
     labels_interpolated,
     integers_wrap_round,
+    sampler_misses_items,
 )

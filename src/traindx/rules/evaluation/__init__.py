@@ -16,6 +16,7 @@ from traindx.rules.evaluation.e809_best_checkpoint_shared import best_checkpoint
 from traindx.rules.evaluation.e810_output_independent_of_model import output_independent_of_model
 from traindx.rules.evaluation.e811_overlap_of_unthresholded_values import overlap_of_unthresholded_values
 from traindx.rules.evaluation.e812_predictions_out_of_order import predictions_out_of_order
+from traindx.rules.evaluation.e815_worse_is_kept import worse_is_kept
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -28,4 +29,5 @@ RULES: tuple[Rule, ...] = (
     output_independent_of_model,
     overlap_of_unthresholded_values,
     predictions_out_of_order,
+    worse_is_kept,
 )

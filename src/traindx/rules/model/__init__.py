@@ -16,6 +16,7 @@ from traindx.rules.model.m207_dead_parameters import dead_parameters
 from traindx.rules.model.m207_observed import parameters_that_stay
 from traindx.rules.model.m208_shape_broadcast_silently import shape_broadcast_silently
 from traindx.rules.model.m209_frozen_part_still_moves import frozen_part_still_moves
+from traindx.rules.model.m209_observed import frozen_statistics_move
 from traindx.rules.model.m210_probed import target_finer_than_output
 from traindx.rules.model.m210_target_outside_span import target_outside_span
 from traindx.rules.model.m211_inputs_symmetric import inputs_symmetric
@@ -34,7 +35,7 @@ RULES: tuple[Rule, ...] = (
     time_ignored.also(time_ignored_in_script),
     dead_parameters.also(parameters_that_stay),
     shape_broadcast_silently,
-    frozen_part_still_moves,
+    frozen_part_still_moves.also(frozen_statistics_move),
     target_outside_span.also(target_finer_than_output),
     inputs_symmetric.also(arguments_symmetric).also(views_averaged),
     layer_built_in_forward,

@@ -19,7 +19,7 @@ _LAYERS = ("Conv", "Linear", "LSTM", "GRU", "RNN", "MultiheadAttention", "Embedd
     Severity.MAJOR,
     needs=(ParameterSeen,),
     gradient_looks=Threshold(3, "watched iterations without any gradient; gates that open from zero need one or two"),
-    numbers=Threshold(64, "parameters in all; a lone scale or offset is no network part"),
+    numbers=Threshold(64, "parameters of layers in all; a lone scale or offset of a library's layer is no part"),
 )
 def parameters_that_stay(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """Layers that take part in the forward pass and are never trained.
@@ -28,9 +28,10 @@ def parameters_that_stay(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     replaced after the optimiser was made, or kept in a plain list); they are in an optimiser and never get a gradient,
     although their output reaches the loss; they are frozen while still random. A network that is outside every
     optimiser as a whole, and layers that are frozen and random, may be meant so: ``suspected``. The other ways are
-    ``demonstrated``. Left alone: what an optimiser held that is gone by now (a second stage), what the script updates
-    itself, layers whose output nothing uses, and parts of a pretrained network that get no gradient. One network is
-    one finding a way, at the line where its gradient ends if that was seen.
+    ``demonstrated``. A parameter that the script's own class makes (learned weights of a loss, a temperature) counts
+    however small it is. Left alone: what an optimiser held that is gone by now (a second stage), what the script
+    updates itself, layers whose output nothing uses, and parts of a pretrained network that get no gradient. One
+    network is one finding a way, at the line where its gradient ends if that was seen.
     """
     seen = [one for one in evidence.of(ParameterSeen) if one.called]
     trained_networks = {one.network for one in seen if one.in_optimizer and one.gradient_seen}
@@ -77,7 +78,9 @@ def _forgotten(seen: list[ParameterSeen], trained: set[str], evidence: Evidence,
         for one in seen
         if one.trainable and not one.in_optimizer and not one.loaded and not one.by_hand and one.gradient_seen
     ]
-    if _size(lost) < limits.numbers or not trained:
+    if _size(lost) < limits.numbers:  # somebody wrote `nn.Parameter` to have it learned: then size says nothing
+        lost = [one for one in lost if one.written_out]
+    if not lost or not trained:
         return
     optimizers = [one for one in evidence.of(OptimizerSeen) if one.steps]
     first = min(optimizers, key=lambda one: one.parameters).where if optimizers else None
@@ -118,7 +121,8 @@ def _without_gradient(seen: list[ParameterSeen], evidence: Evidence, limits: Lim
         and not one.loaded
         and one.output_used is not False
     ]
-    if _size(dead) < limits.numbers or evidence.of(LossCutOff):  # nothing gets a gradient then, which is L303's
+    emptied = any(one.bare > one.steps / 2 for one in evidence.of(OptimizerSeen))  # before the step looks: O416's
+    if _size(dead) < limits.numbers or evidence.of(LossCutOff) or emptied:  # nothing gets a gradient then: L303's
         return
     for members in _by_network(dead).values():
         cut = next((one.cut for one in members if one.cut is not None), None)

@@ -16,6 +16,7 @@ from traindx.rules.optimisation.o407_first_steps import rate_is_put_back
 from traindx.rules.optimisation.o407_scheduler_misused import scheduler_misused
 from traindx.rules.optimisation.o408_group_rate_off import group_rate_off
 from traindx.rules.optimisation.o409_amp_skips_steps import amp_skips_steps
+from traindx.rules.optimisation.o410_copies import copy_out_of_step
 from traindx.rules.optimisation.o410_ema_evaluated_too_early import ema_evaluated_too_early
 from traindx.rules.optimisation.o410_statistics import statistics_left_behind
 from traindx.rules.optimisation.o411_clip_before_unscale import clip_before_unscale
@@ -24,6 +25,8 @@ from traindx.rules.optimisation.o412_budget import update_budget_is_starved
 from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
 from traindx.rules.optimisation.o414_step_changes_nothing import step_changes_nothing
 from traindx.rules.optimisation.o415_plateau_direction import plateau_waits_the_wrong_way
+from traindx.rules.optimisation.o416_gradients_cleared_unused import gradients_cleared_unused
+from traindx.rules.optimisation.o417_optimiser_made_anew import optimiser_made_anew
 
 RULES: tuple[Rule, ...] = (
     step_too_small.also(rates_reach_nowhere).also(whole_stage_goes_nowhere),
@@ -35,10 +38,12 @@ RULES: tuple[Rule, ...] = (
     scheduler_misused.also(rate_is_put_back),
     group_rate_off,
     amp_skips_steps,
-    ema_evaluated_too_early.also(statistics_left_behind),
+    ema_evaluated_too_early.also(statistics_left_behind).also(copy_out_of_step),
     clip_before_unscale,
     too_few_updates.also(update_budget_is_starved),
     clip_has_no_effect,
     step_changes_nothing,
     plateau_waits_the_wrong_way,
+    gradients_cleared_unused,
+    optimiser_made_anew,
 )

@@ -28,6 +28,7 @@ _DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "Cosine
     died=Threshold(1e-3, "last rate over the highest: practically nothing is learned below a thousandth"),
     reached=Threshold(0.25, "highest rate over the intended one at the end of the run"),
     passes=Threshold(2, "passes that the schedule was made for; with one, batches and passes cannot be told apart"),
+    idle=Threshold(0.8, "share of its calls before which its optimiser rested; of two that take turns both step"),
     short=Threshold(200, "iterations; a shorter run is a trial, which no warm-up is made for"),
 )
 def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -36,7 +37,8 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     What it finds:
         A schedule made for a number of epochs but stepped every batch; a decay that has killed the rate within the
         first passes; a schedule that is still in its warm-up when the run ends; one that is never stepped; one that is
-        stepped before the optimiser; one made for all batches of the run but moved on by epochs.
+        stepped before the optimiser; one made for all batches of the run but moved on by epochs; one that belongs to an
+        optimiser which no longer steps.
     Why it stops learning:
         The rate is near zero for most of the run, or goes up and down, or never arrives where it should.
     Evidence it needs:
@@ -63,7 +65,12 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     skipped = any(scaler.skipped for scaler in evidence.of(ScalerSeen))
     for schedule in evidence.of(SchedulerSeen):
-        problem = _overrun(schedule, limits) or _died(schedule, limits) or _by_epochs(schedule, limits)
+        problem = (
+            _idle(schedule, limits)
+            or _overrun(schedule, limits)
+            or _died(schedule, limits)
+            or _by_epochs(schedule, limits)
+        )
         if problem is None and finished(evidence):
             iterations = evidence.of(IterationsSeen)
             count = iterations[-1].iterations if iterations else 0
@@ -81,6 +88,22 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             )
         if problem is not None:
             yield problem
+
+
+def _idle(schedule: SchedulerSeen, limits: Limits) -> Found | None:
+    """It moves the rate of an optimiser that does not train."""
+    if schedule.idle_calls < 3 or schedule.idle_calls < limits.idle * schedule.calls:
+        return None
+    return Found(
+        variant="of-another-optimiser",
+        message=f"{schedule.scheduler} moves the learning rate of an optimiser that takes no steps: in "
+        f"{schedule.idle_calls} of {schedule.calls} calls another optimiser had stepped since the call before, and its "
+        "own had not. The rate that acts is not scheduled.",
+        standing=Standing.DEMONSTRATED,
+        location=schedule.made or schedule.where,
+        numbers={"idle_calls": schedule.idle_calls, "calls": schedule.calls, "steps": schedule.optimizer_steps},
+        remedy="Make the schedule after the optimiser that trains, and give it that one.",
+    )
 
 
 def _often(schedule: SchedulerSeen) -> str:

@@ -12,6 +12,7 @@ from traindx.rules.state.c1105_drawn import split_differs_between_processes
 from traindx.rules.state.c1105_rng_not_seeded import rng_not_seeded
 from traindx.rules.state.c1106_ddp_bypassed import ddp_bypassed
 from traindx.rules.state.c1107_config_key_never_read import config_key_never_read
+from traindx.rules.state.c1107_declared import declared_setting_never_read
 from traindx.rules.state.c1107_settings import settings_never_read
 from traindx.rules.state.c1108_loaded_tensors_coverage import loaded_tensors_coverage
 from traindx.rules.state.c1109_evidence_suppressed import evidence_suppressed
@@ -20,6 +21,7 @@ from traindx.rules.state.c1110_restored_state_is_the_live_one import restored_st
 from traindx.rules.state.c1111_result_thrown_away import result_thrown_away
 from traindx.rules.state.c1112_spectral_norm_not_settled import spectral_norm_not_settled
 from traindx.rules.state.c1113_option_ignored import option_ignored
+from traindx.rules.state.c1114_statement_without_effect import statement_without_effect
 
 RULES: tuple[Rule, ...] = (
     partial_load.also(weights_did_not_arrive),
@@ -27,11 +29,12 @@ RULES: tuple[Rule, ...] = (
     resume_not_continuous,
     rng_not_seeded.also(split_differs_between_processes),
     ddp_bypassed,
-    config_key_never_read.also(settings_never_read),
+    config_key_never_read.also(settings_never_read).also(declared_setting_never_read),
     loaded_tensors_coverage,
     evidence_suppressed.also(monitor_is_blind),
     restored_state_is_the_live_one,
     result_thrown_away,
     option_ignored,
     spectral_norm_not_settled,
+    statement_without_effect,
 )

@@ -95,6 +95,7 @@ class Networks(Collector):
         depth: Modules with parameters that are being called right now.
         stack: All modules that are being called right now, outermost first.
         made: Line that constructed each module.
+        copied: Line that made a module as a copy of another (``deepcopy``), or read it from a file as a whole.
         built: Layers with parameters that were made while a network was called, by network, layer and line.
         called: Modules called with gradients enabled, with the order in which they were first called.
         roots: Outermost modules that were called, with the line.
@@ -116,6 +117,7 @@ class Networks(Collector):
         self.loaders = loaders
         weak = watch.torch.utils.weak  # by identity: some modules (metrics) redefine ``==``
         self.made: Any = weak.WeakIdKeyDictionary()
+        self.copied: Any = weak.WeakIdKeyDictionary()
         self.stack: list[Any] = []
         self.depth = 0
         self.places: dict[tuple[object, ...], CallPlace] = {}
@@ -160,6 +162,18 @@ class Networks(Collector):
 
             return init
 
+        def make_setstate(original: Any) -> Any:
+            def setstate(module: Any, state: Any) -> None:  # no copy is constructed: this is all that is called of it
+                original(module, state)
+                if watch.here_and_now and not self.depth:
+                    with watch.ours(self):
+                        site = here()
+                        if site is not None:
+                            self.copied[module] = site
+                            self.made.setdefault(module, site)
+
+            return setstate
+
         def make_train(original: Any) -> Any:
             def train(module: Any, mode: bool = True) -> Any:
                 if self._inside_train or not watch.here_and_now:
@@ -174,6 +188,7 @@ class Networks(Collector):
             return train
 
         watch.patches.wrap(module_type, "__init__", make_init)
+        watch.patches.wrap(module_type, "__setstate__", make_setstate)
         watch.patches.wrap(module_type, "train", make_train)
         watch.attach_hooks.append(self._attach)
         watch.detach_hooks.append(self._detach)

@@ -25,6 +25,7 @@ from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
 SMALL = 1e-3  # root mean square below which a tensor began at zero and any step is large for it
+MOST_PENDING = 256  # backward passes without a step, as in a script that only looks at gradients
 ADAPTIVE = ("adam", "lion", "rmsprop", "adagrad", "adadelta", "lamb", "adafactor", "rprop", "sophia", "prodigy", "muon")
 
 
@@ -74,6 +75,12 @@ class Tracked:
         counts: Steps by their number of backward passes.
         undivided: The same, of steps whose backward passes all lie in one pass over the data.
         mixed: The same, of steps that began before a pass over the data ended and took place after it.
+        pending: Lines of the backward passes since gradients were last cleared or used.
+        used: Backward passes that a step used, by line.
+        wasted: Those whose gradients were cleared before any step, by line.
+        bare: Steps after whose last backward pass the gradients were cleared.
+        wasted_at: Where they were cleared.
+        renews: A line that made an optimiser for the same parameters before made this one.
     """
 
     name: str
@@ -102,6 +109,13 @@ class Tracked:
     lost: int = 0
     before: dict[int, Any] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
+    pending: list[CallSite] = field(default_factory=list)
+    used: Counter[CallSite] = field(default_factory=Counter)
+    wasted: Counter[CallSite] = field(default_factory=Counter)
+    bare: int = 0
+    wasted_at: CallSite | None = None
+    renews: bool = False
+    first_parameter: Callable[[], Any] = field(default=lambda: None)
     follows: set[CallSite] = field(default_factory=set)
 
 
@@ -188,6 +202,12 @@ class Optimisers(Collector):
         known: Tracked | None = self.tracked.get(optimizer)
         if known is None:
             known = Tracked(type(optimizer).__name__, made, weakref.ref(optimizer))
+            first = next((one for group in optimizer.param_groups for one in group["params"]), None)
+            if first is not None:
+                known.first_parameter = self.watch.torch.utils.weak.WeakIdRef(first)
+                known.renews = made is not None and any(
+                    one.made == made and one.steps and one.first_parameter() is first for one in self.order
+                )
             self.tracked[optimizer] = known
             self.order.append(known)
         return known
@@ -220,6 +240,8 @@ class Optimisers(Collector):
     def _after_backward(self, call: Backward) -> None:
         for tracked in self.order:
             tracked.since_step += 1
+            if len(tracked.pending) < MOST_PENDING:
+                tracked.pending.append(call.site)
             if tracked.cleared or tracked.unknown:
                 continue
             for held in tracked.held:
@@ -269,6 +291,10 @@ class Optimisers(Collector):
         tracked.lost += tracked.leftover
         tracked.leftover = 0
         tracked.cleared = True
+        if tracked.pending:
+            tracked.wasted.update(tracked.pending)
+            tracked.wasted_at = here(4) or tracked.wasted_at
+            tracked.pending = []
 
     def _pass_ended(self, loader: Loader) -> None:
         """A pass over the training data ended; gradients that no step has used yet are left over."""
@@ -350,6 +376,9 @@ class Optimisers(Collector):
         elif count > tracked.leftover:  # equal: a step for the remainder itself, as it should be
             tracked.mixed[count] += 1
         tracked.leftover = 0
+        tracked.bare += bool(count) and not tracked.pending
+        tracked.used.update(tracked.pending)
+        tracked.pending = []
         if tracked.steps:
             used = self._old_gradients_used(tracked)
             tracked.zeroed += used is False
@@ -523,6 +552,11 @@ class Optimisers(Collector):
                 leaked=leaked(tracked.mixed, tracked.undivided or tracked.counts),
                 lost=tracked.lost,
                 accumulation=accumulation,
+                bare=tracked.bare,
+                wasted=max((tracked.wasted[site] for site in tracked.wasted if tracked.used[site]), default=0),
+                used=sum(tracked.used[site] for site in tracked.wasted if tracked.used[site]),
+                wasted_at=self.watch.shown(tracked.wasted_at) if tracked.wasted_at else None,
+                renews=tracked.renews,
                 step=self.watch.iteration,
             )
             for index, entry in tracked.groups.items():

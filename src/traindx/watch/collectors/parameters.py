@@ -9,7 +9,7 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import ParameterSeen
 from traindx.watch.collectors.destinations import Destinations
-from traindx.watch.collectors.networks import Networks, place_of
+from traindx.watch.collectors.networks import Networks, is_users_module, place_of
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import probe
@@ -128,6 +128,7 @@ class Parameters(Collector):
             output_used=self.destinations.output_used(module),
             cut=place_of(self.destinations.cuts.get(module)),
             depth=int(self.networks.called.get(module, -1)),
+            written_out=is_users_module(type(module).__module__),
             step=self.watch.iteration,
         )
 

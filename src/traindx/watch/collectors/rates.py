@@ -42,6 +42,9 @@ class _Schedule:
     inside_another: bool = False  # a part of SequentialLR or ChainedScheduler, which steps it
     moved_by_others: bool = False
     optimizer: Any = None
+    idle_calls: int = 0
+    seen_steps: int = 0
+    seen_total: int = 0
 
 
 class Rates(Collector):
@@ -93,6 +96,7 @@ class Rates(Collector):
                         base=base,
                         begun=watch.iteration,
                     )
+                    entry.seen_total = watch.steps
                     if isinstance(optimizer, watch.torch.optim.Optimizer):
                         entry.optimizer = watch.torch.utils.weak.WeakIdRef(optimizer)
                     self._known[scheduler] = entry
@@ -127,6 +131,8 @@ class Rates(Collector):
         tracked = self.optimisers.tracked.get(getattr(scheduler, "optimizer", None))
         steps = tracked.steps if tracked is not None else 0
         entry.optimizer_steps = steps
+        entry.idle_calls += steps == entry.seen_steps and self.watch.steps > entry.seen_total
+        entry.seen_steps, entry.seen_total = steps, self.watch.steps
         entry.before_optimizer += steps == 0
         entry.at_iterations.add(self.watch.iteration)
         entry.position = int(getattr(scheduler, "last_epoch", entry.calls))
@@ -182,6 +188,7 @@ class Rates(Collector):
                 position=entry.position,
                 counts_batches=made is not None and counts_batches(made),
                 step_not_reached=later,
+                idle_calls=entry.idle_calls,
                 step=self.watch.iteration,
             )
 

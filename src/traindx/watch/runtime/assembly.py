@@ -15,10 +15,13 @@ from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.collectors.clamps import Clamps
 from traindx.watch.collectors.compiled import Compiled
 from traindx.watch.collectors.configs import Configs
+from traindx.watch.collectors.copies import Copies
 from traindx.watch.collectors.cut_losses import CutLosses
+from traindx.watch.collectors.declared_settings import SettingsDeclared
 from traindx.watch.collectors.destinations import Destinations
 from traindx.watch.collectors.elsewhere import Elsewhere
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
+from traindx.watch.collectors.frozen_statistics import FrozenStatistics
 from traindx.watch.collectors.ingredients import DiffusionIngredients
 from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.item_contents import ItemContents
@@ -51,9 +54,11 @@ from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.shared_items import SharedItemsSeen
 from traindx.watch.collectors.spectral_norms import SpectralNorms
 from traindx.watch.collectors.stage_inputs import StagesSeen
+from traindx.watch.collectors.statements import Statements
 from traindx.watch.collectors.thrown_away import ThrownAway
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.collectors.upsampled_outputs import UpsampledOutputs
+from traindx.watch.collectors.weighted_samplers import WeightedSamplers
 from traindx.watch.collectors.worker_generators import WorkerGenerators
 from traindx.watch.interventions.files import PROTECT, ResumeLog
 from traindx.watch.interventions.preparation import Preparation
@@ -124,6 +129,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Clamps,
     CallMeanings,
     ThrownAway,
+    Statements,
     CutLosses,
     Exceptions,
     Scaling,
@@ -131,6 +137,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Loaders,
     ItemContents,
     WorkerGenerators,
+    WeightedSamplers,
     ItemParts,
     SharedItemsSeen,
     IntegerRanges,
@@ -143,6 +150,8 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     KeptStates,
     Seeds,
     NormStatistics,
+    Copies,
+    FrozenStatistics,
     NoGradRegions,
     Elsewhere,
     NoisedInputs,
@@ -153,6 +162,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     MergedViews,
     Peaks,
     _Early,
+    SettingsDeclared,
     InputInfluence,
     EvaluationRepeat,
     OwnBatch,

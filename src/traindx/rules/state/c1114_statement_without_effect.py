@@ -1,0 +1,61 @@
+"""C1114 statement-without-effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.observed_calls import IdleStatement
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, rule
+
+_SAYS = {
+    "not-called": ("`{source}` names a method and does not call it: nothing happens.", "Write `{source}()`."),
+    "no-such-flag": (
+        "`{source}` makes a new attribute: the one that torch reads is called requires_grad, and stays as it was.",
+        "Write requires_grad.",
+    ),
+    "module-flag": (
+        "`{source}` sets a field of the module that nothing reads: its weights still take gradients.",
+        "Call `module.requires_grad_(False)`.",
+    ),
+    "shared-attribute": (
+        "`{source}` sets it for every part of the split: they share one data set, and what was set through another "
+        "part is gone.",
+        "Give every part a data set of its own, for example Subset(copy.copy(data), indices).",
+    ),
+}
+
+
+@rule("C1114", "statement-without-effect", Severity.MAJOR, needs=(IdleStatement,))
+def statement_without_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """A statement that does nothing of what it says.
+
+    What it finds:
+        `model.eval` without parentheses; `p.require_grad = False`; `model.encoder.requires_grad = False` on a module;
+        `train.dataset.transform = a` and `val.dataset.transform = b` after one `random_split`.
+    Why it stops learning:
+        The mode, the freezing or the augmentation that the script relies on is not in force.
+    Evidence it needs:
+        IdleStatement (a watched script).
+    How it decides:
+        The sources that were loaded, and the fields of the modules that were called. None of these statements can have
+        the effect that it names: `demonstrated`.
+    Remedy:
+        Per statement.
+    Trial it proposes:
+        None; fix it.
+    Known false positives:
+        A property of the script's own with the name of such a method, that does something when it is read.
+    References:
+        PyTorch documentation, `torch.nn.Module.requires_grad_`.
+    """
+    for one in evidence.of(IdleStatement):
+        message, remedy = _SAYS[one.form]
+        yield Found(
+            variant=one.form,
+            message=message.format(source=one.source),
+            standing=Standing.DEMONSTRATED,
+            location=one.where,
+            remedy=remedy.format(source=one.source),
+        )
