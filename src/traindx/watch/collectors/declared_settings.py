@@ -18,10 +18,9 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_state import DeclaredSettings
 from traindx.finding import Location
 from traindx.watch.collectors.config_use import HARMLESS, name_of
-from traindx.watch.collectors.configs import sources
+from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Collector, Watch
 
-MOST_NODES = 200_000  # of a program's syntax; reading more would be felt
 WHOLE = (
     "vars",
     "save_hyperparameters",
@@ -75,7 +74,7 @@ class SettingsDeclared(Collector):
 
     def records(self) -> Iterable[Record]:
         """One record a kind."""
-        trees = sources()
+        trees = own_sources()
         if self._known is None or self._known[0] != frozenset(trees):
             self._known = (frozenset(trees), list(as_records(settings_in(trees))))
         yield from self._known[1]
@@ -101,8 +100,6 @@ def as_records(settings: Iterable[Setting]) -> Iterator[DeclaredSettings]:
 
 def settings_in(trees: dict[str, ast.Module]) -> list[Setting]:
     """All settings that these sources declare."""
-    if sum(1 for tree in trees.values() for _ in ast.walk(tree)) > MOST_NODES:
-        return []
     uses = _Uses(trees)
     found: list[Setting] = []
     for file, tree in trees.items():

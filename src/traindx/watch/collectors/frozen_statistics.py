@@ -9,10 +9,10 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_state import FrozenSeen
-from traindx.watch.collectors.configs import sources
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import Bursts
+from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.stats import probe
 from traindx.watch.runtime.structure import children, named_modules, named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
@@ -169,7 +169,7 @@ def the_line_that_freezes() -> CallSite | None:
     """The only statement of the script's sources that sets ``requires_grad`` to False; None where there are several."""
     lines = [
         CallSite(file, node.lineno, "")
-        for file, tree in sources().items()
+        for file, tree in own_sources().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign)
         and any(isinstance(one, ast.Attribute) and one.attr == "requires_grad" for one in node.targets)

@@ -15,8 +15,8 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_calls import IdleStatement, KeptFigure
 from traindx.finding import Location
 from traindx.watch.collectors.config_use import name_of
-from traindx.watch.collectors.configs import sources
 from traindx.watch.collectors.networks import Networks, place_of
+from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.structure import named_modules
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -53,7 +53,7 @@ class Statements(Collector):
 
     def records(self) -> Iterable[Record]:
         """What the sources and the modules say."""
-        trees = sources()
+        trees = own_sources()
         if self._known is None or self._known[0] != frozenset(trees):
             found: list[Record] = []
             for file, tree in trees.items():
@@ -65,7 +65,7 @@ class Statements(Collector):
 
     def _look_for_flags(self) -> None:
         """``module.requires_grad = False`` sets a field of the module that nothing reads."""
-        sites = flag_lines(sources())
+        sites = flag_lines(own_sources())
         for root in list(self.networks.roots):
             for _, module in named_modules(root):
                 fields: dict[str, Any] = object.__getattribute__(module, "__dict__")
