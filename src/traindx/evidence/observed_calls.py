@@ -133,3 +133,21 @@ class KeptFigure(Observed):
     keeps: str
     better: str = ""
     by: str = ""
+
+
+class ArgumentTried(Observed):
+    """Calls without gradients, one right after the other, that differ in one argument; ``where`` is the first of them.
+
+    Attributes:
+        network: Class of the network.
+        argument: Name of the argument, or its position.
+        values: The two values, where they are numbers.
+        pairs: Pairs of calls that differ in it alone.
+        same: Pairs whose outputs are the same, bit by bit.
+    """
+
+    network: str
+    argument: str
+    values: tuple[str, str] = ("", "")
+    pairs: int = 0
+    same: int = 0

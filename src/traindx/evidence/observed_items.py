@@ -265,3 +265,23 @@ class ReadingOrder(Observed):
     drops_labels: bool = False
     collects: bool = False
     read_at: Location | None = None
+
+
+class BatchClasses(Observed):
+    """Class labels in the batches of a loader that were looked at; ``where`` is the line that made it.
+
+    Attributes:
+        in_order: It reads the items one after the other, as the data set has them.
+        trains: Its batches were followed by backward passes.
+        batches: Batches with one whole number an item, of six items or more.
+        pure: Those in which one class has 95 % of the items.
+        classes: Classes that occurred in any.
+        leading: Classes that led in any.
+    """
+
+    in_order: bool = False
+    trains: bool = False
+    batches: int = 0
+    pure: int = 0
+    classes: int = 0
+    leading: int = 0

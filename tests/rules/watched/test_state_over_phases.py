@@ -312,3 +312,78 @@ def test_samplers_that_balance_are_left_alone(power, tmp_path):
     evidence = watched(sampled(counts[LABELS] ** power), tmp_path)
     assert isinstance(evidence, Evidence)
     assert found("D139", evidence) == []
+
+
+# -- batches and arguments ---------------------------------------------------------------------------------------
+
+
+def read(labels, *, shuffle=False, trains=True):
+    def script():
+        net = nn.Linear(4, 3)
+        opt = torch.optim.SGD(net.parameters(), lr=0.01)
+        loader = DataLoader(TensorDataset(torch.randn(len(labels), 4), labels), 10, shuffle=shuffle)
+        for _ in range(4):
+            for x, y in loader:
+                loss = F.cross_entropy(net(x), y)
+                if trains:
+                    opt.zero_grad()
+                    loss.backward()
+                    opt.step()
+
+    return script
+
+
+def test_training_on_items_that_lie_class_by_class(tmp_path):
+    labels = torch.arange(3).repeat_interleave(33)
+    (finding,) = found("D140", watched(read(labels), tmp_path))
+    assert finding.numbers["classes"] == 3
+    assert finding.standing is Standing.SUSPECTED
+
+
+@pytest.mark.parametrize(
+    ("labels", "options"),
+    [
+        (torch.arange(3).repeat_interleave(33), {"shuffle": True}),
+        (torch.arange(3).repeat_interleave(33), {"trains": False}),
+        (torch.arange(3).repeat(33), {}),
+        (torch.zeros(99).long(), {}),
+    ],
+)
+def test_mixed_batches_and_loaders_that_only_judge_are_left_alone(labels, options, tmp_path):
+    assert found("D140", watched(read(labels, **options), tmp_path)) == []
+
+
+class Guided(nn.Module):
+    def __init__(self, *, heeds):
+        super().__init__()
+        self.heeds = heeds
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x, kind, drop=0.0):
+        keep = torch.full((len(x), 1), float(drop < 0.5)) if self.heeds else 1.0
+        return self.layer(x + keep * kind)
+
+
+def guided(net, given):
+    def script():
+        kind = torch.randn(8, 4)
+        with torch.no_grad():
+            for _ in range(6):
+                x = torch.randn(8, 4)
+                net(x, kind, **given[0])
+                net(x, kind, **given[1])
+
+    return script
+
+
+def test_an_argument_that_makes_no_difference(tmp_path):
+    evidence = watched(guided(Guided(heeds=False), ({"drop": 1.0}, {"drop": 0.0})), tmp_path)
+    (finding,) = found("S509", evidence)
+    assert finding.standing is Standing.DEMONSTRATED
+    assert "differ in drop alone (1.0 and 0.0)" in finding.message
+
+
+def test_an_argument_that_does_and_a_call_that_is_repeated_are_left_alone(tmp_path):
+    for number, given in enumerate([({"drop": 1.0}, {"drop": 0.0}), ({"drop": 0.0}, {"drop": 0.0})]):
+        evidence = watched(guided(Guided(heeds=True), given), tmp_path / str(number))
+        assert found("S509", evidence) == []

@@ -50,6 +50,7 @@ from traindx.rules.data.d136_sides_not_exchanged import sides_not_exchanged
 from traindx.rules.data.d137_labels_interpolated import labels_interpolated
 from traindx.rules.data.d138_integers_wrap import integers_wrap_round
 from traindx.rules.data.d139_sampler_misses_items import sampler_misses_items
+from traindx.rules.data.d140_batches_of_one_class import batches_of_one_class
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -87,4 +88,5 @@ RULES: tuple[Rule, ...] = (
     labels_interpolated,
     integers_wrap_round,
     sampler_misses_items,
+    batches_of_one_class,
 )

@@ -13,6 +13,7 @@ from traindx.rules.sampling.s506_clip_does_not_match_data import clip_does_not_m
 from traindx.rules.sampling.s507_training_input_not_unit_variance import training_input_not_unit_variance
 from traindx.rules.sampling.s508_one_step_vs_sampled_gap import one_step_vs_sampled_gap
 from traindx.rules.sampling.s509_guidance_without_effect import guidance_without_effect
+from traindx.rules.sampling.s509_repeated import argument_without_effect
 from traindx.rules.sampling.s510_guidance_runs_away import guidance_runs_away
 
 RULES: tuple[Rule, ...] = (
@@ -24,6 +25,6 @@ RULES: tuple[Rule, ...] = (
     clip_does_not_match_data,
     training_input_not_unit_variance,
     one_step_vs_sampled_gap,
-    guidance_without_effect,
+    guidance_without_effect.also(argument_without_effect),
     guidance_runs_away,
 )

@@ -41,6 +41,7 @@ class Loader:
     looked_at: int = 0
     trains: bool = False
     iterations: int = 0
+    in_order: bool = False
 
 
 class Loaders(Collector):
@@ -153,6 +154,7 @@ class Loaders(Collector):
             shuffled="Random" in sampler or "Distributed" in sampler,
             drops_last=bool(fields.get("drop_last")),
             workers=int(fields.get("num_workers") or 0),
+            in_order=sampler == "SequentialSampler" and type(fields.get("batch_sampler")).__name__ == "BatchSampler",
         )
         self._known[loader] = known
         self.order.append(known)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from traindx.evidence.base import Record
 from traindx.watch.collectors.backwards import Backwards
+from traindx.watch.collectors.batch_classes import BatchesOfClasses
 from traindx.watch.collectors.call_meanings import CallMeanings
 from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.collectors.clamps import Clamps
@@ -46,6 +47,7 @@ from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.ranks import Launchers, RankRecorder, is_worker, rank_here
 from traindx.watch.collectors.rates import Rates
 from traindx.watch.collectors.reading_order import ReadingOrders
+from traindx.watch.collectors.repeated_calls import RepeatedCalls
 from traindx.watch.collectors.resampled import Resampling
 from traindx.watch.collectors.resampled_tensors import ResampledTensors
 from traindx.watch.collectors.sampling_loops import SamplingLoops
@@ -138,6 +140,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     ItemContents,
     WorkerGenerators,
     WeightedSamplers,
+    BatchesOfClasses,
     ItemParts,
     SharedItemsSeen,
     IntegerRanges,
@@ -152,6 +155,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     NormStatistics,
     Copies,
     FrozenStatistics,
+    RepeatedCalls,
     NoGradRegions,
     Elsewhere,
     NoisedInputs,
