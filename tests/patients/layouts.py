@@ -103,7 +103,8 @@ def crop_volume(path: Path) -> None:
     import nibabel as nib
 
     volume = nib.load(path)
-    write_nifti(path, np.asanyarray(volume.dataobj)[2:], volume.affine)
+    voxels = np.array(volume.dataobj)[2:]  # a copy: the file is mapped into memory, and written over
+    write_nifti(path, voxels, volume.affine)
 
 
 def crop_picture(path: Path) -> None:

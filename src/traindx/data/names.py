@@ -73,6 +73,9 @@ SPLIT_WORDS = {
     "ts": "test",
     "holdout": "test",
 }
+OUTPUT_WORDS = frozenset(["predict", "prediction", "predictions", "predicted", "pred", "preds"])
+"""What a network made is neither an image nor a mask of the set."""
+
 IMAGE_SUFFIXES = (
     ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npz", ".npy",
     ".gif", ".webp", ".jp2", ".mhd", ".mha", ".nrrd", ".h5", ".hdf5",
@@ -95,6 +98,7 @@ PLACEHOLDERS = frozenset(
         "xxx",
     ]
 )
+_SHORT = ("tr", "ts")  # imagesTs is a test set, BraTS2021 is none
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _HASH = re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{12,}(?![A-Za-z0-9])", re.IGNORECASE)
@@ -120,7 +124,7 @@ def words(part: str) -> tuple[str, ...]:
         word = raw.lower()
         found.append(word)
         stem = word.rstrip("0123456789")
-        if stem and stem != word and word not in MODALITY_WORDS:
+        if stem and stem != word and word not in MODALITY_WORDS and stem not in _SHORT:
             found.append(stem)
     return tuple(found)
 
@@ -135,7 +139,11 @@ def nearest(parts: tuple[str, ...], vocabulary: dict[str, str]) -> str:
 
 
 _TASKS = frozenset(("segmentation", "segmentations", "annotation", "annotations"))
-_ROLES = {**dict.fromkeys(MASK_WORDS, "mask"), **dict.fromkeys(IMAGE_WORDS, "image")}
+_ROLES = {
+    **dict.fromkeys(OUTPUT_WORDS, "other"),
+    **dict.fromkeys(MASK_WORDS, "mask"),
+    **dict.fromkeys(IMAGE_WORDS, "image"),
+}
 
 
 @lru_cache(maxsize=4096)
