@@ -12,7 +12,6 @@ clean tree did not.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import tempfile
 from collections import Counter
@@ -24,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "layouts.md"
 sys.path.insert(0, str(ROOT / "tests"))
 
-from patients.layouts import CONVENTIONS, Convention  # noqa: E402
+from patients.layouts import CONVENTIONS, Convention, is_read  # noqa: E402
 from traindx.data import verify  # noqa: E402
 
 
@@ -66,7 +65,7 @@ def look(convention: Convention) -> Row:
     return Row(convention, above, len(before.findings) - above, found, recognised, before.findings, after.findings)
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[Row], missing: list[str]) -> str:
     """Markdown."""
     lines = [
         "# Layouts: correct ones pass in silence, the fault in each is found",
@@ -77,6 +76,7 @@ def table(rows: list[Row]) -> str:
         "",
         f"**Silent on {sum(row.silent for row in rows)} of {len(rows)}, found {sum(row.found for row in rows)} of "
         f"{len(rows)}, both {sum(row.silent and row.found for row in rows)} of {len(rows)}.**",
+        *(["", f"Not run, their files were not read by this installation: {', '.join(missing)}."] if missing else []),
         "",
         "| convention | family | clean | fault | asked of | found |",
         "|---|---|---|---|---|---|",
@@ -97,13 +97,14 @@ def main() -> None:
     parser.add_argument("--only", default="", help="conventions whose names contain one of A,B, with every finding")
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
     arguments = parser.parse_args()
-    rows = []
+    rows, missing = [], []
     for convention in CONVENTIONS:
         wanted = arguments.only.lower().split(",")
         if not any(word in convention.name.lower() for word in wanted):
             continue
-        if convention.needs and importlib.util.find_spec(convention.needs) is None and convention.needs == "h5py":
-            print(f"{convention.name}: {convention.needs} is not installed, not run", file=sys.stderr)
+        if not is_read(convention.needs):
+            print(f"    {convention.name:22} not run: {convention.needs} is not read here", flush=True)
+            missing.append(f"{convention.name} ({convention.needs})")
             continue
         row = look(convention)
         rows.append(row)
@@ -119,7 +120,7 @@ def main() -> None:
     both = sum(row.silent and row.found for row in rows)
     print(f"silent {sum(r.silent for r in rows)}, found {sum(r.found for r in rows)}, both {both} of {len(rows)}")
     if arguments.write:
-        RESULT.write_text(table(rows), encoding="utf-8")
+        RESULT.write_text(table(rows, missing), encoding="utf-8")
 
 
 if __name__ == "__main__":

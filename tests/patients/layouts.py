@@ -7,6 +7,7 @@ follow the public descriptions of the sets; not a pixel or a row of them is here
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from patients.folders import ct_volume, organ, radiograph, write_dicom, write_nifti, write_png
+from traindx.data import kinds
 
 Build = Callable[[Path], None]
 
@@ -34,7 +36,7 @@ class Convention:
         fault: What :attr:`plant` does, in words.
         plant: Puts one fault into a clean tree.
         codes: Rules any of which is the right answer.
-        needs: A package without which the pixels cannot be read.
+        needs: The suffix of its files, where not every version or installation reads it.
     """
 
     name: str
@@ -44,6 +46,13 @@ class Convention:
     plant: Build
     codes: tuple[str, ...]
     needs: str = ""
+
+
+def is_read(suffix: str) -> bool:
+    """True where this version and installation read files of the suffix (empty: the usual ones)."""
+    if suffix == ".h5" and importlib.util.find_spec("h5py") is None:
+        return False
+    return not suffix or kinds.by_suffix("a" + suffix) != ""
 
 
 def photograph(seed: int, size: tuple[int, int] = (SIDE, 80)) -> np.ndarray:
@@ -1106,9 +1115,9 @@ CONVENTIONS = (
     Convention(
         "TotalSegmentator", "many masks", totalsegmentator, "a mask of another shape", totalsegmentator_fault, ("D110",)
     ),
-    Convention("LUNA16", "long table", luna, "a lung mask of another shape", luna_fault, ("D110",), needs="SimpleITK"),
+    Convention("LUNA16", "long table", luna, "a lung mask of another shape", luna_fault, ("D110",), needs=".mhd"),
     Convention("LIDC", "DICOM", lidc, "a slice is missing", lidc_fault, ("D129",)),
-    Convention("fastMRI", "one file a case", fastmri, "a file in both splits", fastmri_fault, ("D108",), needs="h5py"),
+    Convention("fastMRI", "one file a case", fastmri, "a file in both splits", fastmri_fault, ("D108",), needs=".h5"),
     Convention("ISIC 2016", "mirrored folders", isic2016, "a mask of another shape", isic2016_fault, ("D110",)),
     Convention("ISIC 2017", "mirrored folders", isic2017, "a mask of another shape", isic2017_fault, ("D110",)),
     Convention("ISIC 2018", "mirrored folders", isic2018, "a mask of another shape", isic2018_fault, ("D110",)),
@@ -1117,8 +1126,8 @@ CONVENTIONS = (
     Convention("DSB 2018", "many masks", dsb, "a mask of another shape", dsb_fault, ("D110",)),
     Convention("Montgomery", "mirrored folders", montgomery, "a mask of another shape", montgomery_fault, ("D110",)),
     Convention("Shenzhen", "mirrored folders", shenzhen, "a mask of another shape", shenzhen_fault, ("D110",)),
-    Convention("JSRT", "mirrored folders", jsrt, "a mask of another shape", jsrt_fault, ("D110",)),
-    Convention("DRIVE", "mirrored folders", drive, "a mask of another shape", drive_fault, ("D110",)),
+    Convention("JSRT", "mirrored folders", jsrt, "a mask of another shape", jsrt_fault, ("D110",), needs=".gif"),
+    Convention("DRIVE", "mirrored folders", drive, "a mask of another shape", drive_fault, ("D110",), needs=".gif"),
     Convention("CHASE", "suffix pairs", chase, "a mask of another shape", chase_fault, ("D110",)),
     Convention("Kvasir-SEG", "mirrored folders", kvasir, "a mask of another shape", kvasir_fault, ("D110",)),
     Convention("VOC", "box files", voc, "a box beyond its image", voc_fault, ("D106",)),
