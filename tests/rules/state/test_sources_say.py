@@ -74,6 +74,9 @@ def test_a_parameter_that_its_function_never_reads():
     assert settings(source.replace("nn.Dropout(0.5)", "nn.Dropout(dropout)")) == []
     assert settings(source.replace(", dropout=0.1)", ")")) == []  # nobody asks for it: off by default, and stays off
     assert settings(source.replace("nn.Dropout(0.5)", "self.save_hyperparameters()")) == []
+    assert settings(source.replace("dropout=0.0", "dropout=0.2").replace(", dropout=0.1)", ")")) == []
+    assert settings(source.replace("dropout=0.1", "dropout=scheduler")) == []
+    assert len(settings(source.replace("dropout=0.1", "dropout=config['dropout']"))) == 1
 
 
 def test_a_parameter_that_is_overwritten():

@@ -214,6 +214,24 @@ def test_an_attack_is_left_alone(tmp_path):
     assert found("O416", watched(script, tmp_path)) == []
 
 
+def test_a_closure_that_is_evaluated_many_times_is_left_alone(tmp_path):
+    def script():
+        net = Net()
+        opt = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=6)
+        for _ in range(12):
+            x = torch.randn(16, 4)
+
+            def closure(x=x):
+                opt.zero_grad()
+                loss = net(x).square().mean()
+                loss.backward()
+                return loss
+
+            opt.step(closure)
+
+    assert found("O416", watched(script, tmp_path)) == []
+
+
 def test_a_schedule_of_an_optimiser_that_rests(tmp_path):
     def script(again=True):
         net = Net()
@@ -240,10 +258,11 @@ def test_optimisers_that_take_turns_are_left_alone(tmp_path):
     def script():
         one, other = Net(), Net()
         opts = [torch.optim.Adam(net.parameters(), lr=1e-3) for net in (one, other)]
-        schedules = [torch.optim.lr_scheduler.StepLR(opt, 4) for opt in opts]
-        for _ in range(12):
+        schedules = [torch.optim.lr_scheduler.StepLR(opt, 40) for opt in opts]
+        for number in range(30):
             step(one, opts[0])
-            step(other, opts[1])
+            if number % 5 == 0:  # as a generator rests while its critic learns
+                step(other, opts[1])
             for schedule in schedules:
                 schedule.step()
 

@@ -28,7 +28,7 @@ _DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "Cosine
     died=Threshold(1e-3, "last rate over the highest: practically nothing is learned below a thousandth"),
     reached=Threshold(0.25, "highest rate over the intended one at the end of the run"),
     passes=Threshold(2, "passes that the schedule was made for; with one, batches and passes cannot be told apart"),
-    idle=Threshold(0.8, "share of its calls before which its optimiser rested; of two that take turns both step"),
+    idle=Threshold(0.95, "share of its calls before which its optimiser rested; a generator rests 4 times in 5"),
     short=Threshold(200, "iterations; a shorter run is a trial, which no warm-up is made for"),
 )
 def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -92,7 +92,7 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
 def _idle(schedule: SchedulerSeen, limits: Limits) -> Found | None:
     """It moves the rate of an optimiser that does not train."""
-    if schedule.idle_calls < 3 or schedule.idle_calls < limits.idle * schedule.calls:
+    if schedule.idle_calls < 5 or schedule.idle_calls < limits.idle * schedule.calls:
         return None
     return Found(
         variant="of-another-optimiser",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
@@ -18,6 +19,13 @@ _FORMS = {
 }
 
 
+def _speaks_of_it(value: str) -> bool:
+    """A number, or the name of something that is tuned: an argument that is passed for another reason counts not."""
+    return re.fullmatch(r"[-+\d.e_]+|True|False", value) is not None or tunes(
+        re.split(r"\W+", value.strip("\"']) "))[-1]
+    )
+
+
 @rule(
     "C1107",
     "config-key-never-read",
@@ -30,8 +38,8 @@ _FORMS = {
 def declared_setting_never_read(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """An option, a field, a constant or a parameter whose name speaks of training and that nothing reads.
 
-    The sources that the script loaded are read. A parameter counts if a call passes it or if its default is a number
-    that is not zero, its body reads it nowhere, and no interface prescribes it; one that is given another number
+    The sources that the script loaded are read. A parameter counts if a call passes a number, or a name that speaks
+    of training, its body reads it nowhere, and no interface prescribes it; one that is given another number
     before anything reads it is overwritten. Options, fields and constants count if their name occurs nowhere else and
     nothing takes all settings at once (``vars(args)``). What a network predicts is not affected by what nobody reads:
     `suspected`, as the setting may belong to another program.
@@ -39,7 +47,7 @@ def declared_setting_never_read(evidence: Evidence, limits: Limits) -> Iterator[
     for seen in evidence.of(DeclaredSettings):
         rows = zip(seen.names, seen.values, seen.places, seen.overwritten, seen.passed, strict=True)
         for name, value, place, overwritten, passed in rows:
-            if not tunes(name):
+            if not tunes(name) or (seen.form == "parameter" and not (passed and _speaks_of_it(value))):
                 continue
             message = _FORMS[seen.form].format(name=name, value=value, owner=place.symbol)
             if passed:
@@ -51,6 +59,7 @@ def declared_setting_never_read(evidence: Evidence, limits: Limits) -> Iterator[
                 variant="overwritten" if overwritten else "declared",
                 message=f"{message}: changing it changes nothing." if not overwritten else f"{message}.",
                 location=place,
+                severity=Severity.MAJOR if seen.form == "parameter" else Severity.MINOR,
                 numbers={"key": name, "value": value, "settings": seen.declared},
                 remedy="Use it where it belongs, or delete it.",
             )

@@ -17,7 +17,7 @@ from traindx.evidence.observed_optim import GradientSeries, OptimizerSeen, Param
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.collectors.networks import Networks
-from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
+from traindx.watch.runtime.call_sites import CallSite, constructor_site, directly, here
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.stats import PROBED, has_values, probe, sample, thinned
 from traindx.watch.runtime.structure import named_parameters
@@ -291,10 +291,11 @@ class Optimisers(Collector):
         tracked.lost += tracked.leftover
         tracked.leftover = 0
         tracked.cleared = True
-        if tracked.pending:
+        site = directly(4)  # a library that clears what it has put aside (per sample, per micro-batch) wastes nothing
+        if tracked.pending and site is not None and not self._closures:  # LBFGS evaluates its closure many times
             tracked.wasted.update(tracked.pending)
-            tracked.wasted_at = here(4) or tracked.wasted_at
-            tracked.pending = []
+            tracked.wasted_at = site
+        tracked.pending = []
 
     def _pass_ended(self, loader: Loader) -> None:
         """A pass over the training data ended; gradients that no step has used yet are left over."""
@@ -376,7 +377,7 @@ class Optimisers(Collector):
         elif count > tracked.leftover:  # equal: a step for the remainder itself, as it should be
             tracked.mixed[count] += 1
         tracked.leftover = 0
-        tracked.bare += bool(count) and not tracked.pending
+        tracked.bare += bool(count) and not tracked.pending and tracked.wasted_at is not None
         tracked.used.update(tracked.pending)
         tracked.pending = []
         if tracked.steps:

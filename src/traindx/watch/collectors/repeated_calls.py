@@ -15,7 +15,8 @@ from traindx.watch.runtime.structure import items, members
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_CALLS = 200  # of a network that are looked at
-PROBED = 512  # values of a tensor
+PROBED = 512  # values of an argument
+WHOLE = 1 << 18  # values of an output: a condition may act in one place
 
 
 @dataclass
@@ -57,9 +58,9 @@ class RepeatedCalls(Collector):
         given = {f"argument {number + 1}": value for number, value in enumerate(members(call.args))}
         given |= dict(items(call.kwargs))
         told = {name: self._print(value) for name, value in given.items()}
-        output = b"".join(self._bytes(one) for one in self._tensors(call.output))
+        output = b"".join(self._bytes(one, WHOLE) for one in self._tensors(call.output))
         before, self._last[id(call.network)] = self._last.get(id(call.network)), (told, output, call.site)
-        if before is None or not output or set(before[0]) != set(told):
+        if before is None or not output or len(told) < 2 or set(before[0]) != set(told):
             return
         other = [name for name in told if told[name] != before[0][name]]
         if len(other) != 1:
@@ -82,8 +83,8 @@ class RepeatedCalls(Collector):
             return ("other", repr(value)[:200]) if isinstance(value, str | bool) else None
         return float(value)
 
-    def _bytes(self, tensor: Any) -> bytes:
-        data: bytes = sample(tensor, PROBED).contiguous().numpy().tobytes()
+    def _bytes(self, tensor: Any, count: int = PROBED) -> bytes:
+        data: bytes = sample(tensor, count).contiguous().numpy().tobytes()
         return repr(tuple(tensor.shape)).encode() + data
 
     def _tensors(self, value: Any, depth: int = 0) -> Iterator[Any]:
