@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from patients.folders import examined, found, radiograph, write_csv, write_png
+from traindx.data.audit import pairs
 from traindx.data.dialect import dialect, number, read_rows
 from traindx.data.layout.sidecars import box_tables, split_lists
 from traindx.data.tables import corners, understand
@@ -181,3 +182,17 @@ def test_lists_of_splits(tmp_path: Path) -> None:
     assert ("lists in .", "d.png", "train") in lists
     assert ("lists in .", "e.png", "test") in lists
     assert ("splits_final.json[0]", "b", "val") in lists
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "differ"),
+    [
+        ("20x24x18x2", "20x24x18", False),
+        ("4x18x24x20", "18x24x20", False),
+        ("20x24x18x2", "20x24x17", True),
+        ("64x80x3", "64x80", False),
+        ("5x64x80", "64x80", True),
+    ],
+)
+def test_channels_and_times_are_no_difference_of_shape(image: str, mask: str, differ: bool) -> None:
+    assert pairs._differ_in_shape(image, mask) is differ

@@ -230,11 +230,13 @@ def _compare(ctx: AuditRoom) -> None:
 
 
 def _differ_in_shape(image: str, mask: str) -> bool:
-    """Shapes differ, axes of length 1 and trailing colour channels aside."""
+    """Shapes differ, axes of length 1, colour channels, and the channels or times of a volume aside."""
     first = [size for size in image.split("x") if size != "1"]
     second = [size for size in mask.split("x") if size != "1"]
     if first == second:
         return False
+    if len(first) == 4 and len(second) == 3:  # channels last, as NIfTI has them, or first, as arrays have them
+        return second not in (first[:-1], first[1:])
     if len(first) == len(second) + 1 and first[-1] in ("3", "4"):
         return first[:-1] != second
     if len(second) == len(first) + 1 and second[-1] in ("3", "4"):
