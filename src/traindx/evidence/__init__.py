@@ -24,6 +24,7 @@ import traindx.evidence.observed_state
 import traindx.evidence.optimisation
 import traindx.evidence.outputs
 import traindx.evidence.probed
+import traindx.evidence.probed_functions
 import traindx.evidence.projection
 import traindx.evidence.regions
 import traindx.evidence.sampled

@@ -43,6 +43,15 @@ from traindx.evidence.observed_state import (
     WeightsLoaded,
 )
 from traindx.evidence.probed import PeakFromTarget, ViewsMerged
+from traindx.evidence.probed_functions import (
+    AnchorsTried,
+    InverseTried,
+    LabelMapTried,
+    MetricTried,
+    PaddingTried,
+    PairLossTried,
+    ReshapeTried,
+)
 
 
 class Front(StrEnum):
@@ -79,6 +88,13 @@ THINGS: dict[type[Record], str] = {
     DiscardedResult: "results that nobody takes",
     ViewsMerged: "views that are merged",
     PeakFromTarget: "figures in decibels",
+    InverseTried: "functions that undo one another",
+    LabelMapTried: "functions that renumber labels",
+    PaddingTried: "padded sequences with a mask",
+    PairLossTried: "losses on two views",
+    AnchorsTried: "anchors of several aspect ratios",
+    MetricTried: "figures computed by own functions",
+    ReshapeTried: "arrays that are given two axes",
     # of a case
     FrozenPart: "frozen parts",
     ChannelReduction: "layers that take many channels and give few",

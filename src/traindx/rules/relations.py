@@ -40,19 +40,19 @@ RELATIONS = (
     Relation(
         _DATA,
         "Values keep their meaning on the way: units, range, depth and finiteness.",
-        ("D102", "D103", "D112", "D124", "D125", "D126", "D128", "D130", "D135", "D138"),
+        ("D102", "D103", "D112", "D124", "D125", "D126", "D128", "D130", "D135", "D138", "D141", "D144"),
         "A wrong unit that is the same in every file, where no header tells it.",
     ),
     Relation(
         _DATA,
         "Labels hold only values that the task declares, and every class occurs.",
-        ("D104", "D105", "D113", "D123", "D137"),
+        ("D104", "D105", "D113", "D123", "D137", "D142"),
         "A label that is wrong and plausible.",
     ),
     Relation(
         _DATA,
         "Image, mask, boxes, views and labels of one sample belong together, through augmentation too.",
-        ("D106", "D107", "D110", "D111", "D117", "D119", "D127", "D133", "D136"),
+        ("D106", "D107", "D110", "D111", "D117", "D119", "D127", "D133", "D136", "D143"),
         "A mask of another patient that lies on the same grid.",
     ),
     Relation(
@@ -98,13 +98,13 @@ RELATIONS = (
     Relation(
         _LOSS,
         "A better prediction has a lower loss, and the optimum of every term is the target.",
-        ("L301", "L304", "L308", "L312", "L313", "L315", "L316", "L317", "L318", "L321", "L323"),
+        ("L301", "L304", "L308", "L312", "L313", "L315", "L316", "L317", "L318", "L321", "L323", "L332"),
         "A loss that agrees with the target and not with what the target is for.",
     ),
     Relation(
         _LOSS,
         "Prediction and target are compared element by element, in the form that the loss expects.",
-        ("M208", "L305", "L309", "L319", "L320"),
+        ("M208", "L305", "L309", "L319", "L320", "L331"),
     ),
     Relation(
         _LOSS,
@@ -134,7 +134,7 @@ RELATIONS = (
     Relation(
         _FIGURE,
         "A figure is higher for better predictions, follows the model, and beats what is trivial.",
-        ("E801", "E802", "E807", "E810", "E811", "E812"),
+        ("E801", "E802", "E807", "E810", "E811", "E812", "E821"),
         "Whether the figure is the one that matters to a patient.",
     ),
     Relation(

@@ -17,6 +17,7 @@ from traindx.rules.evaluation.e810_output_independent_of_model import output_ind
 from traindx.rules.evaluation.e811_overlap_of_unthresholded_values import overlap_of_unthresholded_values
 from traindx.rules.evaluation.e812_predictions_out_of_order import predictions_out_of_order
 from traindx.rules.evaluation.e815_worse_is_kept import worse_is_kept
+from traindx.rules.evaluation.e821_figure_not_what_it_is_named import figure_not_what_it_is_named
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -30,4 +31,5 @@ RULES: tuple[Rule, ...] = (
     overlap_of_unthresholded_values,
     predictions_out_of_order,
     worse_is_kept,
+    figure_not_what_it_is_named,
 )

@@ -31,6 +31,8 @@ from traindx.rules.loss.l320_zeros_and_ones_as_index import zeros_and_ones_as_in
 from traindx.rules.loss.l321_overlap_is_accuracy import overlap_loss_is_accuracy
 from traindx.rules.loss.l322_weights_replaced_by_call import weights_replaced_by_call
 from traindx.rules.loss.l323_targets_never_vary import targets_never_vary
+from traindx.rules.loss.l331_padding_counts import padding_counts
+from traindx.rules.loss.l332_views_of_one_sample import views_of_one_sample
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -54,4 +56,6 @@ RULES: tuple[Rule, ...] = (
     weights_replaced_by_call,
     overlap_loss_is_accuracy,
     targets_never_vary,
+    padding_counts,
+    views_of_one_sample,
 )

@@ -75,30 +75,58 @@ def in_child(torch: Any, look: Callable[[], list[Any] | None]) -> list[Any] | No
 
     None, too, where a fork would leave a trace, or the child fails or takes too long.
     """
-    if not _may_fork(torch):
-        return None
-    offsets = _offsets()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        _in_child(torch, look, writing)
-    os.close(writing)
-    try:
-        text = _answer(reading)
-    finally:
-        os.close(reading)
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(child, 0)
-        for number, offset in offsets:
-            with suppress(OSError):
-                os.lseek(number, offset, os.SEEK_SET)
-    try:
-        found: list[Any] = json.loads(text)
-    except ValueError:
-        return None
-    return found
+    child = Child.started(torch, look)
+    return child.answer() if child is not None else None
+
+
+class Child:
+    """A forked child that looks for something while the script goes on; :meth:`answer` waits for what it found."""
+
+    def __init__(self, pid: int, reading: int, offsets: list[tuple[int, int]]) -> None:
+        self.pid = pid
+        self._reading = reading
+        self._offsets = offsets
+
+    @classmethod
+    def started(
+        cls, torch: Any, look: Callable[[], list[Any] | None], *, apart: bool = False, seconds: int = CPU_SECONDS
+    ) -> Child | None:
+        """Fork, or None where that would leave a trace.
+
+        Args:
+            torch: The script's torch.
+            look: What the child does; what it returns is its answer.
+            apart: The child has none of the open files: the script goes on with them meanwhile.
+            seconds: Processor time after which the child is ended.
+        """
+        if not _may_fork(torch):
+            return None
+        offsets = [] if apart else _offsets()
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            _in_child(torch, look, writing, apart, seconds)
+        os.close(writing)
+        return cls(pid, reading, offsets)
+
+    def answer(self, seconds: float = SECONDS) -> list[Any] | None:
+        """What the child found; it is ended if it takes longer than this from now on."""
+        try:
+            text = _answer(self._reading, seconds)
+        finally:
+            os.close(self._reading)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+            for number, offset in self._offsets:
+                with suppress(OSError):
+                    os.lseek(number, offset, os.SEEK_SET)
+        try:
+            found: list[Any] = json.loads(text)
+        except ValueError:
+            return None
+        return found
 
 
 def _may_fork(torch: Any) -> bool:
@@ -124,9 +152,9 @@ def _offsets() -> list[tuple[int, int]]:
     return found
 
 
-def _answer(reading: int) -> str:
+def _answer(reading: int, seconds: float) -> str:
     """What the child wrote before it ended; nothing if it takes too long."""
-    until, text = time.monotonic() + SECONDS, b""
+    until, text = time.monotonic() + seconds, b""
     while (left := until - time.monotonic()) > 0:
         ready, _, _ = select.select([reading], [], [], left)
         piece = os.read(reading, 65536) if ready else b""
@@ -136,10 +164,12 @@ def _answer(reading: int) -> str:
     return text.decode(errors="replace")
 
 
-def _in_child(torch: Any, look: Callable[[], list[Any] | None], writing: int) -> None:
+def _in_child(
+    torch: Any, look: Callable[[], list[Any] | None], writing: int, apart: bool = False, seconds: int = CPU_SECONDS
+) -> None:
     """Look, and write the answer; never returns."""
     try:
-        _confine(torch)
+        _confine(torch, writing if apart else None, seconds)
         found = look()
         if found is not None:
             os.write(writing, json.dumps(found).encode())
@@ -149,14 +179,19 @@ def _in_child(torch: Any, look: Callable[[], list[Any] | None], writing: int) ->
         os._exit(0)
 
 
-def _confine(torch: Any) -> None:
-    """Nothing printed, nothing written, nothing sent, one thread, little time."""
+def _confine(torch: Any, only: int | None, seconds: int) -> None:
+    """Nothing printed, nothing written, nothing sent, one thread, little time; of the open files ``only`` one."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    numbers = [0, 1, 2]
+    if only is not None:
+        numbers += [int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2]
     nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nothing, number)
+    for number in numbers:
+        if number not in (only, nothing):
+            with suppress(OSError):
+                os.dup2(nothing, number)
     sys.addaudithook(_refuse)
     torch.set_num_threads(1)
 

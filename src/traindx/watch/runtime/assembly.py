@@ -74,6 +74,7 @@ from traindx.watch.probes.loss_order import LossOrder
 from traindx.watch.probes.loss_path import LossPaths
 from traindx.watch.probes.overlap_order import OverlapOrder
 from traindx.watch.probes.own_batch import OwnBatch
+from traindx.watch.probes.user_functions import UserFunctions
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import wired
@@ -173,6 +174,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     LossOrder,
     GivenRegion,
     OverlapOrder,
+    UserFunctions,
     LossPaths,  # after the probes, which look at an iteration's paths and calls when it ends
     CapturedCalls,
 )

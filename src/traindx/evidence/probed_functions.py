@@ -1,0 +1,155 @@
+"""What experiments on the user's own functions measured: called in a child process, with arguments as they passed."""
+
+from __future__ import annotations
+
+from traindx.evidence.observed import Observed
+
+
+class InverseTried(Observed):
+    """Two functions whose names say that one undoes the other. ``where`` is what the first one returns.
+
+    Attributes:
+        first: The function that was called.
+        second: Its partner, which was given what the first one returned.
+        named: The names say it of these two alone (``encode`` and ``decode``; not ``to_image`` and ``to_kspace``).
+        shared: Arguments that both take besides the data.
+        shape: Shape of what was passed in.
+        error: Root mean square difference between what came back and what was passed in, over the spread of the latter.
+        even: The same with all spatial sizes even; -1 where that was not tried.
+        slope: Change of what came back over change of what was passed in, where that is one number; else 0.
+        offset: Mean difference between what came back and what was passed in.
+        rearranged: What came back are the same numbers in other places.
+    """
+
+    first: str
+    second: str
+    named: bool = False
+    shared: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    error: float
+    even: float = -1.0
+    slope: float = 0.0
+    offset: float = 0.0
+    rearranged: bool = False
+
+
+class LabelMapTried(Observed):
+    """A function that gives labels other numbers, value by value. ``where`` is where it does so.
+
+    Attributes:
+        function: Its name.
+        maps: Maps that were seen.
+        values: Distinct values among them before.
+        conflict: A value that became one thing in one map and another in the next, and both; empty where none did.
+        declared: Entries of a table of replacements that the function has.
+        wrong: A value, what the table makes of it, and what the function made of it; empty where none differs.
+        merged: Values that the table keeps apart and the function does not.
+    """
+
+    function: str
+    maps: int
+    values: int
+    conflict: tuple[float, ...] = ()
+    declared: int = 0
+    wrong: tuple[float, ...] = ()
+    merged: int = 0
+
+
+class PaddingTried(Observed):
+    """A function that takes padded sequences and a mask of what is no padding. ``where`` is where the padding comes in.
+
+    Attributes:
+        function: Its name.
+        mask: Name of the mask.
+        value: What of it was looked at: a variable, or ``return``.
+        padding: Change of it for each padded step whose content changes.
+        content: Change of it for each other step whose content changes.
+        rows: Sequences without padding.
+        rows_padded: Sequences with some.
+        reach: Share of the sequences without padding whose result follows their last step; -1 where that was not tried.
+        reach_padded: The same for those with padding.
+    """
+
+    function: str
+    mask: str
+    value: str = "return"
+    padding: float = 0.0
+    content: float = 0.0
+    rows: int = 0
+    rows_padded: int = 0
+    reach: float = -1.0
+    reach_padded: float = -1.0
+
+
+class PairLossTried(Observed):
+    """A loss on two views of every sample. ``where`` is where it is defined.
+
+    Attributes:
+        function: Its name.
+        samples: Samples.
+        together: The loss of views that are the same for one sample and unlike for two.
+        apart: The loss of the same views, the second ones given to the neighbour.
+        actual: The loss of the views as they were.
+    """
+
+    function: str
+    samples: int
+    together: float
+    apart: float
+    actual: float
+
+
+class MetricTried(Observed):
+    """A figure, tried on predictions whose figure is known. ``where`` is what the function returns.
+
+    Attributes:
+        function: Its name.
+        stands_for: What the name says.
+        perfect: The figure of the target itself, in the form that suits the function best.
+        actual: The figure of the prediction as it was.
+        best: What a perfect prediction has by definition; 0 for decibels, like the one before.
+        gain: For decibels: what half of the error gains; else 0.
+    """
+
+    function: str
+    stands_for: str
+    perfect: float
+    actual: float
+    best: float
+    gain: float = 0.0
+
+
+class AnchorsTried(Observed):
+    """Boxes made from a list of aspect ratios. ``where`` is where they are made.
+
+    Attributes:
+        function: Its name.
+        ratios: Aspect ratios that it was given.
+        shapes: Different ratios of width and height among the boxes.
+        boxes: Boxes.
+    """
+
+    function: str
+    ratios: int
+    shapes: int
+    boxes: int
+
+
+class ReshapeTried(Observed):
+    """An array that was given two axes. ``where`` is the line.
+
+    Attributes:
+        function: The function in which it happens.
+        expression: The call.
+        shape: The new shape.
+        rough: Mean step between neighbours along the last axis, over the spread.
+        other: The same if the two axes are read the other way round.
+        swapped: The array had these two axes already, in the other order.
+    """
+
+    function: str
+    expression: str
+    shape: tuple[int, ...]
+    rough: float = 0.0
+    other: float = 0.0
+    swapped: bool = False

@@ -1,0 +1,255 @@
+"""Calls of the user's own functions, recorded with copies of their arguments; only ever used in a child process."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+from traindx.watch.probes.making import seed
+from traindx.watch.runtime.call_sites import CallSite, users
+
+MOST_CALLS = 6  # of one function that are kept
+MOST_VALUES = 2_000_000  # of a tensor that is copied
+MOST_ENTRIES = 64  # of a container that is copied
+_MISSING = object()
+
+
+class EnoughError(BaseException):
+    """The time for one expression is over; not an ``Exception``, so that the script does not swallow it."""
+
+
+class TooLargeError(Exception):
+    """An argument that is not copied."""
+
+
+@dataclass
+class RecordedCall:
+    """One call of a function of the user's.
+
+    Attributes:
+        function: The function.
+        args: Copies of its arguments by name, as they were when it was called.
+        result: A copy of what it returned.
+        caller: The line that called it.
+    """
+
+    function: FunctionType
+    args: dict[str, Any]
+    caller: CallSite | None = None
+    result: Any = None
+    done: bool = False
+
+    @property
+    def code(self) -> CodeType:
+        """Its code."""
+        return self.function.__code__
+
+    @property
+    def name(self) -> str:
+        """Name of the function; of the class where it is its ``forward`` or ``__call__``."""
+        parts = [part for part in self.code.co_qualname.split(".") if not part.startswith("<")]
+        if len(parts) > 1 and parts[-1] in ("forward", "__call__"):
+            parts.pop()
+        return parts[-1]
+
+    def again(self, torch: Any, **changes: Any) -> Any:
+        """Make the call again with some arguments replaced, always with the same random numbers."""
+        values = {**{name: copied(torch, value) for name, value in self.args.items()}, **changes}
+        return called(torch, self.function, values)
+
+
+def called(torch: Any, function: FunctionType, values: dict[str, Any]) -> Any:
+    """Call a function with its arguments by name, in evaluation mode where it belongs to a network."""
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for parameter in inspect.signature(function, follow_wrapped=False).parameters.values():
+        value = values.get(parameter.name, _MISSING)
+        if value is _MISSING:
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            positional += list(value)
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            named.update(value)
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            named[parameter.name] = value
+        else:
+            positional.append(value)
+    owner = next(iter(values.values()), None)
+    if isinstance(owner, torch.nn.Module):
+        owner.eval()
+    seed(torch, 0)
+    return function(*positional, **named)
+
+
+def copied(torch: Any, value: Any, depth: int = 0) -> Any:
+    """A copy of whatever holds numbers, on the CPU and without a graph; the object itself of anything else.
+
+    Raises:
+        TooLargeError: It holds too many numbers.
+    """
+    numpy = sys.modules.get("numpy")
+    if isinstance(value, torch.nn.Parameter):
+        return value
+    if isinstance(value, torch.Tensor):
+        if value.numel() > MOST_VALUES:
+            raise TooLargeError
+        return value.detach().cpu().clone()
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        if value.size > MOST_VALUES:
+            raise TooLargeError
+        return value.copy()
+    if depth < 3 and type(value) in (list, tuple) and len(value) <= MOST_ENTRIES:
+        return type(value)(copied(torch, one, depth + 1) for one in value)
+    if depth < 3 and type(value) is dict and len(value) <= MOST_ENTRIES:
+        return {key: copied(torch, one, depth + 1) for key, one in value.items()}
+    return value
+
+
+@dataclass
+class Recorder:
+    """A trace function that keeps some calls of every function of the user's.
+
+    Attributes:
+        torch: The script's torch.
+        calls: What was kept, by code object.
+        until: Processor time after which :class:`EnoughError` is raised.
+    """
+
+    torch: Any
+    calls: dict[CodeType, list[RecordedCall]] = field(default_factory=dict)
+    until: float = 0.0
+    _functions: dict[CodeType, FunctionType | None] = field(default_factory=dict)
+
+    @contextmanager
+    def recording(self, seconds: float) -> Iterator[None]:
+        """Record what is called inside, for so long."""
+        self.until = time.process_time() + seconds
+        sys.settrace(self)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """A function is entered."""
+        code = frame.f_code
+        if time.process_time() > self.until:
+            raise EnoughError
+        if not users(code.co_filename) or code.co_name.startswith("<"):
+            return None
+        known = self.calls.setdefault(code, [])
+        if len(known) >= MOST_CALLS or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
+            return None
+        function = self._function(code)
+        if function is None:
+            return None
+        try:
+            args = {name: copied(self.torch, frame.f_locals[name]) for name in _parameters(code)}
+        except (TooLargeError, KeyError):
+            return None
+        call = RecordedCall(function, args, _caller(frame))
+        known.append(call)
+        frame.f_trace_lines = False
+        return self._inside(call)
+
+    def _inside(self, call: RecordedCall) -> Callable[[FrameType, str, Any], Any]:
+        raised = False
+
+        def local(frame: FrameType, event: str, arg: Any) -> Any:
+            nonlocal raised
+            if event == "exception":
+                raised = True
+            elif event == "return" and not (raised and arg is None):
+                with suppress(TooLargeError):
+                    call.result, call.done = copied(self.torch, arg), True
+            return local
+
+        return local
+
+    def _function(self, code: CodeType) -> FunctionType | None:
+        if code not in self._functions:
+            found = [one for one in gc.get_referrers(code) if isinstance(one, FunctionType) and one.__code__ is code]
+            self._functions[code] = found[0] if found else None
+        return self._functions[code]
+
+    def done(self) -> list[RecordedCall]:
+        """All calls that came to their end."""
+        return [call for calls in self.calls.values() for call in calls if call.done]
+
+
+def _parameters(code: CodeType) -> tuple[str, ...]:
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[:count]
+
+
+def _caller(frame: FrameType) -> CallSite | None:
+    above = frame.f_back
+    while above is not None and not users(above.f_code.co_filename):
+        above = above.f_back
+    return CallSite(above.f_code.co_filename, above.f_lineno, above.f_code.co_qualname) if above is not None else None
+
+
+def line_by_line(torch: Any, call: RecordedCall, **changes: Any) -> list[tuple[int, str, Any]]:
+    """Every value that a line of the function gives a name, in order: line, name, value; the result as ``return``."""
+    found: list[tuple[int, str, Any]] = []
+    before: dict[str, Any] = {}
+    last = 0
+
+    def note(frame: FrameType, result: Any = _MISSING) -> None:
+        names = dict(frame.f_locals)
+        if result is not _MISSING:
+            names["return"] = result
+        for name, value in names.items():
+            if value is not before.get(name, _MISSING) and last:
+                found.append((last, name, _numbers(torch, value)))
+        before.clear()
+        before.update(names)
+
+    def local(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal last
+        if event == "line":
+            note(frame)
+            last = frame.f_lineno
+        elif event == "return":
+            note(frame, arg)
+        return local
+
+    def enter(frame: FrameType, event: str, arg: Any) -> Any:
+        if frame.f_code is not call.code or last:
+            return None
+        before.update(frame.f_locals)
+        return local
+
+    values = {**{name: copied(torch, value) for name, value in call.args.items()}, **changes}
+    sys.settrace(enter)
+    try:
+        called(torch, call.function, values)
+    finally:
+        sys.settrace(None)
+    return found
+
+
+def _numbers(torch: Any, value: Any) -> Any:
+    try:
+        return copied(torch, value)
+    except TooLargeError:
+        return None
+
+
+def returned_at(code: CodeType) -> CallSite:
+    """The last statement that returns something in a function; its first line where there is none."""
+    import ast
+
+    from traindx.watch.probes.live_calls import definition_of
+
+    node = definition_of(code)
+    returns = [one.lineno for one in ast.walk(node) if isinstance(one, ast.Return)] if node is not None else []
+    return CallSite(code.co_filename, max(returns, default=code.co_firstlineno), code.co_qualname)

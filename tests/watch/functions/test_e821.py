@@ -1,0 +1,65 @@
+"""Figures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+PSNR = """
+import torch
+
+def psnr(pred, target):
+    error = ((pred - target) ** 2).mean()
+    return {figure}
+
+def main():
+    torch.manual_seed(0)
+    target = torch.rand(2, 1, 8, 8)
+    value = psnr(target + 0.1 * torch.randn_like(target), target)
+    stop()
+"""
+DICE = """
+import torch
+
+def dice_score(pred, target):
+    pred = {form}
+    overlap = (pred * target).sum((1, 2))
+    return ({factor} * overlap / (pred.sum((1, 2)) + target.sum((1, 2)) + 1e-6)).mean()
+
+def main():
+    torch.manual_seed(0)
+    target = (torch.rand(4, 8, 8) > 0.6).float()
+    {empty}
+    value = dice_score(torch.randn(4, 8, 8), target)
+    stop()
+"""
+
+
+@pytest.mark.parametrize("figure", ["10 * torch.log(1 / error)", "20 * torch.log10(1 / error)"])
+def test_decibels_that_are_none(script: Callable[[str], Any], figure: str) -> None:
+    faulty = script(PSNR.format(figure=figure))
+    (finding,) = faulty.found("E821")
+    assert finding.location.line == faulty.line("return")
+
+
+@pytest.mark.parametrize("peak", ["1", "255 ** 2", "target.max() ** 2", "(pred.max() - pred.min()) ** 2"])
+def test_whichever_the_peak_is(script: Callable[[str], Any], peak: str) -> None:
+    healthy = script(PSNR.format(figure=f"10 * torch.log10({peak} / error)"))
+    assert healthy.records
+    assert not healthy.found("E821")
+
+
+def test_a_mask_with_itself(script: Callable[[str], Any]) -> None:
+    faulty = script(DICE.format(form="(pred > 0).float()", factor="1", empty=""))
+    (finding,) = faulty.found("E821")
+    assert abs(finding.numbers["perfect"] - 0.5) < 1e-3
+    for form in ("(pred > 0).float()", "pred.sigmoid()", "(pred > 0.5).float()"):
+        healthy = script(DICE.format(form=form, factor="2", empty=""))
+        assert healthy.records
+        assert not healthy.found("E821")
+
+
+def test_what_a_figure_makes_of_nothing_is_a_convention(script: Callable[[str], Any]) -> None:
+    assert not script(DICE.format(form="(pred > 0).float()", factor="2", empty="target[1] = 0")).records
