@@ -23,16 +23,17 @@ from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.probes.base import FIRST_TRAINING_ITERATION, Experiment
 from traindx.watch.probes.captured import detached
-from traindx.watch.probes.functions import FAMILIES
+from traindx.watch.probes.functions import FAMILIES, any_relevant
 from traindx.watch.probes.live_calls import function_of, live_calls
 from traindx.watch.probes.making import Child, seed
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
-from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.call_sites import loaded_files, users
 from traindx.watch.runtime.schedule import ObservationLevel
+from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.watch import Watch
 
 CPU_LIMIT = 9  # seconds of a child, which is ended then
-REPLAY_SECONDS = 3.0  # of a child, for calls of the script's
+REPLAY_SECONDS = 2.0  # of a child, for calls of the script's
 TURNS = (0.1, 0.5)  # seconds of one expression; what takes longer at first comes last
 ITEMS = 6
 PATIENCE = 20.0  # seconds of wall time at the end of the watching
@@ -100,6 +101,9 @@ class UserFunctions(Experiment):
         self._begun.add(phase)
         frame = _user_frame(sys._getframe(1))
         if frame is None or sys.gettrace() is not None:
+            return
+        trees = [tree for file in {frame.f_code.co_filename, *loaded_files()} if (tree := parsed(file)) is not None]
+        if not any_relevant(trees):
             return
         datasets = [dataset for known in self._datasets if (dataset := known()) is not None]
         call, self._call = self._call, None

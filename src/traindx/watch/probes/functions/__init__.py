@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from traindx.watch.probes.functions import anchors, figures, inverses, label_maps, padding, reshaped, two_views
+import ast
+from collections.abc import Iterable
 
-FAMILIES = (
-    inverses.tried,
-    label_maps.tried,
-    padding.tried,
-    two_views.tried,
-    anchors.tried,
-    figures.tried,
-    reshaped.tried,
-)
+from traindx.watch.probes.functions import anchors, figures, inverses, label_maps, padding, reshaped, two_views
+from traindx.watch.probes.functions.common import words
+
+MODULES = (inverses, label_maps, padding, two_views, anchors, figures, reshaped)
+FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""
+
+
+def any_relevant(trees: Iterable[ast.Module]) -> bool:
+    """True if some function in these sources could be tried at all; a class is one by its name, too."""
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if any(module.relevant(node) for module in MODULES):
+                return True
+        elif isinstance(node, ast.ClassDef) and two_views.NAMES & set(words(node.name)):
+            return True
+    return False

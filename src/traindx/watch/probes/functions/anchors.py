@@ -81,3 +81,8 @@ def _made_at(call: RecordedCall) -> CallSite:
                         lines[name.id] = one.lineno
     line = next((lines[name] for name in ("h", "height", "hs", "heights", "w", "width", "ws") if name in lines), None)
     return CallSite(call.code.co_filename, line or call.code.co_firstlineno, call.code.co_qualname)
+
+
+def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """True if a function could be one of these, as far as its source tells."""
+    return bool(MAKERS & set(words(node.name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -96,3 +97,8 @@ def _both_everywhere(mask: Any) -> bool:
         if bool(((shares == 0) | (shares == 1)).any()):
             return False
     return 0 < float(mask.double().mean()) < 1
+
+
+def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """True if a function could be one of these, as far as its source tells."""
+    return bool(set(STANDS_FOR) & set(words(node.name)))

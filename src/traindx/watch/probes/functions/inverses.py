@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import math
 from collections.abc import Iterator
@@ -227,3 +228,9 @@ def _slope(change: Any, response: Any) -> float:
     if any(abs(slope / step - 1) < 0.01 or abs(slope * step - 1) < 0.01 for step in STEPS_OF_GREY):
         return 0.0
     return slope
+
+
+def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """True if a function could be one of these, as far as its source tells."""
+    spoken = set(words(node.name))
+    return any(first in spoken for first, _ in OPPOSITES) or "to" in spoken

@@ -137,3 +137,13 @@ def _replaces_at(call: RecordedCall) -> CallSite:
         and isinstance(one.targets[0].slice, ast.Compare)
     ]
     return CallSite(call.code.co_filename, lines[0] if lines else call.code.co_firstlineno, call.code.co_qualname)
+
+
+def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """True if a function could be one of these, as far as its source tells."""
+    return any(
+        isinstance(one, ast.Assign)
+        and isinstance(one.targets[0], ast.Subscript)
+        and isinstance(one.targets[0].slice, ast.Compare)
+        for one in ast.walk(node)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,3 +164,9 @@ def _same(torch: Any, one: Any, other: Any) -> bool:
         if x is not None and y is not None and not torch.equal(x, y):
             return False
     return True
+
+
+def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """True if a function could be one of these, as far as its source tells."""
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return any(NAMES & set(words(one.arg)) for one in arguments)

@@ -39,11 +39,19 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
 
 def _reshapes(call: RecordedCall) -> Iterator[ast.Call]:
     node = definition_of(call.code)
-    for one in ast.walk(node) if node is not None else ():
-        if not isinstance(one, ast.Call) or not isinstance(one.func, ast.Attribute):
+    if node is not None:
+        yield from _calls_of_reshape(node)
+
+
+def _calls_of_reshape(node: ast.AST) -> Iterator[ast.Call]:
+    """Calls with a length for every axis."""
+    for one in ast.walk(node):
+        if not isinstance(one, ast.Call) or not isinstance(one.func, ast.Attribute) or len(one.args) < 2:
             continue
+        lengths = [ast.unparse(length) for length in one.args]
         if one.func.attr in ("reshape", "view") and isinstance(one.func.value, ast.Name) and not one.keywords:
-            yield one
+            if "-1" not in lengths:
+                yield one
 
 
 def _values(torch: Any, call: RecordedCall, lines: dict[int, ast.Call]) -> dict[int, tuple[Any, Any]]:
@@ -103,3 +111,8 @@ def _record(torch: Any, call: RecordedCall, node: ast.Call, before: Any, after: 
         swapped=swapped,
         where=CallSite(call.code.co_filename, node.lineno, call.code.co_qualname).location(),
     )
+
+
+def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """True if a function could be one of these, as far as its source tells."""
+    return node.name != "forward" and any(True for _ in _calls_of_reshape(node))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,3 +91,8 @@ def _tried(torch: Any, call: RecordedCall, first: str, second: str) -> Record | 
         actual=actual,
         where=returned_at(call.code).location(),
     )
+
+
+def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """True if a function could be one of these, as far as its source tells."""
+    return bool(NAMES & set(words(node.name)))
