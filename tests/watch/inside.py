@@ -21,7 +21,7 @@ from traindx.watch.runtime.watch import Watch
 @contextmanager
 def watching(folder: Path) -> Iterator[Watch]:
     """All collectors and probes are in place inside the block; the evidence lies in ``folder`` afterwards."""
-    watch = Watch(torch, Settings("test", steps=0, seconds=0.0, stop=False), Sink(folder))
+    watch = Watch(torch, Settings("test", steps=0, seconds=0.0, stop=False, extras={"functions": False}), Sink(folder))
     watch.collectors = collectors_for(watch, WithoutTorch())
     for collector in list(watch.collectors):
         with watch.ours(collector):

@@ -49,9 +49,9 @@ def _calls_of_reshape(node: ast.AST) -> Iterator[ast.Call]:
         if not isinstance(one, ast.Call) or not isinstance(one.func, ast.Attribute) or len(one.args) < 2:
             continue
         lengths = [ast.unparse(length) for length in one.args]
-        if one.func.attr in ("reshape", "view") and isinstance(one.func.value, ast.Name) and not one.keywords:
-            if "-1" not in lengths:
-                yield one
+        named = one.func.attr in ("reshape", "view") and isinstance(one.func.value, ast.Name) and not one.keywords
+        if named and "-1" not in lengths:
+            yield one
 
 
 def _values(torch: Any, call: RecordedCall, lines: dict[int, ast.Call]) -> dict[int, tuple[Any, Any]]:
