@@ -142,8 +142,8 @@ class ReshapeTried(Observed):
         function: The function in which it happens.
         expression: The call.
         shape: The new shape.
-        rough: Mean step between neighbours along the last axis, over the spread.
-        other: The same if the two axes are read the other way round.
+        rough: Mean step between neighbours along the smoother of the two axes, over the spread.
+        other: The same if the numbers are read with the two axes in the other order.
         swapped: The array had these two axes already, in the other order.
     """
 

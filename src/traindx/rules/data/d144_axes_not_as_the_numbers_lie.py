@@ -16,7 +16,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     Severity.MAJOR,
     needs=(ReshapeTried,),
     thing="arrays that are given two axes",
-    rougher=Threshold(3.0, "times: steps along the last axis as made, over those with the two axes read the other way"),
+    rougher=Threshold(3.0, "times: steps along the smoother axis as made, over those with the axes read the other way"),
     smooth=Threshold(0.5, "of the spread: steps between neighbours where the axes are read rightly"),
 )
 def axes_not_as_the_numbers_lie(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -30,7 +30,7 @@ def axes_not_as_the_numbers_lie(evidence: Evidence, limits: Limits) -> Iterator[
     Evidence it needs:
         ReshapeTried (a watched script): the array before and after, in a child process.
     How it decides:
-        Steps between neighbours along the new last axis are at least `rougher` times those that remain if the two axes
+        Steps between neighbours along the smoother of the two axes are at least `rougher` times those that remain if the two axes
         are read the other way round, and the latter are below `smooth`: `suspected`; `demonstrated` where the array had
         the very same two axes in the other order.
     Remedy:
@@ -48,8 +48,8 @@ def axes_not_as_the_numbers_lie(evidence: Evidence, limits: Limits) -> Iterator[
         shape = " x ".join(str(size) for size in one.shape)
         how = "had these axes in the other order" if one.swapped else "has its numbers in the other order"
         yield Found(
-            message=f"{one.expression} makes {shape} of an array that {how}: neighbours along the last axis differ by "
-            f"{one.rough:.2f} of the spread, and by {one.other:.2f} if the axes are read the other way round.",
+            message=f"{one.expression} makes {shape} of an array that {how}: neighbours differ by "
+            f"{one.rough:.2f} of the spread along either axis, and by {one.other:.2f} if the axes are read the other way round.",
             standing=Standing.DEMONSTRATED if one.swapped else Standing.SUSPECTED,
             location=one.where,
             numbers={"rough": one.rough, "other": one.other},

@@ -86,7 +86,7 @@ def _values(torch: Any, call: RecordedCall, lines: dict[int, ast.Call]) -> dict[
 
 
 def _record(torch: Any, call: RecordedCall, node: ast.Call, before: Any, after: Any) -> Record | None:
-    """Roughness along the last axis as it was made, and with its two last axes read the other way round."""
+    """Steps between neighbours as it was made, and with its two last axes read the other way round."""
     if after.dim() < 2 or after.is_complex() or after.dtype == torch.bool:
         return None
     rows, columns = after.shape[-2:]
@@ -101,16 +101,21 @@ def _record(torch: Any, call: RecordedCall, node: ast.Call, before: Any, after: 
     scale = spread(values)
     if scale <= 0:
         return None
-    other = values.reshape(*after.shape[:-2], columns, rows).transpose(-1, -2)
+    other = values.reshape(*after.shape[:-2], columns, rows)
     return ReshapeTried(
         function=call.name,
         expression=ast.unparse(node)[:80],
         shape=tuple(after.shape),
-        rough=float(values.diff(dim=-1).abs().mean()) / scale,
-        other=float(other.diff(dim=-1).abs().mean()) / scale,
+        rough=_step(values) / scale,
+        other=_step(other) / scale,
         swapped=swapped,
         where=CallSite(call.code.co_filename, node.lineno, call.code.co_qualname).location(),
     )
+
+
+def _step(values: Any) -> float:
+    """Mean step between neighbours, along whichever of the two last axes it is smaller."""
+    return min(float(values.diff(dim=axis).abs().mean()) for axis in (-1, -2))
 
 
 def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
