@@ -31,8 +31,8 @@ def axes_not_as_the_numbers_lie(evidence: Evidence, limits: Limits) -> Iterator[
         ReshapeTried (a watched script): the array before and after, in a child process.
     How it decides:
         Steps between neighbours along the smoother of the two axes are at least `rougher` times those that remain if
-        the two axes are read the other way round, and the latter are below `smooth`: `suspected`; `demonstrated` where the array had
-        the very same two axes in the other order.
+        the two axes are read the other way round, and the latter are below `smooth`: `suspected`; `demonstrated` where
+        the array had the very same two axes in the other order.
     Remedy:
         `raw.reshape(samples, leads).T`; `x.transpose(1, 2)`.
     Trial it proposes:
@@ -46,10 +46,10 @@ def axes_not_as_the_numbers_lie(evidence: Evidence, limits: Limits) -> Iterator[
         if one.rough < limits.rougher * one.other or one.other > limits.smooth:
             continue
         shape = " x ".join(str(size) for size in one.shape)
-        how = "had these axes in the other order" if one.swapped else "has its numbers in the other order"
+        how = "had these axes in the other order" if one.swapped else "holds them in the other order"
         yield Found(
             message=f"{one.expression} makes {shape} of an array that {how}: neighbours differ by "
-            f"{one.rough:.2f} of the spread along either axis, and by {one.other:.2f} with the axes in the other order.",
+            f"{one.rough:.2f} of the spread along either axis, and by {one.other:.2f} with the axes exchanged.",
             standing=Standing.DEMONSTRATED if one.swapped else Standing.SUSPECTED,
             location=one.where,
             numbers={"rough": one.rough, "other": one.other},
