@@ -61,7 +61,7 @@ def _tried(torch: Any, call: RecordedCall, name: str, first: str, second: str, a
     where = returned_at(call.code).location()
     if name == "psnr":
         error = a.double() - b.double()
-        small, tenth = (figure(b + part * error, b) for part in (1.0, 0.5))
+        small, tenth = (figure(b + part * error, b) for part in (0.2, 0.1))
         if not (math.isfinite(small) and math.isfinite(tenth)) or float(error.abs().max()) == 0:
             return None
         return MetricTried(
