@@ -26,8 +26,12 @@ TAGS: dict[int, tuple[str, str]] = {
     0x00080008: ("image_type", "text"),
     0x00080016: ("sop_class", "text"),
     0x00080018: ("sop", "text"),
+    0x00080050: ("accession", "text"),
     0x00080060: ("modality", "text"),
+    0x00100010: ("person", "bytes"),
     0x00100020: ("patient", "text"),
+    0x00100030: ("born", "text"),
+    0x00101000: ("other_ids", "text"),
     0x00180050: ("thickness", "number"),
     0x0020000D: ("study", "text"),
     0x0020000E: ("series", "text"),
@@ -72,6 +76,10 @@ class Header:
     sop: str = ""
     modality: str = ""
     patient: str = ""
+    person: str = ""
+    born: str = ""
+    accession: str = ""
+    other_ids: str = ""
     study: str = ""
     series: str = ""
     thickness: float | None = None
@@ -96,7 +104,16 @@ class Header:
     pixels_length: int = 0
     has_pixels: bool = False
     referenced_series: str = ""
+    media_class: str = ""
+    frame_step: float | None = None
     damage: str = ""
+
+
+def identifiers(header: Header) -> tuple[tuple[str, str], ...]:
+    """Kind and value of everything in a header that says who the patient is."""
+    found = [("patient", header.patient), ("name", header.person), ("date", header.born), ("id", header.accession)]
+    found += [("id", part) for part in header.other_ids.split("\\")]
+    return tuple((kind, value) for kind, value in found if value)
 
 
 class _GiveUpError(Exception):
@@ -112,7 +129,7 @@ def read_plain(data: bytes) -> Header | None:
     if data[128:132] != b"DICM":
         return None
     try:
-        syntax, at = _file_meta(data)
+        syntax, at = file_meta(data)
         if syntax not in (IMPLICIT, EXPLICIT):
             return None
         header = Header(transfer_syntax=syntax)
@@ -162,6 +179,8 @@ def _decode(data: bytes, at: int, stop: int, form: str, header: Header) -> Any:
         return _ushort(data, at)[0]
     if form == "pixel":  # a value of the pixels' own type; PixelRepresentation precedes it
         return int.from_bytes(data[at : at + 2], "little", signed=bool(header.signed))
+    if form == "bytes":  # a name in whatever character set: what a file system would make of it
+        return data[at:stop].decode("utf-8", "replace").strip(" \0")
     text = data[at:stop].decode("ascii", "replace").strip(" \0")
     if form == "text":
         return text
@@ -171,7 +190,7 @@ def _decode(data: bytes, at: int, stop: int, form: str, header: Header) -> Any:
     return tuple(float(part) for part in text.split("\\")) if text else ()
 
 
-def _file_meta(data: bytes) -> tuple[str, int]:
+def file_meta(data: bytes) -> tuple[str, int]:
     """Transfer syntax and the offset behind the file meta group."""
     at, syntax = 132, ""
     while _ushort(data, at)[0] == 2:
@@ -237,15 +256,50 @@ def from_pydicom(dataset: FileDataset) -> Header:
             setattr(header, name, converted)
     with suppress(AttributeError, IndexError, TypeError, ValueError):
         header.referenced_series = str(dataset.ReferencedSeriesSequence[0].SeriesInstanceUID)
+    header.media_class = str(getattr(meta, "MediaStorageSOPClassUID", "") or "")
+    _functional_groups(dataset, header)
     header.has_pixels = any(tag in dataset for tag in (PIXEL_DATA, *FLOAT_PIXELS))
     return header
+
+
+def _functional_groups(dataset: FileDataset, header: Header) -> None:
+    """What an enhanced multi-frame object says for all its frames, or for the first (PS3.3 C.7.6.16)."""
+    groups = [
+        *(getattr(dataset, "SharedFunctionalGroupsSequence", None) or ()),
+        *(getattr(dataset, "PerFrameFunctionalGroupsSequence", None) or ()),
+    ]
+    wanted = (
+        ("PixelMeasuresSequence", "PixelSpacing", "pixel_spacing", "numbers"),
+        ("PixelMeasuresSequence", "SliceThickness", "thickness", "number"),
+        ("PlaneOrientationSequence", "ImageOrientationPatient", "orientation", "numbers"),
+        ("PlanePositionSequence", "ImagePositionPatient", "position", "numbers"),
+        ("PixelValueTransformationSequence", "RescaleSlope", "slope", "number"),
+        ("PixelValueTransformationSequence", "RescaleIntercept", "intercept", "number"),
+        ("FrameVOILUTSequence", "WindowCenter", "window_center", "number"),
+        ("FrameVOILUTSequence", "WindowWidth", "window_width", "number"),
+    )
+    for group in groups[:2]:
+        for sequence, keyword, name, form in wanted:
+            if getattr(header, name):
+                continue
+            with suppress(AttributeError, IndexError, TypeError, ValueError, KeyError):
+                value = _converted(getattr(getattr(group, sequence)[0], keyword), form)
+                if value is not None:
+                    setattr(header, name, value)
+    places: list[tuple[float, ...]] = []
+    for group in getattr(dataset, "PerFrameFunctionalGroupsSequence", None) or ():
+        with suppress(AttributeError, IndexError, TypeError, ValueError, KeyError):
+            places.append(tuple(float(part) for part in group.PlanePositionSequence[0].ImagePositionPatient))
+        if len(places) == 2:
+            header.frame_step = sum((a - b) ** 2 for a, b in zip(*places, strict=True)) ** 0.5 or None
+            break
 
 
 def _converted(value: Any, form: str) -> Any:
     if value is None or value == "":
         return None
     several = isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue"
-    if form == "text":
+    if form in ("text", "bytes"):
         return "\\".join(str(part) for part in value) if several else str(value).strip()
     if form == "numbers":
         return tuple(float(part) for part in value) if several else (float(value),)

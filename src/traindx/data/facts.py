@@ -45,6 +45,8 @@ class Facts:
         digest: Hash of the pixels.
         thumb: 32 x 32 thumbnail, uint8.
         damage: What is wrong with a file that could be read all the same.
+        identifiers: Kind and value of what the header says of the patient; never kept, see
+            :mod:`traindx.data.privacy`.
         histogram: Grey-value histogram of a CT image over :data:`traindx.data.pixels.HU_EDGES`; added up by the
             workers and not kept.
     """
@@ -106,6 +108,7 @@ class Facts:
     thumb: bytes = b""
     damage: str = ""
     histogram: list[int] | None = None
+    identifiers: tuple[tuple[str, str], ...] = ()
 
     @property
     def set_name(self) -> str:
@@ -116,7 +119,10 @@ class Facts:
         return " ".join(part for part in parts if part)
 
 
-COLUMNS = (*(item.name for item in fields(Facts) if item.name != "histogram"), "set_name")
+PASSING = ("histogram", "identifiers")
+"""Fields that are handed on and not kept."""
+
+COLUMNS = (*(item.name for item in fields(Facts) if item.name not in PASSING), "set_name")
 row: Any = attrgetter(*COLUMNS)
 
 
@@ -130,6 +136,7 @@ class Report:
         kind: Kind of content.
         size: Bytes on disk.
         reason: Why it could not be read, or what it is instead of an image.
+        identifiers: What headers say of patients, to be kept out of everything that is written.
         rows: One tuple an image, in the order of :data:`COLUMNS`.
     """
 
@@ -139,3 +146,4 @@ class Report:
     size: int = 0
     reason: str = ""
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    identifiers: set[tuple[str, str]] = field(default_factory=set)

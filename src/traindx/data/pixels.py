@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from typing import Any
 
@@ -25,6 +26,9 @@ HU_EDGES = np.arange(-1100.0, 3151.0, 50.0)
 
 AIR_LIMIT = -1100.0
 """Below air: -1000 HU is vacuum by definition; 100 HU are left for noise and for scanners that floor at -1024."""
+
+COLOUR_TOLERANCE = 8.0
+"""Grey levels by which the channels of a grey JPEG may differ (chroma rounding leaves up to about 3)."""
 
 _SAMPLE = 1 << 18
 _SLAB = 1 << 22
@@ -74,7 +78,7 @@ def count(array: NDArray[Any]) -> tuple[Counted, int, float, float]:
         low, high = int(array.min()), int(array.max())
         if high - low < _MAX_BINS:
             bins = np.zeros(high - low + 1, np.int64)
-            flat = array.reshape(-1)
+            flat = _flat(array)
             # Differences from the lowest value, modulo the width of the type, are right as unsigned numbers.
             unsigned = np.dtype(f"u{array.dtype.itemsize}")
             lowest = array.dtype.type(low)
@@ -85,7 +89,7 @@ def count(array: NDArray[Any]) -> tuple[Counted, int, float, float]:
                 bins += np.bincount((part - lowest).view(unsigned), minlength=len(bins))
             present = np.flatnonzero(bins)
             return Counted((present + low).astype(np.float64), bins[present], exact=True), 0, float(low), float(high)
-    flat = array.reshape(-1)
+    flat = _flat(array)
     finite_low, finite_high, bad = np.inf, -np.inf, 0
     for start in range(0, flat.size, _SLAB):
         part = flat[start : start + _SLAB]
@@ -103,6 +107,11 @@ def count(array: NDArray[Any]) -> tuple[Counted, int, float, float]:
         sample = np.array([finite_low, finite_high])
     values, counts = np.unique(sample, return_counts=True)
     return Counted(values, counts, exact=sample.size == flat.size), bad, finite_low, finite_high
+
+
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    """All values in the order of memory, which makes no copy of an array of either order."""
+    return array.reshape(-1, order="F" if array.flags.f_contiguous else "C")
 
 
 def measure(facts: Facts, array: NDArray[Any], *, slope: float = 1.0, intercept: float = 0.0) -> Counted:
@@ -139,15 +148,33 @@ def measure_window(facts: Facts, counted: Counted, padding: float | None) -> Non
     facts.window_inside = float(counts[(values >= low) & (values <= high)].sum()) / total if total else 1.0
 
 
-def measure_labels(facts: Facts, array: NDArray[Any], counted: Counted) -> None:
+def measure_labels(
+    facts: Facts, array: NDArray[Any], counted: Counted, *, slope: float = 1.0, intercept: float = 0.0
+) -> None:
     """Fill the fields of a mask: its values with their number of voxels (at most 64), and whether all are integers."""
     if not counted.exact:
-        values, counts = np.unique(array[np.isfinite(array)], return_counts=True)
-        counted = Counted(values.astype(np.float64), counts, exact=True)
+        counted = _every_value(array).rescaled(slope, intercept)
     facts.levels = len(counted.values)
     facts.fractional = int(bool(np.any(counted.values != np.round(counted.values))))
     order = np.argsort(counted.counts)[::-1][:_MAX_LABELS]
     facts.label_values = json.dumps({f"{counted.values[i]:g}": int(counted.counts[i]) for i in sorted(order)})
+
+
+def _every_value(array: NDArray[Any]) -> Counted:
+    """The distinct finite values, slab by slab; those of the first slabs where there are more than 2^17."""
+    values, counts = np.zeros(0), np.zeros(0, np.int64)
+    flat = _flat(array)
+    for start in range(0, flat.size, _SLAB):
+        part = flat[start : start + _SLAB]
+        found, number = np.unique(part[np.isfinite(part)], return_counts=True)
+        both = np.concatenate((values, found.astype(np.float64)))
+        values, where = np.unique(both, return_inverse=True)
+        counts = np.bincount(where, weights=np.concatenate((counts, number))).astype(np.int64)
+        if len(values) > _MAX_BINS:
+            break
+    if not len(values):
+        values, counts = np.zeros(1), np.ones(1, np.int64)
+    return Counted(values, counts, exact=True)
 
 
 def looks_like_labels(array: NDArray[Any], counted: Counted) -> bool:
@@ -177,12 +204,36 @@ def fingerprint(facts: Facts, array: NDArray[Any]) -> bytes:
     A CRC-32 of the pixels together with shape, percentiles and thumbnail: two images that share all of these and differ
     in a pixel meet in one of 2^32 cases, at a third of the time of a cryptographic hash.
     """
-    native = array if array.dtype.byteorder in "=|<" else array.astype(array.dtype.newbyteorder("<"))
-    check = zlib.crc32(np.ascontiguousarray(native).data)
+    native = array.dtype.newbyteorder("<")
+    rows = max(1, _SLAB // max(1, math.prod(array.shape[1:])))
+    check = 0
+    for start in range(0, len(array), rows):  # in slabs: neither order of memory needs a second copy of the whole
+        part = np.ascontiguousarray(array[start : start + rows], native)
+        check = zlib.crc32(part.view(np.uint8).data if part.size else b"", check)
     values = (facts.vmin, facts.p01, facts.p25, facts.p50, facts.p75, facts.p99, facts.vmax)
     hasher = hashlib.blake2b(facts.thumb, digest_size=16)
-    hasher.update(repr((array.shape, native.dtype.itemsize, facts.levels, values, check)).encode())
+    hasher.update(repr((array.shape, native.itemsize, facts.levels, values, check)).encode())
     return hasher.digest()
+
+
+def grey(array: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """One grey image of channels (..., 3 or 4), and whether it has colours, in strips that need no second copy.
+
+    Channels that differ by at most :data:`COLOUR_TOLERANCE` are one grey image; of others the mean is taken.
+    """
+    step = max(1, _SLAB // max(1, math.prod(array.shape[1:])))
+    for start in range(0, len(array), step):
+        part = array[start : start + step, ..., :3]
+        low, high = part.min(axis=-1), part.max(axis=-1)
+        if float((high.astype(np.float32) - low).max(initial=0.0)) > COLOUR_TOLERANCE:
+            break
+    else:
+        return np.ascontiguousarray(array[..., 0]), False
+    mean = np.empty(array.shape[:-1], array.dtype)
+    for start in range(0, len(array), step):
+        part = array[start : start + step, ..., :3].mean(axis=-1, dtype=np.float32)
+        mean[start : start + step] = np.round(part) if array.dtype.kind in "ui" else part
+    return mean, True
 
 
 def thumbnail(array: NDArray[Any], low: float, high: float) -> bytes:

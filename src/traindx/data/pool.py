@@ -11,22 +11,33 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import select
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import IO, Any
 
+from traindx.data import limits
 from traindx.data.facts import Report
-from traindx.data.inspect import inspect
+from traindx.data.inspect import inspect_file
 from traindx.data.layout.naming import Naming
+from traindx.data.reading import printable
 from traindx.errors import TraindxError
 
 READY = "traindx worker"
 
 Portion = list[str]
 Result = tuple[list[Report], dict[str, Any]]
+
+
+PATIENCE = 300.0
+"""Seconds for which a worker may be silent over a portion, and over one file when it is tried alone."""
+
+SLOWEST = 1 << 20
+"""Bytes a second that a reader must make on top: a large file on a slow disk is not a hang."""
 
 
 def inspect_all(root: str, portions: Iterable[Portion], workers: int, naming: Naming | None = None) -> Iterator[Result]:
@@ -51,7 +62,7 @@ def inspect_all(root: str, portions: Iterable[Portion], workers: int, naming: Na
     stop = threading.Event()
     threads = [
         threading.Thread(
-            target=_serve, args=(root, naming, todo, done, stop), daemon=True, name=f"traindx-data-{number}"
+            target=_serve, args=(root, naming, workers, todo, done, stop), daemon=True, name=f"traindx-data-{number}"
         )
         for number in range(workers)
     ]
@@ -115,12 +126,13 @@ def _drain(source: queue.Queue[Any]) -> None:
 def _serve(
     root: str,
     naming: Naming | None,
+    processes: int,
     todo: queue.Queue[Portion | None],
     done: queue.Queue[Any],
     stop: threading.Event,
 ) -> None:
     """One thread: hands portions to its own process, replaces the process when it dies."""
-    worker = _Worker(root, naming)
+    worker = _Worker(root, naming, processes)
     try:
         while not stop.is_set():
             try:
@@ -147,21 +159,22 @@ def _one_by_one(worker: _Worker, portion: Portion) -> Result:
     for name in portion:
         result = worker.ask([name])
         if result is None:
-            reason = f"the decoder crashed on it ({worker.last_words})"
-            reports.append(Report(name, "unreadable", reason=reason))
+            reason = f"the decoder {worker.last_words} on it"
+            reports.append(Report(printable(name), "unreadable", reason=reason))
             continue
         reports += result[0]
         for key, counts in result[1].items():
-            histograms[key] = counts if key not in histograms else histograms[key] + counts
+            histograms[key] = [a + b for a, b in zip(histograms.get(key, [0] * len(counts)), counts, strict=True)]
     return reports, histograms
 
 
 class _Worker:
     """A process that inspects portions; it is started again when it has died."""
 
-    def __init__(self, root: str, naming: Naming | None = None) -> None:
+    def __init__(self, root: str, naming: Naming | None = None, processes: int = 1) -> None:
         self.root = root
         self.naming = naming
+        self.processes = processes
         self.last_words = ""
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -177,13 +190,27 @@ class _Worker:
         try:
             pickle.dump((self.root, portion, self.naming), process.stdin, protocol=5)
             process.stdin.flush()
-            result: Result = pickle.load(process.stdout)
+            late = not _answers(process.stdout, self._patience(portion))
+            result: Result = plain_load(process.stdout) if not late else ([], {})
         except (EOFError, OSError, pickle.UnpicklingError):
             code = process.wait()
             self._process = None
-            self.last_words = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            self.last_words = f"crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+            return None
+        if late:
+            process.kill()
+            process.wait()
+            self._process = None
+            self.last_words = f"hung for {PATIENCE:.0f} s"
             return None
         return result
+
+    def _patience(self, portion: Portion) -> float:
+        size = 0
+        for name in portion:
+            with suppress(OSError):
+                size += os.path.getsize(os.path.join(self.root, name) if name != "." else self.root)
+        return PATIENCE + size / SLOWEST
 
     def close(self) -> None:
         """End the process."""
@@ -201,6 +228,7 @@ class _Worker:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[variable] = "1"  # the processes are the parallelism
+        environment[limits.PROCESSES] = str(self.processes)
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "traindx.data.worker"],
@@ -209,7 +237,7 @@ class _Worker:
                 env=environment,
             )
             assert process.stdout is not None
-            ready = pickle.load(process.stdout) == READY
+            ready = plain_load(process.stdout) == READY
         except (OSError, EOFError, pickle.UnpicklingError):
             ready = False
         if not ready:
@@ -221,7 +249,38 @@ class _Worker:
 def _inspect_portion(root: str, portion: Portion, naming: Naming | None = None) -> Result:
     histograms: dict[str, Any] = {}
     root_name = os.path.basename(os.path.abspath(root))
-    return [inspect(root, name, histograms, root_name=root_name, naming=naming) for name in portion], histograms
+    reports = [
+        report
+        for name in portion
+        for report in inspect_file(root, name, histograms, root_name=root_name, naming=naming)
+    ]
+    return reports, {name: [int(count) for count in counts] for name, counts in histograms.items()}
+
+
+class _Plain(pickle.Unpickler):
+    """Unpickles numbers, text, lists, reports and namings, and nothing that could run code.
+
+    A decoder that a hostile file has taken over writes into the pipe what it likes.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        for kind in (Report, Naming):
+            if (module, name) == (kind.__module__, kind.__name__):
+                return kind
+        raise pickle.UnpicklingError(f"{module}.{name} does not belong here")
+
+
+def plain_load(stream: IO[bytes]) -> Any:
+    """One object of plain data from a pipe."""
+    return _Plain(stream).load()
+
+
+def _answers(stream: IO[bytes], seconds: float) -> bool:
+    """True once there is something to read (Windows cannot wait for a pipe: always true there)."""
+    if os.name == "nt":
+        return True
+    ready, _, _ = select.select([stream], [], [], seconds)
+    return bool(ready)
 
 
 def work(source: IO[bytes], target: IO[bytes]) -> None:
@@ -230,7 +289,7 @@ def work(source: IO[bytes], target: IO[bytes]) -> None:
     target.flush()
     while True:
         try:
-            root, portion, naming = pickle.load(source)
+            root, portion, naming = plain_load(source)
         except EOFError:
             return
         pickle.dump(_inspect_portion(root, portion, naming), target, protocol=5)

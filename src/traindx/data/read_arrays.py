@@ -7,6 +7,7 @@ has one entry for each of their first axis (``ids``, ``split``, ``patient``), th
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -14,16 +15,16 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traindx.data import pixels
+from traindx.data import limits, pixels
 from traindx.data.facts import Facts
 from traindx.data.names import MASK_WORDS, MODALITY_WORDS, SPLIT_WORDS, Names, case_key, nearest, without_suffix, words
-from traindx.data.reading import NotAnImageError, UnreadableError, reason_of
+from traindx.data.reading import NotAnImageError, NotReadError, UnreadableError, reason_of
 
 _ID_KEYS = ("ids", "id", "names", "name", "filenames", "files", "cases", "case")
 _SPLIT_KEYS = ("split", "splits")
 _PATIENT_KEYS = ("patient", "patients", "patient_id", "patientid", "subject", "subjects")
 _SPACING_KEYS = ("spacing", "spacing_mm", "voxel_size", "pixdim", "pixel_mm")
-_SMALL = 1 << 20
+SMALL = 1 << 20
 """Arrays up to this many values that are not pictures are read as companions."""
 
 
@@ -37,6 +38,7 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
 
     Raises:
         NotAnImageError: No array in it looks like an image.
+        NotReadError: It is encrypted, or an array is larger than one image may be.
         UnreadableError: The archive is damaged, or needs pickle.
     """
     try:
@@ -46,11 +48,12 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
             if len(shape) < 2:
                 raise NotAnImageError(f"an array of shape {shape}")
             with open(path, "rb") as stream:
-                yield from _pictures(stream, "", name, names, _Companions({}, 0), scope=False)
+                room = os.path.getsize(path)
+                yield from _pictures(stream, "", name, names, Companions({}, 0), scope=False, room=room)
             return
         with zipfile.ZipFile(path) as archive:
             yield from _archive(archive, name, names)
-    except (NotAnImageError, UnreadableError):
+    except (NotAnImageError, NotReadError, UnreadableError, MemoryError):
         raise
     except Exception as error:
         raise UnreadableError(f"{type(error).__name__}: {reason_of(error)}") from None
@@ -58,6 +61,8 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
 
 def _archive(archive: zipfile.ZipFile, name: str, names: Names) -> Iterator[Facts]:
     headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    if any(entry.flag_bits & 1 for entry in archive.infolist()):
+        raise NotReadError("encrypted: unpack it with its password")
     for member in archive.namelist():
         if member.endswith(".npy"):
             with archive.open(member) as stream:
@@ -66,7 +71,7 @@ def _archive(archive: zipfile.ZipFile, name: str, names: Names) -> Iterator[Fact
     vectors: dict[str, NDArray[Any]] = {}
     for key, (shape, dtype) in headers.items():
         small = len(shape) < 2 or key.lower() in _SPACING_KEYS or (len(shape) == 2 and shape[1] == 1)
-        if small and math.prod(shape) <= _SMALL and not dtype.hasobject:
+        if small and math.prod(shape) <= SMALL and not dtype.hasobject:
             with archive.open(key + ".npy") as stream:
                 vector = np.lib.format.read_array(stream, allow_pickle=False)
                 vectors[key.lower()] = vector[:, 0] if vector.ndim == 2 and vector.shape[1] == 1 else vector
@@ -81,12 +86,15 @@ def _archive(archive: zipfile.ZipFile, name: str, names: Names) -> Iterator[Fact
     roles = {("mask" if MASK_WORDS.intersection(words(key)) else "image") for key in pictures}
     for key, shape in pictures.items():
         stacked = len(shape) >= 3 and shape[0] in lengths and (shape[0] > 3 or "ids" in vectors)
-        companions = _Companions(vectors, shape[0] if stacked else 0)
-        with archive.open(key + ".npy") as stream:
-            yield from _pictures(stream, key, name, names, companions, scope=len(roles) > 1)
+        companions = Companions(vectors, shape[0] if stacked else 0)
+        entry = archive.getinfo(key + ".npy")
+        if entry.file_size > entry.compress_size * limits.DEFLATE + 1024:
+            raise UnreadableError(f"{entry.filename} claims more than its {entry.compress_size} bytes can hold")
+        with archive.open(entry) as stream:
+            yield from _pictures(stream, key, name, names, companions, scope=len(roles) > 1, room=entry.file_size)
 
 
-class _Companions:
+class Companions:
     """What the other arrays of a file say of one item.
 
     Args:
@@ -127,14 +135,40 @@ class _Companions:
 
 
 def _pictures(
-    stream: IO[bytes], key: str, name: str, names: Names, companions: _Companions, *, scope: bool
+    stream: IO[bytes], key: str, name: str, names: Names, companions: Companions, *, scope: bool, room: int
 ) -> Iterator[Facts]:
     shape, dtype, fortran = _array_header(stream)
     if math.prod(shape) == 0:
         raise UnreadableError(f"no values, shape {shape}")
     if dtype.hasobject:
         raise UnreadableError("an array of Python objects, which needs pickle: it is not opened")
-    for item, array in _items(stream, shape, dtype, fortran, companions.count):
+    if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize > room:
+        limits.check(shape, dtype.itemsize, stored=room)
+    limits.check(shape[1:] if companions.count and not fortran else shape, dtype.itemsize)
+    items = _items(stream, shape, dtype, fortran, companions.count)
+    yield from pictures_of(items, key, name, names, companions, scope=scope)
+
+
+def pictures_of(
+    items: Iterator[tuple[int, NDArray[Any]]],
+    key: str,
+    name: str,
+    names: Names,
+    companions: Companions,
+    *,
+    scope: bool,
+) -> Iterator[Facts]:
+    """Facts of the items of one array.
+
+    Args:
+        items: Numbers and values, one after another.
+        key: What the file calls the array.
+        name: The file, relative to the data folder.
+        names: What its name says.
+        companions: What the other arrays of the file say.
+        scope: True if images and masks lie in one file.
+    """
+    for item, array in items:
         if companions.absent(key, item):
             continue
         facts = Facts(name, item if companions.count else -1, key, "array", collection=names.collection)
@@ -156,7 +190,7 @@ def _pictures(
         yield facts
 
 
-def _identify(facts: Facts, names: Names, companions: _Companions, item: int, *, scope: bool) -> None:
+def _identify(facts: Facts, names: Names, companions: Companions, item: int, *, scope: bool) -> None:
     """Names, role, modality, split, patient and spacing of an item."""
     own = companions.text(_ID_KEYS, item) if companions.count else ""
     facts.name = without_suffix(own) if own else f"{names.name}#{item}" if companions.count else names.name

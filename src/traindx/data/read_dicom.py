@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,14 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traindx.data import geometry, pixels
-from traindx.data.dicom_header import Header, from_pydicom, read_plain
+from traindx.data import geometry, limits, pixels
+from traindx.data.dicom_header import Header, file_meta, from_pydicom, identifiers, read_plain
 from traindx.data.facts import Facts
 from traindx.data.names import Names
-from traindx.data.reading import NotAnImageError, UnreadableError, reason_of
+from traindx.data.reading import NotAnImageError, NotReadError, UnreadableError, reason_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
+
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+"""Media Storage Directory Storage: the file DICOMDIR (PS3.10 8.6)."""
+
+_RLE = "1.2.840.10008.1.2.5"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_PACKED = frozenset((_RLE, "1.2.840.10008.1.2.1.99"))
 
 LARGEST_PLAIN = 64 << 20
 """Files beyond this are left to pydicom, which reads the pixels only when they are asked for."""
@@ -29,6 +39,18 @@ FOLDER_SERIES = "folder:"
 
 NOT_PICTURES = frozenset(
     [
+        "ANN",
+        "OSS",
+        "POS",
+        "RESP",
+        "EPS",
+        "EEG",
+        "EMG",
+        "RWV",
+        "STAIN",
+        "M3D",
+        "BDUS",
+        "DICOMDIR",
         "RTPLAN",
         "RTSTRUCT",
         "RTRECORD",
@@ -62,17 +84,19 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
 
     Raises:
         NotAnImageError: A well-formed object without pixels, such as a radiotherapy plan.
+        NotReadError: It is larger than one image may be, or its decoder is not installed.
         UnreadableError: Anything else that yields no pixels.
     """
     header, array = load(path)
     facts = Facts(name, kind="dicom", name=names.name, split=names.split)
     _describe(facts, header, names)
     facts.damage = header.damage
+    facts.identifiers = identifiers(header)
     facts.shape = "x".join(str(size) for size in array.shape)
     facts.dtype = array.dtype.newbyteorder("=").name
     if header.samples > 1 and array.ndim > 2 and array.shape[-1] in (3, 4):
         facts.photometric = "colour"
-        array = array[..., :3].mean(axis=-1, dtype=np.float32)
+        array, _ = pixels.grey(array)
     facts.height, facts.width = int(array.shape[-2]), int(array.shape[-1])
     dtype = facts.dtype
     if facts.role == "mask":
@@ -105,11 +129,31 @@ def load(path: str) -> tuple[Header, NDArray[Any]]:
     if os.path.getsize(path) <= LARGEST_PLAIN:
         with open(path, "rb") as stream:
             data = stream.read()
+        _check_inflated(data)
         header = read_plain(data)
         array = None if header is None else _plain_pixels(data, header)
-        if header is not None and array is not None:
-            return header, array
+        if header is not None and array is not None and (array.ndim == 2 or header.pixel_spacing):
+            return header, array  # what an enhanced object says of its frames lies in sequences
     return _load_with_pydicom(path)
+
+
+def _check_inflated(data: bytes) -> None:
+    """Refuse a deflated file (PS3.5 A.5) that would inflate to more than one image may take."""
+    if _DEFLATED not in data[:2048] or len(data) * limits.DEFLATE <= limits.allowed():
+        return
+    try:
+        _, at = file_meta(data)
+    except (struct.error, IndexError, ValueError):
+        return
+    inflate = zlib.decompressobj(-15)
+    size, rest = 0, data[at:]
+    try:
+        while rest and not inflate.eof:
+            size += len(inflate.decompress(rest, 1 << 20))
+            rest = inflate.unconsumed_tail
+            limits.check((size,), 1)
+    except zlib.error:
+        return
 
 
 def _plain_pixels(data: bytes, header: Header) -> NDArray[Any] | None:
@@ -145,22 +189,72 @@ def _load_with_pydicom(path: str) -> tuple[Header, NDArray[Any]]:
                 "not DICOM, or its beginning is missing: no file meta header and no DICM prefix"
             ) from None
         except Exception as error:
-            raise UnreadableError(f"the header cannot be read: {reason_of(error)}") from None
+            # pydicom quotes values: they may be somebody's
+            reason = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", reason_of(error))
+            raise UnreadableError(f"the header cannot be read: {reason}") from None
         header = from_pydicom(dataset)
+        if MEDIA_DIRECTORY in (header.sop_class, header.media_class):
+            raise NotAnImageError("a DICOM directory (DICOMDIR), an index without pixels")
         cut = _cut_short(dataset)
         if not header.has_pixels:
             if header.modality in NOT_PICTURES and not cut:
                 raise NotAnImageError(f"{header.modality} object, no pixels")
+            if header.sop_class and not cut and not _may_hold_pixels(header.sop_class):
+                raise NotAnImageError(f"{_class_name(header.sop_class)}, no pixels")
             what = f"{header.modality or 'DICOM'} object without pixel data"
             raise UnreadableError(f"{what}, {cut}" if cut else what)
+        _check_size(header, dataset)
         try:
             array = dataset.pixel_array
         except Exception as error:
+            lacking = _decoder(error, header.transfer_syntax)
+            if lacking:
+                raise NotReadError(lacking) from None
             raise UnreadableError(f"the pixels are {cut}" if cut else f"no pixels: {reason_of(error)}") from None
         header.damage = _sign_contradicted(dataset, header)
     if array.ndim < 2 or array.size == 0:
         raise UnreadableError(f"the pixels have shape {array.shape}")
     return header, array
+
+
+def _check_size(header: Header, dataset: FileDataset) -> None:
+    """Compare the size that the header promises with the pixels that are there, before they are decoded."""
+    frames = int(header.frames) if header.frames else 1
+    shape = (frames, header.rows, header.columns, max(header.samples, 1))
+    element = dataset.get_item(0x7FE00010)
+    length = getattr(element, "length", None)
+    value = getattr(element, "value", None)
+    stored = length if isinstance(length, int) and length != 0xFFFFFFFF else None
+    if header.transfer_syntax.startswith("1.2.840.10008.1.2.4.") or header.transfer_syntax in _PACKED:
+        stored = len(value) if isinstance(value, bytes) and header.transfer_syntax == _RLE else None
+    bits = max(header.bits_allocated, 1)
+    if bits == 1:
+        shape, bits = (math.prod(shape) // 8 + 1,), 8
+        stored = None
+    # A run of RLE shrinks 128 bytes to 2 (PS3.5 G.3.1); halved chroma (YBR_FULL_422) holds three values in two.
+    ratio = 64 if header.transfer_syntax in _PACKED else 2
+    limits.check(shape, -(-bits // 8), stored=stored, ratio=ratio)
+
+
+def _decoder(error: Exception, syntax: str) -> str:
+    """Says which package would decode the pixels, where one that is not installed would."""
+    if "missing dependencies" not in str(error):
+        return ""
+    from pydicom.uid import UID
+
+    package = "pylibjpeg-openjpeg" if syntax in JPEG_2000 else "pylibjpeg-libjpeg"
+    return f"{UID(syntax).name} needs a decoder: pip install pylibjpeg {package}"
+
+
+def _may_hold_pixels(sop_class: str) -> bool:
+    name = _class_name(sop_class)
+    return not name.endswith("Storage") or any(word in name for word in ("Image", "Dose", "Segmentation Storage"))
+
+
+def _class_name(sop_class: str) -> str:
+    from pydicom.uid import UID
+
+    return str(UID(sop_class).name)
 
 
 def _cut_short(dataset: FileDataset) -> str:
@@ -215,6 +309,8 @@ def _describe(facts: Facts, header: Header, names: Names) -> None:
     spacing = header.pixel_spacing or header.imager_spacing
     if len(spacing) == 2:
         facts.spacing0, facts.spacing1 = spacing
+    if header.frame_step is not None:
+        facts.spacing2 = header.frame_step
     if header.thickness is not None:
         facts.thickness = header.thickness
     if len(header.orientation) == 6:

@@ -1,20 +1,24 @@
-"""One PNG, JPEG, BMP or TIFF file; a TIFF of several pages is a volume."""
+"""One PNG, JPEG, JPEG 2000, GIF, WEBP, BMP or TIFF file; a TIFF of several pages is a volume."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from traindx.data import pixels
+from traindx.data import limits, pixels
 from traindx.data.facts import Facts
 from traindx.data.names import Names
-from traindx.data.reading import UnreadableError, reason_of
+from traindx.data.reading import NotReadError, UnreadableError, reason_of
 
-_COLOUR_TOLERANCE = 8.0
-"""Grey levels by which the channels of a grey JPEG may differ (chroma rounding leaves up to about 3)."""
+_STRIP = 512
+"""Rows that are copied at a time."""
+
+_SLIDE_SIDE = 8192
+"""A TIFF of several resolutions with a side above this is a slide, not a picture."""
 
 
 def read(path: str, name: str, names: Names) -> Iterator[Facts]:
@@ -26,6 +30,7 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
         names: What the name says.
 
     Raises:
+        NotReadError: It is larger than one image may be, or its decoder is not installed.
         UnreadableError: The file cannot be decoded.
     """
     array, colour = load(path)
@@ -52,29 +57,116 @@ def load(path: str) -> tuple[NDArray[Any], str]:
     """Grey values (H, W) or (pages, H, W), and ``colour``, ``palette`` or nothing.
 
     Raises:
+        NotReadError: It is larger than one image may be, or its decoder is not installed.
         UnreadableError: The file cannot be decoded.
     """
-    try:
-        if path.lower().endswith((".tif", ".tiff")):
-            import tifffile
-
-            array = np.asarray(tifffile.imread(path))
-            mode = "RGB" if array.ndim > 2 and array.shape[-1] in (3, 4) else ""
-        else:
-            from PIL import Image
-
-            with Image.open(path) as image:
-                mode = image.mode
-                array = np.asarray(image.convert("RGB") if mode in ("CMYK", "YCbCr", "LA", "PA") else image)
-    except Exception as error:
-        raise UnreadableError(f"{type(error).__name__}: {reason_of(error)}") from None
+    if path.lower().endswith((".tif", ".tiff")) or _is_tiff(path):
+        array, mode = _tiff(path)
+    else:
+        array, mode = _pillow(path)
     if array.size == 0 or array.ndim < 2:
         raise UnreadableError(f"no pixels, shape {array.shape}")
     if mode == "P":
         return array, "palette"
     if array.ndim > 2 and array.shape[-1] in (3, 4) and mode != "":
-        channels = array[..., :3].astype(np.float32)
-        if float(np.ptp(channels, axis=-1).max()) <= _COLOUR_TOLERANCE:
-            return np.ascontiguousarray(array[..., 0]), ""
-        return np.round(channels.mean(axis=-1)).astype(array.dtype), "colour"
+        grey, colour = pixels.grey(array)
+        return grey, "colour" if colour else ""
     return array, ""
+
+
+def read_slide(path: str, name: str, names: Names) -> Iterator[Facts]:
+    """Size and levels of a whole-slide image; no pixel of it is read.
+
+    Raises:
+        NotReadError: Always: it says what the slide is, and that only its header was looked at.
+        UnreadableError: Not even its header can be read.
+    """
+    yield from ()
+    if not _is_tiff(path):
+        raise NotReadError("a whole-slide image of a vendor's own format, which is not read (OpenSlide opens it)")
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            first = file.series[0]
+            height, width = first.shape[:2]
+            levels = len(first.levels)
+    except Exception as error:
+        raise UnreadableError(f"{type(error).__name__}: {reason_of(error)}") from None
+    raise NotReadError(f"a whole-slide image, {width} x {height} pixels in {levels} levels: only its header is read")
+
+
+def _is_tiff(path: str) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _tiff(path: str) -> tuple[NDArray[Any], str]:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            if not file.series:
+                raise UnreadableError("no pages")
+            first = file.series[0]
+            shape = tuple(int(size) for size in first.shape)
+            plain = first.keyframe is not None and first.keyframe.compression == 1
+            limits.check(shape, np.dtype(first.dtype).itemsize, stored=os.path.getsize(path) if plain else None)
+            if len(file.pages) > 1 and len(first.levels) > 1 and max(shape) > _SLIDE_SIDE:
+                raise NotReadError(
+                    f"a pyramid of {len(first.levels)} levels, {limits.size_text(shape)}: only its header is read"
+                )
+            array = np.asarray(first.asarray())
+    except (NotReadError, UnreadableError):
+        raise
+    except Exception as error:
+        if "imagecodecs" in str(error):
+            raise NotReadError(f"{reason_of(error)}: pip install imagecodecs") from None
+        raise UnreadableError(f"{type(error).__name__}: {reason_of(error)}") from None
+    return array, "RGB" if array.ndim > 2 and array.shape[-1] in (3, 4) else ""
+
+
+def _pillow(path: str) -> tuple[NDArray[Any], str]:
+    from PIL import Image
+
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None  # the size is checked here, against the memory there is
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            deep = 4 if image.mode in ("I", "F") else 2 if image.mode.startswith("I;16") else 1
+            limits.check((height, width, len(image.getbands())), deep)
+            if image.mode == "P" and image.format in ("GIF", "WEBP"):
+                image = _without_palette(image)  # noqa: PLW2901
+            elif image.mode in ("CMYK", "YCbCr", "LA", "PA", "LAB", "HSV"):
+                image = image.convert("RGB")  # noqa: PLW2901
+            return _values(image), image.mode
+    except (NotReadError, UnreadableError, MemoryError):
+        raise
+    except Exception as error:
+        text = reason_of(error)
+        if "decoder" in text and "not available" in text:
+            raise NotReadError(f"{text}: this Pillow was built without it (pip install --upgrade pillow)") from None
+        raise UnreadableError(f"{type(error).__name__}: {text}") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _without_palette(image: Any) -> Any:
+    """A GIF always has a palette; one of greys only holds a grey image, whose numbers mean nothing by themselves."""
+    image.load()
+    colours = np.asarray(image.getpalette() or [0, 0, 0], np.int16).reshape(-1, 3)
+    return image.convert("L" if int(np.ptp(colours, axis=1).max()) == 0 else "RGB")
+
+
+def _values(image: Any) -> NDArray[Any]:
+    """Values of a decoded image, in strips: Pillow hands over a whole one by way of two copies."""
+    width, height = image.size
+    first = np.asarray(image.crop((0, 0, width, min(height, _STRIP))))
+    if height <= _STRIP:
+        return first
+    array = np.empty((height, *first.shape[1:]), first.dtype)
+    array[: len(first)] = first
+    for top in range(_STRIP, height, _STRIP):
+        array[top : top + _STRIP] = np.asarray(image.crop((0, top, width, min(height, top + _STRIP))))
+    return array

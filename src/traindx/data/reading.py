@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 
@@ -13,8 +14,17 @@ class NotAnImageError(Exception):
     """A well-formed file that holds no image, such as a radiotherapy plan."""
 
 
+class NotReadError(Exception):
+    """A file that may be in order and that this installation or this machine cannot read; says what to do."""
+
+
 class IgnoredError(Exception):
     """A file of a kind that is not read."""
+
+
+def printable(name: str) -> str:
+    """A file name that can be written anywhere: bytes that are not UTF-8 become ``\\xf6``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace") if not name.isascii() else name
 
 
 def reason_of(error: BaseException, limit: int = 160) -> str:

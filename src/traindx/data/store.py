@@ -7,20 +7,30 @@ the user's tables).
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from traindx.data.facts import COLUMNS, Facts, Report
+from traindx.data.facts import COLUMNS, PASSING, Facts, Report
 from traindx.data.layout.survey import folder_group
 from traindx.data.names import without_suffix
 
 _TYPES = {"int": "INTEGER", "float": "REAL", "str": "TEXT", "bytes": "BLOB"}
 _BATCH = 2048
 
+
+PARTIAL = ".unfinished"
+"""Ends the name of a store while it is written: the next run in the same folder goes on from it."""
+
+_EVERY = 2.0
+"""Seconds after which what came is committed; what a kill costs is read again."""
 
 _LETTERS = re.compile(r"^[A-Za-z]+(?=\d)")
 
@@ -56,27 +66,52 @@ class Store:
         joined: Column of ``items`` by which the rows of a table are joined, by the name of the table.
 
     Args:
-        path: The file to write, replaced if it is there; None takes a temporary one that is removed on close.
+        path: The file to write, replaced if it is there; it appears whole, when the store is closed. None takes a
+            temporary one that is removed on close.
+        signature: What the facts depend on besides the files. A store of the same signature that a killed run left is
+            gone on from.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, signature: str = "") -> None:
+        self.joined: dict[str, str] = {}
         self._temporary = None
         if path is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="traindx-")
             path = Path(self._temporary.name) / "files.sqlite"
         path.unlink(missing_ok=True)
         self.path = path
-        self.joined: dict[str, str] = {}
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        types = {name: _TYPES[str(kind)] for name, kind in Facts.__annotations__.items() if name != "histogram"}
+        self._partial = path.with_name(path.name + PARTIAL)
+        self.resumed = self._temporary is None and _left_by(self._partial, signature)
+        self.since = self._partial.stat().st_mtime if self.resumed else 0.0
+        if not self.resumed:
+            self._partial.unlink(missing_ok=True)
+        os.close(os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o600))  # names of files are nobody else's business
+        self._connection = sqlite3.connect(self._partial, isolation_level=None)
+        for statement in (
+            "PRAGMA journal_mode = TRUNCATE",  # a kill in the middle of a commit is taken back by the next run
+            "PRAGMA synchronous = OFF",
+            "PRAGMA secure_delete = ON",
+            "PRAGMA cache_size = -16000",  # 16 MB, whatever the number of files
+            "PRAGMA temp_store = FILE",
+        ):
+            self._connection.execute(statement)
+        if self.resumed:
+            self._connection.execute("CREATE INDEX IF NOT EXISTS files_path ON files (path)")
+            for table in ("labels", "boxes", "splits", "patients", "runs"):
+                self._connection.execute(f"DELETE FROM {table}")  # they are read again at once
+        else:
+            self._make(signature)
+        self._connection.execute("BEGIN")
+        self._committed = time.monotonic()
+        self._insert = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+
+    def _make(self, signature: str) -> None:
+        types = {name: _TYPES[str(kind)] for name, kind in Facts.__annotations__.items() if name not in PASSING}
         types["set_name"] = "TEXT"
         columns = ", ".join(f"{name} {types[name]}" for name in COLUMNS)
         places = ", ".join(f"{name} TEXT" for name in (*PLACES, "home"))
         for statement in (
-            "PRAGMA journal_mode = OFF",
-            "PRAGMA synchronous = OFF",
-            "PRAGMA cache_size = -16000",  # 16 MB, whatever the number of files
-            "PRAGMA temp_store = FILE",
+            "BEGIN",
             f"CREATE TABLE items (id INTEGER PRIMARY KEY, {columns}, {places})",
             "CREATE TABLE files (path TEXT, status TEXT, kind TEXT, size INTEGER, reason TEXT)",
             "CREATE TABLE labels (source TEXT, id TEXT, name TEXT, value REAL)",
@@ -85,10 +120,41 @@ class Store:
             "CREATE TABLE splits (source TEXT, id TEXT, split TEXT)",
             "CREATE TABLE runs (source TEXT, line INTEGER, id TEXT, starts INTEGER, offsets INTEGER)",
             "CREATE TABLE patients (source TEXT, id TEXT, patient TEXT)",
-            "BEGIN",
+            "CREATE TABLE identifiers (kind TEXT, value TEXT, PRIMARY KEY (kind, value)) WITHOUT ROWID",
+            "CREATE TABLE histograms (set_name TEXT PRIMARY KEY, counts TEXT)",
+            "CREATE TABLE written (signature TEXT)",
         ):
             self._connection.execute(statement)
-        self._insert = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+        self._connection.execute("INSERT INTO written VALUES (?)", (signature,))
+        self._connection.execute("COMMIT")
+
+    def knows(self, path: str, size: int) -> bool:
+        """True if a run that was killed looked at this file already."""
+        query = "SELECT size FROM files WHERE path = ? LIMIT 1"
+        return self.one(query, path)[0] == size
+
+    def note(self, identifiers: Iterable[tuple[str, str]]) -> None:
+        """Keep identifiers of patients for as long as the run goes on, so that the next one can go on from it."""
+        self._connection.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", identifiers)
+
+    def forget(self) -> None:
+        """Remove them, and what only a run that goes on needs."""
+        for table in ("identifiers", "histograms", "written"):
+            self._connection.execute(f"DROP TABLE {table}")
+
+    def histograms(self) -> dict[str, list[int]]:
+        """Grey-value histograms by set of what was read so far."""
+        return {name: json.loads(counts) for name, counts in self.rows("SELECT set_name, counts FROM histograms")}
+
+    def checkpoint(self, histograms: Mapping[str, Sequence[int]], *, now: bool = False) -> None:
+        """Commit what came, every two seconds."""
+        if not now and time.monotonic() - self._committed < _EVERY:
+            return
+        rows = [(name, json.dumps([int(count) for count in counts])) for name, counts in histograms.items()]
+        self._connection.executemany("INSERT OR REPLACE INTO histograms VALUES (?, ?)", rows)
+        self._connection.execute("COMMIT")
+        self._connection.execute("BEGIN")
+        self._committed = time.monotonic()
 
     def add(self, reports: Iterable[Report]) -> None:
         """Keep what came of some files."""
@@ -126,6 +192,10 @@ class Store:
         columns = ", ".join(f"{name} = place_{name}(path)" for name in PLACES)
         self._connection.execute(f"UPDATE items SET {columns}, home = split")
 
+    def function(self, name: str, arguments: int, function: Callable[..., Any]) -> None:
+        """Make a function known to queries."""
+        self._connection.create_function(name, arguments, function, deterministic=True)
+
     def run(self, statement: str, *values: Any) -> None:
         """Execute a statement that returns nothing."""
         self._connection.execute(statement, values)
@@ -143,9 +213,29 @@ class Store:
         """The first value of a query as an integer."""
         return int(self.one(query, *values)[0] or 0)
 
-    def close(self) -> None:
-        """Write everything and close; a temporary store is removed."""
-        self._connection.execute("COMMIT")
+    def close(self, *, complete: bool = True) -> None:
+        """Write everything and close; a temporary store is removed.
+
+        Args:
+            complete: Give the store its name. One that is not complete keeps the name of an unfinished one.
+        """
+        with suppress(sqlite3.OperationalError):  # a full disk: what was committed before stays
+            # What is not complete keeps the facts of files alone: tables change them, and are read again.
+            self._connection.execute("COMMIT" if complete else "ROLLBACK")
         self._connection.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+        elif complete:
+            os.replace(self._partial, self.path)
+
+
+def _left_by(path: Path, signature: str) -> bool:
+    """True if a killed run left a store that can be gone on from."""
+    if not path.is_file() or path.is_symlink():
+        return False
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            found = connection.execute("SELECT signature FROM written").fetchone()
+    except sqlite3.Error:
+        return False
+    return found is not None and found[0] == signature

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from traindx import pipeline
 from traindx.core.frames import raised_at
 from traindx.data import audit, join, pictures, pool, walk
 from traindx.data.audit.context import AuditRoom
+from traindx.data.facts import COLUMNS, Report
 from traindx.data.layout import agree, lines, sidecars
 from traindx.data.layout.conventions import check_layout, recognised
 from traindx.data.layout.naming import naming
 from traindx.data.layout.survey import survey
 from traindx.data.link import link
 from traindx.data.options import Options, task_called
+from traindx.data.privacy import Identities
+from traindx.data.reading import printable, reason_of
 from traindx.data.scope import DataScope
 from traindx.data.store import Store
 from traindx.data.tables import Table, join_key, relative, understand
@@ -28,6 +35,7 @@ from traindx.errors import InputError, TraindxError, UsageError
 from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.evidence.dataset import FileCensus, LayoutFacts
 from traindx.extras import require
+from traindx.private import make_private
 from traindx.progress import Listener, Progress, silent
 
 STORE = "files.sqlite"
@@ -48,6 +56,7 @@ def verify(
     masks: str | Iterable[str] = (),
     others: str | Iterable[str] = (),
     out: str | Path | None = None,
+    show_identifiers: bool = False,
     workers: int | None = None,
     select: Iterable[str] | None = None,
     ignore: Iterable[str] | None = None,
@@ -74,6 +83,8 @@ def verify(
         others: Patterns of pictures that are neither.
         out: Directory for ``diagnosis.json``, ``evidence.jsonl``, ``pictures/`` and ``files.sqlite`` (the facts of
             every file); None keeps the records in memory and nothing on disk.
+        show_identifiers: Write patient and study identifiers as they are, in place of tokens such as
+            ``patient-5e0c1a7b`` (:mod:`traindx.data.privacy`).
         workers: Processes that read files; as many as there are cores (at most 8) by default, 0 for this process alone.
         select: Rule codes or prefixes to apply.
         ignore: Rule codes or prefixes to leave out.
@@ -112,14 +123,16 @@ def verify(
     given = _given_tables(options, root)
     directory = Path(out) if out is not None else None
     if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
         (directory / "evidence.jsonl").unlink(missing_ok=True)
         for old in (directory / "pictures").glob("*.npy"):  # of an earlier run
             old.unlink()
-    store = Store(directory / STORE if directory is not None else None)
-    evidence = Evidence(directory)
+    store = Store(directory / STORE if directory is not None else None, _signature(root, options))
+    identities = Identities()
+    evidence = Evidence(directory, None if show_identifiers else identities.plain)
+    finished = False
     try:
-        ctx = AuditRoom(store, evidence, options, given, root)
+        ctx = AuditRoom(store, evidence, options, given, root, identities=identities)
         _read(ctx, cores() if workers is None else workers, progress or silent)
         errors = _examine(ctx, progress or silent)
         lines.write(ctx)
@@ -129,12 +142,30 @@ def verify(
         diagnosis = _diagnosis(root, evidence, judged, errors)
         made = pipeline.provenance(command, when, time.monotonic() - started)
         diagnosis = diagnosis.model_copy(update={"provenance": made})
+        if not show_identifiers:
+            diagnosis = identities.model(diagnosis)
+            identities.clean(store)
+        store.forget()
         if directory is not None:
-            (directory / "diagnosis.json").write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
+            beside = directory / ".diagnosis.json.part"
+            beside.write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
+            os.replace(beside, directory / "diagnosis.json")
+        finished = True
         return diagnosis
+    except sqlite3.OperationalError as error:
+        raise TraindxError(f"the store of facts cannot be written: {error}", do="make room, or give --out") from error
     finally:
         evidence.close()
-        store.close()
+        store.close(complete=finished)
+
+
+def _signature(root: str, options: Options) -> str:
+    """What a killed run must have in common with this one so that its facts are of use."""
+    from traindx.version import __version__
+
+    return json.dumps(
+        [__version__, os.path.realpath(root), COLUMNS, options.layout, options.images, options.masks, options.others]
+    )
 
 
 def cores() -> int:
@@ -174,26 +205,53 @@ def _read(ctx: AuditRoom, workers: int, listen: Listener) -> None:
     ctx.convention = None if ctx.options.layout == "none" else recognised(seen.names, ctx.options.layout)
     roles = naming(ctx.convention, ctx.options.images, ctx.options.masks, ctx.options.others)
     workers = 0 if files < 8 else min(workers, files)  # a handful of files is read before a process is up
-    histograms: dict[str, Any] = {}
-    done = weight = 0
-    found: list[str] = []
-    for reports, counted in pool.inspect_all(ctx.root, walk.chunks(ctx.root), workers, roles):
+    histograms: dict[str, Any] = {name: np.asarray(counts) for name, counts in ctx.store.histograms().items()}
+    done = ctx.store.count("SELECT COUNT(*) FROM files")
+    weight = ctx.store.count("SELECT SUM(size) FROM files")
+    before = weight
+    if done:
+        ctx.notes["resumed"] = done
+        ctx.identities.learn((str(kind), str(value)) for kind, value in ctx.store.rows("SELECT * FROM identifiers"))
+    found = [str(path) for (path,) in ctx.store.rows("SELECT path FROM files WHERE status = 'table'")]
+    trouble: list[Report] = []
+    portions = walk.chunks(
+        ctx.root,
+        lambda path, status, reason: trouble.append(Report(printable(path), status, reason=reason)),
+        partial(_known, ctx) if ctx.store.resumed else None,
+    )
+    for reports, counted in pool.inspect_all(ctx.root, portions, workers, roles):
         ctx.store.add(reports)
+        for report in reports:
+            if report.identifiers:
+                ctx.identities.learn(report.identifiers)
+                ctx.store.note(report.identifiers)
         found += [report.path for report in reports if report.status == "table"]
         for key, counts in counted.items():
-            histograms[key] = counts if key not in histograms else histograms[key] + counts
+            histograms[key] = np.asarray(counts) + histograms.get(key, 0)
+        ctx.store.checkpoint(histograms)
         done += len(reports)
         weight += sum(report.size for report in reports)
         elapsed = time.monotonic() - begun
-        share = max(weight / max(size, 1), 1e-9)
-        left = elapsed * (1 - share) / share if elapsed > 0.5 else None
+        share = max((weight - before) / max(size - before, 1), 1e-9)
+        left = elapsed * (1 - share) / share if elapsed > 0.5 and share < 1 else None
         listen(Progress("reading", f"{done} of {files} files", done, files, left))
+    ctx.store.add(trouble)
+    ctx.store.checkpoint(histograms, now=True)
     ctx.notes["histograms"] = histograms
     ctx.notes["seconds"] = time.monotonic() - begun
     ctx.store.place()
     ctx.store.index()
     agree.settle(ctx)
     _tables(ctx, found)
+
+
+def _known(ctx: AuditRoom, name: str, size: int) -> bool:
+    """True if a run that was ended looked at this file, and it is the same still."""
+    try:
+        unchanged = os.stat(os.path.join(ctx.root, name)).st_mtime < ctx.store.since
+    except OSError:
+        return False
+    return unchanged and ctx.store.knows(printable(name), size)
 
 
 def _tables(ctx: AuditRoom, found: list[str]) -> None:
@@ -208,6 +266,8 @@ def _tables(ctx: AuditRoom, found: list[str]) -> None:
             extra.append(understand(path, name))
         except InputError as error:
             ctx.skip(f"table {name}", error.found)
+        except Exception as error:  # a file called .csv that is anything
+            ctx.skip(f"table {name}", f"cannot be read: {type(error).__name__}: {reason_of(error)}")
     texts = [str(path) for (path,) in ctx.store.rows("SELECT path FROM files WHERE kind = 'text' AND path <> '.'")]
     if os.path.isdir(ctx.root):
         extra += sidecars.box_tables(ctx.root, texts)
@@ -235,7 +295,7 @@ def _declared_labels(root: str) -> tuple[float, ...]:
     try:
         with open(os.path.join(root, "dataset.json"), encoding="utf-8") as stream:
             labels = json.load(stream).get("labels", {})
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return ()
     values: set[float] = set()
     for pair in labels.items() if isinstance(labels, dict) else ():

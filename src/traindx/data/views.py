@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traindx.data import read_dicom, read_images
+from traindx.data import read_dicom, read_images, read_volumes
 from traindx.data.audit.context import AuditRoom
 from traindx.data.read_arrays import load_items
 
@@ -55,7 +55,15 @@ def _arrays(file: str, key: str, kind: str, wanted: list[int]) -> Iterator[tuple
     elif kind == "nifti":
         import nibabel as nib
 
-        array = np.asanyarray(nib.load(file).dataobj)
+        proxy = nib.load(file).dataobj
+        middle = (
+            slice(None),
+            slice(None),
+            *(size // 2 if axis == 0 else 0 for axis, size in enumerate(proxy.shape[2:])),
+        )
+        yield -1, np.asanyarray(proxy[middle]).transpose()  # one slice, rescaled; never the whole
+    elif kind == "volume":
+        array = read_volumes.load(file)[0]
         yield -1, (array.reshape(*array.shape[:3], -1)[..., 0] if array.ndim > 3 else array).transpose()
     else:
         yield -1, read_images.load(file)[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from traindx.errors import InputError
 from traindx.finding import Frozen, Location
+from traindx.private import make_private
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,17 +139,19 @@ class Evidence:
 
     Args:
         directory: Where ``evidence.jsonl`` and ``pictures/`` are written; None keeps everything in memory.
+        masked: What becomes of a record, as JSON-like data, and of the name of a picture before they are written.
 
     Each record is flushed as it is added, so a crash loses nothing that was measured.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, masked: Callable[[Any], Any] | None = None) -> None:
         self.directory = directory
+        self._masked = masked or (lambda value: value)
         self._records: list[Record] = []
         self._arrays: dict[str, NDArray[np.float32]] = {}
         self._log: IO[str] | None = None
         if directory is not None:
-            (directory / "pictures").mkdir(parents=True, exist_ok=True)
+            make_private(directory / "pictures")
             self._log = (directory / "evidence.jsonl").open("a", encoding="utf-8")
 
     def __iter__(self) -> Iterator[Record]:
@@ -162,7 +165,7 @@ class Evidence:
         self._records.append(record)
         if self._log is not None:
             line = {"kind": record.kind, **record.model_dump(mode="json", exclude_defaults=True)}
-            self._log.write(json.dumps(line) + "\n")
+            self._log.write(json.dumps(self._masked(line)) + "\n")
             self._log.flush()
 
     def add_picture(self, picture: Picture, array: NDArray[Any]) -> None:
@@ -174,7 +177,7 @@ class Evidence:
         """
         import numpy as np
 
-        safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", picture.name)
+        safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", self._masked(picture.name))
         file = f"pictures/{safe}.npy"
         data = np.asarray(array, dtype=np.float32)
         self._arrays[picture.name] = data

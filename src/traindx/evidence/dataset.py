@@ -58,6 +58,7 @@ class FileCensus(Record):
         readable: Files that gave at least one image, mask or table.
         unreadable: Files that should have and did not.
         not_images: Well-formed files without pixels, for example radiotherapy plans.
+        not_read: Files of a kind that is read, which this installation or machine could not read.
         ignored: Files of a kind that is not read.
         images: Images and volumes (an array file may hold many, a DICOM file is one).
         masks: Masks and label volumes.
@@ -72,6 +73,7 @@ class FileCensus(Record):
     readable: int
     unreadable: int
     not_images: int = 0
+    not_read: int = 0
     ignored: int = 0
     images: int = 0
     masks: int = 0

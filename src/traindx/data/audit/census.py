@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from traindx.data import kinds
 from traindx.data.audit.context import EXAMPLES, AuditRoom, Collector, item_name
+from traindx.evidence import Action, NotExamined
 from traindx.evidence.dataset import Example, FileCensus, HiddenFormat, Share, UnreadableFiles
 
 _EXPECTED = {
@@ -13,14 +15,17 @@ _EXPECTED = {
     "nifti": (*kinds.NIFTI_SUFFIXES, ".hdr", ".img"),
     "image": kinds.IMAGE_SUFFIXES,
     "array": kinds.ARRAY_SUFFIXES,
+    "volume": kinds.VOLUME_SUFFIXES,
+    "container": kinds.CONTAINER_SUFFIXES,
 }
+_NUMBER = re.compile(r"[0-9][0-9.]*")
 
 
 def audit(ctx: AuditRoom) -> None:
     """Write :class:`FileCensus`, :class:`UnreadableFiles` and :class:`HiddenFormat`."""
     store = ctx.store
     status = {name: int(count) for name, count in store.rows("SELECT status, COUNT(*) FROM files GROUP BY status")}
-    looked = sum(status.get(name, 0) for name in ("read", "unreadable", "not-image"))
+    looked = sum(status.get(name, 0) for name in ("read", "unreadable", "not-image", "not-read"))
     by_kind = store.rows(
         "SELECT kind, COUNT(*) AS n FROM files WHERE status = 'read' GROUP BY kind ORDER BY n DESC, kind"
     )
@@ -35,6 +40,7 @@ def audit(ctx: AuditRoom) -> None:
             readable=status.get("read", 0),
             unreadable=status.get("unreadable", 0),
             not_images=status.get("not-image", 0),
+            not_read=status.get("not-read", 0),
             ignored=status.get("ignored", 0),
             images=roles.get("image", 0),
             masks=roles.get("mask", 0),
@@ -51,9 +57,25 @@ def audit(ctx: AuditRoom) -> None:
         "SELECT reason, MIN(path), COUNT(*) FROM files WHERE status = 'not-image' GROUP BY reason ORDER BY reason"
     ):
         ctx.skip("files without images", f"{count} x {reason}, for example {path}")
+    _not_read(ctx)
     if looked:
         _unreadable(ctx, looked, status.get("unreadable", 0))
         _hidden(ctx)
+
+
+def _not_read(ctx: AuditRoom) -> None:
+    """Files that may be in order and that this machine or installation cannot read, by kind, with what to do."""
+    reasons: dict[str, tuple[str, int]] = {}
+    query = "SELECT reason, MIN(path), COUNT(*) FROM files WHERE status = 'not-read' GROUP BY reason ORDER BY reason"
+    for reason, path, count in ctx.store.rows(query):
+        kind = _NUMBER.sub("…", reason)  # sizes differ from file to file
+        first, known = reasons.get(kind, (f"{reason}, for example {path}", 0))
+        reasons[kind] = (first, known + count)
+    for said, count in reasons.values():
+        install = "pip install" in said
+        action = Action.INSTALL if install else Action.GIVE if "TRAINDX_MAX_IMAGE" in said else Action.NOTHING
+        reason = f"{count} x {said}"
+        ctx.evidence.add(NotExamined(subject="files that were not read", reason=reason, action=action))
 
 
 def _unreadable(ctx: AuditRoom, looked: int, count: int) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from traindx.data.layout.conventions import Convention
 from traindx.data.options import Options
+from traindx.data.privacy import Identities
 from traindx.data.store import Store
 from traindx.data.tables import Table
 from traindx.evidence import Evidence, NotExamined
@@ -35,6 +36,7 @@ class AuditRoom:
         convention: The public layout that was recognised or chosen.
         declared_labels: Label values from a ``dataset.json`` in the folder.
         notes: Free-form results for pictures (for example histograms by set).
+        identities: What identifies patients, for what is written.
     """
 
     store: Store
@@ -45,6 +47,7 @@ class AuditRoom:
     convention: Convention | None = None
     declared_labels: tuple[float, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+    identities: Identities = field(default_factory=Identities)
 
     def skip(self, subject: str, reason: str) -> None:
         """List something as not examined."""
