@@ -94,7 +94,7 @@ def identified(folder: Path, *, uids: bool = False) -> list[str]:
     series.RescaleSlope, series.RescaleIntercept = 1, 0
     wanted += [str(series.StudyInstanceUID), str(series.SeriesInstanceUID), NUMBER, BIRTH, "ACC55501234", *NAMES]
     series.SOPInstanceUID = series.file_meta.MediaStorageSOPInstanceUID = f"{SOP}100"
-    series.ImagePositionPatient = [0, 0, 100]
+    series.ImagePositionPatient = ["0", "0", "100"]
     series.PixelData = bytes(2 * 32 * 32)
     stream = io.BytesIO()
     series.save_as(stream, enforce_file_format=True)

@@ -71,6 +71,9 @@ def data(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Facts, pictures and reports (traindx-out/data-PATH by default)")
     ] = None,
+    identifiers: Annotated[
+        bool, typer.Option("--identifiers", help="Write patient and study identifiers as they are, not as tokens")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the diagnosis as JSON on stdout, and nothing else")
     ] = False,
@@ -88,6 +91,7 @@ def data(
     could be read.
     """
     from traindx import config
+    from traindx.data.store import PARTIAL, STORE
     from traindx.errors import UsageError
     from traindx.rules import catalogue
 
@@ -101,7 +105,7 @@ def data(
     thresholds = config.check_thresholds(settings.thresholds, rules)
     values = _values(label_values)
     label = path.resolve().name or "root"
-    directory = out or session.default_directory(f"data-{label}")
+    directory = out or session.default_directory(f"data-{label}", unfinished=STORE + PARTIAL)
     command = shlex.join(["traindx", *(context.obj or {}).get("argv", ["data", str(path)])])
     seen: list[Diagnosis] = []
 
@@ -123,6 +127,7 @@ def data(
             masks=masks or (),
             others=others or (),
             out=directory,
+            show_identifiers=identifiers,
             workers=workers,
             select=selected,
             ignore=ignored,

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from traindx.errors import UsageError
+from traindx.private import make_private
 
 try:
     import fcntl
@@ -29,15 +30,22 @@ _REPORTS = ("diagnosis.json", "comparison.json", "evidence.jsonl", "settings.jso
 _held: dict[Path, int] = {}
 
 
-def own_directory(label: str) -> Path:
-    """A folder for a new run, claimed until this process ends or :func:`claimed` gives it back."""
+def own_directory(label: str, *, unfinished: str = "") -> Path:
+    """A folder for a new run, claimed until this process ends or :func:`claimed` gives it back.
+
+    Args:
+        label: Its name.
+        unfinished: A file that a run which was killed leaves, and that the next one goes on from: a folder that holds
+            it is not moved away.
+    """
     number = 1
     while True:
         folder = HOME / (label if number == 1 else f"{label}-{number}")
         if _claim(folder):
             break
         number += 1
-    if any((folder / name).exists() for name in _REPORTS) and not owes(folder):
+    left = bool(unfinished) and (folder / unfinished).exists()
+    if not left and any((folder / name).exists() for name in _REPORTS) and not owes(folder):
         _move_away(folder)
         _claim(folder)
     return folder
@@ -118,7 +126,7 @@ def _claim(folder: Path) -> bool:
     if fcntl is None or folder.resolve() in _held:
         return True
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
         return True  # whoever writes there says what is wrong

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from traindx.cli import failure, run_folders
 from traindx.cli.drawing import listening
 from traindx.errors import TraindxError, UsageError
+from traindx.private import make_private
 from traindx.progress import Listener
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ class Watch:
         self.case, self.examining = case, True
 
 
-def default_directory(label: str) -> Path:
+def default_directory(label: str, *, unfinished: str = "") -> Path:
     """A folder of its own for a run: ``traindx-out/<label>``; see :func:`traindx.cli.run_folders.own_directory`."""
-    return run_folders.own_directory(re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-.") or "case")
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-.") or "case"
+    return run_folders.own_directory(name, unfinished=unfinished)
 
 
 def run(work: Callable[[Watch], Diagnosis], *, label: str, out: Path, as_json: bool, command: str) -> int:
@@ -206,7 +208,7 @@ def writable(out: Path) -> None:
         UsageError: It cannot be made or written to.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_private(out)
     except OSError as error:
         raise UsageError(f"{out} cannot be made: {error.strerror}", expected="a directory for the report") from error
     if not os.access(out, os.W_OK):

@@ -104,7 +104,6 @@ class Header:
     pixels_length: int = 0
     has_pixels: bool = False
     referenced_series: str = ""
-    media_class: str = ""
     frame_step: float | None = None
     damage: str = ""
 
@@ -256,7 +255,6 @@ def from_pydicom(dataset: FileDataset) -> Header:
             setattr(header, name, converted)
     with suppress(AttributeError, IndexError, TypeError, ValueError):
         header.referenced_series = str(dataset.ReferencedSeriesSequence[0].SeriesInstanceUID)
-    header.media_class = str(getattr(meta, "MediaStorageSOPClassUID", "") or "")
     _functional_groups(dataset, header)
     header.has_pixels = any(tag in dataset for tag in (PIXEL_DATA, *FLOAT_PIXELS))
     return header

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import IO, Any
 
+import numpy as np
+
 from traindx.data import limits
 from traindx.data.facts import Report
 from traindx.data.inspect import inspect_file
@@ -159,12 +161,12 @@ def _one_by_one(worker: _Worker, portion: Portion) -> Result:
     for name in portion:
         result = worker.ask([name])
         if result is None:
-            reason = f"the decoder {worker.last_words} on it"
+            reason = f"the decoder crashed on it ({worker.last_words})"
             reports.append(Report(printable(name), "unreadable", reason=reason))
             continue
         reports += result[0]
         for key, counts in result[1].items():
-            histograms[key] = [a + b for a, b in zip(histograms.get(key, [0] * len(counts)), counts, strict=True)]
+            histograms[key] = counts if key not in histograms else histograms[key] + counts
     return reports, histograms
 
 
@@ -195,15 +197,16 @@ class _Worker:
         except (EOFError, OSError, pickle.UnpicklingError):
             code = process.wait()
             self._process = None
-            self.last_words = f"crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+            self.last_words = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             return None
         if late:
             process.kill()
             process.wait()
             self._process = None
-            self.last_words = f"hung for {PATIENCE:.0f} s"
+            self.last_words = f"no answer for {PATIENCE:.0f} s"
             return None
-        return result
+        reports, counts = result
+        return reports, {name: np.asarray(values) for name, values in counts.items()}
 
     def _patience(self, portion: Portion) -> float:
         size = 0

@@ -97,7 +97,8 @@ def _matlab(path: str, name: str, names: Names) -> Iterator[Facts]:
         limits.check(shape, types[key].itemsize, stored=size, ratio=limits.DEFLATE)
 
     def values(key: str, item: Any) -> NDArray[Any]:
-        return np.asarray(io.loadmat(path, variable_names=[key])[key])[item]
+        array: NDArray[Any] = np.asarray(io.loadmat(path, variable_names=[key])[key])
+        return array if item == () else np.asarray(array[item])
 
     yield from _each(shapes, types, {}, values, name, names)
 

@@ -193,7 +193,8 @@ def _load_with_pydicom(path: str) -> tuple[Header, NDArray[Any]]:
             reason = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", reason_of(error))
             raise UnreadableError(f"the header cannot be read: {reason}") from None
         header = from_pydicom(dataset)
-        if MEDIA_DIRECTORY in (header.sop_class, header.media_class):
+        media = str(getattr(getattr(dataset, "file_meta", None), "MediaStorageSOPClassUID", ""))
+        if MEDIA_DIRECTORY in (header.sop_class, media):
             raise NotAnImageError("a DICOM directory (DICOMDIR), an index without pixels")
         cut = _cut_short(dataset)
         if not header.has_pixels:
@@ -220,7 +221,7 @@ def _load_with_pydicom(path: str) -> tuple[Header, NDArray[Any]]:
 def _check_size(header: Header, dataset: FileDataset) -> None:
     """Compare the size that the header promises with the pixels that are there, before they are decoded."""
     frames = int(header.frames) if header.frames else 1
-    shape = (frames, header.rows, header.columns, max(header.samples, 1))
+    shape: tuple[int, ...] = (frames, header.rows, header.columns, max(header.samples, 1))
     element = dataset.get_item(0x7FE00010)
     length = getattr(element, "length", None)
     value = getattr(element, "value", None)

@@ -136,11 +136,12 @@ def _pillow(path: str) -> tuple[NDArray[Any], str]:
             width, height = image.size
             deep = 4 if image.mode in ("I", "F") else 2 if image.mode.startswith("I;16") else 1
             limits.check((height, width, len(image.getbands())), deep)
+            decoded: Any = image
             if image.mode == "P" and image.format in ("GIF", "WEBP"):
-                image = _without_palette(image)  # noqa: PLW2901
+                decoded = _without_palette(image)
             elif image.mode in ("CMYK", "YCbCr", "LA", "PA", "LAB", "HSV"):
-                image = image.convert("RGB")  # noqa: PLW2901
-            return _values(image), image.mode
+                decoded = image.convert("RGB")
+            return _values(decoded), str(decoded.mode)
     except (NotReadError, UnreadableError, MemoryError):
         raise
     except Exception as error:

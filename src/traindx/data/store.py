@@ -26,6 +26,7 @@ _TYPES = {"int": "INTEGER", "float": "REAL", "str": "TEXT", "bytes": "BLOB"}
 _BATCH = 2048
 
 
+STORE = "files.sqlite"
 PARTIAL = ".unfinished"
 """Ends the name of a store while it is written: the next run in the same folder goes on from it."""
 
@@ -131,7 +132,7 @@ class Store:
     def knows(self, path: str, size: int) -> bool:
         """True if a run that was killed looked at this file already."""
         query = "SELECT size FROM files WHERE path = ? LIMIT 1"
-        return self.one(query, path)[0] == size
+        return bool(self.one(query, path)[0] == size)
 
     def note(self, identifiers: Iterable[tuple[str, str]]) -> None:
         """Keep identifiers of patients for as long as the run goes on, so that the next one can go on from it."""

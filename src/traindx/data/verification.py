@@ -28,7 +28,7 @@ from traindx.data.options import Options, task_called
 from traindx.data.privacy import Identities
 from traindx.data.reading import printable, reason_of
 from traindx.data.scope import DataScope
-from traindx.data.store import Store
+from traindx.data.store import STORE, Store
 from traindx.data.tables import Table, join_key, relative, understand
 from traindx.diagnosis import Diagnosis, ranked
 from traindx.errors import InputError, TraindxError, UsageError
@@ -37,8 +37,6 @@ from traindx.evidence.dataset import FileCensus, LayoutFacts
 from traindx.extras import require
 from traindx.private import make_private
 from traindx.progress import Listener, Progress, silent
-
-STORE = "files.sqlite"
 
 
 def verify(
@@ -270,7 +268,10 @@ def _tables(ctx: AuditRoom, found: list[str]) -> None:
             ctx.skip(f"table {name}", f"cannot be read: {type(error).__name__}: {reason_of(error)}")
     texts = [str(path) for (path,) in ctx.store.rows("SELECT path FROM files WHERE kind = 'text' AND path <> '.'")]
     if os.path.isdir(ctx.root):
-        extra += sidecars.box_tables(ctx.root, texts)
+        try:
+            extra += sidecars.box_tables(ctx.root, texts)
+        except Exception as error:  # JSON, XML or text that is anything
+            ctx.skip("boxes in files beside the images", f"cannot be read: {type(error).__name__}: {reason_of(error)}")
     ctx.tables = (*ctx.tables, *(table for table in extra if table.columns))
     ctx.declared_labels = _declared_labels(_described(ctx))
     for table in ctx.tables:

@@ -38,7 +38,8 @@ def walk(root: str, trouble: Trouble = _silent) -> Iterator[tuple[str, int]]:
     if not os.path.isdir(root):
         raise UsageError(f"{root} does not exist", expected="a folder with images, or one file")
     top = os.path.realpath(root)
-    pending, links = [""], []
+    pending = [""]
+    links: list[str] = []
     seen: set[tuple[int, int]] = set()  # folders outside that links lead to; those inside are met without links
     outside = False
     while pending or links:
