@@ -95,7 +95,8 @@ def inspect(
     except UnreadableError as error:
         report.status, report.reason = "unreadable", kinds.instead(path) or str(error)
     except NotReadError as error:
-        report.status, report.reason = "not-read", str(error)
+        accident = kinds.instead(path)
+        report.status, report.reason = ("unreadable", accident) if accident else ("not-read", str(error))
     except NotAnImageError as error:
         report.status, report.reason = "not-image", str(error)
     except IgnoredError:
