@@ -100,6 +100,12 @@ def test_the_headline_says_how_much_could_be_judged() -> None:
     assert words.verdict_sentence(one).startswith("Nothing found, 1 suspicion not tested; 31 of 52")
 
 
+def test_nothing_found_over_a_symptom_does_not_sound_like_health() -> None:
+    seen = Coverage(applicable=52, looked_at=31)
+    diagnosis = Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, coverage=seen, extras={"symptoms": ["x is flat"]})
+    assert words.verdict_sentence(diagnosis).startswith("No cause was found, and x is flat; 31 of 52")
+
+
 def test_what_is_not_examined_is_grouped_by_what_can_be_done_about_it() -> None:
     missing = (
         NotExamined(subject="validation", reason="none was reached", action=Action.WATCH),

@@ -18,6 +18,7 @@ from traindx.host.forecasting import loss_forecast
 from traindx.host.ranks_compared import compare, not_compared
 from traindx.host.sampling_loops import sampling_loops
 from traindx.host.scope import ENDED_BADLY, ScriptScope
+from traindx.host.symptoms import symptoms
 from traindx.host.translate import translated
 from traindx.notebooks import split_name
 from traindx.rules import Rule
@@ -55,6 +56,7 @@ def diagnose(
     for record in (*translated(evidence), *sampling_loops(evidence, trained_elsewhere)):
         evidence.add(record)
     scope = ScriptScope.of(evidence, run)
+    unexplained = symptoms(evidence)
     judged = pipeline.judge(evidence, scope, chosen=chosen, thresholds=thresholds)
     errors = [*ending_as_error(run), *judged.errors]
     failed_watching = directory / BLIND_FILE
@@ -71,7 +73,11 @@ def diagnose(
         curves=(*evidence.of(Curve), *curves(evidence)),
         errors=tuple(errors),
         provenance=pipeline.provenance(command, started, run.seconds),
-        extras={"script": run.model_dump(mode="json"), "sources": sources(judged.findings)},
+        extras={
+            "script": run.model_dump(mode="json"),
+            "sources": sources(judged.findings),
+            **({"symptoms": list(unexplained)} if unexplained else {}),
+        },
     )
     (directory / "diagnosis.json").write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
     return diagnosis

@@ -142,6 +142,7 @@ def verdict_sentence(diagnosis: Diagnosis) -> str:
     lead = lead_finding(diagnosis)
     if lead is not None:
         return _established(lead)
+    symptom = next(iter(diagnosis.extras.get("symptoms", ())), "")
     suspicions = sum(finding.standing is Standing.SUSPECTED for finding in diagnosis.findings)
     open_ones = f"{count(suspicions, 'suspicion')} not tested" if suspicions else ""
     if diagnosis.outcome is Outcome.NOT_ENOUGH_SEEN:
@@ -151,6 +152,10 @@ def verdict_sentence(diagnosis: Diagnosis) -> str:
         parts = [f"{count(checks(diagnosis), 'check')} in order", open_ones]
         parts += [f"{count(len(diagnosis.not_examined), 'subject')} not examined"] * bool(diagnosis.not_examined)
         return f"No fault was shown: {', '.join(filter(None, parts))}."
+    if symptom:  # figures that a sound training does not have: nothing found is no health then
+        return (
+            f"No cause was found{f', {open_ones}' if open_ones else ''}, and {symptom}; {coverage_sentence(diagnosis)}."
+        )
     return f"Nothing found{f', {open_ones}' if open_ones else ''}; {coverage_sentence(diagnosis)}."
 
 
