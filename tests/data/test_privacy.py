@@ -16,10 +16,11 @@ from pydicom.datadict import DicomDictionary, keyword_for_tag
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from patients.folders import ct_volume
+from patients.folders import ct_volume, radiograph_folder, segmentation_folder
 from traindx import report
 from traindx.data import verify
 from traindx.data.privacy import Identities
+from traindx.data.sharing import shareable
 
 # Value representations that hold text, dates or identifiers (PS3.5 6.2); sequences are filled one level deep.
 TEXTS = ("LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "AS", "CS", "UR", "DA", "DT", "TM", "UI")
@@ -232,3 +233,26 @@ def test_pydicom_quotes_nothing(tmp_path: Path) -> None:
         dataset.PixelData = np.zeros(8, np.uint8).tobytes()
         dataset.save_as(tmp_path / "data" / f"{name}.dcm", implicit_vr=False, little_endian=True)
     assert found_in(examine(tmp_path / "data", tmp_path / "out"), list(NAMES)) == []
+
+
+def test_a_report_to_hand_on_names_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "wardseven"
+    segmentation_folder(root, 4)
+    (root / "imagesTr" / "zebrafile.nii.gz").write_bytes(b"no image")
+    first = next(path for path in sorted(root.rglob("*.nii.gz")) if path.name != "zebrafile.nii.gz")
+    (root / "My scans").mkdir()
+    (root / "My scans" / "second copy.nii.gz").write_bytes(first.read_bytes())
+    radiograph_folder(root / "quokkafolder", 4)
+    out = tmp_path / "out"
+    diagnosis = verify(root, out=out, workers=0)
+    shared = shareable(diagnosis, out)
+    report.write(shared, out / "share", root=out / "share")
+    names = {path.name for path in root.rglob("*")} | {path.name.partition(".")[0] for path in root.rglob("*")}
+    everything = (out / "share" / "diagnosis.json").read_text() + (out / "share" / "report.md").read_text()
+    harmless = {"images", "masks", "labels", "train", "val", "test", "imagesTr", "labelsTr", "splits", "boxes"}
+    assert not [name for name in names - harmless if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", everything)]
+    assert "wardseven" not in everything
+    assert shared.pictures == ()
+    assert b"data:image" not in (out / "share" / "report.html").read_bytes()
+    assert [finding.code for finding in shared.findings] == [finding.code for finding in diagnosis.findings]
+    assert [finding.numbers for finding in shared.findings] == [finding.numbers for finding in diagnosis.findings]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from scipy import stats
 
 from traindx.errors import InputError
-from traindx.recipes.kit import contract
+from traindx.recipes.kit import contract, training
 from traindx.recipes.kit.estimate import Score, by_patient, mean_of
 from traindx.recipes.kit.schedule import WarmupCosine, warmup_cosine
 from traindx.recipes.kit.split import Split, divided, in_seeded_order
@@ -107,3 +108,20 @@ def test_rates_rise_to_one_and_fall_to_the_floor() -> None:
     assert rates[55] == pytest.approx(0.55)  # half way down the cosine
     assert rates[100] == pytest.approx(0.1)
     assert [WarmupCosine(150).factor(step) for step in (0, 9, 10)] == [pytest.approx(0.1), 1, 1]
+
+
+class _Exploit:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+def test_resuming_executes_nothing_of_a_checkpoint(tmp_path, monkeypatch):
+    class Trainer:
+        def fit(self, module, **options):
+            raise AssertionError("it must not come to this")
+
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "callbacks": _Exploit()}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        training.fit(Trainer(), None, None, tmp_path, resume=tmp_path / "last.ckpt")
+    assert not (tmp_path / "executed").exists()

@@ -74,6 +74,9 @@ def data(
     identifiers: Annotated[
         bool, typer.Option("--identifiers", help="Write patient and study identifiers as they are, not as tokens")
     ] = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Write a second report to hand on: no names, paths or pictures (DIR/share)")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the diagnosis as JSON on stdout, and nothing else")
     ] = False,
@@ -144,9 +147,25 @@ def data(
 
         count = write(seen[-1], fix_list)
         typer.echo(f"{count} files and rows to mend: {fix_list}", err=True)
+    if share and seen:
+        _share(seen[0], directory)
     if strict and code == 0 and any(_counts(diagnosis) for diagnosis in seen):
         code = 1
     raise typer.Exit(code)
+
+
+def _share(diagnosis: Diagnosis, directory: Path) -> None:
+    """A report without names, paths and pictures, in a folder of its own."""
+    import sys
+
+    from traindx import report
+    from traindx.data.sharing import shareable
+    from traindx.private import make_private
+
+    folder = directory / "share"
+    make_private(folder)
+    report.write(shareable(diagnosis, directory), folder, root=folder)
+    print(f"to hand on: {folder / 'report.html'}", file=sys.stderr)
 
 
 def _counts(diagnosis: Diagnosis) -> bool:

@@ -33,7 +33,7 @@ _MOST_RUNS = 5
 _DIGITS = 6
 """Digits from which a number is taken for an identifier anywhere; shorter ones only in names of files and folders."""
 
-_COMMON = frozenset((*MASK_WORDS, *IMAGE_WORDS, *MODALITY_WORDS, *SPLIT_WORDS)) | frozenset(
+COMMON = frozenset((*MASK_WORDS, *IMAGE_WORDS, *MODALITY_WORDS, *SPLIT_WORDS)) | frozenset(
     (
         "abdomen", "anat", "axial", "body", "brain", "breast", "cardiac", "case", "chest", "coronal", "data", "dataset",
         "dcm", "dicom", "dose", "female", "file", "files", "fold", "head", "heart", "hip", "image", "kidney", "knee",
@@ -75,7 +75,7 @@ class Identities:
                 self._learn_name(value)
                 continue
             key = _normal(value)
-            if key in _COMMON or len(key) < 2:
+            if key in COMMON or len(key) < 2:
                 continue
             safe = len(key) >= (_DIGITS if key.isdigit() else 4) and not key.isalpha()
             (self._strong if safe else self._weak).setdefault(
@@ -88,10 +88,10 @@ class Identities:
         parts = [part for group in value.split("=") for part in re.split(r"[\^\s,._-]+", group) if len(part) > 1]
         token = self.token("name", value)
         for first in parts:
-            if len(first) > 2 and _normal(first) not in _COMMON and not is_placeholder(first):
+            if len(first) > 2 and _normal(first) not in COMMON and not is_placeholder(first):
                 self._weak.setdefault(_normal(first), token)
             for second in parts:
-                if first is not second and not {_normal(first), _normal(second)} <= _COMMON:
+                if first is not second and not {_normal(first), _normal(second)} <= COMMON:
                     self._strong.setdefault(_normal(first + second), token)
         whole = _normal("".join(parts))
         if len(parts) > 2 and whole:

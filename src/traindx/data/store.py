@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from traindx.data.facts import COLUMNS, PASSING, Facts, Report
 from traindx.data.layout.survey import folder_group
@@ -228,6 +229,36 @@ class Store:
             self._temporary.cleanup()
         elif complete:
             os.replace(self._partial, self.path)
+
+
+class Reader:
+    """A store that was written, to be asked.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query, streamed."""
+        return iter(self._connection.execute(query, values))
+
+    def holds(self, name: str) -> bool:
+        """True if a case, a patient or a row of a table is called so."""
+        queries = (
+            "SELECT 1 FROM items WHERE name = ? OR case_key = ? LIMIT 1",
+            "SELECT 1 FROM items WHERE patient = ? OR study = ? LIMIT 1",
+            *(f"SELECT 1 FROM {table} WHERE id = ? LIMIT 1" for table in ("labels", "boxes", "splits", "patients")),
+        )
+        return any(next(self.rows(query, *([name] * query.count("?"))), None) is not None for query in queries)
 
 
 def _left_by(path: Path, signature: str) -> bool:

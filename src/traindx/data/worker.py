@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 
 from traindx.data import limits
@@ -36,6 +38,8 @@ def limit_memory() -> None:
 if __name__ == "__main__":
     die_with_parent()
     limit_memory()
+    warnings.simplefilter("ignore")  # what is wrong with a file is in its report, once
+    logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which closes the pipe
     # Answers go to a private copy of the pipe: a library that prints must not break the protocol.
     answers = os.fdopen(os.dup(1), "wb")

@@ -172,7 +172,7 @@ def fit(run: Run, *, resume: bool = False, stop_after: int | None = None) -> Pat
             if stop_after is not None:
                 trainer.callbacks.append(_StopAfter(stop_after))
             begin = last if going_on else None
-            fit_stage(trainer, run.module, run.data, run.out, resume=begin, what=stage, weights_only=False)
+            fit_stage(trainer, run.module, run.data, run.out, resume=begin, what=stage)
             if trainer.current_epoch < plan.epochs:
                 return None
             done.append(stage)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from traindx.recipes.kit.contract import load
 from traindx.recipes.kit.lightning_output import progress_bars, silence
 from traindx.recipes.kit.run_folder import BEST, LAST, say_interrupted
 
@@ -79,7 +80,7 @@ def command_line(
     )
 
 
-def fit(trainer: Any, module: Any, data: Any, out: Path, *, resume: Path | None, what: str = "", **more: Any) -> None:
+def fit(trainer: Any, module: Any, data: Any, out: Path, *, resume: Path | None, what: str = "") -> None:
     """Train to the end.
 
     Args:
@@ -89,13 +90,15 @@ def fit(trainer: Any, module: Any, data: Any, out: Path, *, resume: Path | None,
         out: Folder of the run.
         resume: Checkpoint to go on from.
         what: The stage, where the run has several: its checkpoints lie in a folder of that name.
-        **more: For ``Trainer.fit``.
 
     Raises:
+        InputError: The checkpoint is damaged, or holds more than tensors and plain data.
         KeyboardInterrupt: It was interrupted; how to go on was said.
     """
+    if resume is not None:
+        load(resume)  # nothing is executed; Lightning before 2.6 would trust the file with everything
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, **more)
+        trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None)
     except SystemExit:  # Lightning's answer to Ctrl-C
         say_interrupted(out, out / what / LAST, what)
         raise KeyboardInterrupt from None
