@@ -144,6 +144,8 @@ class ArgumentTried(Observed):
         values: The two values, where they are numbers.
         pairs: Pairs of calls that differ in it alone.
         same: Pairs whose outputs are the same, bit by bit.
+        probed: The script made one call in training, and an experiment repeated it with 0 and with 1 and the same
+            random numbers; ``where`` is then the line of ``forward`` that reads the argument first.
     """
 
     network: str
@@ -151,3 +153,4 @@ class ArgumentTried(Observed):
     values: tuple[str, str] = ("", "")
     pairs: int = 0
     same: int = 0
+    probed: bool = False

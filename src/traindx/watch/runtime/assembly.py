@@ -74,6 +74,7 @@ from traindx.watch.probes.loss_order import LossOrder
 from traindx.watch.probes.loss_path import LossPaths
 from traindx.watch.probes.overlap_order import OverlapOrder
 from traindx.watch.probes.own_batch import OwnBatch
+from traindx.watch.probes.share_influence import ShareInfluence
 from traindx.watch.probes.user_functions import UserFunctions
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
@@ -170,6 +171,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     SettingsDeclared,
     InputInfluence,
     EvaluationRepeat,
+    ShareInfluence,
     OwnBatch,
     LossOrder,
     GivenRegion,
