@@ -87,4 +87,4 @@ def first_read(network: Any, name: str) -> CallSite | None:
 
 def last_line(code: Any) -> int:
     """The last line of a function."""
-    return max((line for _, _, line in code.co_lines() if line is not None), default=code.co_firstlineno)
+    return int(max((line for _, _, line in code.co_lines() if line is not None), default=code.co_firstlineno))
