@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from traindx.data.layout.conventions import CONVENTIONS, check_layout, recognised
+from traindx.data.layout.lines import shape
 from traindx.data.layout.naming import OTHER, naming
 from traindx.data.layout.pairing import Place, pair
 from traindx.data.layout.patterns import matches
@@ -128,3 +129,16 @@ def test_a_survey_keeps_a_few_names_of_every_group() -> None:
     assert (seen.files, seen.bytes) == (10_000, 30_000)
     assert len(seen.names) == PER_GROUP
     assert folder_group("p10/0a0a0a0a0a0a0a0a/x.png") == "p#/#"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("labelsTr/organ_003.nii.gz", "labelsTr/organ_#.nii.gz"),
+        ("a/b/c/1.3.6.1.4.1.14519.5.2.1.99.mhd", "b/c/*.mhd"),
+        ("stage1_train/0a0a0a0a0a0a0a0a/masks/0b0b0b0b0b0b0b0b.png", "*/masks/*.png"),
+        ("1.2.840.113619.2.55/scan.dcm", "*/scan.dcm"),
+    ],
+)
+def test_what_was_understood_is_said_without_numbers(path: str, said: str) -> None:
+    assert shape(path) == said

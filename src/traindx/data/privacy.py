@@ -44,7 +44,7 @@ COMMON = frozenset((*MASK_WORDS, *IMAGE_WORDS, *MODALITY_WORDS, *SPLIT_WORDS)) |
 )  # fmt: skip
 """Words that are no names of anybody, whatever a header says: hiding them would make reports unreadable."""
 
-STRUCTURAL = ("patient", "study", "series", "sop")
+STRUCTURAL = ("patient", "study", "series", "sop", "visit")
 _KEPT = frozenset(
     ("kind", "role", "role_from", "modality", "modality_from", "split", "shape", "dtype", "photometric", "orient",
      "normal", "label_values", "status", "source")
@@ -158,7 +158,7 @@ class Identities:
         """Mask every text of the store, in place; what stood there before is overwritten."""
         store.function("mask", 1, self.mask)
         store.function("token", 2, self._structural)
-        for table in ("items", "files", "labels", "boxes", "splits", "patients"):
+        for table in ("items", "files", "labels", "boxes", "splits", "patients", "runs"):
             columns = [str(row[1]) for row in store.rows(f"PRAGMA table_info({table})") if row[2] == "TEXT"]
             changes = [
                 f"{column} = token('{column}', {column})" if column in STRUCTURAL else f"{column} = mask({column})"

@@ -7,6 +7,8 @@ import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from traindx.data.layout.survey import HASH
+from traindx.data.names import without_suffix
 from traindx.evidence import NotExamined
 from traindx.evidence.dataset import LayoutFacts
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOST = 4
 _DIGITS = re.compile(r"\d+")
+_UID = re.compile(r"\d+(?:\.\d+){3,}")
 
 
 def write(ctx: AuditRoom) -> None:
@@ -45,11 +48,16 @@ def write(ctx: AuditRoom) -> None:
 
 
 def shape(path: str) -> str:
-    """A path with its numbers replaced: ``labelsTr/organ_003.nii.gz`` gives ``labelsTr/organ_#.nii.gz``."""
-    folder, slash, base = path.rpartition("/")
-    stem, dot, suffix = base.partition(".")
-    kept = "/".join(_DIGITS.sub("#", part) for part in folder.split("/")[-2:])
-    return f"{kept}{slash}{_DIGITS.sub('#', stem) if len(stem) < 24 else '*'}{dot}{suffix}"
+    """A path without its numbers, hashes and UIDs: ``labelsTr/organ_003.nii.gz`` gives ``labelsTr/organ_#.nii.gz``."""
+    *folders, base = _UID.sub("*", path).split("/")
+    suffix = base[len(without_suffix(base)) :]
+    stem = _numberless(without_suffix(base))
+    kept = [_numberless(part) for part in folders[-2:]]
+    return "/".join([*kept, (stem if len(stem) < 24 else "*") + suffix])
+
+
+def _numberless(part: str) -> str:
+    return _DIGITS.sub("#", HASH.sub("*", part))
 
 
 def _pairs(ctx: AuditRoom) -> list[str]:

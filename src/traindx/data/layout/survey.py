@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _DIGITS = re.compile(r"\d+")
-_HASH = re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{12,}(?![A-Za-z0-9])", re.IGNORECASE)
+HASH = re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{12,}(?![A-Za-z0-9])", re.IGNORECASE)
 """Names made by a hash or a UUID."""
 
 PER_GROUP = 48
@@ -17,7 +17,7 @@ GROUPS = 400
 def folder_group(path: str) -> str:
     """The folder of a file with everything that counts or identifies replaced: ``p10/s5/a.jpg`` gives ``p#/s#``."""
     folder = path.rpartition("/")[0]
-    return _DIGITS.sub("#", _HASH.sub("#", folder))
+    return _DIGITS.sub("#", HASH.sub("#", folder))
 
 
 @dataclass
