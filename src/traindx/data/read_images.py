@@ -104,10 +104,12 @@ def _is_tiff(path: str) -> bool:
 def _tiff(path: str) -> tuple[NDArray[Any], str]:
     import tifffile
 
+    pages = 0
     try:
         with tifffile.TiffFile(path) as file:
             if not file.series:
                 raise UnreadableError("no pages")
+            pages = len(file.pages)
             first = file.series[0]
             shape = tuple(int(size) for size in first.shape)
             plain = first.keyframe is not None and first.keyframe.compression == 1
@@ -120,6 +122,8 @@ def _tiff(path: str) -> tuple[NDArray[Any], str]:
     except (NotReadError, UnreadableError):
         raise
     except Exception as error:
+        if "imagecodecs" in str(error) and pages == 1:
+            return _pillow(path)  # which brings decoders of its own, for LZW among others, and reads one page
         if "imagecodecs" in str(error):
             raise NotReadError(f"{reason_of(error)}: pip install imagecodecs") from None
         raise UnreadableError(f"{type(error).__name__}: {reason_of(error)}") from None

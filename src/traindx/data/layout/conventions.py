@@ -81,7 +81,7 @@ CONVENTIONS = (
     Convention("jsrt", "JSRT with SCR masks", ("fold*/masks/*/JPC*",), says="one mask a structure"),
     Convention(
         "drive", "DRIVE", ("training/images/*_training.*", "training/1st_manual/*"),
-        masks=("1st_manual/*", "2nd_manual/*"), others=("training/mask/*", "test/mask/*"),
+        masks=("1st_manual/*", "2nd_manual/*"), others=("training/mask/*", "test/mask/*", "testing/mask/*"),
         says="mask/ is the field of view; the vessels are in 1st_manual",
     ),
     Convention("chase", "CHASE_DB1", ("Image_*_1stHO.*",), masks=("Image_*_1stHO.*", "Image_*_2ndHO.*"),
