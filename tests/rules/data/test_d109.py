@@ -83,10 +83,10 @@ def fundus(seed: int) -> np.ndarray:
     rows, columns = np.mgrid[:96, :96] / 96 - 0.5
     inside = rows**2 + columns**2 < 0.2
     detail = sum(
-        4 * np.sin(a * rows + b * columns + c)
+        2 * np.sin(a * rows + b * columns + c)
         for a, b, c in zip(rng.uniform(-90, 90, 4), rng.uniform(-90, 90, 4), rng.uniform(0, 6, 4), strict=True)
     )
-    return np.where(inside, 150 + detail, 0).clip(0, 255).astype(np.uint8)
+    return np.where(inside, 128 + 170 * columns + 60 * rows + detail, 0).clip(0, 255).astype(np.uint8)
 
 
 def test_the_frame_that_all_images_share_makes_no_copies(tmp_path: Path) -> None:
