@@ -35,7 +35,7 @@ PROGRAMS = (
     "tests/scripts/landmarks",
     "tests/scripts/regress_age",
     "tests/scripts/multitask",
-    "tests/scripts/deform_reg",
+    "tests/scripts/clip_sgd",
     "tests/first_sight/09_derm_focal",
     "tests/first_sight/21_organ_ids",
     "tests/first_sight/30_mil_slides",
