@@ -145,7 +145,7 @@ def table(records: list[dict[str, Any]]) -> str:
             rows.append(
                 f"| {record['name']} | {record['twin']} | {found['code']}:{found['line']} | "
                 f"{'yes' if found['planted'] else ''} | {', '.join(found['treatments'])} | {word} | {said} | "
-                f"{record['metric']} |"
+                f"{record['metric']} | {record['budget']:g} s |"
             )
     what = {
         "planted": "the planted fault",
