@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from traindx.data import perceptual, pixels
+from traindx.data.audit import copies
 
 
 def thumbs(images: np.ndarray) -> np.ndarray:
@@ -73,3 +74,17 @@ def test_real_radiographs_copies_are_found_and_patients_kept_apart(data_root: Pa
         assert np.mean(alike >= 0.93) > 0.99
     others = detail @ detail.T - np.eye(len(detail))
     assert others.max() < 0.85
+
+
+def test_what_all_images_share_makes_no_two_of_them_alike() -> None:
+    """A bright ring of the same place in all, and faint detail of its own in each."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:32, :32] - 15.5
+    ring = np.abs(np.hypot(rows, columns) - 11) < 1.5
+    thumbs = np.clip(100 + 120 * ring + rng.normal(0, 5, (16, 32, 32)), 0, 255).astype(np.uint8)
+    thumbs[15] = np.clip(thumbs[3] * 1.05, 0, 255)
+    pairs = np.array([(a, b) for a in range(16) for b in range(a)])
+    common = copies._common(thumbs)
+    assert len(list(copies._alike(thumbs, thumbs, pairs, None))) == len(pairs)  # the ring alone
+    assert [found[:2] for found in copies._alike(thumbs, thumbs, pairs, (common, common))] == [(15, 3)]
+    assert copies._common(thumbs[:5]) is None
