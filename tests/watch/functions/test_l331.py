@@ -23,6 +23,14 @@ def main():
 LAST = """
 import torch
 
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.head = Encoder(), torch.nn.Linear(8, 2)
+
+    def forward(self, ids, attention_mask):
+        return self.head(self.encoder(ids, attention_mask))
+
 class Encoder(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -35,7 +43,7 @@ class Encoder(torch.nn.Module):
 
 def main():
     torch.manual_seed(0)
-    encoder = Encoder()
+    encoder = Model()
     mask = (torch.arange(6)[None] < torch.tensor([6, 4, 6, 3, 6, 5, 6, 2])[:, None]).long()
     ids = torch.randint(1, 20, (8, 6)) * mask
     out = encoder(ids, mask)

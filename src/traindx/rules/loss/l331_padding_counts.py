@@ -46,7 +46,9 @@ def padding_counts(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     References:
         None.
     """
-    for one in evidence.of(PaddingTried):
+    records = evidence.of(PaddingTried)
+    innermost = {_reach(one): one for one in records}  # a network is called before its parts are
+    for one in records:
         if one.content > 0 and one.padding / one.content >= limits.alike:
             what = "What it returns" if one.value == "return" else one.value
             yield Found(
@@ -58,9 +60,9 @@ def padding_counts(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 remedy=f"Multiply by {one.mask} before anything is summed (a sum without dim is over all steps).",
                 variant="counts",
             )
-        elif one.rows >= limits.sequences and one.rows_padded >= limits.sequences and one.reach >= 0:
+        elif one.rows >= limits.sequences and one.rows_padded >= limits.sequences and one is innermost[_reach(one)]:
             low, high = sorted((one.reach, one.reach_padded))
-            if low > limits.missed or high < limits.reached:
+            if one.reach < 0 or one.reach_padded < 0 or low > limits.missed or high < limits.reached:
                 continue
             kind = "without" if one.reach < one.reach_padded else "with"
             yield Found(
@@ -72,3 +74,8 @@ def padding_counts(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 remedy=f"The last real step is {one.mask}.sum(1) - 1: argmin is 0 where nothing is padded.",
                 variant="last",
             )
+
+
+def _reach(record: PaddingTried) -> tuple[float, ...]:
+    """What tells the function that reads a wrong step from those that call it: nothing."""
+    return (record.rows, record.rows_padded, record.reach, record.reach_padded)

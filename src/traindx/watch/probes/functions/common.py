@@ -39,10 +39,13 @@ def number(torch: Any, value: Any) -> float | None:
         return None
     if isinstance(value, int | float):
         return float(value)
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     tensor = as_tensor(torch, value)
     if tensor is not None and tensor.numel() == 1 and not tensor.is_complex():
         return float(tensor)
-    return float(value) if type(value).__module__ == "numpy" and hasattr(value, "dtype") else None
+    return None
 
 
 def parts_of(result: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
