@@ -128,8 +128,8 @@ def tried(one: Known, twin: str, budget: float) -> dict[str, Any]:
 def table(records: list[dict[str, Any]]) -> str:
     """What came of it, as Markdown."""
     rows = [
-        "| script | twin | finding | planted | tried by | verdict | effect | figure |",
-        "|---|---|---|---|---|---|---|---|",
+        "| script | twin | finding | planted | tried by | verdict | effect | figure | budget |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     counts: dict[str, list[int]] = {"planted": [0, 0, 0, 0], "healthy": [0, 0, 0, 0], "other": [0, 0, 0, 0]}
     for record in records:
