@@ -1,8 +1,8 @@
 """``traindx data`` on many files, against pydicom and nibabel reading the same files and nothing else.
 
 ``python benchmarks/data_scale.py --files 20000 --bytes 1e9``. Nine files of ten are DICOM slices, the others
-NIfTI volumes (half of them packed). Both sides use one process that reads. Time is the processor's, because other programs may
-run beside it; wall time is printed, too. Memory is the peak of the resident set, of which what the program itself takes
+NIfTI volumes (half of them packed). Both sides use one process that reads. Time is the processor's, because other
+programs may run beside it; wall time is printed, too. Memory is the peak of the resident set, of which what the program itself takes
 before it reads anything is printed apart. ``--volume 256`` measures one volume of that side in int16 instead: memory
 beyond the program against the size of the volume.
 """
@@ -138,7 +138,8 @@ def main() -> None:
         for name, (cpu, wall, most, first) in (("pydicom, nibabel", bare), ("traindx data", ours)):
             beyond = (most - first) / 1e6
             print(
-                f"{name:<18} {cpu:7.1f} s of processor {wall:7.1f} s {most / 1e6:7.0f} MB, {beyond:.0f} beyond the program"
+                f"{name:<18} {cpu:7.1f} s of processor {wall:7.1f} s {most / 1e6:7.0f} MB, "
+                f"{beyond:.0f} beyond the program"
             )
         print(
             f"time x{ours[0] / bare[0]:.2f}"

@@ -62,7 +62,7 @@ def test_what_was_read_is_not_read_again(folder: Path, tmp_path: Path, monkeypat
     resumed = verify(folder, out=out, workers=0)
     assert not known & set(seen)
     assert (out / STORE).exists()
-    assert not (out / (STORE + PARTIAL)).exists()
+    assert not [path for path in out.iterdir() if PARTIAL in path.name]
     assert {**resumed.extras["census"], "seconds": 0} == {**whole.extras["census"], "seconds": 0}
     assert [finding.code for finding in resumed.findings] == [finding.code for finding in whole.findings]
     assert [curve.series for curve in resumed.curves] == [curve.series for curve in whole.curves]

@@ -229,6 +229,7 @@ class Store:
             self._temporary.cleanup()
         elif complete:
             os.replace(self._partial, self.path)
+            self._partial.with_name(self._partial.name + "-journal").unlink(missing_ok=True)
 
 
 class Reader:
