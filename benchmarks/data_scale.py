@@ -2,9 +2,9 @@
 
 ``python benchmarks/data_scale.py --files 20000 --bytes 1e9``. Nine files of ten are DICOM slices, the others
 NIfTI volumes (half of them packed). Both sides use one process that reads. Time is the processor's, because other
-programs may run beside it; wall time is printed, too. Memory is the peak of the resident set, of which what the program itself takes
-before it reads anything is printed apart. ``--volume 256`` measures one volume of that side in int16 instead: memory
-beyond the program against the size of the volume.
+programs may run beside it; wall time is printed, too. Memory is the peak of the resident set; what the program takes
+before it reads anything is taken off. ``--volume 256`` measures one volume of that side in int16 instead: memory beyond
+the program against the size of the volume.
 """
 
 from __future__ import annotations
