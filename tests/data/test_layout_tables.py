@@ -159,7 +159,7 @@ def test_sidecars_become_box_tables(tmp_path: Path) -> None:
         (row,) = table.rows()
         seen[table.name] = (table.key(row), row["class"], corners(table, row), row["at"])
     assert seen == {
-        "instances.json": ("d", "cell", (1, 2, 4, 6), "instances.json annotations[0]:0"),
+        "instances.json": ("d", "cell", (1, 2, 4, 6), "instances.json#annotations[0]"),
         "Annotations": ("a", "polyp", (1, 2, 30, 40), "Annotations/a.xml:2"),
         "labels": ("b", "ulcer", (0.375, 0.25, 0.625, 0.75), "labels/b.txt:1"),
     }

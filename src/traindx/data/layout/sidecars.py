@@ -158,7 +158,7 @@ def _coco(name: str, content: dict[str, Any]) -> list[Row]:
             continue
         row = {"image": images.get(one.get("image_id"), ""), "class": kinds.get(one.get("category_id"), "")}
         row |= {key: str(value) for key, value in zip(("x", "y", "w", "h"), box, strict=True)}
-        rows.append(row | {"at": f"{name} annotations[{place}]:{place}"})
+        rows.append(row | {"at": f"{name}#annotations[{place}]"})
     return rows
 
 
@@ -171,7 +171,7 @@ def _boxes_by_name(name: str, content: dict[str, Any]) -> list[Row]:
             if isinstance(box, dict) and {"xmin", "ymin", "xmax", "ymax"} <= set(box):
                 row = {"image": str(image), "class": str(box.get("label", ""))}
                 row |= {key: str(box[key]) for key in ("xmin", "ymin", "xmax", "ymax")}
-                rows.append(row | {"at": f"{name} {image}[{place}]:{place}"})
+                rows.append(row | {"at": f"{name}#{image}[{place}]"})
     return rows
 
 

@@ -42,9 +42,11 @@ def pairs(count: int, least: bool) -> str:
 
 
 def row_place(evidence: Evidence, examples: Sequence[Example]) -> Location | None:
-    """The table and line of an example called ``table.csv:12``."""
+    """The table and line of an example called ``table.csv:12``; the file of one called ``boxes.json#annotations[5]``."""
     if not examples:
         return None
+    if "#" in examples[0].name:
+        return place(evidence, examples)
     table, _, line = examples[0].name.rpartition(":")
     return Location(file=str(_root(evidence) / table), line=int(line) if line.isdigit() else 0)
 
