@@ -42,7 +42,7 @@ def pairs(count: int, least: bool) -> str:
 
 
 def row_place(evidence: Evidence, examples: Sequence[Example]) -> Location | None:
-    """The table and line of an example called ``table.csv:12``; the file of one called ``boxes.json#annotations[5]``."""
+    """The table and line of an example called ``table.csv:12``; the file of ``boxes.json#annotations[5]``."""
     if not examples:
         return None
     if "#" in examples[0].name:
