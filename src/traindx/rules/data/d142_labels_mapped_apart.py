@@ -32,8 +32,8 @@ def labels_mapped_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         LabelMapTried (a watched script): what every value became, in several calls. LossCall for the second kind.
     How it decides:
         The function has a table of numbers, agrees with it for some values or follows its entries in a chain, and
-        differs for others: `demonstrated`. A value becomes one thing in one map and another in the next, while a loss
-        takes classes as targets: `suspected`.
+        differs for others: `suspected`, as the table may serve another purpose.
+        A value becomes this in one map and that in the next, while a loss takes classes as targets: `suspected`.
     Remedy:
         Read from the old array and write into a new one; number the classes of the data set, not those of the image.
     Trial it proposes:
@@ -51,7 +51,7 @@ def labels_mapped_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             yield Found(
                 message=f"{one.function} does not do what its table of {one.declared} replacements says: {value} "
                 f"should become {said} and becomes {became}.{merged}",
-                standing=Standing.DEMONSTRATED,
+                standing=Standing.SUSPECTED,
                 location=one.where,
                 numbers={"value": one.wrong[0], "expected": one.wrong[1], "became": one.wrong[2]},
                 remedy="What was replaced already is replaced again: select in the old array, assign in a copy.",

@@ -32,8 +32,8 @@ def figure_not_what_it_is_named(evidence: Evidence, limits: Limits) -> Iterator[
     How it decides:
         Overlap and SSIM of a target with itself (also as sure logits, in either order of the arguments, also in
         percent) are never within `perfect` of 1, where the target is a mask of zeros and ones of which both occur; or
-        half of the error gains not 6.02 dB, by more than `decibels`: `demonstrated`. Nothing is asked that depends on
-        a convention: which peak, mean over samples or pooled, smoothing.
+        half of the error gains not 6.02 dB, by more than `decibels`: `suspected`. Nothing is asked that depends
+        on a convention: which peak, mean over samples or pooled, smoothing.
     Remedy:
         Compare the function with the definition on an example whose figure is known.
     Trial it proposes:
@@ -48,7 +48,7 @@ def figure_not_what_it_is_named(evidence: Evidence, limits: Limits) -> Iterator[
             yield Found(
                 message=f"{one.function} is no {one.stands_for}: half of the error gains {one.gain:.1f} dB, and by "
                 "definition 6.0 whatever the peak.",
-                standing=Standing.DEMONSTRATED,
+                standing=Standing.SUSPECTED,
                 location=one.where,
                 numbers={"gain": one.gain, "actual": one.actual},
                 remedy="10 * log10(peak ** 2 / mean squared error), or 20 * log10(peak / its root).",
@@ -58,7 +58,7 @@ def figure_not_what_it_is_named(evidence: Evidence, limits: Limits) -> Iterator[
             yield Found(
                 message=f"{one.function} of a target with itself is {one.perfect:.3f} at the best, whichever form it "
                 f"is given in; the {one.stands_for} of a perfect prediction is {one.best:g}.",
-                standing=Standing.DEMONSTRATED,
+                standing=Standing.SUSPECTED,
                 location=one.where,
                 numbers={"perfect": one.perfect, "best": one.best, "actual": one.actual},
                 remedy="Compare the function with the definition on an example whose figure is known.",

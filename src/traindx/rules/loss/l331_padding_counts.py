@@ -34,9 +34,9 @@ def padding_counts(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         and with another last step.
     How it decides:
         The first value in the function that follows the padding follows a padded step at least `alike` times as much as
-        a real one. Or the results of at least `reached` of the sequences with padding follow their last real
-        step, and of those without at most `missed` do (or the other way round), at least `sequences` of both.
-        Padding is what lies after the content and holds one value in the captured call. `demonstrated`.
+        a real one: `suspected`. Or the results of at least `reached` of the sequences with padding follow their last
+        real step, and of those without at most `missed` do (or the other way round), at least `sequences` of both.
+        Padding lies after the content and holds one value in the captured call. The second kind is `demonstrated`.
     Remedy:
         Multiply by the mask before summing, divide by its sum; the last real step is `mask.sum(1) - 1`.
     Trial it proposes:
@@ -54,7 +54,7 @@ def padding_counts(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             yield Found(
                 message=f"In {one.function}, padding counts: {what} follows a step that {one.mask} says is padding "
                 f"{one.padding / one.content:.2g} times as much as one that is not.",
-                standing=Standing.DEMONSTRATED,
+                standing=Standing.SUSPECTED,
                 location=one.where,
                 numbers={"padding": one.padding, "content": one.content},
                 remedy=f"Multiply by {one.mask} before anything is summed (a sum without dim is over all steps).",
