@@ -1,4 +1,4 @@
-"""Progress is drawn on a terminal, and nowhere else."""
+"""Progress is drawn on a terminal; a log gets a plain line now and then."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import TextColumn
 
+from traindx.cli import drawing
 from traindx.cli.drawing import Drawing, listening
 from traindx.progress import Progress
 
@@ -44,7 +45,7 @@ def test_a_stage_without_a_known_length_and_one_that_comes_back() -> None:
     assert bars.tasks[1].finished
 
 
-def test_nothing_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_at_once_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with listening() as listener:
         listener(Progress("exams", "the sampler", 1, 4))
     assert capsys.readouterr() == ("", "")
@@ -65,3 +66,15 @@ def test_something_on_a_terminal() -> None:
     os.close(master)
     assert done.stdout == b""
     assert "the sampler" in text
+
+
+def test_a_log_gets_a_line_every_half_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter((0.0, 10.0, 31.0, 40.0, 62.0))
+    monkeypatch.setattr(drawing.time, "monotonic", lambda: next(now))
+    lines = drawing.Lines()
+    for done in (1, 2, 3, 4):
+        lines.hear(Progress("reading", f"{done} of 4 files\x1b[2J", done, 4, 90.0))
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"traindx: reading: {done} of 4 files, {drawing.format_duration(90.0)} left" for done in (2, 4)]

@@ -1,25 +1,31 @@
-"""Live progress on stderr; nothing at all where stderr is not a terminal."""
+"""Live progress on stderr; a plain line every half minute where stderr is not a terminal (a log, a queue)."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from traindx.durations import format_duration
-from traindx.progress import Listener, Progress, silent
+from traindx.progress import Listener, Progress
+from traindx.report.printable import printable_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
 
+EVERY = 30.0
+"""Seconds between two lines in a log."""
+
+
 @contextmanager
 def listening() -> Iterator[Listener]:
     """A listener that draws one line a stage for as long as the context lasts."""
     if not sys.stderr.isatty():
-        yield silent
+        yield Lines().hear
         return
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -35,6 +41,22 @@ def listening() -> Iterator[Listener]:
         console=Console(stderr=True),
     ) as bars:
         yield Drawing(bars).hear
+
+
+class Lines:
+    """Plain lines of progress for logs: none in the first half minute, then one every half minute."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def hear(self, step: Progress) -> None:
+        """Say one step if the last line is long ago."""
+        now = time.monotonic()
+        if now - self._last < EVERY:
+            return
+        self._last = now
+        left = f", {format_duration(step.seconds_left)} left" if step.seconds_left is not None else ""
+        print(f"traindx: {step.stage}: {printable_text(step.message)}{left}", file=sys.stderr, flush=True)
 
 
 class Drawing:
