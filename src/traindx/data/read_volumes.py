@@ -1,7 +1,7 @@
 """One NRRD (``.nrrd``, ``.nhdr``) or MetaImage file (``.mha``, ``.mhd``).
 
 NRRD goes through pynrrd. MetaImage is a header of ``key = value`` lines and values raw or deflated, so it is read here:
-the library that reads it, SimpleITK, is 260 MB, and tests compare with it. Both formats can name another file
+SimpleITK, which reads it, is 260 MB; tests compare with it where it is installed. Both formats can name another file
 for their values; one outside the folder of the header is not opened. Sources: teem.sourceforge.net/nrrd/format.html,
 itk.org/Wiki/ITK/MetaIO/Documentation.
 """
