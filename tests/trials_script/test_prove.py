@@ -143,7 +143,8 @@ def test_loss_that_is_not_a_number_without_the_treatment(forked: Path) -> None:
 
 
 def test_an_unknown_direction_is_asked_for(forked: Path) -> None:
-    source = edited(SLOW, ("val acc", "val merit"))
+    # below zero, where noise does not tell which way is better
+    source = edited(SLOW, ("val acc {acc.item():.4f}", "val merit {acc.item() - 2:.4f}"))
     finding = found("O401", source, "opt = torch", "learning-rate", factor=30000.0)
     asked = trial(forked, source, finding).run()
     assert not asked.arms

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from traindx.durations import format_duration
 from traindx.progress import Listener, Progress
-from traindx.report.printable import printable_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -56,6 +55,8 @@ class Lines:
             return
         self._last = now
         left = f", {format_duration(step.seconds_left)} left" if step.seconds_left is not None else ""
+        from traindx.report.printable import printable_text
+
         print(f"traindx: {step.stage}: {printable_text(step.message)}{left}", file=sys.stderr, flush=True)
 
 

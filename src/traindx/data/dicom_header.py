@@ -22,6 +22,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 
 PIXEL_DATA = 0x7FE00010
 FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
+FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)  # shared and per frame: an enhanced object keeps its geometry there
 TAGS: dict[int, tuple[str, str]] = {
     0x00080008: ("image_type", "text"),
     0x00080016: ("sop_class", "text"),
@@ -159,7 +160,7 @@ def _read_elements(data: bytes, at: int, explicit: bool, header: Header) -> None
                 raise _GiveUpError
             header.pixels_at, header.pixels_length, header.has_pixels = at, length, True
             return
-        if tag in FLOAT_PIXELS or (group == 0xFFFE):
+        if tag in FLOAT_PIXELS or tag in FUNCTIONAL_GROUPS or (group == 0xFFFE):
             raise _GiveUpError
         if length == _UNDEFINED:
             at = _skip_sequence(data, at, explicit)

@@ -34,6 +34,7 @@ def missing_pair(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         Demonstrated for a mask without image, and for what the task or a table given by name requires, where others of
         the same kind have theirs. Where none has, names were not understood, and that is all that is known: suspected.
+        So is a mask without image where an image has no mask either: the two may belong together under other names.
         Otherwise suspected: minor where more than ``mostly`` of the members have their counterpart, a note where fewer
         do (unlabelled images may be meant). Groups of folders are asked apart: test images without masks are no gap.
 
@@ -50,11 +51,14 @@ def missing_pair(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     References:
         nnU-Net ``verify_dataset_integrity``; the Brain Imaging Data Structure for names that pair by key.
     """
-    for record in evidence.of(PairCensus):
+    records = evidence.of(PairCensus)
+    lonely = any(record.left == "image" and record.right == "mask" and record.missing for record in records)
+    for record in records:
         if not record.missing:
             continue
         everything = record.missing == record.total
         unmatched = everything and record.total > 1  # nobody has a counterpart: that says more of us than of the data
+        ours = record.left == "mask" and lonely  # they may belong together under other names
         required = (record.declared or record.left == "mask") and not unmatched
         few = record.missing > limits.mostly * record.total and not record.declared
         severity = Severity.MAJOR if required else Severity.NOTE if few else Severity.MINOR
@@ -67,7 +71,7 @@ def missing_pair(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         yield Found(
             message=f"{what} {'has' if record.missing == 1 else 'have'} no {record.right}: "
             f"{some(record.examples)}.{hint}",
-            standing=Standing.DEMONSTRATED if required else Standing.SUSPECTED,
+            standing=Standing.DEMONSTRATED if required and not ours else Standing.SUSPECTED,
             severity=severity,
             location=place(evidence, record.examples) if is_file else None,
             offenders=record.examples,
