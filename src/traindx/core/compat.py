@@ -217,6 +217,17 @@ def next_number(torch: Any) -> int:
     return int(torch._C._autograd._get_sequence_nr())
 
 
+def node_of(tensor: Any) -> Any:
+    """The autograd node of a tensor, None where there is none or torch refuses to say.
+
+    It does for a view that was made without gradients once its base was written to: asking makes its node anew.
+    """
+    try:
+        return tensor.grad_fn
+    except RuntimeError:
+        return None
+
+
 def number(node: Any) -> int:
     """The number of a node: those made later in a thread have larger ones."""
     return int(node._sequence_nr())

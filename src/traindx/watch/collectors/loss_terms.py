@@ -156,19 +156,20 @@ class LossTerms(Collector):
     # -- while the loss is computed ------------------------------------------------------------------------------
 
     def _scalar(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if out.grad_fn is None:
+        node = compat.node_of(out)
+        if node is None:
             return
         name = getattr(func, "__name__", "")
         on_cpu = out.device.type == "cpu"
         value = out.item() if on_cpu else out.detach().clone()  # a view would keep what it is of alive
         note = Note(stack(3, 4), name, value, number_factor(name, args), func in self._loss_functions)
-        self.notes[compat.number(out.grad_fn)] = note
+        self.notes[compat.number(node)] = note
 
     def _any(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Outside the networks: does a tensor that carries a gradient meet one that does not (a target)?"""
         if not out.requires_grad or (self.networks.depth and func not in self._loss_functions):
             return
-        node = out.grad_fn
+        node = compat.node_of(out)
         if node is None:
             return
         number = compat.number(node)

@@ -70,7 +70,7 @@ class NonFinite(Collector):
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if self.watch.level is ObservationLevel.FULL and out.requires_grad:
-            node = out.grad_fn
+            node = compat.node_of(out)
             if node is not None:
                 self._sites[compat.number(node)] = (call_site(), self.networks.library_maker())
 

@@ -80,7 +80,7 @@ class TorchCalls(Collector):
         plain = (tensor_type, torch.nn.Parameter)
 
         class Seeing(torch.overrides.TorchFunctionMode):  # type: ignore[misc, name-defined, unused-ignore]
-            def __torch_function__(
+            def __torch_function__(  # noqa: PLR0912  (called for every operation: no further calls)
                 self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
             ) -> Any:
                 kwargs = kwargs or {}
@@ -107,8 +107,12 @@ class TorchCalls(Collector):
                         for collector, tell_scalar in scalar:
                             with watch.ours(collector):
                                 tell_scalar(func, args, kwargs, out)
-                    for _, tell_every in every:
-                        tell_every(func, args, kwargs, out)
+                    for collector, tell_every in every:  # too many for a context each
+                        try:
+                            tell_every(func, args, kwargs, out)
+                        except Exception as error:
+                            with watch.ours(collector):
+                                raise error
                 if self_.following and watch.here_and_now:
                     for collector, tell_all in everything:
                         with watch.ours(collector):

@@ -28,6 +28,22 @@ def backward_of_a_generator() -> None:
     show(model)
 
 
+def view_made_without_gradients() -> None:
+    """A row of a weight is picked and set to zero under `no_grad`, as the rows of paddings are"""
+    table, head = nn.Embedding(10, 4, padding_idx=0), nn.Linear(4, 3)
+    with torch.no_grad():
+        nn.init.normal_(table.weight)
+        nn.init.zeros_(table.weight[table.padding_idx])
+    optimizer = torch.optim.SGD([*table.parameters(), *head.parameters()], 0.1)
+    for step in range(6):
+        optimizer.zero_grad()
+        F.cross_entropy(head(table(torch.arange(8) % (step + 2))), torch.arange(8) % 3).backward()
+        optimizer.step()
+        with torch.no_grad():
+            table.weight[table.padding_idx].zero_()
+    show(nn.ModuleList([table, head]))
+
+
 def backward_of_several_losses() -> None:
     """`torch.autograd.backward` is given a list of losses and their gradients"""
     model, (x, y) = net(), batch()
