@@ -436,3 +436,37 @@ def test_an_argument_that_does_and_a_call_that_is_repeated_are_left_alone(tmp_pa
     for number, given in enumerate([({"drop": 1.0}, {"drop": 0.0}), ({"drop": 0.0}, {"drop": 0.0})]):
         evidence = watched(guided(Guided(heeds=True), given), tmp_path / str(number))
         assert found("S509", evidence) == []
+
+
+class Wrapping(torch.optim.Optimizer):
+    """An optimiser that steps for another one, whose groups it shares, as launchers make it."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        super().__init__([torch.zeros(1, requires_grad=True)], {})
+
+    param_groups = property(lambda self: self.inner.param_groups, lambda self, groups: None)
+    state = property(lambda self: self.inner.state, lambda self, state: None)
+
+    def add_param_group(self, group):
+        pass
+
+    def step(self, closure=None):
+        with torch.no_grad():
+            for group in self.inner.param_groups:
+                for parameter in group["params"]:
+                    parameter.sub_(group["lr"] * parameter.grad)
+
+
+def test_a_schedule_of_an_optimiser_that_another_one_steps_for_is_left_alone(tmp_path):
+    def script():
+        net = Net()
+        inner = torch.optim.SGD(net.parameters(), lr=1e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(inner, 6)
+        opt = Wrapping(inner)
+        for _ in range(6):
+            for _ in range(4):
+                step(net, opt)
+            schedule.step()
+
+    assert found("O407", watched(script, tmp_path)) == []

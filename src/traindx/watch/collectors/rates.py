@@ -122,6 +122,13 @@ class Rates(Collector):
 
         return step
 
+    def _steps_for_another(self, scheduler: Any) -> bool:
+        """True if another optimiser has the same groups, as one has that wraps it: what moves here acts there."""
+        own = getattr(scheduler, "optimizer", None)
+        groups = {id(group) for group in getattr(own, "param_groups", ())}
+        others = [one for one in list(self.optimisers.tracked) if one is not own]
+        return any(id(group) in groups for one in others for group in getattr(one, "param_groups", ()))
+
     def _stepped(self, scheduler: Any) -> None:
         entry = self._known.get(scheduler)
         if entry is None:
@@ -131,7 +138,8 @@ class Rates(Collector):
         tracked = self.optimisers.tracked.get(getattr(scheduler, "optimizer", None))
         steps = tracked.steps if tracked is not None else 0
         entry.optimizer_steps = steps
-        entry.idle_calls += steps == entry.seen_steps and self.watch.steps > entry.seen_total
+        rested = steps == entry.seen_steps and self.watch.steps > entry.seen_total
+        entry.idle_calls += rested and not self._steps_for_another(scheduler)
         entry.seen_steps, entry.seen_total = steps, self.watch.steps
         entry.before_optimizer += steps == 0
         entry.at_iterations.add(self.watch.iteration)
