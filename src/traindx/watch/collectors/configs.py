@@ -19,10 +19,10 @@ from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.observed_state import ConfigFile
 from traindx.watch.collectors.config_use import Use, mappings_in, use_of
-from traindx.watch.runtime.call_sites import CallSite, here, loaded_files, users
+from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.calling import caller_of_ours
 from traindx.watch.runtime.patching import Patches
-from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.source_trees import source_files, trees_of
 
 MOST_KEYS = 2000
 MOST_FILES = 16
@@ -44,8 +44,6 @@ class Configs:
         self.reads: list[_Read] = []
         self.active = True
         self._uses: dict[tuple[int, int], Use] = {}
-        self._files: tuple[str, ...] = ()
-        self._trees: dict[str, ast.Module] = {}
 
     def install_json(self, json: ModuleType) -> None:
         """``json.load`` of a file."""
@@ -93,15 +91,9 @@ class Configs:
             self._uses[key] = use_of(trees, entry.site.file, entry.site.line, entry.mappings)
         return self._uses[key]
 
-    def _sources(self) -> dict[str, ast.Module]:
-        files = tuple(name for name in loaded_files() if name.endswith(".py"))
-        if files != self._files:  # hundreds of them take seconds, so they are parsed again only when there are more
-            self._files, self._trees = files, sources(files)
-        return self._trees
-
     def records(self) -> Iterable[Record]:
         """One record a file."""
-        trees = self._sources() if self.reads else {}
+        trees = trees_of(source_files()) if self.reads else {}
         mentioned: set[str] | None = None
         for number, entry in enumerate(self.reads):
             use = self._use(number, trees)
@@ -134,12 +126,6 @@ def leaf_keys(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaf_keys(value, path)
         elif not isinstance(value, list) or not any(isinstance(item, dict) for item in value):
             yield path, value if isinstance(value, int | float | str) else None
-
-
-def sources(files: Iterable[str]) -> dict[str, ast.Module]:
-    """Syntax trees of source files."""
-    trees = {name: parsed(name) for name in files}
-    return {name: tree for name, tree in trees.items() if tree is not None}
 
 
 def lines_of(file: str) -> list[str]:

@@ -164,8 +164,9 @@ class Destinations(Collector):
             self._waiting.add(call.place)
         for _, value in tensors_in(call.output, self.watch.torch):
             self._put(value, self._of(value) | {call.place})
-            if call.grad and self.watch.level is ObservationLevel.OFF and value.grad_fn is not None:
-                self._nodes.setdefault(call.place, set()).add(compat.number(value.grad_fn))
+            node = compat.node_of(value) if call.grad and self.watch.level is ObservationLevel.OFF else None
+            if node is not None:
+                self._nodes.setdefault(call.place, set()).add(compat.number(node))
 
     def _layer(self, module: Any, args: Any, output: Any) -> None:
         if self._silent and any(id(parameter) in self._silent for parameter in module._parameters.values()):

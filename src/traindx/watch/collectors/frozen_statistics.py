@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from traindx.evidence.observed_state import FrozenSeen
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import Bursts
-from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.source_trees import freezing_lines
 from traindx.watch.runtime.stats import probe
 from traindx.watch.runtime.structure import children, named_modules, named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
@@ -162,21 +161,8 @@ class FrozenStatistics(Collector):
             if any(one is module for one in inside) or any(one is part for _, one in named_modules(module)):
                 found: CallSite = site
                 return found
-        return the_line_that_freezes()
-
-
-def the_line_that_freezes() -> CallSite | None:
-    """The only statement of the script's sources that sets ``requires_grad`` to False; None where there are several."""
-    lines = [
-        CallSite(file, node.lineno, "")
-        for file, tree in own_sources().items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        and any(isinstance(one, ast.Attribute) and one.attr == "requires_grad" for one in node.targets)
-        and isinstance(node.value, ast.Constant)
-        and node.value.value is False
-    ]
-    return lines[0] if len(lines) == 1 else None
+        lines = freezing_lines()
+        return lines[0] if len(lines) == 1 else None
 
 
 def _tensors(part: Any) -> tuple[Any, Any, float]:

@@ -296,9 +296,10 @@ class LossCalls(Collector):
                 how, value, cut = "tensor", float(other), tag.cut if tag is not None else None
             else:
                 continue
-            if out.grad_fn is not None:
+            node = compat.node_of(out)
+            if node is not None:
                 key = (call_site(), how, getattr(func, "__name__", ""))
-                self._pending[compat.number(out.grad_fn)] = (key, cut, value, float(out.detach()))
+                self._pending[compat.number(node)] = (key, cut, value, float(out.detach()))
 
     def _confirmed(self, sequences: list[int]) -> None:
         """These sums lie on the way from a loss to its terms, so what they add is a term."""

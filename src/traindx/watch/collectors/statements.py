@@ -16,7 +16,7 @@ from traindx.evidence.observed_calls import IdleStatement, KeptFigure
 from traindx.finding import Location
 from traindx.watch.collectors.config_use import name_of
 from traindx.watch.collectors.networks import Networks, place_of
-from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.source_trees import freezing_lines, own_sources
 from traindx.watch.runtime.structure import named_modules
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -65,7 +65,7 @@ class Statements(Collector):
 
     def _look_for_flags(self) -> None:
         """``module.requires_grad = False`` sets a field of the module that nothing reads."""
-        sites = flag_lines(own_sources())
+        sites = freezing_lines()
         for root in list(self.networks.roots):
             for _, module in named_modules(root):
                 fields: dict[str, Any] = object.__getattribute__(module, "__dict__")
@@ -77,23 +77,10 @@ class Statements(Collector):
                     for _, part in named_modules(module)
                     for one in part._parameters.values()
                 )
-                where = sites[0] if len(sites) == 1 else place_of(self.networks.made.get(module))
+                where = sites[0].location() if len(sites) == 1 else place_of(self.networks.made.get(module))
                 source = f"{type(module).__name__}.requires_grad = False"
                 if trains:
                     self._flags[where] = IdleStatement(form="module-flag", source=source, where=where)
-
-
-def flag_lines(trees: dict[str, ast.Module]) -> list[Location]:
-    """Lines that set ``requires_grad`` to False."""
-    return [
-        Location(file=shown_path(file), line=node.lineno)
-        for file, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        and any(isinstance(one, ast.Attribute) and one.attr == "requires_grad" for one in node.targets)
-        and isinstance(node.value, ast.Constant)
-        and node.value.value is False
-    ]
 
 
 def idle_statements(file: str, tree: ast.Module) -> Iterator[IdleStatement]:

@@ -12,8 +12,9 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_calls import DiscardedResult
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
-from traindx.watch.runtime.call_sites import CallSite, directly, loaded_files
+from traindx.watch.runtime.call_sites import CallSite, directly
 from traindx.watch.runtime.source_text import parsed, thrown_away
+from traindx.watch.runtime.source_trees import source_files
 from traindx.watch.runtime.watch import Collector, Watch
 
 PURE = (  # give a new tensor and change nothing; no arithmetic or layout, which is called too often to be looked at
@@ -97,7 +98,7 @@ class ThrownAway(Collector):
         step = self.watch.iteration
         for site, (source, count) in self._seen.items():
             yield DiscardedResult(where=self.watch.shown(site), function=source, calls=count, step=step)
-        for file in (name for name in loaded_files() if name.endswith(".py")):
+        for file in source_files():
             for line, symbol, source, result in statements_of(file):
                 where = self.watch.shown(CallSite(file, line, symbol))
                 yield DiscardedResult(where=where, function=source, result=result, step=step)

@@ -7,6 +7,7 @@ will validate. Whatever such a line calls can be called again, in a child proces
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import inspect
 from collections.abc import Iterator
@@ -101,17 +102,10 @@ def _calls_in(
         made = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
         if any(isinstance(one, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr) for one in ast.walk(node)):
             continue
-        if any(name not in names and not hasattr(builtins_of(names), name) for name in bound - made):
+        if any(name not in names and not hasattr(builtins, name) for name in bound - made):
             continue
         expression = ast.Expression(body=node)
         yield LiveCall(file, node.lineno, compile(expression, file, "eval"), names)
-
-
-def builtins_of(names: dict[str, Any]) -> Any:
-    """The builtin functions that a frame sees."""
-    import builtins
-
-    return names.get("__builtins__") if inspect.ismodule(names.get("__builtins__")) else builtins
 
 
 def _expressions(statements: list[ast.stmt], names: dict[str, Any], running: set[CodeType]) -> Iterator[ast.expr]:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from traindx.evidence.observed_calls import ArgumentTried
 from traindx.watch.probes.base import Probe
 from traindx.watch.probes.captured import Captured, parameter_names
+from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.tracing import floats_in
 from traindx.watch.runtime.call_sites import CallSite, users
-from traindx.watch.runtime.source_text import parsed
 
 UPDATES = ("m", "momentum", "tau", "ema", "decay", "beta", "alpha_ema")  # steer what is kept, and not what is given
 
@@ -73,18 +73,10 @@ def first_read(network: Any, name: str) -> CallSite | None:
     code = getattr(function, "__code__", None)
     if code is None or not users(code.co_filename):
         return None
-    tree = parsed(code.co_filename)
+    definition = definition_of(code)
     lines = [
         node.lineno
-        for node in (ast.walk(tree) if tree is not None else ())
-        if isinstance(node, ast.Name)
-        and node.id == name
-        and isinstance(node.ctx, ast.Load)
-        and code.co_firstlineno <= node.lineno <= last_line(code)
+        for node in (ast.walk(definition) if definition is not None else ())
+        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
     ]
     return CallSite(code.co_filename, min(lines, default=code.co_firstlineno), code.co_qualname)
-
-
-def last_line(code: Any) -> int:
-    """The last line of a function."""
-    return int(max((line for _, _, line in code.co_lines() if line is not None), default=code.co_firstlineno))

@@ -8,6 +8,7 @@ meanwhile, and the answer is read when the watching ends.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 import time
@@ -27,9 +28,10 @@ from traindx.watch.probes.functions import FAMILIES, any_relevant
 from traindx.watch.probes.live_calls import function_of, live_calls
 from traindx.watch.probes.making import Child, seed
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
-from traindx.watch.runtime.call_sites import loaded_files, users
+from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Watch
 
 CPU_LIMIT = 9  # seconds of a child, which is ended then
@@ -102,8 +104,7 @@ class UserFunctions(Experiment):
         frame = _user_frame(sys._getframe(1))
         if frame is None or sys.gettrace() is not None:
             return
-        trees = [tree for file in {frame.f_code.co_filename, *loaded_files()} if (tree := parsed(file)) is not None]
-        if not any_relevant(trees):
+        if not any_relevant(_sources_around(frame)):
             return
         datasets = [dataset for known in self._datasets if (dataset := known()) is not None]
         call, self._call = self._call, None
@@ -141,6 +142,17 @@ class UserFunctions(Experiment):
         """Whatever was not waited for."""
         while self._children:
             self._children.pop().answer(0.0)
+
+
+def _sources_around(frame: FrameType | None) -> Iterator[ast.Module]:
+    """Trees of the files whose frames are live, and of all the script's own where these are few: the script waits."""
+    live = set()
+    while frame is not None:
+        if users(frame.f_code.co_filename):
+            live.add(frame.f_code.co_filename)
+        frame = frame.f_back
+    yield from (tree for file in live if (tree := parsed(file)) is not None)
+    yield from (tree for file, tree in own_sources().items() if file not in live)
 
 
 def _user_frame(frame: FrameType | None) -> FrameType | None:

@@ -6,21 +6,41 @@ import ast
 import linecache
 from functools import lru_cache
 
-from traindx.watch.runtime.call_sites import loaded_files
+from traindx.watch.runtime.call_sites import CallSite, loaded_files
 from traindx.watch.runtime.source_text import parsed
 
 MOST_FILES = 48
 MOST_LINES = 12_000  # a few tenths of a second of processor, once
 
 
+def source_files() -> tuple[str, ...]:
+    """The script's own loaded sources."""
+    return tuple(name for name in loaded_files() if name.endswith(".py"))
+
+
 def own_sources() -> dict[str, ast.Module]:
     """Trees by file; none at all for a large program, of which a part would tell what is not true of the whole."""
-    return _trees(tuple(name for name in loaded_files() if name.endswith(".py")))
-
-
-@lru_cache(maxsize=4)
-def _trees(files: tuple[str, ...]) -> dict[str, ast.Module]:
+    files = source_files()
     if len(files) > MOST_FILES or sum(len(linecache.getlines(file)) for file in files) > MOST_LINES:
         return {}
+    return trees_of(files)
+
+
+@lru_cache(maxsize=1)
+def trees_of(files: tuple[str, ...]) -> dict[str, ast.Module]:
+    """Trees by file, parsed again only when there are other files."""
     trees = {name: parsed(name) for name in files}
     return {name: tree for name, tree in trees.items() if tree is not None}
+
+
+def freezing_lines() -> list[CallSite]:
+    """Statements of the sources that set ``requires_grad`` of something to False."""
+    return [
+        CallSite(file, node.lineno, "")
+        for file, tree in own_sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and any(isinstance(one, ast.Attribute) and one.attr == "requires_grad" for one in node.targets)
+        and isinstance(node.value, ast.Constant)
+        and node.value.value is False
+    ]
