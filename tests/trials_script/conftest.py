@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from forked import Zygote
+from traindx.finding import Finding, Location, Proposal, Severity, Standing
 from traindx.host import examining
 from traindx.trials.script import pairing
 from traindx.trials.script.pairing import ArmResult, run_arm
@@ -29,6 +30,20 @@ def forked(zygote: Zygote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
     monkeypatch.setattr(examining, "run_script", zygote.run_script)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def finding_at(code: str, source: str, text: str, *proposals: Proposal, variant: str = "") -> Finding:
+    """Something demonstrated at the one line of ``train.py`` that holds a text."""
+    return Finding(
+        code=code,
+        name="a-rule",
+        message="m",
+        severity=Severity.MAJOR,
+        standing=Standing.DEMONSTRATED,
+        location=Location(file="train.py", line=line_of(source, text)),
+        proposals=proposals,
+        variant=variant,
+    )
 
 
 RunArm = Callable[..., ArmResult]

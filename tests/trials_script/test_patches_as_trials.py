@@ -12,14 +12,14 @@ import pytest
 
 from traindx.cli.script import tried_patch
 from traindx.evidence import Evidence
-from traindx.finding import Finding, Location, Proposal, Severity, Standing
+from traindx.finding import Finding, Proposal
 from traindx.trials.script.binding import PATCH
 from traindx.trials.script.patches import edits_between, with_patches
 from traindx.trials.script.prove import Proof
 from traindx.trials.treatment import TreatmentUnfitError
 from traindx.watch.runtime.edits import Edit, compiled_with
 from traindx.watch.runtime.settings import Settings
-from trials_script.conftest import edited, line_of
+from trials_script.conftest import edited, finding_at
 from trials_script.scripts_for_tests import CLASSIFY
 
 SUMMED = edited(
@@ -29,23 +29,10 @@ SUMMED = edited(
 )
 
 
-def found(code: str, source: str, text: str, *proposals: Proposal, variant: str = "") -> Finding:
-    return Finding(
-        code=code,
-        name="a-rule",
-        message="m",
-        severity=Severity.MAJOR,
-        standing=Standing.DEMONSTRATED,
-        location=Location(file="train.py", line=line_of(source, text)),
-        proposals=proposals,
-        variant=variant,
-    )
-
-
 def test_a_finding_without_a_treatment_has_its_patch_tried(forked: Path) -> None:
     (forked / "train.py").write_text(SUMMED, encoding="utf-8")
     (forked / "out").mkdir()
-    finding = found("L307", SUMMED, "F.cross_entropy(", variant="summed")
+    finding = finding_at("L307", SUMMED, "F.cross_entropy(", variant="summed")
     proof = Proof(
         Settings(target="train.py"), [finding], Evidence(), forked / "out", 120.0, seeds=(0, 1), patch_of=tried_patch
     )
@@ -77,13 +64,13 @@ def test_which_findings_have_their_patch_proposed(tmp_path: Path, monkeypatch: p
 
     rate = Proposal(treatment="learning-rate", parameters={"factor": 2.0})
     gone = Proposal(treatment="drop-term", parameters={"term": "term"})
-    assert proposed(found("L303", source, "loss", rate)) == ["learning-rate"]
-    assert proposed(found("L303", source, "loss", gone)) == ["drop-term", PATCH]
-    assert proposed(found("L303", source, "loss", Proposal(treatment="train-longer"))) == ["train-longer", PATCH]
-    assert proposed(found("L303", source, "scheduler")) == []
-    assert proposed(found("T903", source, "loss")) == []
+    assert proposed(finding_at("L303", source, "loss", rate)) == ["learning-rate"]
+    assert proposed(finding_at("L303", source, "loss", gone)) == ["drop-term", PATCH]
+    assert proposed(finding_at("L303", source, "loss", Proposal(treatment="train-longer"))) == ["train-longer", PATCH]
+    assert proposed(finding_at("L303", source, "scheduler")) == []
+    assert proposed(finding_at("T903", source, "loss")) == []
 
-    strict = with_patches([found("C1102", source, "load_state_dict")], Evidence(), tried_patch)
+    strict = with_patches([finding_at("C1102", source, "load_state_dict")], Evidence(), tried_patch)
     with pytest.raises(TreatmentUnfitError, match="makes the script stop"):
         strict.bound(strict.findings[0].proposals[0])
 
@@ -115,7 +102,7 @@ def test_the_lines_of_a_patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     source = "x = 1\nloss = a + term.detach()\r\ny = 2\n"
     (tmp_path / "train.py").write_bytes(source.encode())
-    patch = tried_patch(found("L303", source, "loss"))
+    patch = tried_patch(finding_at("L303", source, "loss"))
     assert patch is not None
     edits = edits_between(patch)
     assert [(one.line, one.old, one.new) for one in edits] == [(2, ("loss = a + term.detach()",), ("loss = a + term",))]

@@ -10,27 +10,19 @@ import pytest
 
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult, TrialTable
 from traindx.evidence import Evidence
-from traindx.finding import Finding, Location, Proposal, Severity, Standing, Verdict
+from traindx.finding import Finding, Proposal, Standing, Verdict
 from traindx.trials.script import backend as proving
 from traindx.trials.script.pairing import ArmResult
 from traindx.trials.script.prove import Length, Proof, concluded, prove
 from traindx.watch.runtime.settings import Settings
-from trials_script.conftest import edited, line_of
+from trials_script.conftest import edited, finding_at, line_of
 from trials_script.scripts_for_tests import CLASSIFY, SEGMENT
 
 SLOW = edited(CLASSIFY, ("lr=0.3", "lr=1e-5"))
 
 
 def found(code: str, source: str, text: str, treatment: str, **parameters: Any) -> Finding:
-    return Finding(
-        code=code,
-        name="a-rule",
-        message="m",
-        severity=Severity.MAJOR,
-        standing=Standing.DEMONSTRATED,
-        location=Location(file="train.py", line=line_of(source, text)),
-        proposals=(Proposal(treatment=treatment, parameters=parameters),),
-    )
+    return finding_at(code, source, text, Proposal(treatment=treatment, parameters=parameters))
 
 
 def trial(folder: Path, source: str, *findings: Finding, **options: Any) -> Proof:

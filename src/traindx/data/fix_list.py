@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from traindx.core.whole_files import write_whole
 from traindx.diagnosis import Diagnosis
 from traindx.finding import Offender
 
@@ -23,15 +25,14 @@ def write(diagnosis: Diagnosis, path: Path) -> int:
         Number of rows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(path.name + ".part")
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(HEAD)
     count = 0
-    with half.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(HEAD)
-        for row in rows(diagnosis):
-            writer.writerow([_inert(cell) for cell in row])
-            count += 1
-    half.replace(path)
+    for row in rows(diagnosis):
+        writer.writerow([_inert(cell) for cell in row])
+        count += 1
+    write_whole(path, table.getvalue())
     return count
 
 

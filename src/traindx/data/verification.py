@@ -16,6 +16,7 @@ import numpy as np
 
 from traindx import pipeline
 from traindx.core.frames import raised_at
+from traindx.core.whole_files import write_whole
 from traindx.data import audit, join, pictures, pool, walk
 from traindx.data.audit.context import AuditRoom
 from traindx.data.facts import COLUMNS, Report
@@ -145,9 +146,7 @@ def verify(
             identities.clean(store)
         store.forget()
         if directory is not None:
-            beside = directory / ".diagnosis.json.part"
-            beside.write_text(diagnosis.model_dump_json(indent=2), encoding="utf-8")
-            os.replace(beside, directory / "diagnosis.json")
+            write_whole(directory / "diagnosis.json", diagnosis.model_dump_json(indent=2))
         finished = True
         return diagnosis
     except sqlite3.OperationalError as error:

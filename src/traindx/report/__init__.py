@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from traindx.core.whole_files import write_whole
 from traindx.diagnosis import Diagnosis
 
 __all__ = ["write"]
@@ -47,16 +47,9 @@ def write(
     failures = []
     for kind, (_, render) in formats.items():
         try:
-            _replace(paths[kind], render())
+            write_whole(paths[kind], render())
         except Exception as error:  # one format that fails must not cost the reader the others
             failures.append(error)
     if failures:
         raise failures[0]
     return paths
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader or a crash never meets half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
