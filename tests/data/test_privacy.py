@@ -252,6 +252,10 @@ def test_a_report_to_hand_on_names_nothing(tmp_path: Path) -> None:
     harmless = {"images", "masks", "labels", "train", "val", "test", "imagesTr", "labelsTr", "splits", "boxes"}
     assert not [name for name in names - harmless if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", everything)]
     assert "wardseven" not in everything
+    sentences = [finding.message for finding in shared.findings]
+    assert not [said for said in sentences if re.search(r"\)\s*name-\d+", said)], "an end of a sentence is no name"
+    numbers = {str(finding.location.file) for finding in shared.findings if finding.location is not None}
+    assert numbers <= set(re.findall(r"[\w-]+", " ".join(sentences))), "one file has one number"
     assert shared.pictures == ()
     assert b"data:image" not in (out / "share" / "report.html").read_bytes()
     assert [finding.code for finding in shared.findings] == [finding.code for finding in diagnosis.findings]

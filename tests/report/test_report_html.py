@@ -175,6 +175,13 @@ def test_healthy_page_has_no_lead_and_claims_little() -> None:
     assert "Effect of the fix" not in page.words
 
 
+def test_a_page_with_a_symptom_does_not_look_like_health() -> None:
+    found = Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, healthy=(InOrder(subject="schedule"),))
+    ill = found.model_copy(update={"extras": {"symptoms": ["the loss ends at that of a guess"]}})
+    assert '<header class="page healthy">' in html.render(found)
+    assert '<header class="page unknown">' in html.render(ill)
+
+
 def test_trials_without_a_guilty_finding_are_shown_too() -> None:
     table = TrialTable(metric="dice", results=(TreatmentResult(treatment="unclamp", verdict=Verdict.NO_EFFECT),))
     page = Page(html.render(Diagnosis(case="c", outcome=Outcome.NOTHING_FOUND, trials=table)))

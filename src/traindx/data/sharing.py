@@ -70,7 +70,7 @@ class _Hidden:
     def __init__(self, store: Reader, examples: list[str], roots: tuple[str, ...]) -> None:
         self._store = store
         self._examples = examples
-        self._roots = [root for root in roots if len(root) > 1]
+        self._roots = sorted((root for root in roots if len(root) > 1), key=len, reverse=True)
         self._numbers: dict[str, str] = {}
         self._folders: set[str] = set()
         for (path,) in store.rows("SELECT path FROM files"):
@@ -88,8 +88,8 @@ class _Hidden:
         return value
 
     def _text(self, text: str) -> str:
-        for root in self._roots:
-            text = text.replace(root, "data")
+        for root in self._roots:  # a file is called the same with and without it
+            text = text.replace(root.rstrip("/") + "/", "").replace(root, "data")
         for name in self._examples:
             if name in text and ("/" in name or suffix_of(name) or name == text):
                 text = text.replace(name, self._number(name))
@@ -100,7 +100,7 @@ class _Hidden:
     def _token(self, token: str) -> str:
         bare = token.rstrip(".")
         rest = token[len(bare) :]
-        if bare in self._numbers.values() or bare in _WORDS or bare.lower() in COMMON:
+        if not bare or bare in self._numbers.values() or bare in _WORDS or bare.lower() in COMMON:
             return token
         if "/" in bare and re.search(r"[A-Za-z]", bare) and bare not in ("n/a", "and/or"):
             return self._number(bare) + rest

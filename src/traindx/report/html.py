@@ -197,11 +197,12 @@ def _plot(curve: Curve) -> tuple[Curve, svg.CurvePlot | None]:
 
 
 def _tone(diagnosis: Diagnosis) -> str:
-    """The colour of the verdict: the leading finding's standing, or healthy, or unknown."""
+    """The colour of the verdict: the leading standing, or healthy; unknown without enough seen or with symptoms."""
     lead = words.lead_finding(diagnosis)
     if lead is not None:
         return lead.standing.value
-    return "unknown" if diagnosis.outcome is Outcome.NOT_ENOUGH_SEEN else "healthy"
+    unclear = diagnosis.outcome is Outcome.NOT_ENOUGH_SEEN or diagnosis.extras.get("symptoms")
+    return "unknown" if unclear else "healthy"
 
 
 def _counts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
