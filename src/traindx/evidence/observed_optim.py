@@ -221,7 +221,7 @@ class SchedulerSeen(Observed):
         moved_by_others: The rate changed without this schedule: another one, or the script, sets it.
         position: Step of the schedule that it stands at; fewer than the calls where it is called with a number.
         counts_batches: Its length is computed from the number of batches, as the source of its construction says.
-        step_not_reached: It was never stepped, but the file that constructs it has a line that does so.
+        step_not_reached: It was never stepped, but a source of the script has a line that does so.
         idle_calls: Calls since whose predecessor its optimiser took no step, and another one did.
     """
 

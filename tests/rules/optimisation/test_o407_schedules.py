@@ -89,3 +89,34 @@ def test_a_warm_up_of_some_epochs_is_not_over_after_fewer(script):
         schedule.step()
     """
     assert said(script, tail) == []
+
+
+TRAINER = """
+class Trainer:
+    def __init__(self, lr_schedule):
+        self.lr_schedule = lr_schedule
+
+    def fit(self, train, first):
+        for epoch in range(4):
+            train(10)
+            if epoch >= first:
+                {step}
+"""
+
+
+def handed_on(script, folder, step: str):
+    (folder / "trainer.py").write_text(TRAINER.format(step=step))
+    return said(
+        script,
+        "\n    from trainer import Trainer\n    lr_schedule = StepLR(opt, 2)\n"
+        "    Trainer(lr_schedule).fit(train, first=10)\n",
+    )
+
+
+def test_a_schedule_that_another_file_steps_later_was_not_reached(script, tmp_path):
+    assert handed_on(script, tmp_path, "self.lr_schedule.step()") == []
+
+
+def test_a_schedule_that_another_file_only_mentions_is_demonstrated(script, tmp_path):
+    (finding,) = handed_on(script, tmp_path, "pass  # self.lr_schedule.step()")
+    assert finding.standing is Standing.DEMONSTRATED

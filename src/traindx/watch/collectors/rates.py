@@ -18,6 +18,7 @@ from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 from traindx.watch.runtime.source_text import assigned_at, assigned_name, calls_method, statement_at
+from traindx.watch.runtime.source_trees import source_files
 from traindx.watch.runtime.stats import thin
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -172,8 +173,10 @@ class Rates(Collector):
                 rate = self.watch.number(optimizer.param_groups[0]["lr"], entry.rates[-1])
                 entry.moved_by_others |= rate != entry.rates[-1]
             made = entry.made
-            name = assigned_name(made) if made is not None else ""
-            later = made is not None and bool(name) and not entry.calls and calls_method(made.file, name, "step")
+            name = assigned_name(made).rpartition(".")[2] if made is not None else ""
+            later = False
+            if made is not None and name and not entry.calls:  # it may be handed to another file
+                later = any(calls_method(file, name, "step") for file in (made.file, *source_files()))
             passed = max(1, self.watch.iteration - entry.begun)
             yield SchedulerSeen(
                 scheduler=entry.name,
