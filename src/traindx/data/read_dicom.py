@@ -132,8 +132,8 @@ def load(path: str) -> tuple[Header, NDArray[Any]]:
         _check_inflated(data)
         header = read_plain(data)
         array = None if header is None else _plain_pixels(data, header)
-        if header is not None and array is not None and (array.ndim == 2 or header.pixel_spacing):
-            return header, array  # what an enhanced object says of its frames lies in sequences
+        if header is not None and array is not None:
+            return header, array
     return _load_with_pydicom(path)
 
 

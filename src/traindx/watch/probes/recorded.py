@@ -59,6 +59,10 @@ class RecordedCall:
             parts.pop()
         return parts[-1]
 
+    def at(self, line: int | None) -> CallSite:
+        """A line of the function; its first one where the line is not known."""
+        return CallSite(self.code.co_filename, line or self.code.co_firstlineno, self.code.co_qualname)
+
     def again(self, torch: Any, **changes: Any) -> Any:
         """Make the call again with some arguments replaced, always with the same random numbers."""
         values = {**{name: copied(torch, value) for name, value in self.args.items()}, **changes}

@@ -80,7 +80,7 @@ def _made_at(call: RecordedCall) -> CallSite:
                     if isinstance(name, ast.Name):
                         lines[name.id] = one.lineno
     line = next((lines[name] for name in ("h", "height", "hs", "heights", "w", "width", "ws") if name in lines), None)
-    return CallSite(call.code.co_filename, line or call.code.co_firstlineno, call.code.co_qualname)
+    return call.at(line)
 
 
 def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -129,21 +129,17 @@ def _declared(call: RecordedCall) -> Iterator[dict[float, float]]:
 def _replaces_at(call: RecordedCall) -> CallSite:
     """The line that assigns to selected places of an array; the first line of the function where there is none."""
     node = definition_of(call.code)
-    lines = [
-        one.lineno
-        for one in (ast.walk(node) if node is not None else ())
-        if isinstance(one, ast.Assign)
-        and isinstance(one.targets[0], ast.Subscript)
-        and isinstance(one.targets[0].slice, ast.Compare)
-    ]
-    return CallSite(call.code.co_filename, lines[0] if lines else call.code.co_firstlineno, call.code.co_qualname)
+    return call.at(next(_replacing(node), None) if node is not None else None)
+
+
+def _replacing(node: ast.AST) -> Iterator[int]:
+    """Lines of ``labels[labels == value] = other``."""
+    for one in ast.walk(node):
+        target = one.targets[0] if isinstance(one, ast.Assign) else None
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Compare):
+            yield target.lineno
 
 
 def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """True if a function could be one of these, as far as its source tells."""
-    return any(
-        isinstance(one, ast.Assign)
-        and isinstance(one.targets[0], ast.Subscript)
-        and isinstance(one.targets[0].slice, ast.Compare)
-        for one in ast.walk(node)
-    )
+    return any(True for _ in _replacing(node))

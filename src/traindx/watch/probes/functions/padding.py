@@ -10,7 +10,6 @@ from traindx.evidence.base import Record
 from traindx.evidence.probed_functions import PaddingTried
 from traindx.watch.probes.functions.common import as_tensor, like, number, parts_of, words
 from traindx.watch.probes.recorded import RecordedCall, line_by_line, returned_at
-from traindx.watch.runtime.call_sites import CallSite
 
 NAMES = {"mask", "masks", "valid", "padding", "pad", "keep"}
 LEAST_ROWS = 2
@@ -137,9 +136,13 @@ def _influence(torch: Any, call: RecordedCall, name: str, mask_name: str, conten
         if padding > 0:
             if not _reaches_result(torch, runs, content):
                 return
-            site = CallSite(call.code.co_filename, line, call.code.co_qualname)
             yield PaddingTried(
-                function=call.name, mask=mask_name, value=what, padding=padding, content=change, where=site.location()
+                function=call.name,
+                mask=mask_name,
+                value=what,
+                padding=padding,
+                content=change,
+                where=call.at(line).location(),
             )
             return
 

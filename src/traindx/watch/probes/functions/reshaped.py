@@ -13,7 +13,6 @@ from traindx.evidence.probed_functions import ReshapeTried
 from traindx.watch.probes.functions.common import as_tensor, spread
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall, called, copied
-from traindx.watch.runtime.call_sites import CallSite
 
 LEAST_AXIS = 4
 LEAST_NEIGHBOURS = 200
@@ -109,7 +108,7 @@ def _record(torch: Any, call: RecordedCall, node: ast.Call, before: Any, after: 
         rough=_step(values) / scale,
         other=_step(other) / scale,
         swapped=swapped,
-        where=CallSite(call.code.co_filename, node.lineno, call.code.co_qualname).location(),
+        where=call.at(node.lineno).location(),
     )
 
 
