@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from traindx.core.whole_files import write_whole
 from traindx.diagnosis import Diagnosis
 from traindx.finding import Offender
+from traindx.whole_files import write_whole
 
 HEAD = ("code", "finding", "standing", "severity", "file", "inside", "line", "what", "remedy")
 

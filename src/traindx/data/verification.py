@@ -16,7 +16,6 @@ import numpy as np
 
 from traindx import pipeline
 from traindx.core.frames import raised_at
-from traindx.core.whole_files import write_whole
 from traindx.data import audit, join, pictures, pool, walk
 from traindx.data.audit.context import AuditRoom
 from traindx.data.facts import COLUMNS, Report
@@ -38,6 +37,7 @@ from traindx.evidence.dataset import FileCensus, LayoutFacts
 from traindx.extras import require
 from traindx.private import make_private
 from traindx.progress import Listener, Progress, silent
+from traindx.whole_files import write_whole
 
 
 def verify(

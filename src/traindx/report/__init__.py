@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from traindx.core.whole_files import write_whole
 from traindx.diagnosis import Diagnosis
+from traindx.whole_files import write_whole
 
 __all__ = ["write"]
 
