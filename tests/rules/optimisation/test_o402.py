@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from traindx.evidence import Evidence
+from traindx.evidence.observed import LossSeries, NetworkCalls
+from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen
+from traindx.finding import Location
+from traindx.rules import catalogue
+
 HEAD = """
     import torch
     import torch.nn.functional as F
@@ -63,3 +69,34 @@ def test_losses_that_cannot_be_compared_say_nothing_of_the_rate(script, loop):
     seen = script(HEAD.replace("RATE", "0.1") + loop)
     assert seen.diagnosis.errors == ()
     assert seen.found("O402") == []
+
+
+MADE, BACKWARD, TRAINED, EVALUATED = (Location(file="train.py", line=n) for n in (3, 8, 6, 12))
+
+
+def thrown_about(*calls: NetworkCalls) -> list[str]:
+    """What O402 says of a run whose weights change by half in a step and whose loss grows a thousandfold."""
+    evidence = Evidence()
+    for record in (
+        OptimizerSeen(where=MADE, optimizer="AdamW", steps=100, backward=BACKWARD, lrs=(0.5,), parameters=4),
+        ParameterGroupSeen(
+            where=MADE, optimizer="AdamW", group=0, lr=0.5, largest_lr=0.5, parameters=4, elements=100,
+            gradient_norms=(1.0,) * 20, update_ratios=(0.5,) * 20,
+        ),
+        LossSeries(where=BACKWARD, iterations=tuple(range(100)), values=(1.0,) + (1000.0,) * 99),
+        *calls,
+    ):  # fmt: skip
+        evidence.add(record)
+    rule = catalogue()["O402"]
+    judging = (one for one in rule.deciders if one.has_records(evidence))
+    return [finding.code for one in judging for finding in one.decide(evidence, rule.limits(None))]
+
+
+def test_a_validation_now_and_then_is_no_acting():
+    """Without a loader, calls between the steps tell data that the network brings about; a validation is not between
+    most of them."""
+    training = NetworkCalls(where=TRAINED, network="Net", phase="training", calls=20, iterations=20)
+    validation = NetworkCalls(where=EVALUATED, network="Net", phase="validation", calls=8, iterations=4)
+    acting = NetworkCalls(where=EVALUATED, network="Net", phase="auxiliary", calls=40, iterations=20)
+    assert thrown_about(training, validation) == ["O402"]
+    assert thrown_about(training, acting) == []
