@@ -72,6 +72,9 @@ def control(*figures: tuple[str, float], **more: Any) -> ArmResult:
         ((("best val_dice", 1.0), ("val_dice", 1.0)), "val_dice"),
         ((("loss", 1.0), ("train mse", 1.0), ("mse", 0.2)), None),
         ((("val", 1.0), ("epoch", 1.0)), None),
+        ((("val_physics loss", 0.0), ("val_loss", 0.4)), "val_loss"),  # a term that is switched off
+        ((("val_physics mse", 0.0), ("val mse", 0.4)), "val mse"),
+        ((("val mse", 0.0),), "val mse"),  # for want of another, and provisionally
     ],
 )
 def test_choice(figures: tuple[tuple[str, float], ...], chosen: str | None) -> None:

@@ -234,7 +234,8 @@ def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> s
         return "nothing says that it is a loss of validation"
     if not _validates(one) and not way_of(one, tested) and (found & LOSSES or not one.evaluating):
         return "nothing says that it is an error of validation"
-    if moves is None and len(values) > 1 and len(set(map(repr, values))) == 1:
+    if moves is None and values and len(set(map(repr, values))) == 1 and (len(values) > 1 or values[0] == 0):
+        # one reading of exactly zero is as likely a term that is switched off as an error that is gone
         return f"{CONSTANT} ({values[0]:g})"
     return ""
 
