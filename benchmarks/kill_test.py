@@ -1,13 +1,21 @@
 """Kill traindx at random moments, fifty times, and look at what is left of the user's files.
 
-    python benchmarks/kill_test.py [--kills 50] [--seed 0] [--out results.json]
+    python benchmarks/kill_test.py [--seed 0] [--out rounds.json] [--rounds 5]
 
 Each round begins with a project of its own: a script, a trained checkpoint ``best.pt``, a log, a link, a data folder.
-``examine``, ``examine --prove``, ``compare`` and ``data`` are started in a random order, and one process of the run is
-killed with SIGKILL: the parent, the script's process, or a worker of it. Then the next call is made
+``examine``, ``examine --prove``, ``compare``, ``data`` and ``train`` are started in a random order, and one process of
+the run is killed with SIGKILL: the parent, the script's process, or a worker of it. Then the next call is made
 (``traindx restore``, which does what every call does first). It is held against the state before, byte by byte; in some
 rounds somebody "trains on" after the kill, and that newer file must stay. Every line of evidence but one that was cut
 short must be readable, no process of the run alive, no worktree registered, and one more call must find nothing to do.
+
+``train`` trains a tiny segmentation with a loader process, and with temporary files on another file system where there
+is one. After the kill every checkpoint must load, none may be of an earlier step than before, and the next call
+(``--resume`` where there is a checkpoint) must end with the weights of a run that nobody killed, bit by bit. In a third
+of these rounds the resumed run is killed as well.
+
+A round in which the run had ended before its time came is played again. Rounds that ``--out`` holds are not played
+again: a long test can be made in pieces, with ``--rounds`` in each.
 
 Most rounds run a script without torch, which writes, renames and removes its files all the time and so is killed in the
 middle of that more often than a training is; ``--prove`` and some of ``examine`` train with torch.
@@ -27,11 +35,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 MARK = "TRAINDX_KILL_TEST"
-PLAN = (("examine", 20), ("examine-torch", 6), ("prove", 8), ("compare", 10), ("data", 6))
+PLAN = (("examine", 14), ("examine-torch", 5), ("prove", 8), ("compare", 8), ("data", 5), ("train", 10))
+TINY = (
+    *("--preset", "quick", "--steps", "24", "--threads", "1", "--data.base_filters=4", "--data.samples_per_epoch=8"),
+    *("--data.folds=2", "--data.workers=1", "--averaging.start=4", "--trainer.accelerator=cpu"),
+    *("--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1"),
+)
+ELSEWHERE = Path("/dev/shm")
+NOBODY = "nobody"
+PATIENCE = 600.0
 
 FILES_ONLY = """
 import os, time
@@ -97,12 +114,29 @@ def project(kind: str) -> Path:
             image = folder / "images" / f"case_{number:03d}.png"
             image.parent.mkdir(exist_ok=True)
             Image.frombytes("L", (64, 64), rng.randbytes(64 * 64)).save(image)
+    if kind == "train":
+        phantoms(folder / "study")
     if kind == "compare":
         git(folder, "init", "-q")
         git(folder, "add", "train.py")
         git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
         (folder / "train.py").write_text(text.replace("step / 600", "step / 601"))
     return folder
+
+
+def phantoms(root: Path) -> None:
+    """Six small volumes with masks, as NIfTI."""
+    import nibabel
+    import numpy as np
+
+    from traindx.recipes.segmentation.phantom import phantom
+
+    for number in range(6):
+        made = phantom(number, shape=(18, 20, 17))
+        for sub, array in (("imagesTr", made.image[0]), ("labelsTr", made.label)):
+            (root / sub).mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), root / sub / f"p{number:02}.nii.gz")
+    (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "organ": 1}}))
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -117,6 +151,7 @@ def command(kind: str) -> list[str]:
         "prove": [*traindx, "examine", "train.py", "--prove", "--budget", "60s", "--seeds", "2"],
         "compare": [*traindx, "compare", "--before", "HEAD", "--after", ".", "--budget", "20s", "train.py"],
         "data": [*traindx, "data", "images"],
+        "train": [*traindx, "train", "segmentation", "--root", "study", "--out", "runs/a", *TINY],
     }[kind]
 
 
@@ -125,7 +160,7 @@ def state(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if parts[0] in ("traindx-out", ".git", "__pycache__") or (path.is_dir() and not path.is_symlink()):
+        if parts[0] in ("traindx-out", "runs", ".git", "__pycache__") or (path.is_dir() and not path.is_symlink()):
             continue
         content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
         found["/".join(parts)] = hashlib.sha256(content).hexdigest()
@@ -145,7 +180,7 @@ def processes(mark: str) -> dict[int, int]:
     return found
 
 
-def victim_of(kind: str, whom: str, parent: int, mark: str) -> int:
+def victim_of(whom: str, parent: int, mark: str) -> int:
     """The process to kill: the parent, its child, or a child of that (the nearest there is)."""
     family = processes(mark)
     children = [pid for pid, above in family.items() if above == parent]
@@ -155,33 +190,23 @@ def victim_of(kind: str, whom: str, parent: int, mark: str) -> int:
     return children[-1] if whom != "parent" and children else parent
 
 
-def one(kind: str, rng: random.Random, number: int) -> dict[str, Any]:
+def one(kind: str, rng: random.Random, number: int, whole: str) -> dict[str, Any]:
     """One round; what was wrong with it is in ``wrong``."""
     folder = project(kind)
     mark = f"{MARK}={number}-{os.getpid()}"
     name, _, value = mark.partition("=")
     environment = {**os.environ, name: value, "PYTHONDONTWRITEBYTECODE": "1"}
+    if kind == "train" and os.access(ELSEWHERE, os.W_OK):
+        environment["TMPDIR"] = str(ELSEWHERE)
     before = state(folder)
     whom = rng.choice(("parent", "parent", "child", "worker"))
-    wrong: list[str] = []
-    with (folder.parent / f"{folder.name}.log").open("wb") as log:
-        run = subprocess.Popen(command(kind), cwd=folder, env=environment, stdout=log, stderr=log)
-        _wait_for(kind, folder, run, rng)
-        at = sorted(path.parent.name for path in (folder / "traindx-out").rglob("files.jsonl"))
-        with_changes = state(folder) != before
-        pid = victim_of(kind, whom, run.pid, mark)
-        ended_before = run.poll() is not None
-        if not ended_before:
-            os.kill(pid, signal.SIGKILL)
-        killed = "nobody: it had ended" if ended_before else "parent" if pid == run.pid else whom
-        if killed != "parent":
-            try:
-                run.wait(timeout=240)
-            except subprocess.TimeoutExpired:
-                wrong.append("it did not end within 240 s of the kill of its child")
-                run.kill()
-        run.wait()
-    newer = killed == "parent" and rng.random() < 0.25
+    log = folder.parent / f"{folder.name}.log"
+    play = Round(kind, folder, environment, mark, rng, log)
+    wrong = play.wrong
+    killed = play.kill(command(kind), whom)
+    with_changes = state(folder) != before
+    at = sorted(path.parent.name for path in (folder / "traindx-out").rglob("files.jsonl"))
+    newer = killed == "parent" and kind != "train" and rng.random() < 0.25
     if newer:  # somebody trains on before the next call
         time.sleep(6.0)
         (folder / "best.pt").write_bytes(b"six days")
@@ -195,16 +220,23 @@ def one(kind: str, rng: random.Random, number: int) -> dict[str, Any]:
         wrong.append(f"the call after it: {second.stdout} {second.stderr}"[:300])
     if first.returncode and not newer:
         wrong.append(f"the next call: {first.stdout} {first.stderr}"[:300])
-    end = time.monotonic() + 8  # workers of a loader look after their parent every five seconds
-    while processes(mark) and time.monotonic() < end:
-        time.sleep(0.2)
-    wrong += [f"process {pid} is alive" for pid in processes(mark)]
+    play.orphans()
+    if kind == "train":
+        steps = _checkpoints(folder, wrong)
+        if rng.random() < 1 / 3 and (folder / "runs/a/last.ckpt").exists():
+            killed += " and " + play.kill([*command(kind), "--resume"], "parent")
+            play.orphans()
+        _resumed(folder, environment, steps, whole, wrong)
+        wrong += _differences(before, state(folder), newer)
+    if kind == "data":
+        _verified_again(folder, environment, wrong)
     if kind == "compare" and len(git(folder, "worktree", "list").splitlines()) != 1:
         wrong.append("a worktree is left")
     if not wrong:
         shutil.rmtree(folder)
-        (folder.parent / f"{folder.name}.log").unlink()
+        log.unlink()
     return {
+        "number": number,
         "kind": kind,
         "killed": killed,
         "newer": newer,
@@ -215,12 +247,119 @@ def one(kind: str, rng: random.Random, number: int) -> dict[str, Any]:
     }
 
 
+@dataclass
+class Round:
+    """What the processes of one round share."""
+
+    kind: str
+    folder: Path
+    environment: dict[str, str]
+    mark: str
+    rng: random.Random
+    log: Path
+    wrong: list[str] = field(default_factory=list)
+
+    def kill(self, words: list[str], whom: str) -> str:
+        """Start a command and kill one of its processes; who it was."""
+        with self.log.open("ab") as stream:
+            run = subprocess.Popen(words, cwd=self.folder, env=self.environment, stdout=stream, stderr=stream)
+            _wait_for(self.kind, self.folder, run, self.rng)
+            pid = victim_of(whom, run.pid, self.mark)
+            if run.poll() is not None:
+                return NOBODY
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:  # a worker that ended in the meantime
+                pid = run.pid
+                run.kill()
+            killed = "parent" if pid == run.pid else whom
+            if killed != "parent":
+                try:
+                    run.wait(timeout=PATIENCE)
+                except subprocess.TimeoutExpired:
+                    self.wrong.append(f"it did not end within {PATIENCE:.0f} s of the kill of its {killed}")
+                    run.kill()
+            run.wait()
+        return killed
+
+    def orphans(self) -> None:
+        """Note processes that are alive still."""
+        end = time.monotonic() + 20  # workers of a loader look after their parent every five seconds
+        while processes(self.mark) and time.monotonic() < end:
+            time.sleep(0.2)
+        self.wrong += [f"process {pid} is alive" for pid in processes(self.mark)]
+
+
+def _checkpoints(folder: Path, wrong: list[str]) -> int:
+    """Load every checkpoint of the run; the step of the last one."""
+    import torch
+
+    steps = 0
+    for path in sorted((folder / "runs").rglob("*.ckpt")):
+        try:
+            step = int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
+        except Exception as error:
+            wrong.append(f"{path.name} cannot be read: {error}"[:200])
+            continue
+        if path.name == "last.ckpt":
+            steps = step
+    return steps
+
+
+def _resumed(folder: Path, environment: dict[str, str], steps: int, whole: str, wrong: list[str]) -> None:
+    """Go on with the training to its end, and hold it against one that nobody killed."""
+    if (there := _checkpoints(folder, wrong)) < steps:
+        wrong.append(f"last.ckpt is of step {there}, it was of {steps}")
+    words = command("train") + (["--resume"] if (folder / "runs/a/last.ckpt").exists() else [])
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        wrong.append(f"the next call ended with {done.returncode}: {done.stdout[-300:]} {done.stderr[-300:]}")
+    elif digest_of(folder / "runs/a/model.ckpt") != whole:
+        wrong.append("the resumed run ends with other weights")
+    left = [path.name for path in (folder / "runs/a").iterdir() if path.suffix in (".tmp", ".part")]
+    if left:
+        wrong.append(f"left in the folder of the run: {', '.join(left)}")
+
+
+def _verified_again(folder: Path, environment: dict[str, str], wrong: list[str]) -> None:
+    """The next verification must see every file and leave nothing unfinished."""
+    done = subprocess.run(command("data"), cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        wrong.append(f"the next verification ended with {done.returncode}: {done.stderr[-300:]}")
+    found = folder / "traindx-out/latest/diagnosis.json"
+    seen = json.loads(found.read_text())["extras"]["census"]["images"] if found.exists() else 0
+    if seen != 150:
+        wrong.append(f"the next verification saw {seen} of 150 images")
+
+
+def digest_of(path: Path) -> str:
+    """Digest of the weights in a checkpoint."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in torch.load(path, map_location="cpu", weights_only=True)["state_dict"].items():
+        found.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def unbroken() -> str:
+    """Digest of the weights that a training ends with when nobody kills it."""
+    folder = project("train")
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(command("train"), cwd=folder, env=environment, capture_output=True, check=True)
+    found = digest_of(folder / "runs/a/model.ckpt")
+    shutil.rmtree(folder)
+    return found
+
+
 def _wait_for(kind: str, folder: Path, run: subprocess.Popen[bytes], rng: random.Random) -> None:
     """A random moment: of the whole run, or (three of four) while its files are being changed."""
     if rng.random() < 0.75 and kind != "data":
-        where = "**/arms/*/files.jsonl" if kind == "prove" else "**/files.jsonl"
+        where = {"prove": "traindx-out/**/arms/*/files.jsonl", "train": "runs/a/last.ckpt"}
         end = time.monotonic() + 240
-        while run.poll() is None and time.monotonic() < end and not list((folder / "traindx-out").glob(where)):
+        while run.poll() is None and time.monotonic() < end:
+            if list(folder.glob(where.get(kind, "traindx-out/**/files.jsonl"))):
+                break
             time.sleep(0.05)
         delay = rng.uniform(0.0, 8.0 if kind in ("prove", "examine-torch") else 4.0)
     else:
@@ -255,25 +394,39 @@ def _unreadable(logs: list[Path]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=sum(count for _, count in PLAN))
+    parser.add_argument("--rounds", type=int, default=None, help="so many rounds in this call (default: all left)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="one of " + ", ".join(kind for kind, _ in PLAN))
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=None, help="rounds as JSON; those in it are not played again")
     options = parser.parse_args()
-    rng = random.Random(options.seed)
-    plan = [kind for kind, count in PLAN for _ in range(count) if options.only in ("", kind)]
-    rng.shuffle(plan)
-    rounds = []
-    for number, kind in enumerate(plan[: options.kills], 1):
-        done = one(kind, rng, number)
-        rounds.append(done)
-        print(f"{number:3d}  {kind:<14} {done['killed']:<22} {'; '.join(done['wrong']) or 'as before'}", flush=True)
+    plan = [kind for kind, count in PLAN for _ in range(count)]
+    random.Random(options.seed).shuffle(plan)
+    kept: dict[str, Any] = {"seed": options.seed, "weights of a whole training": "", "rounds": []}
+    if options.out is not None and options.out.exists():
+        kept = json.loads(options.out.read_text(encoding="utf-8"))
+        if kept["seed"] != options.seed:
+            sys.exit(f"{options.out} is of seed {kept['seed']}")
+    rounds = kept["rounds"]
+    done = {one["number"] for one in rounds}
+    left = [(n, kind) for n, kind in enumerate(plan, 1) if n not in done and options.only in ("", kind)]
+    for number, kind in left[: options.rounds]:
+        if kind == "train" and not kept["weights of a whole training"]:
+            kept["weights of a whole training"] = unbroken()
+        rng = random.Random(f"{options.seed} {number}")
+        while True:
+            result = one(kind, rng, number, kept["weights of a whole training"])
+            if result["killed"] != NOBODY or result["wrong"]:
+                break
+        rounds.append(result)
+        print(f"{number:3d}  {kind:<14} {result['killed']:<18} {'; '.join(result['wrong']) or 'as before'}", flush=True)
         if options.out is not None:
-            options.out.write_text(json.dumps(rounds, indent=1) + "\n", encoding="utf-8")
+            options.out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     bad = [one for one in rounds if one["wrong"]]
     killed = Counter(one["killed"] for one in rounds)
+    kinds = Counter(one["kind"] for one in rounds)
     busy = sum(bool(one["logs at the kill"]) for one in rounds)
-    print(f"{len(rounds)} rounds ({dict(killed)}), {busy} with a log of changed files at the kill: {len(bad)} wrong")
+    print(f"{len(rounds)} of {len(plan)} rounds: {dict(kinds)}; killed {dict(killed)}")
+    print(f"{busy} with a log of changed files at the kill; {len(bad)} wrong")
     sys.exit(1 if bad else 0)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,31 @@ def test_a_stored_checkpoint_replaces_the_old_one_whole(tmp_path: Path) -> None:
     contract.store(path, {"a": 2})
     assert contract.load(path) == {"a": 2}
     assert [one.name for one in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_a_kill_while_a_checkpoint_is_moved_leaves_the_one_before(tmp_path, monkeypatch) -> None:
+    """Temporary files lie on another file system, so that moving from there is copying; the kill comes half-way."""
+    from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+
+    rename = os.rename
+
+    def elsewhere(source, target, *rest, **more):
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "another file system")
+        rename(source, target, *rest, **more)
+
+    def killed(source, target, **_):
+        Path(target).write_bytes(Path(source).read_bytes()[:99])
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(os, "rename", elsewhere)
+    monkeypatch.setattr(shutil, "copyfile", killed)
+    short = ("--trainer.fast_dev_run=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false")
+    cli = training.command_line(BoringModel, BoringDataModule, short, tmp_path, "val_loss")
+    cli.trainer.fit(cli.model, cli.datamodule)
+    (tmp_path / "last.ckpt").write_bytes(b"the epoch before")
+    cli.trainer.save_checkpoint(tmp_path / "last.ckpt")
+    assert contract.load(tmp_path / "last.ckpt")["global_step"] == 1
 
 
 def test_rates_rise_to_one_and_fall_to_the_floor() -> None:

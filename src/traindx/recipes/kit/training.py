@@ -75,6 +75,7 @@ def command_line(
             "logger": logger,
             "callbacks": [*kept, *callbacks, *progress_bars(arguments)],
             "enable_model_summary": False,
+            "plugins": [{"class_path": "traindx.recipes.kit.whole_checkpoints.WholeCheckpoints"}],
             **trainer,
         },
     )
