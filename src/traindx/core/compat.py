@@ -71,6 +71,7 @@ _GLOBAL_HOOKS = (
     "_global_forward_hooks_always_called",
     "_global_forward_hooks_with_kwargs",
 )
+_GLOBAL_BACKWARD_HOOKS = ("_global_backward_hooks", "_global_backward_pre_hooks")
 _STACK = "torch.utils._python_dispatch"
 _BUILTIN = ("_nn", "_linalg", "_fft", "_special", "_sparse", "_nested", "_VariableFunctions")
 
@@ -92,6 +93,7 @@ PRIVATE: tuple[Private, ...] = (
     *_torch("torch._C._autograd", ("_get_sequence_nr",), _GRAPH),
     *_torch("torch", ("Tensor._version", "_foreach_norm"), "telling cheaply what changed"),
     *_torch("torch.nn.modules.module", _GLOBAL_HOOKS, _HOOKS),
+    *_torch("torch.nn.modules.module", _GLOBAL_BACKWARD_HOOKS, "showing an exception as it is without hooks"),
     *_torch("torch._dynamo.eval_frame", ("OptimizedModule.__call__",), "seeing calls of compiled networks"),
     *_torch("torch._C", _BUILTIN, _CALLED),
     *_torch("torch", ("_tensor",), _CALLED),
@@ -264,6 +266,13 @@ def norms(torch: Any, tensors: list[Any]) -> list[Any]:
 def hooks_of_all_modules(torch: Any) -> list[Any]:
     """The tables of forward hooks that every module calls."""
     return [getattr(torch.nn.modules.module, name) for name in _GLOBAL_HOOKS]
+
+
+def hooks_in_a_call(torch: Any, module: Any) -> int:
+    """How many hooks a call of a module goes through: its own, and those of all modules."""
+    of_all = (*_GLOBAL_HOOKS[:2], *_GLOBAL_BACKWARD_HOOKS)
+    tables = [getattr(torch.nn.modules.module, name) for name in of_all]
+    return sum(map(len, [*tables, *(getattr(module, name) for name in HOOKS_OF_MODULES[:4])]))
 
 
 def compiled_module_type() -> Any:

@@ -14,12 +14,14 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
+from traindx.core.compat import hooks_in_a_call
 from traindx.evidence.base import Record
 from traindx.evidence.observed import LayerBuiltInCall, ModeSwitch, NetworkCalls
 from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here, users
+from traindx.watch.runtime.calling import without_hooks
 from traindx.watch.runtime.structure import children, named_modules, named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
@@ -317,6 +319,9 @@ class Networks(Collector):
         """
         kwargs, output = rest if len(rest) == 2 else ({}, rest[0])
         self._call_ended(module, args, kwargs, output)
+        error = sys.exception() if len(rest) == 1 else None
+        if error is not None and hooks_in_a_call(self.watch.torch, module) == len(self._handles):  # all of them ours
+            without_hooks(error, sys._getframe(1))
         if self._looks_for_modes(module):
             self.calls.resume()
 

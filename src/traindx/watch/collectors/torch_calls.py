@@ -14,7 +14,7 @@ from typing import Any
 
 from traindx.core import compat
 from traindx.watch.runtime.call_sites import CallSite, here
-from traindx.watch.runtime.calling import call_from
+from traindx.watch.runtime.calling import call_from, without_ours
 from traindx.watch.runtime.watch import Collector, Watch
 
 After = Callable[[Any], None]
@@ -97,6 +97,7 @@ class TorchCalls(Collector):
                     for collector, tell in errors:
                         with watch.ours(collector):
                             tell(func, error)
+                    error.__traceback__ = without_ours(error.__traceback__)
                     raise
                 if after is not None:
                     for collector, do in after:

@@ -7,6 +7,7 @@ bears the caller's file, line and name, and whose globals are the caller's.
 
 from __future__ import annotations
 
+import dis
 import functools
 import os
 import sys
@@ -101,6 +102,36 @@ def without_ours(trace: TracebackType | None) -> TracebackType | None:
     for entry in reversed(entries):
         found = TracebackType(found, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return found
+
+
+def without_hooks(error: BaseException, call: FrameType) -> None:
+    """Make an exception pass through a call of a module as it does where no hook is in place.
+
+    With hooks torch calls ``forward`` from a function within its function, which a traceback shows. Called from a hook
+    while torch handles the exception, so that it goes on with the traceback that it is given here.
+
+    Args:
+        error: The exception.
+        call: The frame in which torch handles it.
+    """
+    trace = error.__traceback__
+    inner = trace.tb_next if trace is not None and trace.tb_frame is call else None
+    if inner is None or inner.tb_frame.f_code not in call.f_code.co_consts:
+        return
+    place = _call_without_hooks(call.f_code)
+    if place is not None:
+        error.__traceback__ = TracebackType(inner.tb_next, call, *place)
+
+
+@functools.cache
+def _call_without_hooks(code: CodeType) -> tuple[int, int] | None:
+    """Instruction and line at which torch calls ``forward`` where there are no hooks: the first call of its kind."""
+    line = code.co_firstlineno
+    for instruction in dis.get_instructions(code):
+        line = instruction.positions.lineno or line if instruction.positions is not None else line
+        if instruction.opname.startswith("CALL_FUNCTION_EX"):
+            return instruction.offset, line
+    return None
 
 
 def clean(error: BaseException, seen: set[int] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import traceback
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -132,6 +133,22 @@ def forward_that_raises_under_own_hooks() -> None:
         train(nn.Sequential(nn.Linear(6, 3)), 4)
         out = model(torch.randn(4, 6))
     show(out=out, calls=calls)
+
+
+def tracebacks_that_are_printed() -> None:
+    """an exception out of a network within networks, printed with its traceback: without hooks, with own ones"""
+    plain, hooked = Hungry(), Hungry()
+    hooked.register_forward_pre_hook(lambda module, args: None)
+    hooked.inner[0].register_full_backward_hook(lambda module, given, wanted: None)
+    for step in range(4):
+        for model in (plain, hooked):
+            for x in (torch.randn(8, 6), torch.randn(4, 5)):
+                try:
+                    nn.Sequential(nn.Identity(), model)(x)
+                except RuntimeError:
+                    print(step, traceback.format_exc())
+        train(nn.Sequential(nn.Linear(6, 3)), 2)
+    show(plain, hooked)
 
 
 def hooks_of_a_step() -> None:
