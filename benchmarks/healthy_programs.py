@@ -10,14 +10,16 @@
 
 ``script`` and ``prepare`` are relative to the program's folder, ``cwd`` is where the script is run; ``{root}`` in
 ``env`` stands for the program's folder; ``"module": true`` runs ``script`` as ``python -m`` does; ``"seeded": false``
-says that it is not deterministic, which saves the second unwatched run. Every run takes place
-in a scratch copy with fresh data, one core and no network needed.
+says that it sets no seed: one is set for it, from outside, in every run. Every run takes place in a scratch copy with
+fresh data, one core and no network needed.
 
-A program is run twice unwatched (the second time only to learn whether it is deterministic; what was found is kept in
-``unwatched.json``) and once under ``traindx examine``. It is *not in order* if watching changes its exit code or, where
-it is deterministic, what it prints; if anything above *suspected* is said of it; or if its training was not seen. By
-default it is watched to its own end (``--no-stop``), so that outputs can be compared; ``--as-used`` examines it as a
-user would, ended after the window, and compares nothing; with ``--watched`` it is not run unwatched at all.
+A program is run once unwatched (what it left is kept in ``unwatched.json``) and once under ``traindx examine``. If
+the two do not print the same lines and write the same files (weights bit for bit), it is run unwatched once more:
+what differs there too is the program's own doing, and only what both unwatched runs share is asked of the watched
+one. It is *not in order* if watching changes its exit code, what it prints or what it writes; if anything above
+*suspected* is said of it; or if its training was not seen. By default it is watched for the usual 300 iterations and
+then left alone to its own end (``--no-stop``), so that outputs can be compared; ``--as-used`` examines it as a user
+would, ended after the window, and compares nothing; with ``--watched`` it is not run unwatched at all.
 
 Results: ``results.json`` (everything) and ``results.md`` (a table, then every finding) in ``--out``. They are
 written after every program; what is there already is kept unless ``--again`` is given.
@@ -42,25 +44,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from program_outputs import SEEDS, Left, first_difference, settled, shared, stamps, weights_among, written
+
 ABOVE = ("demonstrated", "proven")
 PHASES = ("training", "validation", "sampling", "auxiliary", "inference")
 CODE = re.compile(r"^[A-Z]\d{3,4}\b")
-
-# What differs between two runs of a deterministic program and means nothing: times, rates, addresses, temporary paths.
-VOLATILE = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\x1b\[[0-9;?]*[A-Za-z]", ""),
-        (r"0x[0-9a-fA-F]{6,}", "ADDRESS"),
-        (r"/tmp/[\w./-]+", "PATH"),
-        (r"(?i)\b(elapsed|time|took|seconds|secs?|date|eta|duration)\b\W{0,3}[^,;|)\n]*", "TIME"),
-        (r"\d{4}-\d\d-\d\d([ T_]\d\d[:.\-]\d\d([:.\-]\d\d)?([.,]\d+)?)?", "DATE"),
-        (r"\d{1,2}:\d\d(:\d\d)?([.,]\d+)?", "CLOCK"),
-        (r"[\d.]+(e[+-]?\d+)?\s?(ms|us|µs|s|sec|secs|seconds|min|mins|m|h|hours?)\b", "DURATION"),
-        (r"[\d.?]+\s?(it|img|batch|ex|sample|samples|tok|frames)s?/s(ec)?|[\d.?]+\s?s/\w+", "RATE"),
-        (r"(?i)\b(pid|process)\D{0,3}\d+", "PID"),
-    )
-)
 
 
 @dataclass
@@ -72,12 +60,19 @@ class Run:
         seconds: Wall time.
         cpu: Processor seconds of it and its children.
         output: What it printed, stdout and stderr together.
+        files: What it wrote, a name and a digest each.
     """
 
     code: int | None
     seconds: float
     cpu: float
     output: str
+    files: list[str] = field(default_factory=list)
+
+    @property
+    def left(self) -> Left:
+        """Lines and files that two equal runs have in common."""
+        return Left(settled(self.output), self.files)
 
 
 @dataclass
@@ -92,6 +87,7 @@ class Result:
     deterministic: bool | None = None
     output_same: bool | None = None
     difference: str = ""
+    compared: str = ""
     outcome: str = ""
     ending: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)
@@ -101,6 +97,7 @@ class Result:
     watched: int = 0
     phases: list[str] = field(default_factory=list)
     rules_applied: int = 0
+    rules_applicable: int = 0
     seconds: float = 0.0
     seconds_watched: float = 0.0
     cpu: float = 0.0
@@ -162,8 +159,19 @@ def environment(spec: dict[str, Any], root: Path) -> dict[str, str]:
     """One core, no display, nothing to the network; then what the program asks for."""
     fixed = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "Agg", "WANDB_MODE": "disabled"}
     fixed |= {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "TQDM_MININTERVAL": "1e9"}
+    fixed |= {"PYTHONHASHSEED": "0"}
     own = {key: str(value).replace("{root}", str(root)) for key, value in spec.get("env", {}).items()}
+    if spec.get("seeded") is False:
+        own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(seeds_folder()), own.get("PYTHONPATH")]))
     return {**os.environ, **fixed, **own}
+
+
+def seeds_folder() -> Path:
+    """A folder whose ``sitecustomize`` sets the seeds of a program that sets none."""
+    folder = Path(tempfile.gettempdir()) / "healthy-seeds"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(SEEDS, encoding="utf-8")
+    return folder
 
 
 def run(command: list[str], cwd: Path, env: dict[str, str], limit: float, stdout: Path | None = None) -> Run:
@@ -188,30 +196,6 @@ def run(command: list[str], cwd: Path, env: dict[str, str], limit: float, stdout
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
     return Run(code, time.monotonic() - begun, cpu, text)
-
-
-def settled(text: str) -> list[str]:
-    """Lines without what may differ between two runs: progress bars, times, addresses, temporary paths."""
-    lines = []
-    for line in text.split("\n"):
-        last = line.rstrip("\r").rsplit("\r", maxsplit=1)[-1]
-        if re.search(r"\d+%\|", last) or re.search(r"\|\s*\d+/\d+\s*\[", last):
-            continue
-        for pattern, replacement in VOLATILE:
-            last = pattern.sub(replacement, last)
-        if last.strip() and not last.startswith("traindx |"):
-            lines.append(last.rstrip())
-    return lines
-
-
-def first_difference(before: list[str], after: list[str]) -> str:
-    """The first line that differs, or an empty text; the order of lines does not count, as two streams are mixed."""
-    left, right = sorted(before), sorted(after)
-    if left == right:
-        return ""
-    gone = next((line for line in before if line not in set(after)), "")
-    new = next((line for line in after if line not in set(before)), "")
-    return f"without: {gone[:160]!r}  watched: {new[:160]!r}" if gone or new else "a line is there more often"
 
 
 def command_of(spec: dict[str, Any], root: Path) -> tuple[list[str], Path]:
@@ -240,46 +224,80 @@ def examined(out: Path) -> dict[str, Any]:
     return seen
 
 
+def unwatched(program: Path, spec: dict[str, Any], options: argparse.Namespace, name: str) -> Run:
+    """Run the program by itself, and keep what it printed."""
+    with scratch(program, spec, options.python) as root:
+        target, cwd = command_of(spec, root)
+        before = stamps(root)
+        ran = run([options.python, *target, *spec["args"]], cwd, environment(spec, root), options.limit)
+        ran.files = written(root, before)
+    (options.out / "unwatched").mkdir(exist_ok=True)
+    (options.out / "unwatched" / f"{name}.txt").write_text(ran.output, encoding="utf-8")
+    return ran
+
+
 def judge(program: Path, options: argparse.Namespace, cache: dict[str, Any]) -> Result:
     """Run one program unwatched and watched, and compare."""
     spec = json.loads((program / "run.json").read_text(encoding="utf-8"))
     result = Result(program.name, source=spec.get("source", ""))
     known = cache.get(program.name) if not options.again else None
-    plain: list[str] = []
     try:
         if options.watched and not known:
-            known = {"exit": 0, "seconds": 0.0, "cpu": float(spec.get("seconds") or 0), "deterministic": False}
-        for attempt in range(0 if known else 2):
-            with scratch(program, spec, options.python) as root:
-                target, cwd = command_of(spec, root)
-                ran = run([options.python, *target, *spec["args"]], cwd, environment(spec, root), options.limit)
-            (options.out / "unwatched").mkdir(exist_ok=True)
-            (options.out / "unwatched" / f"{program.name}.txt").write_text(ran.output, encoding="utf-8")
-            lines = settled(ran.output)
-            if not attempt:
-                plain, known = lines, {"exit": ran.code, "seconds": ran.seconds, "cpu": ran.cpu, "deterministic": False}
-            if ran.code != 0 or options.once or spec.get("seeded") is False:
-                break
-            if attempt and known is not None:
-                known["deterministic"] = not first_difference(plain, lines)
-        assert known is not None
-        cache[program.name] = known
-        known["lines"] = known.get("lines", plain if known["deterministic"] else [])
-        (options.out / "unwatched.json").write_text(json.dumps(cache, indent=1), encoding="utf-8")
+            known = {"exit": 0, "seconds": 0.0, "cpu": float(spec.get("seconds") or 0)}
+        if not known:
+            ran = unwatched(program, spec, options, program.name)
+            known = {"exit": ran.code, "seconds": ran.seconds, "cpu": ran.cpu, **asdict(ran.left)}
+            keep(cache, program, known, options)
         result.exit_unwatched, result.seconds, result.cpu = known["exit"], known["seconds"], known["cpu"]
-        result.deterministic = known["deterministic"]
         if result.exit_unwatched != 0:
-            result.problem = f"unwatched it ends with {result.exit_unwatched}: {' / '.join(plain[-2:])[-200:]}"
+            last = " / ".join(known.get("lines", [])[-2:])[-200:]
+            result.problem = f"unwatched it ends with {result.exit_unwatched}: {last}"
             return result
-        if not options.unwatched:
-            watch(program, spec, options, result, known["lines"])
+        if options.unwatched:
+            return result
+        left = watch(program, spec, options, result)
+        if left is None or "lines" not in known:
+            return result
+        (options.out / "evidence" / program.name / "left.json").write_text(json.dumps(asdict(left), indent=1))
+        if difference(known, left) and "again" not in known and not options.once:
+            known["again"] = asdict(unwatched(program, spec, options, f"{program.name}.again").left)
+            keep(cache, program, known, options)
+        compare(known, left, result)
     except (RuntimeError, OSError) as error:
         result.problem = str(error)
     return result
 
 
-def watch(program: Path, spec: dict[str, Any], options: argparse.Namespace, result: Result, plain: list[str]) -> None:
-    """Examine the program and fill in what was said."""
+def keep(cache: dict[str, Any], program: Path, known: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write down at once what an unwatched run was like."""
+    cache[program.name] = known
+    (options.out / "unwatched.json").write_text(json.dumps(cache, indent=1), encoding="utf-8")
+
+
+def difference(known: dict[str, Any], left: Left) -> str:
+    """What a watched run printed or wrote that the unwatched one did not, or the other way round."""
+    return first_difference(known["lines"], left.lines) or first_difference(known["files"], left.files)
+
+
+def compare(known: dict[str, Any], left: Left, result: Result) -> None:
+    """Say whether watching changed what the program prints and writes, and how much could be compared."""
+    lines, files = known["lines"], known["files"]
+    again = known.get("again")
+    if again:
+        lines, files = shared(lines, again["lines"]), shared(files, again["files"])
+        left = Left(shared(lines, left.lines), shared(files, left.files))
+    result.deterministic = (lines, files) == (known["lines"], known["files"])
+    result.difference = first_difference(lines, left.lines) or first_difference(files, left.files)
+    result.output_same = not result.difference
+    whole = "" if result.deterministic else f" of {len(known['lines'])}"
+    whole_files = "" if result.deterministic else f" of {len(known['files'])}"
+    result.compared = f"{len(lines)}{whole} lines, {len(files)}{whole_files} files"
+    if weights := weights_among(files):
+        result.compared += f" ({weights} of weights)"
+
+
+def watch(program: Path, spec: dict[str, Any], options: argparse.Namespace, result: Result) -> Left | None:
+    """Examine the program, fill in what was said, and return what it left; None where that cannot be compared."""
     evidence = options.out / "evidence" / program.name
     shutil.rmtree(evidence, ignore_errors=True)
     evidence.mkdir(parents=True)
@@ -291,7 +309,9 @@ def watch(program: Path, spec: dict[str, Any], options: argparse.Namespace, resu
             command = [*options.traindx.split(), "examine", *flags, *target, "--", *spec["args"]]
         else:
             command = [*options.traindx.split(), "examine", *target, *flags, "--", *spec["args"]]
+        before = stamps(root)
         ran = run(command, cwd, environment(spec, root), 3 * options.limit, stdout=evidence / "printed.json")
+        ran.files = written(root, before)
     (evidence / "output.txt").write_text(ran.output, encoding="utf-8")
     result.exit_traindx, result.seconds_watched, result.cpu_watched = ran.code, ran.seconds, ran.cpu
     seen = examined(evidence)
@@ -299,7 +319,7 @@ def watch(program: Path, spec: dict[str, Any], options: argparse.Namespace, resu
     result.iterations, result.watched, result.phases = seen["iterations"], seen["watched"], seen["phases"]
     if diagnosis is None:
         result.problem = f"traindx left no diagnosis (exit {ran.code}): {ran.output.strip()[-300:]}"
-        return
+        return None
     script = diagnosis.get("extras", {}).get("script", {})
     result.outcome, result.ending = diagnosis["outcome"], str(script.get("ending", ""))
     result.errors = [str(error) for error in diagnosis.get("errors", [])]
@@ -312,14 +332,13 @@ def watch(program: Path, spec: dict[str, Any], options: argparse.Namespace, resu
         where = f"{file}:{place.get('line', '')}" if file else ""
         result.findings.append({**keep, "place": where, "numbers": found["numbers"]})
     codes = {note["subject"].split()[0] for note in diagnosis["healthy"] if CODE.match(note["subject"])}
-    counted = (diagnosis.get("coverage") or {}).get("looked_at", 0)
-    result.rules_applied = counted or len(codes | {found["code"] for found in result.findings})
+    coverage = diagnosis.get("coverage") or {}
+    result.rules_applied = coverage.get("looked_at", 0) or len(codes | {found["code"] for found in result.findings})
+    result.rules_applicable = coverage.get("applicable", 0)
     if options.as_used:
-        return
+        return None
     result.exit_watched = script.get("exit_code")
-    if result.deterministic:
-        result.difference = first_difference(plain, settled(ran.output))
-        result.output_same = not result.difference
+    return ran.left
 
 
 def mark(value: bool | None) -> str:
@@ -329,17 +348,17 @@ def mark(value: bool | None) -> str:
 
 def table(results: list[Result]) -> str:
     """One row a program, then every finding, error and changed output."""
-    head = ("program", "in order", "outcome", "above", "suspected", "exit", "output same", "iterations (watched)")
-    head += ("phases", "rules", "seconds", "watched", "CPU ratio")
+    head = ("program", "in order", "outcome", "above", "suspected", "exit", "output same", "compared")
+    head += ("iterations (watched)", "phases", "checks", "CPU s", "CPU ratio")
     rows = [head, tuple("---" for _ in head)]
     for r in results:
         codes = [", ".join(found["code"] for found in group) or "-" for group in (r.above, r.suspected)]
         exits = f"{r.exit_unwatched}/{r.exit_watched}"
-        same = mark(r.output_same) if r.deterministic else "not deterministic"
         ratio = f"{r.cpu_watched / r.cpu:.2f}" if r.cpu and r.cpu_watched else "-"
         seen = f"{r.iterations} ({r.watched})"
-        row = (r.name, mark(r.in_order), r.outcome or "-", *codes, exits, same, seen, ", ".join(r.phases) or "NONE")
-        rows.append((*row, str(r.rules_applied), f"{r.seconds:.0f}", f"{r.seconds_watched:.0f}", ratio))
+        row = (r.name, mark(r.in_order), r.outcome or "-", *codes, exits, mark(r.output_same), r.compared or "-", seen)
+        checks = f"{r.rules_applied} of {r.rules_applicable}"
+        rows.append((*row, ", ".join(r.phases) or "NONE", checks, f"{r.cpu:.0f}", ratio))
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     good = sum(r.in_order for r in results)
     above, suspected = sum(len(r.above) for r in results), sum(len(r.suspected) for r in results)
@@ -369,7 +388,7 @@ def main() -> int:
     until = "time to watch (traindx's own default is too short on a busy machine)"
     parser.add_argument("--until", default="1200s", help=until)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--once", action="store_true", help="run once unwatched; compare no output")
+    parser.add_argument("--once", action="store_true", help="never run unwatched a second time")
     parser.add_argument("--watched", action="store_true", help="do not run unwatched: these are known to run")
     parser.add_argument("--unwatched", action="store_true", help="only see that they run, and keep that; no results")
     parser.add_argument("--again", action="store_true", help="forget cached unwatched runs and earlier results")
