@@ -32,6 +32,8 @@ class ItemsSeen(Observed):
         falling: Items whose mean was smaller every time.
         factor: Median of last over first spread.
         shift: Median of the way of the mean from first to last, over the first spread.
+        changed_at: Where they drift, the line after which memory that the data set holds was another when some items
+            were made once more in a forked child.
     """
 
     dataset: str
@@ -53,6 +55,7 @@ class ItemsSeen(Observed):
     falling: int = 0
     factor: float = 1.0
     shift: float = 0.0
+    changed_at: Location | None = None
 
 
 class WorkerGenerator(Observed):

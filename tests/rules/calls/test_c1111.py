@@ -27,7 +27,10 @@ def train(kind: str) -> None:
             image.clamp_(0, 1)
         elif kind == "taken":
             image = image.clamp(0, 1)
+        elif kind == "arithmetic":
+            (image * 2 + 1).cpu()
         elif kind == "nothing to do":
+            image.cpu()
             image.float()
             net.to("cpu")  # a network changes in place
         net(image).square().mean().backward()
@@ -40,6 +43,12 @@ def test_a_clamp_that_nobody_takes_is_shown_at_its_line(tmp_path: Path) -> None:
     assert finding.location is not None
     assert Path(__file__).read_text().splitlines()[finding.location.line - 1].strip() == "image.clamp(0, 1)"
     assert finding.numbers["calls"] == 4
+
+
+def test_arithmetic_that_nobody_takes_is_lost_even_where_the_call_after_it_does_nothing(tmp_path: Path) -> None:
+    (finding,) = found("C1111", watched(lambda: train("arithmetic"), tmp_path))
+    assert finding.standing is Standing.DEMONSTRATED
+    assert "(image * 2 + 1).cpu()" in finding.message
 
 
 @pytest.mark.parametrize("kind", ["in place", "taken", "nothing to do"])

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from traindx.evidence import Evidence
 from traindx.evidence.observed_items import ItemsSeen
 from traindx.finding import Finding, Standing
+from traindx.watch.probes.held_memory import HeldChanged
 from watch.inside import found, watched
 
 Get = Callable[["Images", int], np.ndarray]
@@ -60,6 +61,7 @@ def always_the_first(data: Images, index: int) -> np.ndarray:
 
 
 def rescaled(data: Images, index: int) -> np.ndarray:
+    _ = data.images[index].max()
     data.images[index] /= 2.55
     return data.images[index].copy()
 
@@ -93,6 +95,11 @@ def blank(data: Images, index: int) -> np.ndarray:
     return np.full((1, 8, 8), index % 3, np.float32)
 
 
+def line_of(finding: Finding) -> str:
+    assert finding.location is not None
+    return Path(__file__).read_text().splitlines()[(finding.location.line or 0) - 1].strip()
+
+
 def both(evidence: Evidence) -> list[Finding]:
     return found("D134", evidence) + found("D135", evidence)
 
@@ -116,12 +123,15 @@ def test_rescaled_in_place(tmp_path: Path) -> None:
     assert (finding.code, finding.standing, finding.variant) == ("D135", Standing.DEMONSTRATED, "scale")
     assert finding.numbers["sightings"] == 4
     assert finding.numbers["factor"] == pytest.approx(2.55**-3, rel=1e-3)
+    assert finding.location is not None
+    assert line_of(finding) == "data.images[index] /= 2.55"
 
 
 def test_moved_in_place(tmp_path: Path) -> None:
     """Three times two, at a spread of about three."""
     (finding,) = both(trained(moved, tmp_path))
     assert (finding.code, finding.variant) == ("D135", "offset")
+    assert line_of(finding) == "data.images[index] -= 2"
     assert finding.numbers["shift"] == pytest.approx(2, rel=0.15)
 
 
@@ -168,6 +178,23 @@ def test_the_image_is_looked_at(get: Get, expected: list[str], tmp_path: Path) -
             optimizer.step()
 
     assert [finding.code for finding in both(watched(script, tmp_path))] == expected
+
+
+def test_memory_that_a_data_set_keeps(tmp_path: Path) -> None:
+    """Whether it changes is told for arrays, tensors and what lies in lists and inner data sets; new entries of a cache
+    and what other objects hold are no change."""
+    inner = Images(plain, 4)
+    torch_set = torch.utils.data.Subset(inner, [0, 1])
+    torch_set.cache = {0: [torch.ones(4), np.ones(4)]}  # type: ignore[attr-defined]
+    changed = HeldChanged(torch_set)
+    assert changed({}) is False
+    torch_set.cache[1] = [torch.zeros(4)]  # type: ignore[attr-defined]
+    assert changed({}) is False
+    for array in (inner.images, torch_set.cache[0][0], torch_set.cache[0][1]):  # type: ignore[attr-defined]
+        array[2] += 1
+        assert changed({}) is True
+        changed = HeldChanged(torch_set)
+    assert HeldChanged([3, "text"])({}) is None
 
 
 def test_nothing_is_touched(tmp_path: Path) -> None:

@@ -129,9 +129,12 @@ model = nn.Sequential(spectral_norm(nn.Linear(12, 32)), nn.ReLU(), nn.Linear(32,
 criterion = nn.CrossEntropyLoss()
 
 @torch.no_grad()
-def spread(values):
+def outputs(values):
     model.eval()
-    return float(model(values).std())
+    return model(values)
+
+def spread(values):
+    return float(outputs(values).std())
 
 {first}
 scale = spread(x)  # HERE

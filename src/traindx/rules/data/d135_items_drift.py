@@ -39,7 +39,8 @@ def items_drift(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         Items are followed by the index that the sampler drew. Where they are the same each time up to scale and offset
         (correlation of 0.999 with the first time), and at least `share` of at least `least` grow, shrink, rise or fall
-        every time, by `factor` or `shift` in all: `demonstrated`, as the same index must give the same item.
+        every time, by `factor` or `shift` in all: `demonstrated`, as the same index must give the same item. Items
+        are then made once more in a forked child under a line trace, which names the line that changes what is kept.
     Remedy:
         Normalise a copy, or once when the data set is made.
     Trial it proposes:
@@ -68,7 +69,7 @@ def items_drift(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             message=f"Items of {items.dataset} change each time they are read: after up to {items.sightings} readings "
             f"of the same {items.alike} items {how}. They are changed in place.",
             standing=Standing.DEMONSTRATED,
-            location=items.item or items.where,
+            location=items.changed_at or items.item or items.where,
             numbers={
                 "items": items.alike,
                 "sightings": items.sightings,

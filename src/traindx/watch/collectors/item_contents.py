@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import itertools
 import statistics
+import weakref
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from traindx.evidence.observed_items import ItemsSeen
 from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
+from traindx.watch.probes.held_memory import HeldChanged
+from traindx.watch.probes.making import broken_at
+from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.watch import Collector, Watch
@@ -24,6 +29,8 @@ MOST_SAMPLES = 32  # of a batch that are looked at
 MOST_CONTENTS = 8192
 FOLLOWED = 32  # items that are followed by their index
 MOST_SIGHTINGS = 16  # of each
+DRIFTING = 6  # items that go one way: fewer say nothing, and are not looked into
+REMADE = 4  # items that are made again to find the line
 
 
 @dataclass
@@ -47,11 +54,12 @@ class _Followed:
         self.spreads.append(spread)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Items:
     """What was seen of one loader's items."""
 
     loader: Loader
+    dataset: Any = None  # a weak reference
     batches: int = 0
     indexed: int = 0
     one_item: int = 0
@@ -77,6 +85,7 @@ class ItemContents(Collector):
         self._bursts = Bursts(dense=64, ratio=1.3)
         self._drawn: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._items: dict[tuple[Any, ...], _Items] = {}
+        self._lines: dict[_Items, CallSite | None] = {}
 
     def install(self) -> None:
         """Patch the iterators of loaders, and subscribe to their batches."""
@@ -114,8 +123,12 @@ class ItemContents(Collector):
     def _read(self, loader: Loader, batch: Any) -> None:
         waiting = self._drawn.get(self.loaders.reading)
         indices: tuple[int, ...] | None = waiting.popleft() if waiting else None
-        key = (loader.made, id(getattr(self.loaders.reading, "_dataset", None)))  # often made anew for every pass
+        dataset = getattr(self.loaders.reading, "_dataset", None)
+        key = (loader.made, id(dataset))  # often made anew for every pass
         items = self._items.setdefault(key, _Items(loader))
+        if items.dataset is None and dataset is not None:
+            with suppress(TypeError):
+                items.dataset = weakref.ref(dataset)
         wanted = self._bursts.wanted(key)
         due = {index for index in indices or () if self._due(items, index)}
         if not wanted and not due:
@@ -189,6 +202,10 @@ class ItemContents(Collector):
             loader = items.loader
             followed = [one for one in items.followed.values() if len(one.spreads) >= 3]
             alike = [one for one in followed if one.agreement >= 0.999]
+            growing, shrinking = (sum(_rises(one.spreads[::way]) for one in alike) for way in (1, -1))
+            rising, falling = (sum(_rises(one.means[::way]) for one in alike) for way in (1, -1))
+            drifts = len(alike) >= DRIFTING and 2 * max(growing, shrinking, rising, falling) > len(alike)
+            changed = self._changed(items) if drifts else None
             yield ItemsSeen(
                 where=loader.made.location() if loader.made is not None else None,
                 dataset=loader.dataset,
@@ -204,14 +221,24 @@ class ItemContents(Collector):
                 followed=len(followed),
                 alike=len(alike),
                 sightings=max((len(one.spreads) for one in alike), default=0),
-                growing=sum(_rises(one.spreads) for one in alike),
-                shrinking=sum(_rises(one.spreads[::-1]) for one in alike),
-                rising=sum(_rises(one.means) for one in alike),
-                falling=sum(_rises(one.means[::-1]) for one in alike),
+                growing=growing,
+                shrinking=shrinking,
+                rising=rising,
+                falling=falling,
+                changed_at=changed.location() if changed is not None else None,
                 factor=statistics.median([one.spreads[-1] / one.spreads[0] for one in alike] or [1.0]),
                 shift=statistics.median([abs(one.means[-1] - one.means[0]) / one.spreads[0] for one in alike] or [0.0]),
                 step=self.watch.iteration,
             )
+
+    def _changed(self, items: _Items) -> CallSite | None:
+        """The line that changes what the data set holds; looked for once."""
+        if items not in self._lines:
+            dataset = items.dataset() if items.dataset is not None else None
+            self._lines[items] = None
+            if dataset is not None:
+                self._lines[items] = broken_at(self.watch.torch, dataset, REMADE, lambda: HeldChanged(dataset))
+        return self._lines[items]
 
 
 def _rises(values: list[float]) -> bool:

@@ -24,17 +24,22 @@ class SpectralNorms(Collector):
         self.networks = networks
         self._trained: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._looked: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
-        self._seen: dict[CallSite, SpectralNormSeen] = {}
+        self._early: list[tuple[tuple[CallSite, ...], float]] = []
+        self._first_trained: tuple[CallSite, ...] = ()
 
     def install(self) -> None:
         """Subscribe."""
         self.networks.on_module(self, self._called)
 
     def _called(self, module: Any, args: Any, output: Any) -> None:
-        if module in self._trained or module in self._looked or not _estimates(module):
+        if module in self._trained or not _estimates(module):
             return
         if module.training:
             self._trained[module] = True
+            if self._early and not self._first_trained:
+                self._first_trained = stack()
+            return
+        if module in self._looked:
             return
         self._looked[module] = True
         weight = module.weight.detach()
@@ -42,20 +47,33 @@ class SpectralNorms(Collector):
             return
         largest = float(self.watch.torch.linalg.matrix_norm(weight.float().flatten(1), ord=2))
         sites = stack()
-        if not sites:
-            return
-        site = sites[min(1, len(sites) - 1)]  # what matters is when it is called, not in which helper
-        known = self._seen.get(site)
-        self._seen[site] = SpectralNormSeen(
-            layers=1 + (known.layers if known is not None else 0),
-            largest=max(largest, known.largest if known is not None else 0.0),
-            where=site.location(),
-            step=self.watch.iteration,
-        )
+        if sites:
+            self._early.append((sites, largest))
 
     def records(self) -> Iterable[Record]:
         """One record a line."""
-        yield from self._seen.values()
+        seen: dict[CallSite, list[float]] = {}
+        for sites, largest in self._early:
+            seen.setdefault(_where(sites, self._first_trained), []).append(largest)
+        for site, values in seen.items():
+            yield SpectralNormSeen(
+                layers=len(values), largest=max(values), where=site.location(), step=self.watch.iteration
+            )
+
+
+def _where(early: tuple[CallSite, ...], trained: tuple[CallSite, ...]) -> CallSite:
+    """The line that comes too early: in the function that both calls come from, not in the helpers below it.
+
+    Args:
+        early: User lines of the early call, from the innermost outwards.
+        trained: Those of the first call in training mode; empty where there was none.
+    """
+    found = early[min(1, len(early) - 1)]
+    for one, other in zip(reversed(early), reversed(trained), strict=False):
+        if (one.file, one.symbol) != (other.file, other.symbol):
+            break
+        found = one
+    return found
 
 
 def _estimates(module: Any) -> bool:

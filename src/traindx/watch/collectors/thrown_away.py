@@ -13,7 +13,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_calls import DiscardedResult
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
 from traindx.watch.runtime.call_sites import CallSite, directly
-from traindx.watch.runtime.source_text import parsed, thrown_away
+from traindx.watch.runtime.source_text import of_something_computed, parsed, thrown_away
 from traindx.watch.runtime.source_trees import source_files
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -24,6 +24,8 @@ PURE = (  # give a new tensor and change nothing; no arithmetic or layout, which
     "double",
     "long",
     "cuda",
+    "cpu",
+    "detach",
     "squeeze",
     "unsqueeze",
     "flip",
@@ -87,8 +89,11 @@ class ThrownAway(Collector):
         if site is None or not source:
             return None
 
+        computed = of_something_computed(site)
+
         def done(out: Any) -> None:
-            if out is not args[0]:  # ``x.float()`` of a float tensor is the tensor itself, and was not needed
+            # ``x.float()`` of a float tensor is the tensor itself, and was not needed
+            if computed or out is not args[0]:
                 self._seen.setdefault(site, [source, 0])[1] += 1
 
         return done

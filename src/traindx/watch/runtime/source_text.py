@@ -83,6 +83,16 @@ def thrown_away(site: CallSite, name: str) -> str:
     return "" if shown or called != name else ast.unparse(call)
 
 
+@lru_cache(maxsize=2048)
+def of_something_computed(site: CallSite) -> bool:
+    """Whether the statement of a line is a method called on the result of arithmetic, as ``(x * std + mean).cpu()``."""
+    statement = statement_at(site.file, site.line)
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    while isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+        call = call.func.value
+    return isinstance(call, ast.BinOp)
+
+
 def line_text(site: CallSite) -> str:
     """The stripped source line."""
     return linecache.getline(site.file, site.line).strip()
