@@ -190,6 +190,18 @@ def test_a_resumed_run_is_bit_identical_to_an_unbroken_one(
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+def test_a_run_killed_after_its_last_step_is_finished_with_the_same_weights(
+    phantom_folder: Path, tmp_path: Path
+) -> None:
+    model = run(arguments(phantom_folder, 6, "--data.samples_per_epoch=6"), tmp_path)
+    whole = torch.load(model, weights_only=True)["state_dict"]
+    model.unlink()
+    resumed = torch.load(run(arguments(phantom_folder, 6), tmp_path, resume=True), weights_only=True)["state_dict"]
+    trained = torch.load(tmp_path / "last.ckpt", weights_only=True)["current_model_state"]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not all(torch.equal(trained[name], whole[name]) for name in whole)
+
+
 def test_a_second_run_never_overwrites_the_first(phantom_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "last.ckpt").write_bytes(b"")
     with pytest.raises(UsageError, match="holds a run already"):

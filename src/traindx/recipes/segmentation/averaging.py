@@ -60,6 +60,10 @@ class AveragedWeights(WeightAveraging):  # type: ignore[misc]
         if self.exists:
             super().on_train_end(trainer, pl_module)
 
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave them there as well where nothing was left to train: a run that was killed after its last step."""
+        self.on_train_end(trainer, pl_module)
+
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Save the averaged weights as the model's, and the trained ones beside them, if there are averages."""
         if self.exists and self._average_model is not None:
