@@ -91,6 +91,7 @@ def examine(
     command: str = "",
     seed: int = 0,
     workers: int | None = None,
+    executor: str = "processes",
 ) -> Diagnosis:
     """Examine a case: find faults, prove them by counterfactual runs, and rank them by what they are worth.
 
@@ -108,12 +109,13 @@ def examine(
         command: The command line, for provenance.
         seed: Seed of everything random in the checks.
         workers: Processes for trials; as many as there are cores by default.
+        executor: Where trials run: ``processes`` of this machine, ``ray`` for a local Ray cluster, ``ray:ADDRESS``.
 
     Returns:
         The diagnosis. A case that cannot be run gives one with outcome *not enough seen* and its ``errors`` filled.
 
     Raises:
-        UsageError: The budget or a rule code cannot be read.
+        UsageError: The budget, a rule code or the executor cannot be read.
         KeyboardInterrupt: Passed on after the diagnosis of what was gathered was written.
     """
     listen = progress or silent
@@ -131,7 +133,7 @@ def examine(
             _run_checks(ctx, "before", session, listen)
 
             if limit > 0:
-                _train_and_try(ctx, session, limit, seeds, reference, directory, listen, workers)
+                _train_and_try(ctx, session, limit, seeds, reference, directory, listen, workers, executor)
             else:
                 session.evidence.add(_untrained("the budget is zero, so nothing was trained", Action.GIVE))
             if session.trials is None:
@@ -156,6 +158,7 @@ def _train_and_try(
     directory: Path | None,
     listen: Listener,
     workers: int | None,
+    executor: str,
 ) -> None:
     """Train the control, run the checks that need it, judge, and run the trials that the findings propose."""
     from traindx import trials
@@ -202,6 +205,7 @@ def _train_and_try(
         progress=listen,
         control=control,
         workers=workers,
+        executor=executor,
     )
     session.findings = trials.apply_results(session.findings, session.trials)
 

@@ -101,6 +101,12 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
         list[str] | None,
         typer.Option("--suspect", metavar="WHAT", help="Script: try this: 'lr x10', without:TERM, 'line F:N = TEXT'"),
     ] = None,
+    executor: Annotated[
+        str, typer.Option(metavar="WHERE", help="Case: where trials run: processes, ray or ray:ADDRESS")
+    ] = "processes",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Case: how many at once (as many as there are cores)")
+    ] = None,
     battery: Annotated[
         bool, typer.Option("--battery", help="Script: try what needs no finding in the time that is left")
     ] = False,
@@ -125,8 +131,10 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
     from traindx.cli.target import parse
     from traindx.durations import seconds
     from traindx.errors import UsageError
+    from traindx.extras import require
     from traindx.pipeline import select as select_rules
     from traindx.rules import catalogue
+    from traindx.trials.ray_pool import address_of
 
     found = program(target, arguments or (), module=module, command=cmd)
     script = found is not None
@@ -134,6 +142,12 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
         raise UsageError("--metric is for scripts", expected="a case, which names its metrics itself")
     if arguments and not script:
         raise UsageError(f"a case takes no arguments, but got {' '.join(arguments)}", expected="a script before them")
+    if script and (executor != "processes" or workers is not None):
+        raise UsageError(
+            "--executor and --workers are for cases", expected="a script without them: its runs go one by one"
+        )
+    if address_of(executor) is not None:
+        require("cluster", f"--executor {executor}")
     listed = listed_for(claims, found.target if found is not None else "")
     if (suspect or battery) and not script:
         raise UsageError("--suspect and --battery are for scripts", expected="a script, with them before --")
@@ -201,6 +215,8 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
             thresholds=thresholds or None,
             progress=watch.listener,
             command=command,
+            workers=workers,
+            executor=executor,
         )
 
     label = ", ".join([parsed.label, *(fault or ())])

@@ -51,6 +51,29 @@ class Executor(Protocol):
         ...
 
 
+def died(job: Job, deaths: dict[str, int], how: str) -> JobResult | None:
+    """What becomes of a job whose worker died: None if it is to be tried again, else its end.
+
+    Args:
+        job: The job.
+        deaths: How many workers died of which job; counted up.
+        how: What is known of the death.
+    """
+    deaths[job.key] = deaths.get(job.key, 0) + 1
+    if deaths[job.key] < ATTEMPTS and time.time() < job.deadline:
+        return None
+    broke = f"the worker process died {deaths[job.key]} times, {how}"
+    return JobResult(seed=job.seed, steps=job.steps, training=job.training, broke=broke, died=True)
+
+
+def unbuildable(reference: CaseReference, why: str) -> CaseError:
+    """A worker cannot build the case."""
+    return CaseError(
+        f"a worker process cannot build the case from {reference.loader}: {why}",
+        expected="the reference builds the same case in a fresh process",
+    )
+
+
 class InProcess:
     """Runs jobs one after the other in this process, with the threads that it has."""
 
@@ -149,10 +172,7 @@ class Pool:
                 if kind == "step":
                     report(job, content, job.steps)
                 elif kind == "failed":
-                    raise CaseError(
-                        f"a worker process cannot build the case from {self._reference.loader}: {content}",
-                        expected="the reference builds the same case in a fresh process",
-                    )
+                    raise unbuildable(self._reference, content)
                 elif kind == "done":
                     worker.job = None
                     yield job, content
@@ -171,13 +191,12 @@ class Pool:
         code = worker.process.exitcode or 0
         how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
         self._replace(worker)
-        deaths[job.key] = deaths.get(job.key, 0) + 1
-        if deaths[job.key] < ATTEMPTS and time.time() < job.deadline:
-            waiting.appendleft(job)
-            return
         hint = "; out of memory?" if code == -signal.SIGKILL else ""
-        broke = f"the worker process died {deaths[job.key]} times, last by {how}{hint}"
-        yield job, JobResult(seed=job.seed, steps=job.steps, training=job.training, broke=broke, died=True)
+        again = died(job, deaths, f"last by {how}{hint}")
+        if again is None:
+            waiting.appendleft(job)
+        else:
+            yield job, again
 
     def close(self) -> None:
         """End all workers and whatever they started."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindx.diagnosis import TrialTable
+from traindx.errors import UsageError
 from traindx.finding import Finding
 from traindx.progress import Listener, silent
 from traindx.trials.case.backend import CaseBackend, binding
@@ -14,6 +15,7 @@ from traindx.trials.clock import Deadline
 from traindx.trials.control import threads, trial_threads, worker_count
 from traindx.trials.engine import OVERRUN, Trial
 from traindx.trials.executor import Executor, InProcess, Pool
+from traindx.trials.ray_pool import RayPool, address_of
 from traindx.trials.reference import CaseReference
 from traindx.trials.shortlist import Shortlist
 from traindx.trials.training import Trained
@@ -34,6 +36,7 @@ def run_trials(
     directory: Path | None = None,
     progress: Listener | None = None,
     control: Trained | None = None,
+    executor: str = "processes",
 ) -> TrialTable:
     """Try the treatments that findings propose: none, each alone, all, all but each; paired over seeds.
 
@@ -49,36 +52,46 @@ def run_trials(
         progress: Called while working.
         control: The case as it is, trained before on the first seed by :func:`~traindx.trials.control.train_control`
             with the same ``reference``, ``workers`` and ``steps``.
+        executor: ``processes`` of this machine, ``ray`` for a local Ray cluster, or ``ray:ADDRESS``.
 
     Returns:
         The table. ``complete`` is False where the budget ended first, and ``notes`` say what was left out.
 
     Raises:
         CaseError: The case cannot be trained or scored as it is.
+        UsageError: There is no such executor, or a cluster was asked for without a ``reference``.
         KeyboardInterrupt: Passed on; finished jobs are kept in the directory, and no worker outlives it.
     """
     deadline = Deadline.after(budget)
     count = worker_count(reference, workers, case.device)
-    with threads(trial_threads(count)):
-        executor: Executor
-        if reference is not None and count > 1:
-            log = directory / "trials.log" if directory is not None else None
-            pool = Pool(reference, count, log, grace=max(1.0, OVERRUN * budget))
-            executor = pool
+    address = address_of(executor)
+    if address is not None and reference is None:
+        raise UsageError("a cluster cannot build this case", expected="a reference by which a worker builds it")
+    with threads(trial_threads(count) if address is None else 1):
+        where: Executor
+        if reference is not None and (count > 1 or address is not None):
+            pool: Pool | RayPool
+            grace = max(1.0, OVERRUN * budget)
+            if address is not None:
+                pool = RayPool(reference, count, address, accelerators=case.device.startswith("cuda"), grace=grace)
+            else:
+                log = directory / "trials.log" if directory is not None else None
+                pool = Pool(reference, count, log, grace=grace)
+            where = pool
             if directory is not None:
                 directory.mkdir(parents=True, exist_ok=True)
             if budget > 0 and any(finding.proposals for finding in findings):
                 pool.start()
         else:
-            executor = InProcess(case)
+            where = InProcess(case)
         try:
             shortlist = Shortlist.of(findings, binding(case))
             backend = CaseBackend(
-                case, shortlist, executor, seeds=seeds, steps=steps, directory=directory, control=control
+                case, shortlist, where, seeds=seeds, steps=steps, directory=directory, control=control
             )
             trial = Trial(
                 shortlist, backend, budget=budget, seeds=seeds, progress=progress or silent, deadline=deadline
             )
             return trial.run()
         finally:
-            executor.close()
+            where.close()
