@@ -6,12 +6,15 @@
     python benchmarks/mutation_check.py --again               # those that survived, after a test was written for them
 
 Each break changes one decision of one function in a copy of the tree: a comparison turned round, *and* for *or*, a
-negation dropped, a threshold ten times larger. The tests that `make test` has of rules, collectors, trials and data are
-run once with every place marked, which says what tests come by it; then each break is tried against the tests that do,
-the nearest first, up to the first that fails. A break that none notices survives, and is printed with its line: a test
-is missing there, or the line decides nothing. Everything happens in one process and its forks. What is known is kept
-in `--state` after each break, so that an interrupted check goes on where it stopped. Exit code 1 if fewer than
-`--least` are noticed.
+negation dropped, a threshold ten times larger. It is tried against tests of `make test`, the nearest first: those named
+after it (by the code of a rule, its module, what the module defines), then those of the records it reads or writes,
+then those that import what imports it, then those of its corner of the tree; up to the first that fails, or until
+`--budget` seconds of processor are spent. A test counts only if it passes in the tree without the break. So the rate is
+a lower bound of what `make test` notices: a break that survives here may yet fail a test that was never reached.
+
+What survives is printed with its line: a test is missing there, or the line decides nothing. Everything happens in
+forks of one process that holds torch already. What is known is kept in `--state` after each break, so that an
+interrupted check goes on where it stopped. Exit code 1 if fewer than `--least` are noticed.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -31,9 +35,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = Path("src/traindx")
@@ -47,14 +52,22 @@ CORNERS: tuple[tuple[str, float], ...] = (  # files below src/traindx, share of 
     ("trials", 0.17),
     ("data", 0.11),
     ("fix", 0.03),
-    ("pipeline.py", 0.04),
+    ("pipeline.py", 0.03),
 )
-TESTS = ("rules", "watch", "trials", "trials_script", "data", "fix", "scripts", "checks", "cli")  # and tests/test_*.py
-MOST_TESTS = 80  # for one break: a decision that so many tests come by and none notices has no test
-TOO_LONG = "tests/watch/transparency"  # hundreds of runs in processes of their own
+FOLDERS_OF_TESTS = {  # where a corner's tests are, for what nothing nearer notices
+    "rules": ("rules", "watch", "checks"),
+    "watch": ("watch", "rules"),
+    "trials": ("trials", "trials_script"),
+    "data": ("data", "rules/data"),
+    "fix": ("fix", "trials_script"),
+    "pipeline.py": ("", "cli", "checks"),
+}
+BATCHES = (10.0, 40.0)  # expected seconds of a break's first and second fork; a third one has the rest
+WORD = re.compile(r"\w[\w-]*\w")
+USUAL_SECONDS = 0.5  # of a test that `--seconds` does not know
 PRELOADED = (
     "torch", "torch._dynamo", "torch.utils.data", "numpy", "scipy.stats", "scipy.ndimage", "pydantic", "libcst", "rich",
-    "typer", "jinja2", "yaml", "nibabel", "pydicom", "tifffile", "PIL.Image", "pytest", "hypothesis",
+    "typer", "jinja2", "yaml", "nibabel", "pydicom", "tifffile", "PIL.Image", "pytest", "_pytest.python", "hypothesis",
 )  # fmt: skip
 OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.GtE,
@@ -68,50 +81,6 @@ OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Is: ast.IsNot,
     ast.IsNot: ast.Is,
 }
-# Told by files, since a watched script runs in another process than the test that wants it.
-MARKER = '''
-import os as _os
-
-_folder = _os.environ.get("TRAINDX_MARKED", "")
-_seen = set()
-
-
-def at(number):
-    """Write down that the running test came by a place; false, so that the place decides as before."""
-    try:
-        with_name = _os.open(_folder + "/test", _os.O_RDONLY)
-        name = _os.read(with_name, 1000)
-        _os.close(with_name)
-        if name and (number, name) not in _seen:
-            _seen.add((number, name))
-            log = _os.open(_folder + "/reached", _os.O_WRONLY | _os.O_APPEND | _os.O_CREAT)
-            _os.write(log, b"%d\\t%s\\n" % (number, name))
-            _os.close(log)
-    except OSError:
-        pass
-    return False
-'''
-MARKING = "\nimport builtins as _builtins\nfrom traindx import _marked\n_builtins._traindx_marked = _marked.at\n"
-PLUGIN = """
-import json, os, pathlib
-import pytest
-
-_folder = pathlib.Path(os.environ["TRAINDX_MARKED"])
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    (_folder / "test").write_text(item.nodeid)
-    try:
-        return (yield)
-    finally:
-        (_folder / "test").write_text("")
-
-
-def pytest_runtest_logreport(report):
-    with (_folder / "tests").open("a") as log:
-        log.write(json.dumps([report.nodeid, report.when, report.outcome, report.duration]) + "\\n")
-"""
 
 
 @dataclass(frozen=True)
@@ -248,120 +217,301 @@ class House:
         for begin, end, made in sorted(pieces, key=lambda piece: (-piece[0], piece[1])):
             text = text[:begin] + made.encode() + text[end:]
         (self.folder / path).write_bytes(text)
+        for compiled in (self.folder / path).parent.glob(f"__pycache__/{Path(path).stem}.*"):
+            compiled.unlink()  # one of the same second and size would be taken for this text's
 
-    def run(self, words: Sequence[str], limit: float, marked: Path | None = None) -> tuple[int | None, str]:
-        """Exit code of pytest (None where it did not end in time) and what it printed."""
-        log = self.folder / "output.txt"
+    def run(self, tests: Sequence[str], budget: float, words: Sequence[str] = ()) -> Ran:
+        """Run tests in a fork up to the first that fails, as long as the budget of processor seconds lasts."""
+        arguments, log, output = (self.folder / name for name in ("tests.txt", "reports.jsonl", "output.txt"))
+        arguments.write_text("\n".join(tests), "utf-8")
+        log.write_text("")
         pid = os.fork()
         if not pid:
             try:
-                self._become(words, log, marked)
+                self._become([f"@{arguments}", *words], log, output, budget)
             finally:
                 os._exit(70)
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + 300 + 10 * budget  # of a machine that others use as well
         while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < deadline:
             time.sleep(0.05)
-        code = os.waitstatus_to_exitcode(ended[1]) if ended[0] else None
         with contextlib.suppress(ProcessLookupError, PermissionError):  # what it started is gone with it, or goes now
             os.killpg(pid, signal.SIGKILL)
-        if code is None:
-            os.waitpid(pid, 0)
-        return code, log.read_text(encoding="utf-8", errors="replace")
+        code = os.waitstatus_to_exitcode(ended[1] if ended[0] else os.waitpid(pid, 0)[1])
+        ran = Ran(code, output.read_text(encoding="utf-8", errors="replace"))
+        for line in log.read_text("utf-8").splitlines():
+            kind, name, value = json.loads(line)
+            if kind == "begins":
+                ran.begun.append(name)
+            elif kind == "failed":
+                ran.failed.append(name)
+            ran.seconds = max(ran.seconds, value)
+        if not ended[0] or code < 0 or (code not in (0, 1, 2, 5) and ran.begun):  # 5: nothing to run
+            ran.failed += ran.begun[-1:]
+        return ran
 
-    def _become(self, words: Sequence[str], log: Path, marked: Path | None) -> None:
+    def _become(self, words: Sequence[str], log: Path, output: Path, budget: float) -> None:
         os.setsid()
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        printed = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
         os.chdir(self.folder)
-        paths = [str(self.folder / "src")] + ([str(marked)] if marked else [])
-        os.environ.update(PYTHONPATH=os.pathsep.join(paths), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-        os.environ.update({"TRAINDX_MARKED": str(marked)} if marked else {})
-        sys.dont_write_bytecode = True
-        sys.path[:0] = paths
+        path = str(self.folder / "src")
+        os.environ.update(PYTHONPATH=path, OMP_NUM_THREADS="1")
+        if "--collect-only" not in words:  # the one that leaves compiled files for all the others
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+            sys.dont_write_bytecode = True
+        sys.path[:0] = [path]
         import pytest
 
-        code = pytest.main(["-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--tb=no", *words])
+        options = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--timeout=200"]
+        code = pytest.main([*options, *words], plugins=[Reporter(log, budget, Forked(self.folder))])
         sys.stdout.flush()
         os._exit(int(code))
 
 
-def come_by(breaks: Sequence[Break], house: House, state: Path, limit: float) -> dict[str, list[str]]:
-    """For each break, the tests that come by its place, the nearest first and then the quickest; kept in the state."""
-    known = state / "reached.json"
-    stored: dict[str, list[str]] = json.loads(known.read_text("utf-8")) if known.exists() else {}
-    fresh = [one for one in breaks if one.key not in stored]
-    if not fresh:
-        return stored
-    marked = state / "marked"
-    shutil.rmtree(marked, ignore_errors=True)
-    marked.mkdir(parents=True)
-    (marked / "test").write_text("")
-    (marked / "marking_plugin.py").write_text(PLUGIN, "utf-8")
-    for path in {one.path for one in fresh}:
-        here = [(number, one) for number, one in enumerate(fresh) if one.path == path]
-        house.put(path, _marks(here))
-    first = house.folder / SOURCE / "__init__.py"
-    plain = first.read_text("utf-8")
-    first.write_text(plain + MARKING, "utf-8")
-    (first.parent / "_marked.py").write_text(MARKER, "utf-8")
-    tests = [f"tests/{name}" for name in TESTS] + [str(path) for path in sorted(house.folder.glob("tests/test_*.py"))]
-    begun = time.monotonic()
-    _, output = house.run(["-p", "marking_plugin", f"--ignore={TOO_LONG}", *tests], limit, marked)
-    print(
-        f"tests with {len(fresh)} places marked: {output.splitlines()[-1]}  ({time.monotonic() - begun:.0f} s)",
-        flush=True,
-    )
-    first.write_text(plain, "utf-8")
-    (first.parent / "_marked.py").unlink()
-    for path in {one.path for one in fresh}:
-        house.put(path, ())
-    seconds: dict[str, float] = {}
-    failed: set[str] = set()
-    for line in (marked / "tests").read_text("utf-8").splitlines():
-        name, _, outcome, duration = json.loads(line)
-        seconds[name] = seconds.get(name, 0) + duration
-        if outcome == "failed":
-            failed.add(name)
-    reached: dict[int, set[str]] = {number: set() for number in range(len(fresh))}
-    for line in (marked / "reached").read_text("utf-8").splitlines():
-        number, name = line.split("\t", 1)
-        reached[int(number)].add(name)
-    for number, one in enumerate(fresh):
-        stem = Path(one.path).stem.split("_")[0]
-        usable = reached[number] - failed
-        order = sorted(usable, key=lambda name: (stem not in name.lower(), seconds.get(name, 0), name))
-        stored[one.key] = order[:MOST_TESTS]
-    known.write_text(json.dumps(stored), "utf-8")
-    return stored
+@dataclass
+class Ran:
+    """What a fork did."""
+
+    code: int
+    output: str
+    begun: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    seconds: float = 0.0  # of processor
 
 
-def _marks(here: Sequence[tuple[int, Break]]) -> list[tuple[int, int, str]]:
-    """Insertions that mark places, as pieces without length; one that holds another closes after it."""
-    pieces = []
-    for number, one in here:
-        pieces.append((one.begin, one.begin, f"(_traindx_marked({number}) or ("))
-        pieces.append((one.end, one.end, "))"))
-    return pieces
+class Forked:
+    """What `tests/forked.py` is as a program, in a fork made before anything of the package is imported."""
+
+    def __init__(self, folder: Path) -> None:
+        ask, self.ask = os.pipe()
+        self.answer, answer = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            os.dup2(ask, 0)
+            os.dup2(answer, 1)
+            for one in (ask, self.ask, self.answer, answer):
+                os.close(one)
+            sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w")
+            script = folder / "tests" / "forked.py"
+            if sys.stdin.readline():  # nothing of it is done for tests that watch no script
+                sys.argv = [str(script)]
+                exec(
+                    compile(script.read_text("utf-8"), str(script), "exec"),
+                    {"__name__": "__main__", "__file__": str(script)},
+                )
+            os._exit(0)
+        os.close(ask)
+        os.close(answer)
+        self.stdin, self.stdout = os.fdopen(self.ask, "w"), os.fdopen(self.answer, "r")
+
+    def start(self) -> None:
+        self.stdin.write("go\n")
+        self.stdin.flush()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        return os.waitpid(self.pid, 0)[1]
+
+    def seconds(self) -> float:
+        """Of processor, with those of scripts that ended; 0 where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-def noticed(one: Break, tests: Sequence[str], house: House, limit: float) -> str | None:
-    """What noticed a break: the first failing test, or None where it survived."""
-    if not tests:
-        return None
-    house.put(one.path, [(one.begin, one.end, one.made)])
-    arguments = house.folder / "tests.txt"
-    arguments.write_text("\n".join(tests), "utf-8")
-    try:
-        code, output = house.run(["-x", f"@{arguments}"], limit)
-    finally:
-        house.put(one.path, ())
-    if code is None:
-        return "it no longer ends"
-    if code == 0:
-        return None
-    failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0][:120] if failed else f"exit code {code}"
+class Reporter:
+    """Plugin of pytest: what begins and what fails, in a file as it comes; ends the session when its time is spent."""
+
+    def __init__(self, log: Path, budget: float, forked: Forked) -> None:
+        self.log, self.budget, self.forked = log, budget, forked
+        self.begun = self.seconds()
+        self.used = False
+
+    def seconds(self) -> float:
+        return sum(os.times()[:4]) + self.forked.seconds()
+
+    def write(self, kind: str, name: str) -> None:
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps([kind, name, self.seconds() - self.begun]) + "\n")
+
+    def pytest_collection_finish(self, session) -> None:
+        if session.config.option.collectonly:
+            for item in session.items:
+                self.write("begins", item.nodeid)
+            return
+        with contextlib.suppress(ImportError):
+            import forked
+
+            plain = forked.subprocess
+
+            def popen(*args, **kwargs):
+                if self.used:
+                    return plain.Popen(*args, **kwargs)
+                self.used = True
+                self.forked.start()
+                return self.forked
+
+            forked.subprocess = SimpleNamespace(**{**vars(plain), "Popen": popen})
+
+    def pytest_collectreport(self, report) -> None:
+        if report.outcome == "failed":
+            self.write("failed", report.nodeid)
+
+    def pytest_runtest_logstart(self, nodeid: str, location) -> None:
+        self.write("begins", nodeid)
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.outcome == "failed":
+            self.write("failed", report.nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid: str, location) -> None:
+        self.write("ends", nodeid)
+
+    def pytest_runtest_teardown(self, item, nextitem) -> None:
+        if self.seconds() - self.begun > self.budget:
+            item.session.shouldstop = "its time is spent"
+
+    def pytest_unconfigure(self) -> None:
+        self.forked.kill()
+
+
+class Nearness:
+    """How near each file of tests is to a break, by names alone."""
+
+    def __init__(self, tests: Sequence[str], seconds: dict[str, float]) -> None:
+        self.tests: dict[str, list[str]] = {}
+        for name in tests:
+            self.tests.setdefault(name.partition("::")[0], []).append(name)
+        self.seconds = seconds
+        self.words: dict[str, set[str]] = {}
+        self.imports: dict[str, set[str]] = {}
+        for path in self.tests:
+            self.imports[path] = _imported(_text(path))
+            self.words.update({f"{path}::{name}": words for name, words in _words_of_functions(_text(path)).items()})
+        self.modules: dict[str, set[str]] = {}
+        self.codes: dict[str, set[str]] = {}  # of the rules that read a record
+        for place in sorted((ROOT / SOURCE).rglob("*.py")):
+            path = place.relative_to(ROOT).as_posix()
+            self.modules[_module(path)] = _imported(_text(path))
+            for code in _code(path):
+                for record in _records(path):
+                    self.codes.setdefault(record, set()).add(code)
+
+    def ordered(self, one: Break) -> list[str]:
+        """Tests, the nearest first, then the quickest."""
+        module, code, records = _module(one.path), _code(one.path), _records(one.path)
+        above = {name for name, imported in self.modules.items() if module in imported}
+        further = {name for name, imported in self.modules.items() if imported & above} - above
+        defined = {name for name in re.findall(r"^(?:class|def) (\w+)", _text(one.path), re.M) if len(name) > 4}
+        around = Path(one.path).parent.name
+        named = set(code) | defined | ({around, around.replace("_", "-")} if "_" in around else set())
+        others = set().union(*(self.codes.get(record, set()) for record in records)) - set(code)
+        corner = next(name for name in FOLDERS_OF_TESTS if one.path.startswith(f"{SOURCE.as_posix()}/{name}"))
+        found = []
+        for path, names in self.tests.items():
+            stem, imports, anywhere = Path(path).stem, self.imports[path], self.words[f"{path}::"]
+            parts = set(stem.upper().split("_"))
+            folder = str(Path(path).parent).removeprefix("tests").lstrip("/")
+            of_file = (
+                (0, parts & set(code) or Path(one.path).stem in stem),
+                (3, module in imports),
+                (4, anywhere & named),
+                (5, parts & others),
+                (6, anywhere & records),
+                (7, imports & above),
+                (8, anywhere & others),
+                (9, imports & further),
+                (10, folder.startswith(FOLDERS_OF_TESTS[corner])),
+            )
+            nearest = next((distance for distance, holds in of_file if holds), None)
+            for name in names if nearest is not None else ():
+                words = self.words.get(f"{path}::{name.rpartition('::')[2].partition('[')[0]}", set())
+                words = words | set(WORD.findall(name.partition("[")[2]))
+                distance = min(nearest, 1 if words & named else 2 if words & records else nearest)
+                found.append((distance, self.seconds.get(name, USUAL_SECONDS), name))
+        return [name for *_, name in sorted(found)]
+
+    def batches(self, one: Break, budget: float, without: set[str]) -> list[list[str]]:
+        """The tests that may be run within a budget, those of one fork together."""
+        found: list[list[str]] = [[] for _ in range(len(BATCHES) + 1)]
+        spent = 0.0
+        for name in self.ordered(one):
+            if name not in without and spent < 10 * budget:  # the fork itself looks at the processor's time
+                found[sum(spent >= bound for bound in BATCHES)].append(name)
+                spent += self.seconds.get(name, USUAL_SECONDS)
+        return [batch for batch in found if batch]
+
+
+def _words_of_functions(text: str) -> dict[str, set[str]]:
+    """Words of each function of a file, its decorators among them; those of the whole file under the empty name."""
+    found, lines = {"": set(WORD.findall(text))}, text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            begin = min([node.lineno, *(it.lineno for it in node.decorator_list)])
+            found[node.name] = set(WORD.findall("\n".join(lines[begin - 1 : node.end_lineno])))
+    return found
+
+
+def _module(path: str) -> str:
+    return path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _code(path: str) -> tuple[str, ...]:
+    found = re.match(r"([a-z]\d{3,4})_", Path(path).name)
+    return (found[1].upper(),) if found else ()
+
+
+def _imported(text: str) -> set[str]:
+    found = set()
+    for module, names in re.findall(r"from (traindx[\w.]*) import (\([^)]*\)|[^\n]*)", text):
+        found.add(module)
+        found.update(f"{module}.{name}" for name in re.findall(r"\w+", names))
+    return found | set(re.findall(r"traindx(?:\.\w+)+", text))
+
+
+def _records(path: str) -> set[str]:
+    found = {name.rpartition(".")[2] for name in _imported(_text(path)) if name.startswith("traindx.evidence")}
+    return {name for name in found if name[0].isupper()} - {"Evidence", "Where", "CallSite"}
+
+
+@dataclass
+class Verdict:
+    """What became of a break."""
+
+    by: str | None  # the test that noticed it
+    tests: int  # that were run
+    seconds: float  # of processor
+
+
+def tried(one: Break, near: Nearness, house: House, budget: float, sound: dict[str, bool]) -> Verdict:
+    """Run the nearest tests against a break up to the first that fails because of it."""
+    ran_tests, seconds = 0, 0.0
+    without = {name for name, passes in sound.items() if not passes}
+    for batch in near.batches(one, budget, without):
+        left = batch
+        while left and seconds < budget:
+            house.put(one.path, [(one.begin, one.end, one.made)])
+            ran = house.run(left, budget - seconds)
+            house.put(one.path, ())
+            ran_tests, seconds = ran_tests + len(ran.begun), seconds + ran.seconds
+            if not ran.failed:
+                if ran.code not in (0, 2, 5):  # 2: its time was spent
+                    raise RuntimeError(f"{one}: pytest ended with {ran.code} and no failed test:\n{ran.output[-2000:]}")
+                break
+            name = ran.failed[0]
+            if name not in sound:
+                alone = house.run([name], budget)
+                sound[name] = alone.code == 0 and not alone.failed
+            if sound[name]:
+                return Verdict(name, ran_tests, seconds)
+            left = [it for it in left if it != name and not it.startswith(f"{name}::")]
+    return Verdict(None, ran_tests, seconds)
 
 
 def main() -> int:
@@ -369,44 +519,62 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=64, help="breaks to try (64)")
     parser.add_argument("--seed", type=int, default=0, help="which ones (0)")
     parser.add_argument("--only", default="", help="only files whose path holds this")
-    parser.add_argument("--limit", type=float, default=600, help="seconds for one break's tests (600)")
+    parser.add_argument("--budget", type=float, default=120, help="seconds of processor for one break's tests (120)")
     parser.add_argument("--least", type=float, default=0.95, help="share that must be noticed (0.95)")
     parser.add_argument("--state", type=Path, help="folder for what is known already (.mutations in the checkout)")
+    parser.add_argument("--seconds", type=Path, help="output of a `pytest --durations=0`: quicker tests come first")
     parser.add_argument("--again", action="store_true", help="try those that survived again, with today's tests")
     given = parser.parse_args()
     state = (given.state or ROOT / ".mutations" / f"{given.count}-{given.seed}").resolve()
     state.mkdir(parents=True, exist_ok=True)
-    drawn = state / "breaks.json"
-    if drawn.exists():
-        stored = [Break(*fields) for fields in json.loads(drawn.read_text("utf-8"))]
-        work = [one for one in map(moved, stored) if one is not None]
-        print(f"{len(work)} of {len(stored)} decisions drawn before are still there", flush=True)
-    else:
-        work = chosen(given.count, given.seed, given.only)
-        drawn.write_text(json.dumps([list(vars(one).values()) for one in work], indent=0), "utf-8")
+    work = _work(given, state)
     results = state / "results.json"
-    verdicts: dict[str, str | None] = json.loads(results.read_text("utf-8")) if results.exists() else {}
+    known = json.loads(results.read_text("utf-8")) if results.exists() else {}
+    verdicts = {key: Verdict(**fields) for key, fields in known.items()}
     if given.again:
-        verdicts = {key: by for key, by in verdicts.items() if by is not None}
-        (state / "reached.json").unlink(missing_ok=True)
+        verdicts = {key: verdict for key, verdict in verdicts.items() if verdict.by is not None}
     for name in PRELOADED:  # so that no fork has to
         with contextlib.suppress(ImportError):
             import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         house = House(Path(folder).resolve())
         left = [one for one in work if one.key not in verdicts]
-        tests = come_by(left, house, state, 10 * given.limit)
+        collected = house.run(["tests"], 3600, ["--collect-only"]).begun if left else []
+        print(f"{len(collected)} tests to choose from", flush=True)
+        near = Nearness(collected, _seconds(given.seconds))
+        sound: dict[str, bool] = {}
         for one in left:
-            begun = time.monotonic()
-            by = noticed(one, tests[one.key], house, given.limit)
-            verdicts[one.key] = by
-            results.write_text(json.dumps(verdicts, indent=0), "utf-8")
-            verdict = f"noticed by {by}" if by is not None else f"SURVIVED {len(tests[one.key])} tests"
+            verdict = verdicts[one.key] = tried(one, near, house, given.budget, sound)
+            results.write_text(json.dumps({key: vars(it) for key, it in verdicts.items()}, indent=0), "utf-8")
             change = f"{' '.join(one.was.split())[:60]!r} -> {' '.join(one.made.split())[:60]!r}"
-            print(f"{one.path}:{one.line}  {change}  {verdict}  ({time.monotonic() - begun:.0f} s)", flush=True)
-    killed = sum(verdicts[one.key] is not None for one in work)
+            said = f"noticed by {verdict.by}" if verdict.by is not None else "SURVIVED"
+            print(
+                f"{one.path}:{one.line}  {change}  {said}  ({verdict.tests} tests, {verdict.seconds:.0f} s)", flush=True
+            )
+    killed = sum(verdicts[one.key].by is not None for one in work)
     print(f"{killed} of {len(work)} breaks noticed ({killed / max(1, len(work)):.1%})")
     return 0 if killed >= given.least * len(work) else 1
+
+
+def _work(given: argparse.Namespace, state: Path) -> list[Break]:
+    drawn = state / "breaks.json"
+    if drawn.exists():
+        stored = [Break(*fields) for fields in json.loads(drawn.read_text("utf-8"))]
+        work = [one for one in map(moved, stored) if one is not None]
+        print(f"{len(work)} of {len(stored)} decisions drawn before are still there", flush=True)
+        return work
+    work = chosen(given.count, given.seed, given.only)
+    drawn.write_text(json.dumps([list(vars(one).values()) for one in work], indent=0), "utf-8")
+    return work
+
+
+def _seconds(log: Path | None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if log:
+        for line in log.read_text("utf-8", errors="replace").splitlines():
+            if match := re.match(r"([\d.]+)s (?:call|setup|teardown) +(\S.*?)\s*$", line):
+                found[match[2]] = found.get(match[2], 0.0) + float(match[1])
+    return found
 
 
 if __name__ == "__main__":
