@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traindx.cli import failure, run_folders
-from traindx.cli.drawing import listening
+from traindx.cli.drawing import progress_shown
 from traindx.errors import TraindxError, UsageError
 from traindx.private import make_private
 from traindx.progress import Listener
@@ -92,7 +92,7 @@ def run(work: Callable[[Watch], Diagnosis], *, label: str, out: Path, as_json: b
 def _guarded(work: Callable[[Watch], Diagnosis], watch: Watch, out: Path, command: str) -> tuple[Diagnosis, int]:
     """The diagnosis and the exit code, whatever the work does."""
     try:
-        with listening() as listener:
+        with progress_shown() as listener:
             watch.listener = listener
             diagnosis = work(watch)
     except UsageError:
@@ -119,7 +119,7 @@ def _guarded(work: Callable[[Watch], Diagnosis], watch: Watch, out: Path, comman
 
 def salvage(watch: Watch, out: Path, error: str, command: str) -> Diagnosis:
     """What can be said after a failure: what the examination wrote on its way out, else the evidence."""
-    from traindx.diagnosis import Outcome
+    from traindx import pipeline
     from traindx.evidence import NotExamined
     from traindx.report import diagnosis_json
 
@@ -131,7 +131,7 @@ def salvage(watch: Watch, out: Path, error: str, command: str) -> Diagnosis:
         kept = _from_evidence(watch, out, command)
     return kept.model_copy(
         update={
-            "outcome": Outcome.FAULT_FOUND if kept.outcome is Outcome.FAULT_FOUND else Outcome.NOT_ENOUGH_SEEN,
+            "outcome": pipeline.outcome(kept.findings, enough=False),
             "errors": (error, *(known for known in kept.errors if known != error)),
             "not_examined": (*kept.not_examined, NotExamined(subject="everything after the failure", reason=error)),
         }

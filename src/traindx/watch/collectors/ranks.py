@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FOLDER = "ranks"
 STOP_FILE = "stop.after"  # iteration after which all ranks end
 WORKER_FILE = "settings.worker.json"
+RUNNER = "traindx.watch.runtime.bootstrap"  # what a worker begins with, named as a process is started: it stands above
 WORLD_FILE = "world"  # number of ranks
 MOST_CALLS = 64  # network calls with a fingerprint of their batch
 STATES_AT = (0, 3, 15, 63)  # calls at which weights and buffers are sampled
@@ -159,10 +160,10 @@ class Ranked:
 
     def __call__(self, index: int, *args: Any) -> Any:
         """Run it."""
-        from traindx.watch.runtime.bootstrap import Bootstrap, report_crash
         from traindx.watch.runtime.watch import WindowEnded
 
-        bootstrap = Bootstrap(Settings.load(Path(self.settings)))
+        runner = import_module(RUNNER)
+        bootstrap = runner.Bootstrap(Settings.load(Path(self.settings)))
         import_module("torch.distributed")
         torch = sys.modules["torch"]
         patches = Patches()
@@ -182,7 +183,7 @@ class Ranked:
             return None
         except Exception as error:
             bootstrap.finish()
-            report_crash(bootstrap.out, error)
+            runner.report_crash(bootstrap.out, error)
             raise
         finally:
             patches.undo()
@@ -246,7 +247,7 @@ class Launchers:
             name, is_module, arguments = target
             settings = self._settings(target=name, is_module=is_module, arguments=(), user_roots=())
             watch.silence()
-            ours = [words[0], "-m", "traindx.watch.runtime.bootstrap", settings, *arguments]
+            ours = [words[0], "-m", RUNNER, settings, *arguments]
             return original(process, ours, *rest, **kwargs)
 
         return init
@@ -264,7 +265,7 @@ class Launchers:
                 name, is_module, rest = target
                 settings = self._settings(target=name, is_module=is_module, arguments=(), user_roots=())
                 watch.silence()
-                return original(agent, "-u", "-m", "traindx.watch.runtime.bootstrap", settings, *rest)
+                return original(agent, "-u", "-m", RUNNER, settings, *rest)
 
             return launch
 

@@ -82,7 +82,9 @@ from traindx.watch.runtime.wiring import wired
 
 if TYPE_CHECKING:
     from traindx.watch.interventions.run import Variant
-    from traindx.watch.runtime.bootstrap import Bootstrap
+    from traindx.watch.runtime.after_import import AfterImport
+    from traindx.watch.runtime.edits import Overlay
+    from traindx.watch.runtime.settings import Settings
 
 
 class WithoutTorch:
@@ -182,17 +184,17 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
 )
 
 
-def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
+def before_torch(settings: Settings, imports: AfterImport, overlay: Overlay) -> WithoutTorch:
     """Patch what exists already and wait for what does not."""
     early = WithoutTorch()
-    if not bootstrap.settings.watch:
-        early.arm = Preparation(bootstrap.settings, bootstrap.imports, bootstrap.overlay)
+    if not settings.watch:
+        early.arm = Preparation(settings, imports, overlay)
     else:
-        if bootstrap.settings.extras.get("protect"):
-            early.protect = ResumeLog(Path(bootstrap.settings.out), PROTECT)
-            early.protect.install(join=is_worker(bootstrap.settings))
-            bootstrap.imports.when("safetensors.torch", early.protect.with_safetensors)
-            bootstrap.imports.when("h5py", early.protect.with_h5py)
+        if settings.extras.get("protect"):
+            early.protect = ResumeLog(Path(settings.out), PROTECT)
+            early.protect.install(join=is_worker(settings))
+            imports.when("safetensors.torch", early.protect.with_safetensors)
+            imports.when("h5py", early.protect.with_h5py)
         early.silence.install()
         early.seeds.install_python()
         for name, install in (
@@ -205,13 +207,14 @@ def before_torch(bootstrap: Bootstrap) -> WithoutTorch:
             ("cv2", early.resampling.install_cv2),
             ("PIL.Image", early.resampling.install_pil),
         ):
-            bootstrap.imports.when(name, install)
+            imports.when(name, install)
     return early
 
 
-def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> Watch | Variant | None:
+def with_torch(
+    torch: ModuleType, settings: Settings, imports: AfterImport, early: WithoutTorch
+) -> Watch | Variant | None:
     """Start the watching, or the arm of a paired run; torch was just imported."""
-    settings = bootstrap.settings
     if early.arm is not None:
         return early.arm.with_torch(torch)
     if early.protect is not None:
@@ -234,7 +237,7 @@ def with_torch(bootstrap: Bootstrap, torch: ModuleType, early: WithoutTorch) -> 
     with watch.ours():
         RankRecorder(torch, settings, watch).install()
         if not is_worker(settings):
-            Launchers(watch).install(bootstrap.imports)
+            Launchers(watch).install(imports)
     return watch
 
 

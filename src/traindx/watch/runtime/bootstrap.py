@@ -58,7 +58,7 @@ class Bootstrap:
             from traindx.watch.runtime.assembly import before_torch, with_torch
 
             self.overlay.install()
-            early = before_torch(self)
+            early = before_torch(self.settings, self.imports, self.overlay)
             for root in self.settings.user_roots:
                 count_as_users(root)
         except Exception as error:
@@ -67,7 +67,7 @@ class Bootstrap:
 
         def torch_arrived(module: ModuleType) -> None:
             try:
-                self.watch = with_torch(self, module, early)
+                self.watch = with_torch(module, self.settings, self.imports, early)
             except Exception as error:
                 self.not_watched(error)
 
