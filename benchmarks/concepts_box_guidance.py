@@ -70,18 +70,18 @@ def train(settings: Settings, data: Radiographs, kept: Path | None) -> tuple[Sco
     split = run.data.split
     unseen = data.only((*split.val, *split.test))
     architecture = settings.architecture
-    shelf = Dataset(unseen, size=architecture.size, map_size=architecture.map_size)
+    dataset = Dataset(unseen, size=architecture.size, map_size=architecture.map_size)
     run.module.eval()
     with torch.no_grad():
-        maps = torch.cat([run.module.network.maps(batch["image"]) for batch in EvalBatches(shelf)])
+        maps = torch.cat([run.module.network.maps(batch["image"]) for batch in EvalBatches(dataset)])
     found = Scored(
         pooled(maps, architecture.pooling).numpy(),
         pointing(maps.numpy(), unseen.boxes),
         overlap(maps.numpy(), unseen.boxes),
         took,
     )
-    shelf = run.data.train_shelf
-    where = np.mean([shelf.batch([index])["masks"][0].numpy() for index in range(len(shelf))], axis=0)
+    dataset = run.data.train_set
+    where = np.mean([dataset.batch([index])["masks"][0].numpy() for index in range(len(dataset))], axis=0)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.savez(

@@ -156,7 +156,7 @@ def train_peer(options: argparse.Namespace, method: str) -> tuple[nn.Module, Pla
     data = data_of(options)
     plan = data.plan
     net, batch = nnunet_plan(plan) if nnunet else monai_unet(plan)
-    cases = [*data.shelf("train"), *data.shelf("val")]
+    cases = [*data.dataset("train"), *data.dataset("val")]
     augmentation = (
         Augmentation(rotation=30, scale=(0.7, 1.4), flips=(0, 1, 2), probability=0.36)
         if nnunet

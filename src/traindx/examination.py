@@ -218,7 +218,7 @@ def _run_checks(ctx: CheckContext, phase: str, session: _Session, listen: Listen
     """Run all checks of a phase. One that raises is listed as not examined, with the user's file and line."""
     catalogue = [item for item in checks.catalogue() if item.phase == phase]
     for number, item in enumerate(catalogue):
-        listen(Progress("exams", item.title, number, len(catalogue)))
+        listen(Progress("checks", item.title, number, len(catalogue)))
         missing = item.missing(ctx.case)
         if missing:
             if not foreign_parts(ctx.case, missing):
@@ -240,4 +240,4 @@ def _run_checks(ctx: CheckContext, phase: str, session: _Session, listen: Listen
                 )
             )
             session.errors.append(f"{item.name}: {reason}")
-    listen(Progress("exams", "done", len(catalogue), len(catalogue)))
+    listen(Progress("checks", "done", len(catalogue), len(catalogue)))

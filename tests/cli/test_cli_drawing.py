@@ -14,7 +14,7 @@ from rich.progress import Progress as Bars
 from rich.progress import TextColumn
 
 from traindx.cli import drawing
-from traindx.cli.drawing import Drawing, listening
+from traindx.cli.drawing import Drawing, progress_shown
 from traindx.progress import Progress
 
 
@@ -30,10 +30,10 @@ def drawn(*steps: Progress) -> tuple[Bars, str]:
 
 def test_a_line_a_stage_with_time_left() -> None:
     bars, text = drawn(
-        Progress("exams", "the sampler", 1, 4),
+        Progress("checks", "the sampler", 1, 4),
         Progress("trials", "arm 3 of 7 [skip]", 3, 12, seconds_left=65),
     )
-    assert [task.fields["stage"] for task in bars.tasks] == ["exams", "trials"]
+    assert [task.fields["stage"] for task in bars.tasks] == ["checks", "trials"]
     assert bars.tasks[0].finished
     assert not bars.tasks[1].finished
     assert "trials|1 min 05 s left|25|arm 3 of 7 [skip]" in text
@@ -46,15 +46,15 @@ def test_a_stage_without_a_known_length_and_one_that_comes_back() -> None:
 
 
 def test_nothing_at_once_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with listening() as listener:
-        listener(Progress("exams", "the sampler", 1, 4))
+    with progress_shown() as listener:
+        listener(Progress("checks", "the sampler", 1, 4))
     assert capsys.readouterr() == ("", "")
 
 
 def test_something_on_a_terminal() -> None:
     code = (
-        "from traindx.cli.drawing import listening\nfrom traindx.progress import Progress\n"
-        "with listening() as listener:\n    listener(Progress('checks', 'the sampler', 1, 4))\n"
+        "from traindx.cli.drawing import progress_shown\nfrom traindx.progress import Progress\n"
+        "with progress_shown() as listener:\n    listener(Progress('checks', 'the sampler', 1, 4))\n"
     )
     master, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}

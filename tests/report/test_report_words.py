@@ -184,11 +184,11 @@ def test_findings_that_share_a_cure_are_not_told_apart() -> None:
     first, second = finding(worth=worth(Verdict.PROVEN, 2, 2)), finding(worth=worth(Verdict.PROVEN, 2, 2), code="L306")
     table = TrialTable(metric="psnr", results=(TreatmentResult(treatment="unclamp", codes=("S501", "L306")),))
     diagnosis = fault_found(first, second).model_copy(update={"trials": table})
-    assert "S501 and L306 together" in words.shared_cure(diagnosis, first)
-    assert "L306 and S501 together" in words.shared_cure(diagnosis, second)
-    assert words.shared_cure(diagnosis, finding(code="L306")) == ""
+    assert "S501 and L306 together" in words.shared_fix(diagnosis, first)
+    assert "L306 and S501 together" in words.shared_fix(diagnosis, second)
+    assert words.shared_fix(diagnosis, finding(code="L306")) == ""
     own = TrialTable(metric="psnr", results=(TreatmentResult(treatment="unclamp", codes=("S501",)),))
-    assert words.shared_cure(fault_found(first).model_copy(update={"trials": own}), first) == ""
+    assert words.shared_fix(fault_found(first).model_copy(update={"trials": own}), first) == ""
 
 
 @pytest.mark.parametrize(

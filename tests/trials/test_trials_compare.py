@@ -32,7 +32,7 @@ def test_a_fix_that_crosses_the_baselines_cures():
     assert comparison.effect.n == 3
     assert "past the best trivial baseline" in comparison.sentence
     assert {"first loss", "weights", "predictions", "metric"} <= changed(comparison)
-    assert not comparison.yardstick_moved
+    assert not comparison.metric_changed
 
 
 def test_a_fix_of_a_case_that_beats_the_baselines_already_helps():
@@ -112,8 +112,8 @@ def test_another_data_range_changes_the_meaning_of_the_metric_and_nothing_else()
     comparison = compare(case, other, budget=30)
     assert comparison.verdict is FixVerdict.NO_EFFECT
     assert "means something else" in comparison.sentence
-    assert comparison.yardstick_moved["zeros"] == pytest.approx(13.8, abs=1e-3)
-    assert comparison.yardstick_moved["mean image"] == pytest.approx(13.8, abs=1e-3)
+    assert comparison.metric_changed["zeros"] == pytest.approx(13.8, abs=1e-3)
+    assert comparison.metric_changed["mean image"] == pytest.approx(13.8, abs=1e-3)
     assert comparison.after == comparison.before
     assert comparison.after_own[0] == pytest.approx(comparison.before[0] + 13.8, abs=1e-3)
 

@@ -23,8 +23,8 @@ def design(*names):
     return Design.of({name: Treatment(name, name, frozenset({"training"}), lambda c: c, family=name) for name in names})
 
 
-def ledger(made, value, seeds=(0, 1, 2), hits=None):
-    """A results from ``value(arm, seed)``; equal values count as equal weights and predictions."""
+def observed(made, value, seeds=(0, 1, 2), hits=None):
+    """Results from ``value(arm, seed)``; equal values count as equal weights and predictions."""
     book = Results()
     for seed in seeds:
         for arm in made.arms():
@@ -49,7 +49,7 @@ def test_the_documented_masking():
         frozenset({"head", "formula"}): (23.95, 24.05, 23.9),
     }
     made = design("head", "formula")
-    book = ledger(made, lambda arm, seed: table[arm][seed])
+    book = observed(made, lambda arm, seed: table[arm][seed])
     head, note = told(made, book, "head")
     assert head.verdict is Verdict.PROVEN
     assert note == ""
@@ -79,7 +79,7 @@ def test_every_company_is_told(alone, rest, verdict, says):
         own = (rest if "other" in arm else alone)[seed] if "mine" in arm else 0.0
         return 10.0 + 0.1 * seed + (15.0 + 0.05 * seed if "other" in arm else 0.0) + own
 
-    judged, note = told(made, ledger(made, value), "mine")
+    judged, note = told(made, observed(made, value), "mine")
     assert judged.verdict is verdict
     assert says in note
     if not says:
@@ -88,7 +88,7 @@ def test_every_company_is_told(alone, rest, verdict, says):
 
 def test_one_seed_is_called_one_seed():
     made = design("other", "mine")
-    judged, note = told(made, ledger(made, lambda arm, seed: 10.0 + len(arm), seeds=(0,)), "mine", seeds=(0,))
+    judged, note = told(made, observed(made, lambda arm, seed: 10.0 + len(arm), seeds=(0,)), "mine", seeds=(0,))
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert note == "alone +1 dB, given the rest +1 dB, on one seed only, so nothing is concluded"
 
@@ -99,10 +99,10 @@ def test_bit_identity_acquits_unless_the_treatment_never_acted():
     def value(arm, seed):
         return 10.0 + seed + (5.0 if "b" in arm else 0.0)
 
-    judged, note = told(made, ledger(made, value, seeds=(0,)), "a", seeds=(0,))
+    judged, note = told(made, observed(made, value, seeds=(0,)), "a", seeds=(0,))
     assert judged.verdict is Verdict.NO_EFFECT
     assert "bit-identical" in note
-    judged, note = told(made, ledger(made, value, seeds=(0,), hits={"a": 0}), "a", seeds=(0,))
+    judged, note = told(made, observed(made, value, seeds=(0,), hits={"a": 0}), "a", seeds=(0,))
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert "never acted" in note
 
@@ -146,7 +146,7 @@ def test_rows_are_ranked_by_what_they_are_worth():
     def value(arm, seed):
         return 10.0 + 0.3 * seed + ("small" in arm) * (2 + 0.01 * seed) + ("large" in arm) * (7 + 0.02 * seed)
 
-    book = ledger(made, value)
+    book = observed(made, value)
     judged = judge(made, book, (0, 1, 2), "psnr", METRIC)
     names = {name: name for name in judged}
     rows = results(made, book, judged, (0, 1, 2), "dB", labels=names, codes={"large": ["M210"]}, moved={})
@@ -181,12 +181,12 @@ def test_the_interval_in_the_table_says_what_the_verdict_says():
         return 10.0 + 0.37 * seed**2 + sum(gains[name][seed] for name in arm)
 
     metric = Metric(lambda p, t: 0.0, negligible=1e-6)
-    judged = judge(made, ledger(made, value), (0, 1, 2), "psnr", metric)
+    judged = judge(made, observed(made, value), (0, 1, 2), "psnr", metric)
     effect = judged["a"].effects["given rest"]
     assert judged["a"].verdict is Verdict.INCONCLUSIVE
     assert effect.low < 0 < effect.high
     proven = judge(
-        design("a"), ledger(design("a"), lambda arm, seed: 5 * len(arm) + value(arm, seed)), (0, 1, 2), "psnr", metric
+        design("a"), observed(design("a"), lambda arm, seed: 5 * len(arm) + value(arm, seed)), (0, 1, 2), "psnr", metric
     )
     assert proven["a"].verdict is Verdict.PROVEN
     assert proven["a"].effects["given rest"].low > 0
@@ -201,7 +201,7 @@ def test_innocents_are_rarely_convicted_however_many_are_tried_and_however_often
     trials, convicted = 600, 0
     for _ in range(trials):
         noise = {(arm, seed): float(generator.normal()) for arm in arms for seed in (0, 1, 2)}
-        book = ledger(made, lambda arm, seed, noise=noise: 20.0 + noise[arm, seed])
+        book = observed(made, lambda arm, seed, noise=noise: 20.0 + noise[arm, seed])
         fault_found = False
         for look in (2, 3):
             judged = judge(made, book, range(look), "psnr", METRIC, look_level(look, 3))

@@ -43,7 +43,7 @@ def test_a_fix_that_helps(forked: Path) -> None:
     seen = identical(comparison)
     assert seen["first loss"] and seen["first gradients"]  # noqa: PT018  (the rate acts after both)
     assert not seen["weights"]
-    assert not comparison.yardstick_moved
+    assert not comparison.metric_changed
     assert any("means the same in both" in note for note in comparison.notes)
 
 
@@ -96,10 +96,10 @@ def test_a_metric_that_changed_its_meaning_decides_nothing(forked: Path) -> None
     after = edited(SEGMENT, ("right / total", "(1 + right / total) / 2"), ("lr=1e-2", "lr=1.1e-2"))
     comparison = judged(forked, SEGMENT, after, seeds=(0, 1))
     assert comparison.verdict is FixVerdict.INCONCLUSIVE
-    assert set(comparison.yardstick_moved) >= {"zeros", "noise"}
+    assert set(comparison.metric_changed) >= {"zeros", "noise"}
     assert "no model made" in comparison.sentence
     # the shift of an output that no model made is (1 + a)/2 - a
-    assert all(0 < shift < 0.5 for shift in comparison.yardstick_moved.values())
+    assert all(0 < shift < 0.5 for shift in comparison.metric_changed.values())
 
 
 def test_a_metric_alone_changed_its_meaning_and_the_model_did_not(forked: Path) -> None:

@@ -70,13 +70,13 @@ def demo(
         if treatment is None:
             return diagnosis
         fixed.append(treatment)
-        return _with_cure(diagnosis, case, treatment, directory)
+        return _with_fix(diagnosis, case, treatment, directory)
 
     code = session.run(work, label="demo", out=directory, as_json=as_json, command=command)
     raise typer.Exit(0 if fixed and code == 1 else code)
 
 
-def _with_cure(diagnosis: Diagnosis, case: Case, treatment: Fixed, directory: Path) -> Diagnosis:
+def _with_fix(diagnosis: Diagnosis, case: Case, treatment: Fixed, directory: Path) -> Diagnosis:
     """The diagnosis with a section that shows truth, broken and fixed side by side."""
     from traindx.evidence import Curve, Evidence, Picture
     from traindx.trials import train_control

@@ -21,7 +21,7 @@ EVERY = 30.0
 
 
 @contextmanager
-def listening() -> Iterator[Listener]:
+def progress_shown() -> Iterator[Listener]:
     """A listener that draws one line a stage for as long as the context lasts."""
     if not sys.stderr.isatty():
         yield Lines().hear

@@ -85,9 +85,9 @@ def _is_data(rows: list[list[str]]) -> bool:
             continue
         kind = _kind(cell)
         same = sum(_kind(other) == kind for other in below)
-        telling = kind == "number" or (kind.startswith("name") and any(letter.isdigit() for letter in cell))
-        telling = telling or kind == "path" or (below.count(cell) >= 2 and len(set(below)) <= 4)
-        if telling and same >= 0.8 * len(below):
+        typed = kind == "number" or (kind.startswith("name") and any(letter.isdigit() for letter in cell))
+        typed = typed or kind == "path" or (below.count(cell) >= 2 and len(set(below)) <= 4)
+        if typed and same >= 0.8 * len(below):
             alike += 1
         elif kind != "number" and sum(_kind(other) == "number" for other in below) >= 0.8 * len(below):
             return False  # a word above numbers names them

@@ -17,15 +17,15 @@ from traindx.evidence.observed_loss import LossCall
 GUESS = 0.97  # of the loss of a guess; after a few hundred steps a network that learns is below
 WORSE = 1.5  # times the loss of a guess: the network is sure, and wrong
 FITS = 0.5  # of the loss of a guess, on what was trained on
-FEWEST_STEPS = 100
-FEWEST_CALLS = 5
+MIN_STEPS = 100
+MIN_CALLS = 5
 BINARY = (0.0, 1.0)
 
 
 def symptoms(evidence: Evidence) -> tuple[str, ...]:
     """Each as a clause without a full stop, most telling first."""
     seen = evidence.last(IterationsSeen)
-    if seen is None or seen.iterations < FEWEST_STEPS:
+    if seen is None or seen.iterations < MIN_STEPS:
         return ()
     return tuple(dict.fromkeys((*_at_chance(evidence), *_unlike_training(evidence))))
 
@@ -33,7 +33,7 @@ def symptoms(evidence: Evidence) -> tuple[str, ...]:
 def _at_chance(evidence: Evidence) -> Iterator[str]:
     for call in evidence.of(LossCall):
         guess = loss_of_a_guess(call)
-        if call.phase != "training" or guess is None or len(call.values) < FEWEST_CALLS:
+        if call.phase != "training" or guess is None or len(call.values) < MIN_CALLS:
             continue
         last = _end(call.values)
         if last >= GUESS * guess:
@@ -53,7 +53,7 @@ def _unlike_training(evidence: Evidence) -> Iterator[str]:
             one
             for one in calls
             if one.phase == "training" and one.classes == call.classes and one.function == call.function
-            and len(one.values) >= FEWEST_CALLS and _end(one.values) < FITS * guess
+            and len(one.values) >= MIN_CALLS and _end(one.values) < FITS * guess
         ]  # fmt: skip
         if fits:
             yield (

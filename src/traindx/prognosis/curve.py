@@ -13,7 +13,7 @@ from traindx.errors import InputError
 
 Array = NDArray[np.float64]
 
-FEWEST = 5  # points: three parameters and two degrees of freedom
+MIN_POINTS = 5  # points: three parameters and two degrees of freedom
 MOST = 40  # points that are fitted; a longer series is put into as many bins, whose medians are taken
 BURN_IN = 0.1  # of what was spent so far; the first steps follow no law that later ones do
 WARM = 0.99  # share of the peak rate from which the warm-up is over
@@ -166,7 +166,7 @@ def tail_of(curve: LearningCurve) -> Tail:
         warm = int(np.argmax(share >= WARM * share.max()))
         late = curve.schedule.spent(steps) >= BURN_IN * curve.schedule.spent(steps[-1:])[0]
         late[:warm] = False
-        if late.sum() >= FEWEST + 1:
+        if late.sum() >= MIN_POINTS + 1:
             steps, values, share = steps[late], values[late], share[late]
     since = 0.0
     falls = np.flatnonzero(share[1:] < DECAYED * share[:-1]) if not _smooth(curve.schedule) else np.array([], dtype=int)

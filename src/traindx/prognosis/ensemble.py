@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from traindx.errors import InputError
-from traindx.prognosis.curve import FEWEST, Array, LearningCurve, Tail, tail_of
+from traindx.prognosis.curve import MIN_POINTS, Array, LearningCurve, Tail, tail_of
 from traindx.prognosis.families import FAMILIES, Family, Law, laws, solve
 
 REPLICATES = 600
@@ -59,11 +59,11 @@ class Ensemble:
             InputError: There are too few points.
         """
         tail = tail_of(curve)
-        if len(tail) < FEWEST:
+        if len(tail) < MIN_POINTS:
             raise InputError(
                 f"{curve.name} has {len(tail)} usable points"
                 + (f" since its abrupt fall at step {tail.since:g}" if tail.since else ""),
-                expected=f"at least {FEWEST}",
+                expected=f"at least {MIN_POINTS}",
                 do="validate more often, or let it run on",
             )
         # a loss is fitted as it is, too: a plateau is an exponential's in one of the two domains only
@@ -247,7 +247,7 @@ def _fitted(law: Law, tail: Tail, weights: Array, prior: _Annealing | None) -> _
 def _robust(tail: Tail, known: Sequence[Law], guesses: Sequence[_Annealing | None]) -> Array:
     """Huber's weights about the best law; ones where points are too few to call one of them an outlier."""
     weights = np.ones(len(tail))
-    if len(tail) < 2 * FEWEST:
+    if len(tail) < 2 * MIN_POINTS:
         return weights
     for _ in range(3):
         fits = [_fitted(law, tail, weights, prior) for law, prior in zip(known, guesses, strict=True)]
@@ -263,10 +263,10 @@ def _effective(residuals: Array) -> float:
     """Number of independent points, by the correlation of neighbours."""
     count = len(residuals)
     total = float(np.square(residuals).sum())
-    if count < 2 * FEWEST or total <= 0:
+    if count < 2 * MIN_POINTS or total <= 0:
         return float(count)
     near = float(np.clip((residuals[1:] * residuals[:-1]).sum() / total, 0.0, 0.8))
-    return max(float(FEWEST), count * (1 - near) / (1 + near))
+    return max(float(MIN_POINTS), count * (1 - near) / (1 + near))
 
 
 def _blocks(residuals: Array, parameters: int, count: int, generator: np.random.Generator) -> Array:

@@ -128,7 +128,7 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
 
     def card(finding: Finding) -> Card:
         figures = tuple(found for found in map(figure, finding.pictures) if found is not None)
-        return _card(finding, figures, excerpt(finding.location, root=root), words.shared_cure(diagnosis, finding))
+        return _card(finding, figures, excerpt(finding.location, root=root), words.shared_fix(diagnosis, finding))
 
     lead = words.lead_finding(diagnosis)
     added = [_section(section, figure, curves) for section in sections(diagnosis)]

@@ -44,7 +44,7 @@ def render(
         blocks.append("## Findings")
     for finding in standing_findings:
         blocks += _finding(
-            finding, pictures, root, excerpted=finding is lead, shared=words.shared_cure(diagnosis, finding)
+            finding, pictures, root, excerpted=finding is lead, shared=words.shared_fix(diagnosis, finding)
         )
     if diagnosis.trials is not None:
         told = {finding.worth.note for finding in diagnosis.findings if finding.worth is not None}

@@ -81,7 +81,7 @@ def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
     parts += [_block("What went wrong while looking", Group(*[Text(error) for error in diagnosis.errors]))] * bool(
         diagnosis.errors
     )
-    parts += [_finding(finding, words.shared_cure(diagnosis, finding)) for finding in diagnosis.findings]
+    parts += [_finding(finding, words.shared_fix(diagnosis, finding)) for finding in diagnosis.findings]
     if diagnosis.trials is not None:
         told = {finding.worth.note for finding in diagnosis.findings if finding.worth is not None}
         parts += _trials(diagnosis.trials, told)

@@ -213,7 +213,7 @@ def by_standing(diagnosis: Diagnosis) -> dict[Standing, list[Finding]]:
     }
 
 
-def shared_cure(diagnosis: Diagnosis, finding: Finding) -> str:
+def shared_fix(diagnosis: Diagnosis, finding: Finding) -> str:
     """A sentence where a trial treated several findings at once, and so cannot tell them apart; else nothing."""
     if diagnosis.trials is None or finding.worth is None:
         return ""

@@ -12,15 +12,15 @@ from math import prod
 
 from traindx.trials.treatment import Treatment
 
-Company = frozenset[str]
+TreatmentSet = frozenset[str]
 
 
 @dataclass(frozen=True)
 class Contrast:
     """The two arms whose difference is the effect of one treatment in one context."""
 
-    without: Company
-    treated: Company
+    without: TreatmentSet
+    treated: TreatmentSet
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Design:
     """
 
     treatments: Mapping[str, Treatment]
-    everything: Company
+    everything: TreatmentSet
     dropped: frozenset[tuple[str, str]] = frozenset()
     inert: frozenset[str] = field(default_factory=frozenset)
 
@@ -47,7 +47,7 @@ class Design:
             families.setdefault(treatment.family or label, label)
         return cls(dict(treatments), frozenset(families.values()))
 
-    def rest(self, label: str) -> Company:
+    def rest(self, label: str) -> TreatmentSet:
         """Everything but this treatment and its alternatives."""
         family = self.treatments[label].family or label
         return frozenset(other for other in self.everything if (self.treatments[other].family or other) != family)
@@ -70,10 +70,10 @@ class Design:
         found = [self.alone(label), self.given_rest(label)]
         return list(dict.fromkeys(one for one in found if one is not None))
 
-    def arms(self, labels: Iterable[str] | None = None) -> list[Company]:
+    def arms(self, labels: Iterable[str] | None = None) -> list[TreatmentSet]:
         """Every arm that the comparisons of some treatments need (all by default), the control first."""
         wanted = list(self.treatments if labels is None else labels)
-        found: dict[Company, None] = {frozenset(): None}
+        found: dict[TreatmentSet, None] = {frozenset(): None}
         for pick in (self.alone, self.given_rest):
             for label in wanted:
                 one = pick(label)
@@ -81,15 +81,15 @@ class Design:
                     found.update({one.treated: None, one.without: None})
         return list(found)
 
-    def training(self, arm: Company) -> Company:
+    def training(self, arm: TreatmentSet) -> TreatmentSet:
         """Which of an arm's treatments its training depends on: arms that agree in these share one training."""
         return frozenset(label for label in arm if self.treatments[label].retrains and label not in self.inert)
 
-    def cost(self, training: Company) -> float:
+    def cost(self, training: TreatmentSet) -> float:
         """Time of a training with these treatments, over that of one without."""
         return prod(self.treatments[label].cost for label in training)
 
-    def name(self, arm: Company) -> str:
+    def name(self, arm: TreatmentSet) -> str:
         """``none``, ``all``, ``only x``, ``all but x``, or the treatments themselves."""
         if not arm:
             return "none"
@@ -102,9 +102,9 @@ class Design:
             return f"all but {next(iter(missing))}"
         return " + ".join(sorted(arm))
 
-    def groups(self, arms: Sequence[Company]) -> dict[Company, list[Company]]:
+    def groups(self, arms: Sequence[TreatmentSet]) -> dict[TreatmentSet, list[TreatmentSet]]:
         """Arms by the training that they share, in order of appearance."""
-        found: dict[Company, list[Company]] = {}
+        found: dict[TreatmentSet, list[TreatmentSet]] = {}
         for arm in arms:
             found.setdefault(self.training(arm), []).append(arm)
         return found

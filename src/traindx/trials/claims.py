@@ -65,7 +65,7 @@ class Comparison(Frozen):
         after_own: Metric by seed as the case after reports it.
         effect: Paired effect, after minus before, positive is better.
         changes: What changed and what did not.
-        yardstick_moved: By how much predictors that no model made change from one case's own metric to the other's.
+        metric_changed: By how much predictors that no model made change from one case's own metric to the other's.
         units: Units of the comparison.
         baselines: Trivial baselines of the case before.
         seconds: Wall time.
@@ -84,7 +84,7 @@ class Comparison(Frozen):
     after_own: tuple[float, ...] = ()
     effect: Effect | None = None
     changes: tuple[Change, ...] = ()
-    yardstick_moved: dict[str, float] = Field(default_factory=dict)
+    metric_changed: dict[str, float] = Field(default_factory=dict)
     units: str = ""
     baselines: tuple[Baseline, ...] = ()
     seconds: float = 0.0

@@ -98,7 +98,7 @@ def compare(
         after_own=tuple(pair.after.own.values.get(own_name, math.nan) for pair in scored),
         effect=effect,
         changes=changes(pairs, name),
-        yardstick_moved=meaning,
+        metric_changed=meaning,
         units=str(scoring_metric.units),
         baselines=baselines,
         seconds=round(time.monotonic() - begun, 2),

@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from traindx.trials.arms import Company, Design
+from traindx.trials.arms import Design, TreatmentSet
 
 SPOILED = 0.5
 """Share of the best treatment's gain that must be lost for a context to count as spoiled. Faults that mask one another
 lose part of a gain together; half of it and more is another treatment's harm."""
 
 
-def sound_context(design: Design, value: Callable[[Company], float]) -> Company:
+def sound_context(design: Design, value: Callable[[TreatmentSet], float]) -> TreatmentSet:
     """The treatments of the arm *all*, without those that spoil what the best of them gains alone.
 
     Args:
@@ -28,7 +28,7 @@ def sound_context(design: Design, value: Callable[[Company], float]) -> Company:
     Returns:
         A subset of ``design.everything``.
     """
-    nothing: Company = frozenset()
+    nothing: TreatmentSet = frozenset()
     control = value(nothing)
     alone = {label: value(frozenset({label})) for label in design.everything}
     alone = {label: figure for label, figure in alone.items() if figure > control}

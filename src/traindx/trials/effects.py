@@ -79,7 +79,7 @@ def margin(metric: Metric, figures: Sequence[float]) -> float:
 
 def judge(
     design: Design,
-    ledger: Results,
+    results: Results,
     seeds: Sequence[int],
     name: str,
     metric: Metric,
@@ -105,17 +105,17 @@ def judge(
                 asked[label, context] = one
     effects: dict[Contrast, Effect | None] = {}
     for one in asked.values():
-        pairs = ledger.pairs(one, seeds, name)
+        pairs = results.pairs(one, seeds, name)
         effects[one] = paired_effect([t for t, _ in pairs], [u for _, u in pairs], metric.higher_is_better)
     # Only "given the rest" can confirm, so its tests are a family of their own; "alone" is the other one. Where
     # predictions are bit-identical there is nothing to test.
     p_of: dict[tuple[str, str], float] = dict.fromkeys(asked, 1.0)
     for context in COMPANIES:
         family = {label: one for (label, other), one in asked.items() if other == context}
-        tests = {label: one for label, one in family.items() if not ledger.identity(one, seeds).predictions}
+        tests = {label: one for label, one in family.items() if not results.identity(one, seeds).predictions}
         for label, p in holm({label: p_value(effects[one]) for label, one in tests.items()}).items():
             p_of[label, context] = p
-    figures = [scored.values.get(name, math.nan) for scored in ledger.scores.values()]
+    figures = [scored.values.get(name, math.nan) for scored in results.scores.values()]
     negligible = margin(metric, figures)
 
     found = {}
@@ -126,24 +126,24 @@ def judge(
             directions[context] = (
                 Direction.OPEN
                 if one is None
-                else _direction(one, effects[one], p_of[label, context], negligible, ledger, seeds, level)
+                else _direction(one, effects[one], p_of[label, context], negligible, results, seeds, level)
             )
         compared = [asked[label, context] for context in COMPANIES if (label, context) in asked]
-        identities = [ledger.identity(one, seeds) for one in compared]
+        identities = [results.identity(one, seeds) for one in compared]
         identity = Identity(
             weights=bool(identities) and all(one.weights for one in identities),
             predictions=len(compared) == len(COMPANIES) and all(one.predictions for one in identities),
         )
         verdict = verdict_of(directions["alone"], directions["given rest"])
-        if verdict is Verdict.NO_EFFECT and ledger.acted(label) is False:
+        if verdict is Verdict.NO_EFFECT and results.acted(label) is False:
             verdict = Verdict.INCONCLUSIVE
         exhausted = (
             verdict is Verdict.NO_EFFECT
             and not identity.predictions
-            and all(_exhausted(metric, ledger.pairs(one, seeds, name)) for one in compared)
+            and all(_exhausted(metric, results.pairs(one, seeds, name)) for one in compared)
         )
-        stuck = ledger.stuck(compared, seeds, name)
-        if exhausted or ledger.refused(label) or (stuck is not None and verdict is Verdict.NO_EFFECT):
+        stuck = results.stuck(compared, seeds, name)
+        if exhausted or results.refused(label) or (stuck is not None and verdict is Verdict.NO_EFFECT):
             verdict = Verdict.INCONCLUSIVE
         shown = {
             context: _shown(effects[asked[label, context]], p_of[label, context], level, (settled or {}).get(label))
@@ -178,21 +178,21 @@ def _direction(
     effect: Effect | None,
     p: float,
     negligible: float,
-    ledger: Results,
+    results: Results,
     seeds: Sequence[int],
     level: float,
 ) -> Direction:
-    tried, treated, untreated = ledger.diverging(one, seeds)
+    tried, treated, untreated = results.diverging(one, seeds)
     if tried >= 2 and treated != untreated and {treated, untreated} == {0, tried}:
         return Direction.BETTER if untreated else Direction.WORSE
     if effect is not None and not all(math.isfinite(value) for value in (effect.mean,)):
         return Direction.OPEN
-    return direction(effect, p, negligible, ledger.identity(one, seeds), level)
+    return direction(effect, p, negligible, results.identity(one, seeds), level)
 
 
 def results(
     design: Design,
-    ledger: Results,
+    results: Results,
     judged: Mapping[str, Judgement],
     seeds: Sequence[int],
     unit: str,
@@ -217,7 +217,7 @@ def results(
     order = [Verdict.PROVEN, Verdict.CONTRIBUTORY, Verdict.HARMFUL, Verdict.INCONCLUSIVE, Verdict.NO_EFFECT]
     for key in sorted(judged, key=lambda key: (order.index(judged[key].verdict), -judged[key].gain, key)):
         one = judged[key]
-        note = explain(one, judged, design, ledger, seeds, unit, labels)
+        note = explain(one, judged, design, results, seeds, unit, labels)
         verdict = one.verdict
         if key in moved:
             verdict = Verdict.INCONCLUSIVE
@@ -230,7 +230,7 @@ def results(
                 alone=one.effects["alone"],
                 given_rest=one.effects["given rest"],
                 verdict=verdict,
-                bit_identical=one.identity.weights and one.identity.predictions and not ledger.refused(key),
+                bit_identical=one.identity.weights and one.identity.predictions and not results.refused(key),
                 note=note,
             )
         )
@@ -241,14 +241,14 @@ def explain(
     one: Judgement,
     judged: Mapping[str, Judgement],
     design: Design,
-    ledger: Results,
+    results: Results,
     seeds: Sequence[int],
     unit: str,
     labels: Mapping[str, str],
 ) -> str:
     """One sentence on what would surprise: a broken arm, masking, a treatment that never acted; empty otherwise."""
     label = one.label
-    fact = _fact(one, design, ledger, seeds)
+    fact = _fact(one, design, results, seeds)
     if fact:
         return fact
     alone, rest = one.effects["alone"], one.effects["given rest"]
@@ -276,17 +276,17 @@ def _both_open(one: Judgement, alone: Effect, rest: Effect, figures: str) -> str
     return f"{figures}; alone: {reasons[0]}; given the rest: {reasons[1]}"
 
 
-def _fact(one: Judgement, design: Design, ledger: Results, seeds: Sequence[int]) -> str:
+def _fact(one: Judgement, design: Design, results: Results, seeds: Sequence[int]) -> str:
     """What decides the matter before any figure: a broken arm, divergence, nothing done, nothing changed."""
-    refused = ledger.refused(one.label)
-    broken = _broken(design, ledger, one.label)
+    refused = results.refused(one.label)
+    broken = _broken(design, results, one.label)
     stuck = one.stuck is not None and one.verdict is Verdict.INCONCLUSIVE
     facts = (
         f"not run: {refused}" if refused else "",
         f"broke: {broken}" if broken else "",
-        _divergence(design, ledger, seeds, one.label),
+        _divergence(design, results, seeds, one.label),
         "not tried: it never acted, so the place it changes was not reached in training or prediction"
-        if ledger.acted(one.label) is False
+        if results.acted(one.label) is False
         else "",
         "the metric has its best value with and without it: nothing could show, so nothing is concluded"
         if one.exhausted
@@ -349,22 +349,22 @@ def _culprit(label: str, judged: Mapping[str, Judgement], design: Design, labels
     return labels[max(rest, key=lambda other: judged[other].gain)] if rest else "the rest"
 
 
-def _broken(design: Design, ledger: Results, label: str) -> str:
+def _broken(design: Design, results: Results, label: str) -> str:
     for one in (design.alone(label), design.given_rest(label)):
-        why = ledger.failed(one.treated) if one is not None and not ledger.failed(one.without) else ""
+        why = results.failed(one.treated) if one is not None and not results.failed(one.without) else ""
         if why:
             return why
     return ""
 
 
-def _divergence(design: Design, ledger: Results, seeds: Sequence[int], label: str) -> str:
+def _divergence(design: Design, results: Results, seeds: Sequence[int], label: str) -> str:
     for context, one in zip(COMPANIES, (design.alone(label), design.given_rest(label)), strict=True):
         if one is None:
             continue
-        tried, treated, untreated = ledger.diverging(one, seeds)
+        tried, treated, untreated = results.diverging(one, seeds)
         if tried and treated != untreated:
             arm = one.without if untreated > treated else one.treated
-            first = next(ledger.diverged[seed, arm] for seed in seeds if (seed, arm) in ledger.diverged)
+            first = next(results.diverged[seed, arm] for seed in seeds if (seed, arm) in results.diverged)
             with_or_without = "without" if untreated > treated else "with"
             where = "" if context == "alone" else ", the rest in place"
             return (

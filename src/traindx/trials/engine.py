@@ -18,7 +18,7 @@ from traindx.diagnosis import Baseline, TreatmentResult, TrialTable, Variant
 from traindx.durations import format_duration
 from traindx.finding import Verdict
 from traindx.progress import Listener, Progress, silent
-from traindx.trials.arms import Company, Design
+from traindx.trials.arms import Design, TreatmentSet
 from traindx.trials.clock import Deadline
 from traindx.trials.context import sound_context
 from traindx.trials.effects import Judgement, judge, results
@@ -76,7 +76,7 @@ class Backend(Protocol):
         """Results of an earlier trial that was interrupted."""
         ...
 
-    def control(self, seed: int, arms: Sequence[Company]) -> JobResult | None:
+    def control(self, seed: int, arms: Sequence[TreatmentSet]) -> JobResult | None:
         """A control that was run before, scored in these arms; None where there is none."""
         ...
 
@@ -150,7 +150,7 @@ class Trial:
         self.complete = True
         self.shortage = ""  # what the budget does not allow, as long as that is so
         self.level = LEVEL
-        self.ledger, self.costs = Results(), Costs()
+        self.results, self.costs = Results(), Costs()
         self.design = Design.of(shortlist.treatments)
         if backend.moved:
             self.design = replace(self.design, everything=self.design.everything - set(backend.moved))
@@ -212,7 +212,7 @@ class Trial:
         further = self.asked[index : index + 1]
         if not further or not self.design.treatments or not self.costs.known:
             return ()
-        seconds = MARGIN * needed(self.design, further, self.costs, self.ledger.has) / self.backend.workers
+        seconds = MARGIN * needed(self.design, further, self.costs, self.results.has) / self.backend.workers
         return further if seconds <= self.deadline.left else ()
 
     def _look(self, look: int, seeds: int) -> None:
@@ -220,34 +220,34 @@ class Trial:
         metric = self.backend.metric()
         level = look_level(look, seeds, len(self.asked))
         if look >= 2 and metric is not None and level > 0:
-            self._settle(judge(self.design, self.ledger, self.tried, *metric, level), level)
+            self._settle(judge(self.design, self.results, self.tried, *metric, level), level)
 
     def _plan(self, expected_inert: frozenset[str]) -> tuple[int, ...]:
         """Run the control, learn what everything costs, and choose what fits: the seeds to be run."""
-        empty: Company = frozenset()
+        empty: TreatmentSet = frozenset()
         first = self.seeds[0]
         alone = [arm for arm in self.design.arms() if self.design.training(arm) == empty]
-        if not self.ledger.has(first, empty):
+        if not self.results.has(first, empty):
             result = self.backend.control(first, alone)
             if result is not None:
                 self._enter(result, self._job(first, alone))
-        if not self.ledger.has(first, empty):
+        if not self.results.has(first, empty):
             # without a treatment there is nothing to pair the control with; with one, no worker need be idle
             pair = self.seeds[: self.backend.workers] if self.design.treatments else (first,)
-            self._execute([self._job(seed, alone) for seed in pair if not self.ledger.has(seed, empty)])
-        why = self.ledger.failed(empty)
+            self._execute([self._job(seed, alone) for seed in pair if not self.results.has(seed, empty)])
+        why = self.results.failed(empty)
         if why:
             self.refuse_all(self.backend.refused(why))
             return ()
         if not self.design.treatments:
             return self.seeds[:1]
-        if not self.ledger.has(first, empty):
+        if not self.results.has(first, empty):
             self.complete = False
             left = f"one training did not fit into the budget of {format_duration(self.budget)}"
             self.notes.append(left if self.budget > 0 else "no time was left for trials")
             return self.seeds[:1]
         self._shorten(first, alone)
-        if not self.ledger.has(first, empty):  # the shorter control did not come to its end
+        if not self.results.has(first, empty):  # the shorter control did not come to its end
             self.complete = False
             self.notes.append(self._ended())
             return self.seeds[:1]
@@ -258,13 +258,13 @@ class Trial:
             self.costs,
             self.deadline.left,
             self.backend.workers,
-            self.ledger.has,
+            self.results.has,
             expected_inert,
         )
         self._tell_plan(fitting, whole)
         return self.seeds[:fitting]
 
-    def _shorten(self, first: int, alone: Sequence[Company]) -> None:
+    def _shorten(self, first: int, alone: Sequence[TreatmentSet]) -> None:
         """Make runs shorter where the seeds that were asked for do not fit: a little for three, much for two."""
         for wanted, least in ((3, 0.25), (2, 0.0)):
             count = min(wanted, len(self.asked))
@@ -273,14 +273,14 @@ class Trial:
             arms = len(self.design.arms()) * count
             seconds = self.backend.shorten(self.deadline.left / MARGIN / arms, least)
             if seconds:
-                self.ledger.forget(first)
+                self.results.forget(first)
                 self.costs = Costs(train=[seconds])
                 self._execute([self._job(first, alone)])
                 return
 
     def _needed(self, design: Design, count: int) -> float:
         """Seconds for what is still to be run of some seeds."""
-        return MARGIN * needed(design, self.seeds[:count], self.costs, self.ledger.has) / self.backend.workers
+        return MARGIN * needed(design, self.seeds[:count], self.costs, self.results.has) / self.backend.workers
 
     def _would_do(self, design: Design, count: int) -> str:
         """A budget that would have allowed so many seeds."""
@@ -327,15 +327,15 @@ class Trial:
         """
         while True:
             active = [key for key in self.design.treatments if key not in self.settled]
-            arms = [arm for arm in self.design.arms(active) if not self.ledger.has(seed, arm)]
+            arms = [arm for arm in self.design.arms(active) if not self.results.has(seed, arm)]
             if not self.backend.shares_training:
                 arms = [arm for arm in arms if not self._hopeless(arm)]
             if not arms:
                 return True
             jobs = [self._job(seed, group) for group in self._groups(arms)]
             if ahead is not None:
-                sure = self.design.groups([arm for arm in self.design.arms() if not self.ledger.has(ahead, arm)])
-                trainings: tuple[Company, ...] = (frozenset(), self.design.training(self.design.everything))
+                sure = self.design.groups([arm for arm in self.design.arms() if not self.results.has(ahead, arm)])
+                trainings: tuple[TreatmentSet, ...] = (frozenset(), self.design.training(self.design.everything))
                 jobs += [self._job(ahead, sure[one]) for one in dict.fromkeys(trainings) if one in sure]
             if not self._execute(jobs):
                 if seed in self.asked:
@@ -344,22 +344,22 @@ class Trial:
                 return False
             self._leave_out_broken()
 
-    def _groups(self, arms: Sequence[Company]) -> list[list[Company]]:
+    def _groups(self, arms: Sequence[TreatmentSet]) -> list[list[TreatmentSet]]:
         """Arms by the training that they share; of scripts every arm is a run of its own."""
         if self.backend.shares_training:
             return list(self.design.groups(arms).values())
         return [[arm] for arm in arms]
 
-    def _hopeless(self, arm: Company) -> bool:
+    def _hopeless(self, arm: TreatmentSet) -> bool:
         """A context that holds a treatment which breaks the program by itself breaks as well."""
-        return len(arm) > 1 and any(self.ledger.failed(frozenset({key})) for key in arm)
+        return len(arm) > 1 and any(self.results.failed(frozenset({key})) for key in arm)
 
     def _leave_out_broken(self) -> None:
         """Take treatments that break the program by themselves out of the context of the others."""
         broken = {
             key
             for key in self.design.everything
-            if self.ledger.failed(frozenset({key})) and len(self.design.treatments) > 1
+            if self.results.failed(frozenset({key})) and len(self.design.treatments) > 1
         }
         if broken:
             context = self.design.everything - broken
@@ -375,10 +375,10 @@ class Trial:
         name, kind = metric
         sign = 1.0 if kind.higher_is_better else -1.0
 
-        def value(arm: Company) -> float:
-            if not self.ledger.has(seed, arm) and not self._execute([self._job(seed, [arm])]):
+        def value(arm: TreatmentSet) -> float:
+            if not self.results.has(seed, arm) and not self._execute([self._job(seed, [arm])]):
                 return math.nan
-            return sign * self.ledger.value(seed, arm, name)
+            return sign * self.results.value(seed, arm, name)
 
         context = sound_context(self.design, value)
         left_out = self.design.everything - context
@@ -393,7 +393,7 @@ class Trial:
         metric = self.backend.metric()
         if metric is None:
             return
-        judged = judge(self.design, self.ledger, [seed], *metric)
+        judged = judge(self.design, self.results, [seed], *metric)
         self._settle({key: one for key, one in judged.items() if one.verdict is Verdict.NO_EFFECT})
         inert = {
             key
@@ -416,13 +416,13 @@ class Trial:
             return False
         self.notes.append(why)
         self.complete = False
-        self.ledger.forget(second)
+        self.results.forget(second)
         self.tried = [first]
         return True
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
-    def _job(self, seed: int, arms: Sequence[Company]) -> Job:
+    def _job(self, seed: int, arms: Sequence[TreatmentSet]) -> Job:
         names = sorted({key for arm in arms for key in arm})
         training = self.design.training(arms[0]) if self.backend.shares_training else arms[0]
         return self.backend.job(
@@ -472,7 +472,7 @@ class Trial:
         if result.seed not in self.seeds:
             return
         arms = asked.arms if asked is not None else (result.training,)
-        self.ledger.enter(result, [frozenset(arm) for arm in arms])
+        self.results.enter(result, [frozenset(arm) for arm in arms])
         self.costs.learn(result)
         if asked is not None and not result.unfinished and not result.died:
             self.backend.keep(result, asked)
@@ -489,10 +489,10 @@ class Trial:
         rows: tuple[TreatmentResult, ...] = ()
         arms: list[Variant] = []
         if metric is not None:
-            judged = judge(self.design, self.ledger, seeds, *metric, self.level, self.levels)
+            judged = judge(self.design, self.results, seeds, *metric, self.level, self.levels)
             rows = results(
                 self.design,
-                self.ledger,
+                self.results,
                 judged,
                 seeds,
                 metric[1].unit,
@@ -527,7 +527,7 @@ class Trial:
             effect = one.effects["given rest"] or one.effects["alone"]
             if one.verdict is Verdict.INCONCLUSIVE and effect is not None and key not in self.backend.moved:
                 number = seeds_needed(effect)
-                if number is not None and not self.ledger.refused(key):
+                if number is not None and not self.results.refused(key):
                     wanted[self.list.labels[key]] = number
         if wanted and self.costs.known:
             most = max(wanted.values())
@@ -543,8 +543,8 @@ class Trial:
         settled = set(self.design.arms(self.settled)) - set(self.design.arms(active))
         arms = []
         for context in self.design.arms():
-            values = [self.ledger.value(seed, context, name) for seed in seeds if self.ledger.has(seed, context)]
-            if (seeds[0], context) in self.ledger.scores:
+            values = [self.results.value(seed, context, name) for seed in seeds if self.results.has(seed, context)]
+            if (seeds[0], context) in self.results.scores:
                 arms.append(
                     Variant(
                         name=self._arm_name(context),
@@ -555,7 +555,7 @@ class Trial:
                 )
         return arms
 
-    def _arm_name(self, context: Company) -> str:
+    def _arm_name(self, context: TreatmentSet) -> str:
         name = self.design.name(context)
         for key in sorted(context, key=len, reverse=True):
             name = name.replace(key, self.list.labels[key])

@@ -127,7 +127,7 @@ def with_first_tensor(output: Any, new: Tensor) -> Any:
 
 
 @contextmanager
-def listening(
+def hooked(
     module: nn.Module,
     before: Callable[[tuple[Any, ...], dict[str, Any]], Arguments | None] | None = None,
     after: Callable[[tuple[Any, ...], dict[str, Any], Any], Any] | None = None,
@@ -212,7 +212,7 @@ def standing_in(module: nn.Module, answer: Callable[[tuple[Any, ...], dict[str, 
     silent = module.__dict__.get("forward")
     module.__dict__["forward"] = answer_of = lambda *args, **kwargs: answer(args, kwargs)
     # hooks that the network was built with (a treatment's) would change the reply: it is given once more after them
-    with listening(module, after=lambda args, kwargs, output: answer(args, kwargs)):
+    with hooked(module, after=lambda args, kwargs, output: answer(args, kwargs)):
         try:
             yield
         finally:

@@ -9,7 +9,13 @@ from traindx.finding import Finding, Standing, Verdict, Worth
 from traindx.trials.treatment import label
 
 # which of several treatments speaks for a finding: what confirm before what is open, and that before what rule out
-_TELLING = (Verdict.PROVEN, Verdict.CONTRIBUTORY, Verdict.HARMFUL, Verdict.INCONCLUSIVE, Verdict.NO_EFFECT)
+_BY_WEIGHT = (
+    Verdict.PROVEN,
+    Verdict.CONTRIBUTORY,
+    Verdict.HARMFUL,
+    Verdict.INCONCLUSIVE,
+    Verdict.NO_EFFECT,
+)
 
 
 def apply_results(findings: Sequence[Finding], table: TrialTable) -> list[Finding]:
@@ -35,7 +41,7 @@ def apply_results(findings: Sequence[Finding], table: TrialTable) -> list[Findin
 def _judged(finding: Finding, rows: Sequence[TreatmentResult], table: TrialTable) -> Finding:
     def weight(row: TreatmentResult) -> tuple[int, float]:
         gains = [effect.mean for effect in (row.alone, row.given_rest) if effect is not None]
-        return _TELLING.index(row.verdict), -max(gains, default=0.0)
+        return _BY_WEIGHT.index(row.verdict), -max(gains, default=0.0)
 
     best = min(rows, key=weight)
     standing = finding.standing

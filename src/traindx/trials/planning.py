@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from traindx.trials.arms import Company, Design
+from traindx.trials.arms import Design, TreatmentSet
 from traindx.trials.jobs import Job, JobResult
 
-Done = Callable[[int, Company], bool]
+Done = Callable[[int, TreatmentSet], bool]
 
-FEWEST_SEEDS = 2
+MIN_SEEDS = 2
 # jobs that run side by side share memory and caches, and every estimate has a spread
 MARGIN = 1.1
 
@@ -93,11 +93,11 @@ def fit(
     def takes(candidate: Design, count: int) -> float:
         return MARGIN * needed(candidate, seeds[:count], costs, done, inert) / max(1, workers)
 
-    fewest = min(FEWEST_SEEDS, len(seeds))
-    for count in range(len(seeds), fewest - 1, -1):
+    least_seeds = min(MIN_SEEDS, len(seeds))
+    for count in range(len(seeds), least_seeds - 1, -1):
         if takes(design, count) <= seconds:
             return design, count
-    for count in dict.fromkeys((fewest, 1)):  # one seed decides nothing but bit-identity; that is still something
+    for count in dict.fromkeys((least_seeds, 1)):  # one seed decides nothing but bit-identity; that is still something
         for smaller in (design, *_smaller(design)):
             if takes(smaller, count) <= seconds:
                 return _readmitted(smaller, takes, count, seconds), count

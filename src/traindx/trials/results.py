@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from traindx.trials.arms import Company, Contrast
+from traindx.trials.arms import Contrast, TreatmentSet
 from traindx.trials.jobs import ArmScore, JobResult
 from traindx.trials.statistics import Identity
 
-Place = tuple[int, Company]
+Place = tuple[int, TreatmentSet]
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Results:
     broke: dict[Place, str] = field(default_factory=dict)
     diverged: dict[Place, str] = field(default_factory=dict)
 
-    def enter(self, result: JobResult, arms: Sequence[Company]) -> None:
+    def enter(self, result: JobResult, arms: Sequence[TreatmentSet]) -> None:
         """Take in a job's result; ``arms`` are those it was asked for."""
         if result.broke:
             for arm in arms:
@@ -38,7 +38,7 @@ class Results:
             else:
                 self.scores[place] = scored
 
-    def has(self, seed: int, arm: Company) -> bool:
+    def has(self, seed: int, arm: TreatmentSet) -> bool:
         """True if this arm was tried on this seed, whatever came of it."""
         return (seed, arm) in self.scores or (seed, arm) in self.broke
 
@@ -48,7 +48,7 @@ class Results:
             for place in [place for place in book if place[0] == seed]:
                 del book[place]
 
-    def value(self, seed: int, arm: Company, metric: str) -> float:
+    def value(self, seed: int, arm: TreatmentSet, metric: str) -> float:
         """A figure; NaN where there is none."""
         scored = self.scores.get((seed, arm))
         return scored.values.get(metric, math.nan) if scored is not None else math.nan
@@ -76,7 +76,7 @@ class Results:
         )
         return Identity(weights, predictions and weights)
 
-    def failed(self, arm: Company) -> str:
+    def failed(self, arm: TreatmentSet) -> str:
         """Why an arm broke, or empty."""
         return next((why for (_, other), why in sorted(self.broke.items(), key=str) if other == arm), "")
 

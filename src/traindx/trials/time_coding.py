@@ -15,7 +15,7 @@ import torch
 
 from traindx.core.randomness import preserved
 from traindx.core.time_convention import conventions
-from traindx.trials.network_calls import Answered, listening, needs_diffusion, probe, read_call
+from traindx.trials.network_calls import Answered, hooked, needs_diffusion, probe, read_call
 from traindx.trials.treatment import TreatmentUnfitError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def training_coding(case: Case) -> TimeCoding:
                 recorded[t] = read_call(diffusion, args, kwargs, tuple(target.shape))[1]
                 raise Answered
 
-            with listening(diffusion.network(model), before=stop):
+            with hooked(diffusion.network(model), before=stop):
                 try:
                     diffusion.denoise(model, x, torch.full((len(x),), t, device=x.device), batch)
                 except Answered:

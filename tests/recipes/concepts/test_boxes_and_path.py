@@ -99,44 +99,44 @@ def test_normalisation_does_not_depend_on_gain_and_offset():
 
 
 @pytest.fixture(scope="module")
-def shelf(radiographs):
+def dataset(radiographs):
     return Dataset(radiographs, size=64, map_size=(16, 16))
 
 
-def test_ranks_share_an_epoch_without_overlap_and_in_the_same_order_every_time(shelf):
-    whole = [b["index"].tolist() for b in TrainBatches(shelf, 8, None, seed=3)]
-    again = [b["index"].tolist() for b in TrainBatches(shelf, 8, None, seed=3)]
+def test_ranks_share_an_epoch_without_overlap_and_in_the_same_order_every_time(dataset):
+    whole = [b["index"].tolist() for b in TrainBatches(dataset, 8, None, seed=3)]
+    again = [b["index"].tolist() for b in TrainBatches(dataset, 8, None, seed=3)]
     assert whole == again
     seen = []
     for rank in range(2):
-        batches = TrainBatches(shelf, 8, None, seed=3, rank=rank, world=2)
+        batches = TrainBatches(dataset, 8, None, seed=3, rank=rank, world=2)
         seen.append({i for b in batches for i in b["index"].tolist()})
     assert not seen[0] & seen[1]
     assert len(seen[0]) == len(seen[1]) == 40
 
 
-def test_batches_do_not_follow_the_global_random_state(shelf):
+def test_batches_do_not_follow_the_global_random_state(dataset):
     torch.manual_seed(0)
     np.random.seed(0)
-    first = next(iter(TrainBatches(shelf, 8, Augmentation(), seed=1)))
+    first = next(iter(TrainBatches(dataset, 8, Augmentation(), seed=1)))
     torch.manual_seed(99)
     np.random.seed(99)
-    second = next(iter(TrainBatches(shelf, 8, Augmentation(), seed=1)))
+    second = next(iter(TrainBatches(dataset, 8, Augmentation(), seed=1)))
     assert torch.equal(first["image"], second["image"])
     assert torch.equal(first["masks"], second["masks"])
 
 
-def test_epochs_differ_and_validation_never_does(shelf):
-    batches = TrainBatches(shelf, 8, Augmentation(), seed=1)
+def test_epochs_differ_and_validation_never_does(dataset):
+    batches = TrainBatches(dataset, 8, Augmentation(), seed=1)
     first = next(iter(batches))
     batches.set_epoch(1)
     assert next(iter(batches))["index"].tolist() != first["index"].tolist()
-    val = [b["image"] for b in EvalBatches(shelf, 16)]
-    assert all(torch.equal(a, b["image"]) for a, b in zip(val, EvalBatches(shelf, 16), strict=True))
-    assert torch.equal(val[0][0], shelf.batch([0])["image"][0])
+    val = [b["image"] for b in EvalBatches(dataset, 16)]
+    assert all(torch.equal(a, b["image"]) for a, b in zip(val, EvalBatches(dataset, 16), strict=True))
+    assert torch.equal(val[0][0], dataset.batch([0])["image"][0])
 
 
-def test_masks_of_a_batch_are_those_of_its_moved_boxes(shelf):
-    batch = shelf.batch([0, 1, 2], Augmentation(), 5)
+def test_masks_of_a_batch_are_those_of_its_moved_boxes(dataset):
+    batch = dataset.batch([0, 1, 2], Augmentation(), 5)
     for number, boxes in enumerate(batch["boxes"]):
         assert np.allclose(batch["masks"][number].numpy(), covered(boxes, 3, (16, 16)))

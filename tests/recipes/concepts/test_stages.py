@@ -56,11 +56,11 @@ def test_maps_learn_to_point(trained, radiographs):
 def test_prototypes_are_training_patches_of_their_own_concept(trained):
     _, run, path = trained
     module, learnt = module_from(path)
-    shelf = run.data.train_shelf
+    dataset = run.data.train_set
     assert len(learnt.nearest) == 6
     assert {one.image for one in learnt.nearest} <= set(learnt.split.train)
     for one in learnt.nearest:
-        batch = shelf.batch([shelf.data.ids.index(one.image)])
+        batch = dataset.batch([dataset.data.ids.index(one.image)])
         with torch.no_grad():
             embedded = module.network.prototypes.embed(module.network.maps.encoder(batch["image"]))
         vector = embedded[0, :, one.row, one.column]
@@ -99,7 +99,7 @@ def test_a_run_is_not_resumed_under_other_settings(trained, radiographs):
 
 def test_a_gradient_that_is_no_number_is_flagged(tmp_path, radiographs):
     run = prepare(tiny(), tmp_path, radiographs)
-    batch = next(iter(EvalBatches(run.data.train_shelf, 4)))
+    batch = next(iter(EvalBatches(run.data.train_set, 4)))
     torch.stack(list(run.module.loss_terms(batch).values())).sum().backward()
     run.module.network.maps.head.weight.grad[0, 0] = float("nan")
     run.module.log = lambda *args, **more: None

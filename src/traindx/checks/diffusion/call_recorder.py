@@ -81,7 +81,7 @@ class Layout:
 
 
 @dataclass
-class HeardCall:
+class RecordedCall:
     """What is remembered of a call: enough to tell the noisy image and the time from the conditions."""
 
     prints: dict[Key, Tensor] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class HeardCall:
     stack: tuple[tuple[CodeType, int], ...] = ()
 
 
-def survey(calls: Sequence[HeardCall], shape: Sequence[int] | None, diffusion: Diffusion) -> Layout:
+def survey(calls: Sequence[RecordedCall], shape: Sequence[int] | None, diffusion: Diffusion) -> Layout:
     """Tell the noisy image and the time from the conditions by shape, name and what changes between calls.
 
     Args:
@@ -124,7 +124,7 @@ def survey(calls: Sequence[HeardCall], shape: Sequence[int] | None, diffusion: D
     return Layout(image, channels, chosen[0] if chosen else None)
 
 
-def _image_candidates(call: HeardCall, shape: Sequence[int] | None) -> list[tuple[Key, tuple[int, int] | None]]:
+def _image_candidates(call: RecordedCall, shape: Sequence[int] | None) -> list[tuple[Key, tuple[int, int] | None]]:
     """Arguments that may hold the noisy image, best first, with the channels that may be it."""
     tensors = [(key, size) for key, size in call.shapes.items() if len(size) >= 3]
     if shape is None:
@@ -139,7 +139,7 @@ def _image_candidates(call: HeardCall, shape: Sequence[int] | None) -> list[tupl
     return exact + wide
 
 
-def _distinct(calls: Sequence[HeardCall], key: Key, channels: tuple[int, int] | None) -> int:
+def _distinct(calls: Sequence[RecordedCall], key: Key, channels: tuple[int, int] | None) -> int:
     """How many different values the (part of the) argument had over the calls."""
     seen = set()
     for call in calls:
@@ -150,13 +150,13 @@ def _distinct(calls: Sequence[HeardCall], key: Key, channels: tuple[int, int] | 
     return len(seen)
 
 
-def remember(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HeardCall:
+def remember(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RecordedCall:
     """Remember the shapes, a few values of each channel, and everything that may be a time."""
     import torch
 
     items: dict[Key, Any] = dict(enumerate(args))
     items.update(kwargs)
-    call = HeardCall(stack=user_places(sys._getframe(1)))
+    call = RecordedCall(stack=user_places(sys._getframe(1)))
     images = [value for value in items.values() if isinstance(value, torch.Tensor) and value.ndim >= 3]
     call.batch = int(images[0].shape[0]) if images else 1
     for key, value in items.items():

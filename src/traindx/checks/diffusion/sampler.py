@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from traindx.case import Diffusion
     from traindx.checks.diffusion.sampler_analysis import Analysis
-    from traindx.checks.diffusion.sampler_trace import HeardTimes, Trace
+    from traindx.checks.diffusion.sampler_trace import RecordedTimes, Trace
 
 TITLE = "the sampling loop, with an exact denoiser in place of the network"
 UNEXPLAINED = 1e-3
@@ -59,7 +59,7 @@ class SamplerStudy:
         high: Upper end.
     """
 
-    recorded: HeardTimes
+    recorded: RecordedTimes
     convention: TimeMap
     timesteps: list[int]
     training: TimeMap | None
@@ -157,7 +157,7 @@ def _study(ctx: CheckContext) -> SamplerStudy:
 
 
 def _range(
-    ctx: CheckContext, batch: Any, calls: TrainingCalls | None, recorded: HeardTimes, shape: tuple[int, ...] | None
+    ctx: CheckContext, batch: Any, calls: TrainingCalls | None, recorded: RecordedTimes, shape: tuple[int, ...] | None
 ) -> tuple[float, float, Tensor]:
     """Data range of what is sampled, and values of real targets; unit range and none where latents are sampled."""
     import torch
@@ -171,7 +171,7 @@ def _range(
     return (low, high, targets) if high > low else (low - 1.0, high + 1.0, targets)
 
 
-def _timesteps(convention: TimeMap, recorded: HeardTimes) -> list[int]:
+def _timesteps(convention: TimeMap, recorded: RecordedTimes) -> list[int]:
     return [int(step) for step in convention.decode(recorded.times).round()]
 
 

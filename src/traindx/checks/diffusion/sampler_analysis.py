@@ -13,7 +13,7 @@ from torch import Tensor
 
 from traindx.checks.diffusion import blame, hypotheses
 from traindx.checks.diffusion.formulas import MISTAKES, Array, read
-from traindx.checks.diffusion.sampler_trace import HeardTimes, Trace, sampling_table
+from traindx.checks.diffusion.sampler_trace import RecordedTimes, Trace, sampling_table
 from traindx.checks.diffusion.step_log import EVENT_VOXELS, ClampEvent, Event, Place
 from traindx.checks.diffusion.transitions import StepFit, fit_step, fit_steps, judged_voxels
 from traindx.core.frames import location
@@ -37,7 +37,7 @@ class Analysis:
     clamps: tuple[SamplerClamp, ...]
 
 
-def analyse(trace: Trace, diffusion: Diffusion, recorded: HeardTimes, targets: Tensor) -> Analysis:
+def analyse(trace: Trace, diffusion: Diffusion, recorded: RecordedTimes, targets: Tensor) -> Analysis:
     """Measure a traced run.
 
     Args:
@@ -51,7 +51,7 @@ def analyse(trace: Trace, diffusion: Diffusion, recorded: HeardTimes, targets: T
         return _analyse(trace, diffusion, recorded, targets, table)
 
 
-def _analyse(trace: Trace, diffusion: Diffusion, recorded: HeardTimes, targets: Tensor, table: Array) -> Analysis:
+def _analyse(trace: Trace, diffusion: Diffusion, recorded: RecordedTimes, targets: Tensor, table: Array) -> Analysis:
     timesteps = [call.timestep for call in trace.calls]
     found = fit_steps(trace)
     post_processed = _see_through_post_processing(trace, found)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from traindx.checks.diffusion.call_recorder import (
-    HeardCall,
     Layout,
     OutputForm,
+    RecordedCall,
     UnexaminedError,
     blank,
     dtype_name,
@@ -118,7 +118,7 @@ class Trace:
 
 
 @dataclass
-class HeardTimes:
+class RecordedTimes:
     """What a first run with a blank network tells: the layout of the call and the times in order."""
 
     layout: Layout
@@ -143,13 +143,13 @@ class HeardTimes:
 
 def hear_times(
     diffusion: Diffusion, model: nn.Module, batch: Any, shape: Sequence[int] | None, form: OutputForm, seed: int
-) -> HeardTimes:
+) -> RecordedTimes:
     """Run the sampling loop with a network that returns zeros, and listen to the times it is given.
 
     Raises:
         UnexaminedError: The loop never calls the network, or its calls cannot be understood.
     """
-    recorded: list[HeardCall] = []
+    recorded: list[RecordedCall] = []
     first: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     own_times: list[Tensor] = []
 
@@ -176,7 +176,7 @@ def hear_times(
     if uneven:
         raise UnexaminedError("the samples of one batch are at different timesteps in one call", where)
     value = layout.time_of(*first[0])
-    return HeardTimes(
+    return RecordedTimes(
         layout=layout,
         times=torch.stack([row[0] for row in times]),
         time_dtype=dtype_name(value),
@@ -193,7 +193,7 @@ def trace(
     model: nn.Module,
     batch: Any,
     *,
-    recorded: HeardTimes,
+    recorded: RecordedTimes,
     timesteps: list[int],
     kind: str,
     form: OutputForm,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from traindx.checks.base import CheckContext
 from traindx.checks.diffusion.call_recorder import (
-    HeardCall,
     Layout,
     OutputForm,
+    RecordedCall,
     UnexaminedError,
     blank,
     dtype_name,
@@ -150,7 +150,7 @@ def _listen(ctx: CheckContext) -> TrainingCalls:
     batches = ctx.batches(4)
     shape = tuple(ctx.target(batches[0]).shape)
     form = network_form(ctx)
-    recorded: list[HeardCall] = []
+    recorded: list[RecordedCall] = []
     kept: list[tuple[tuple[Any, ...], dict[str, Any], int]] = []
 
     def listen(*args: Any, **kwargs: Any) -> Any:

@@ -20,7 +20,7 @@ from traindx.core.gaussian_oracle import MIDDLE
 
 Array = NDArray[np.float64]
 
-FEWEST_VOXELS = 64
+MIN_VOXELS = 64
 LINEAR = 1e-5
 """Residual, relative to x, below which a step counts as linear; 32-bit rounding with √ᾱ = 0.006 leaves about 1e-5. For
 half precision it is eight units of rounding."""
@@ -90,7 +90,7 @@ def fit_step(trace: Trace, step: int, result: Tensor | None = None, voxels: Tens
         return None
     good = judged_voxels(trace, step) if voxels is None else voxels
     good = good & torch.isfinite(y)
-    if int(good.sum()) < FEWEST_VOXELS // (1 if voxels is None else 4):
+    if int(good.sum()) < MIN_VOXELS // (1 if voxels is None else 4):
         return None
     scale = float(y[good].square().mean().sqrt())
     if scale == 0:

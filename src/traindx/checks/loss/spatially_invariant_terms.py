@@ -17,7 +17,7 @@ from traindx.evidence.loss import TermBlindness, TermDetail
 Tensor = torch.Tensor
 
 LIFTED = 0.5  # of the span: a shift that no loss of values could overlook
-DIMMED = 0.7  # of the contrast: far from the truth, and of its shape
+CONTRAST_SCALED = 0.7  # of the contrast: far from the truth, and of its shape
 CUTOFF = 0.35  # of the Nyquist frequency; above it lies what a blurred output lacks
 LEAST_SIDE = 8  # pixels; a smaller image has no detail to speak of
 SYMMETRIC = 0.2  # of the distance of another sample: a mirror image that is nearer says nothing
@@ -58,7 +58,7 @@ def _add_turned(answers: StandIns) -> dict[str, float]:
         away = float((answers.targets[name].double() - target.double()).norm())
         found[name] = away / apart if apart > 0 else 0.0
     low = target.min()
-    answers.targets["contrast_scaled"] = low + DIMMED * (target - low)
+    answers.targets["contrast_scaled"] = low + CONTRAST_SCALED * (target - low)
     answers.targets["lifted"] = target + LIFTED * (target.max() - low)
     return found
 

@@ -39,7 +39,7 @@ def bookkeeping(ctx: CheckContext) -> None:
             _picture(ctx, part.picture)
 
 
-class _Remembering(Mapping[str, Any]):
+class _KeyAccess(Mapping[str, Any]):
     """A mapping that knows what it was asked for. Taking all of it at once counts as reading all of it."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -59,10 +59,10 @@ class _Remembering(Mapping[str, Any]):
 
 
 def _settings(ctx: CheckContext, settings: Mapping[str, Any], configure: Callable[[Mapping[str, Any]], Any]) -> None:
-    remembering = _Remembering(settings)
-    configure(remembering)
-    read = tuple(name for name in settings if name in remembering.asked)
-    unread = tuple(name for name in settings if name not in remembering.asked)
+    recording = _KeyAccess(settings)
+    configure(recording)
+    read = tuple(name for name in settings if name in recording.asked)
+    unread = tuple(name for name in settings if name not in recording.asked)
     ctx.record(SettingsRead(where=defined_at(configure), read=read, unread=unread))
 
 

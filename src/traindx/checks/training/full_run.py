@@ -14,7 +14,7 @@ from traindx.errors import InputError
 from traindx.evidence import Curve, NotExamined
 from traindx.evidence.forecast import RunForecast
 from traindx.prognosis import LearningCurve, Schedule, prognosis
-from traindx.prognosis.curve import FEWEST
+from traindx.prognosis.curve import MIN_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def full_run(ctx: CheckContext) -> None:
         points[float(step)] = _validated(ctx, held["model"])
         spent += time.process_time() - begun
         if spent / len(points) * POINTS > SECONDS:  # fewer points, but never fewer than can be fitted
-            every = max(every, case.steps // (2 * FEWEST))
+            every = max(every, case.steps // (2 * MIN_POINTS))
 
     train(watched, ctx.seed, on_step=on_step)
     forecast(ctx, points, tuple(rates), repeatable=True)

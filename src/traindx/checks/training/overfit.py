@@ -21,7 +21,7 @@ RATES = (1e-3, 1e-2)  # Adam's default, and ten times that
 SECONDS = 1.5  # for each rate, on whatever machine this is
 SECONDS_AFTER = 8.0
 MOST_STEPS = 80
-FEWEST = 20  # steps below which nothing shows
+MIN_STEPS = 20  # steps below which nothing shows
 
 
 @check("one-frozen-batch", "can the network learn one frozen batch by heart", needs=("loss",), gives=(FrozenFit,))
@@ -53,7 +53,7 @@ def _learn_by_heart(ctx: CheckContext, seconds: float) -> None:
     for rate in RATES:
         fit = _fit(ctx, batch, rate, seconds)
         if fit is None:
-            reason = f"{FEWEST} steps take longer than {seconds:g} s on this machine"
+            reason = f"{MIN_STEPS} steps take longer than {seconds:g} s on this machine"
             ctx.record(NotExamined(subject="whether one frozen batch can be overfit", reason=reason))
             return
         fits.append(fit)
@@ -86,8 +86,8 @@ def _fit(ctx: CheckContext, batch: Any, rate: float, seconds: float) -> FrozenFi
     norms: list[float] = []
     started = time.monotonic()
     with in_mode(model, training=True):
-        while len(losses) < MOST_STEPS and (len(losses) < FEWEST or time.monotonic() - started < seconds):
-            if len(losses) == 2 and (time.monotonic() - started) / 2 * FEWEST > 1.5 * seconds:
+        while len(losses) < MOST_STEPS and (len(losses) < MIN_STEPS or time.monotonic() - started < seconds):
+            if len(losses) == 2 and (time.monotonic() - started) / 2 * MIN_STEPS > 1.5 * seconds:
                 return None
             optimizer.zero_grad(set_to_none=True)
             with undisturbed(ctx.seed), torch.enable_grad():

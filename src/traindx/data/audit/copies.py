@@ -23,7 +23,7 @@ OWN = 0.8
 """Correlation of what is left of the detail without what all images share, such as the round field of a fundus camera.
 Copies keep theirs (a copy at 0.99 in a set that is alike to 0.9 keeps 0.9); different eyes at 0.95 keep a half."""
 
-FEWEST = 12
+MIN_IMAGES = 12
 """Images from which on their mean says what they share; the mean of few is made of the copies themselves."""
 
 LARGEST = 60_000
@@ -281,7 +281,7 @@ def _ordered(found: dict[tuple[int, int], Pair]) -> list[Pair]:
 
 def _common(thumbs: NDArray[np.uint8]) -> NDArray[np.float32] | None:
     """The mean detail of all images, or None where they are too few to have one."""
-    if len(thumbs) < FEWEST:
+    if len(thumbs) < MIN_IMAGES:
         return None
     parts = (thumbs[start : start + _PART] for start in range(0, len(thumbs), _PART))
     total = sum(perceptual.details(part).sum(axis=0, dtype=np.float64) for part in parts)

@@ -207,10 +207,10 @@ def _unnamed(ctx: AuditRoom, table: Table, kind: str, key: str) -> None:
         f"SELECT grp, SUM({named}), COUNT(*) FROM items WHERE {here} GROUP BY grp", table.name, *inside
     )
     # Folders that the table speaks of. A table given by name speaks of all, where its rows find any.
-    spoken = [str(group) for group, known, count in groups if table.declared or (known or 0) >= MOSTLY * count]
-    if not spoken:
+    labelled = [str(group) for group, known, count in groups if table.declared or (known or 0) >= MOSTLY * count]
+    if not labelled:
         return
-    here += f" AND grp IN ({', '.join(chr(39) + group.replace(chr(39), chr(39) * 2) + chr(39) for group in spoken)})"
+    here += f" AND grp IN ({', '.join(chr(39) + group.replace(chr(39), chr(39) * 2) + chr(39) for group in labelled)})"
     alone = f"{here} AND NOT {named}"
     ctx.evidence.add(
         PairCensus(

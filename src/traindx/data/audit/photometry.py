@@ -15,7 +15,7 @@ COARSE = 32
 """Grey values below which an image counts as coarse: 5 bits."""
 
 _ENOUGH = 1024
-_FEWEST = 8
+_MIN_IMAGES = 8
 _OPPOSITE = -0.5
 _ALIKE = 0.3
 
@@ -55,7 +55,7 @@ def _opposite(ctx: AuditRoom, name: str) -> Collector:
     # CT, MR and PET have no negatives; slices of a body part are not alike enough to tell either.
     flat = "set_name = ? AND vmax > vmin AND shape NOT LIKE '%x%x%' AND modality NOT IN ('CT', 'MR', 'PT')"
     total = ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {flat}", name)
-    if total < _FEWEST:
+    if total < _MIN_IMAGES:
         return found
     step = max(1, total // SAMPLE)
     query = f"SELECT path, item, key, thumb FROM items WHERE {flat} ORDER BY path, item"

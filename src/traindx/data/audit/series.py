@@ -13,7 +13,7 @@ from traindx.evidence.dataset import SeriesGeometry
 UNEVEN = 0.1
 """Share of the median slice distance by which a distance may differ: positions are written with few digits."""
 
-_FEWEST = 3
+_MIN_ROWS = 3
 
 
 def audit(ctx: AuditRoom) -> None:
@@ -27,7 +27,7 @@ def audit(ctx: AuditRoom) -> None:
     total = 0
     for _, slices in grouped(ctx.store.rows(query)):
         rows = _without_copies(slices)
-        if len(rows) < _FEWEST:
+        if len(rows) < _MIN_ROWS:
             continue
         total += 1
         folder = rows[0][1].rpartition("/")[0]

@@ -164,7 +164,7 @@ def make_case(
             ),
             DataPath(apply=recipe_path(setup), raw=raw_images(whole), white=whole.white),
             recipe_prototypes(setup),
-            recipe_upkeep(setup, seed),
+            recipe_training_state(setup, seed),
             Authoring(
                 treatments={"box-margin": with_margin, "class-weights": with_weights, "union-of-boxes": with_margin},
                 extras={"recipe": "concepts", "setup": setup},
@@ -343,7 +343,7 @@ def learn_prototypes(setup: Setup, seed: int, steps: int = PROTOTYPE_STEPS) -> t
     return before, after, used(embedded, owner, after)
 
 
-def recipe_upkeep(setup: Setup, seed: int) -> TrainingState:
+def recipe_training_state(setup: Setup, seed: int) -> TrainingState:
     """The recipe's split, best scores, gradient monitor and loading of weights."""
 
     def split() -> dict[str, tuple[str, ...]]:
@@ -371,9 +371,10 @@ def encoder_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def redrawn(case: Case, change: Callable[[Batch, list[Boxes]], Batch]) -> list[Batch]:
     """Training batches of the case, changed with the boxes as they lie in the files."""
-    shelf = setup_of(case).train
+    dataset = setup_of(case).train
     return [
-        change(batch, [shelf.data.boxes[index] for index in batch["index"].tolist()]) for batch in case.batches("train")
+        change(batch, [dataset.data.boxes[index] for index in batch["index"].tolist()])
+        for batch in case.batches("train")
     ]
 
 

@@ -77,7 +77,7 @@ class TrainBatches:
     them; batches without a positive are as good as others.
 
     Args:
-        shelf: The images.
+        dataset: The images.
         batch_size: Images a batch and rank.
         augmentation: None for none.
         seed: Seed of order and draws.
@@ -87,7 +87,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        shelf: Dataset,
+        dataset: Dataset,
         batch_size: int,
         augmentation: Augmentation | None,
         *,
@@ -95,7 +95,7 @@ class TrainBatches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.shelf, self.batch_size, self.augmentation, self.seed = shelf, batch_size, augmentation, seed
+        self.dataset, self.batch_size, self.augmentation, self.seed = dataset, batch_size, augmentation, seed
         self.rank, self.world = rank, world
         self.epoch = 0
 
@@ -104,26 +104,26 @@ class TrainBatches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        share = len(self.shelf) // self.world
+        share = len(self.dataset) // self.world
         return max(1, share // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.shelf)).tolist()
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.dataset)).tolist()
         mine = order[self.rank :: self.world]
         for number in range(len(self)):  # the remainder of an epoch waits for another permutation
             indices = mine[number * self.batch_size : (number + 1) * self.batch_size]
-            yield self.shelf.batch(indices, self.augmentation, self.seed, self.epoch)
+            yield self.dataset.batch(indices, self.augmentation, self.seed, self.epoch)
 
 
 class EvalBatches:
     """All images in order, never augmented."""
 
-    def __init__(self, shelf: Dataset, batch_size: int = 32) -> None:
-        self.shelf, self.batch_size = shelf, batch_size
+    def __init__(self, dataset: Dataset, batch_size: int = 32) -> None:
+        self.dataset, self.batch_size = dataset, batch_size
 
     def __len__(self) -> int:
-        return math.ceil(len(self.shelf) / self.batch_size)
+        return math.ceil(len(self.dataset) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for begin in range(0, len(self.shelf), self.batch_size):
-            yield self.shelf.batch(list(range(begin, min(begin + self.batch_size, len(self.shelf)))))
+        for begin in range(0, len(self.dataset), self.batch_size):
+            yield self.dataset.batch(list(range(begin, min(begin + self.batch_size, len(self.dataset)))))

@@ -79,11 +79,11 @@ class Outputs:
 
 
 @torch.no_grad()
-def outputs_of(module: ConceptsModule, shelf: Dataset) -> Outputs:
+def outputs_of(module: ConceptsModule, dataset: Dataset) -> Outputs:
     """Maps of logits, concept probabilities and task probabilities of a set."""
     module.eval()
     maps, task = [], []
-    for batch in EvalBatches(shelf):
+    for batch in EvalBatches(dataset):
         said = module.network(batch["image"])
         maps.append(said["maps"])
         task.append(said["task"].softmax(dim=1))
@@ -111,8 +111,8 @@ def evaluate_model(
         raise InputError(f"the model's split has no {part} images", expected="a part that was held out")
     architecture = module.settings.architecture
     train, held = (data.only(names) for names in (learnt.split.train, getattr(learnt.split, part)))
-    shelf = Dataset(held, size=architecture.size, map_size=architecture.map_size)
-    said = outputs_of(module, shelf)
+    dataset = Dataset(held, size=architecture.size, map_size=architecture.map_size)
+    said = outputs_of(module, dataset)
     labels, hits, overlaps = held.labels, pointing(said.maps, held.boxes), overlap(said.maps, held.boxes)
     known = held.task >= 0
     onehot = np.where(known[:, None], np.eye(len(held.classes), dtype=np.float32)[held.task], np.nan)
@@ -128,8 +128,8 @@ def evaluate_model(
     figures = {name: by_patient(of, held.patients, resamples=resamples) for name, of in statistics.items()}
     present = [float(np.nanmean(labels[:, k])) for k in range(labels.shape[1])]
     # in one pass over images: the most frequent place of training boxes, on the map's own grid
-    shelf_train = Dataset(train, size=architecture.size, map_size=architecture.map_size)
-    place = np.mean([shelf_train.batch([i])["masks"][0].numpy() for i in range(len(shelf_train))], axis=0)
+    train_set = Dataset(train, size=architecture.size, map_size=architecture.map_size)
+    place = np.mean([train_set.batch([i])["masks"][0].numpy() for i in range(len(train_set))], axis=0)
     baselines = {
         "mAP": float(np.mean(present)),
         "AUROC": 0.5,
@@ -148,7 +148,7 @@ def evaluate_model(
         for k, name in enumerate(held.concepts)
     }
     alike, pure, spatially_invariant = (
-        _prototypes(module, shelf) if "prototypes" in learnt.trained else (None, np.nan, np.nan)
+        _prototypes(module, dataset) if "prototypes" in learnt.trained else (None, np.nan, np.nan)
     )
     found = Evaluation(
         part=part,
@@ -169,11 +169,11 @@ def _nanmean(values: NDArray[np.floating]) -> float:
 
 
 @torch.no_grad()
-def _prototypes(module: ConceptsModule, shelf: Dataset) -> tuple[Similarities, float, float]:
+def _prototypes(module: ConceptsModule, dataset: Dataset) -> tuple[Similarities, float, float]:
     """Similarities, and purity over all patches of the held-out images."""
     network = module.network
     embedded, owner = [], []
-    for batch in EvalBatches(shelf):
+    for batch in EvalBatches(dataset):
         embedded.append(flat_embedding(network.prototypes.embed(network.maps.encoder(batch["image"]))))
         owner.append(patches(batch["masks"]))
     everything, shown = torch.cat(embedded), torch.cat(owner)
@@ -255,10 +255,10 @@ def _examples(module: ConceptsModule, held: Radiographs, said: Outputs, count: i
     architecture = module.settings.architecture
     chosen = [index for index, boxes in enumerate(held.boxes) if len(boxes)][:count]
     few = held.only([held.ids[index] for index in chosen])
-    shelf = Dataset(few, size=architecture.size, map_size=architecture.map_size)
+    dataset = Dataset(few, size=architecture.size, map_size=architecture.map_size)
     pictures = []
     for position, index in enumerate(chosen):
-        image = (shelf.batch([position])["image"][0, 0] * 0.25 + 0.5).numpy()
+        image = (dataset.batch([position])["image"][0, 0] * 0.25 + 0.5).numpy()
         maps = 1 / (1 + np.exp(-said.maps[index]))
         boxes: Boxes = held.boxes[index]
         pictures.append((held.ids[index], encoded(draw_maps(image, maps, held.concepts, boxes))))

@@ -63,7 +63,7 @@ class ConceptsData(L.LightningDataModule):  # type: ignore[misc]
         super().__init__()
         architecture = settings.architecture
         self.settings, self.split = settings, split
-        self.train_shelf, self.val_shelf = (
+        self.train_set, self.val_set = (
             Dataset(data.only(part), size=architecture.size, map_size=architecture.map_size)
             for part in (split.train, split.val)
         )
@@ -72,7 +72,7 @@ class ConceptsData(L.LightningDataModule):  # type: ignore[misc]
         """One pass; made anew each epoch."""
         trainer = self.trainer
         batches = TrainBatches(
-            self.train_shelf,
+            self.train_set,
             self.settings.batch_size,
             self.settings.augmentation,
             seed=self.settings.seed,
@@ -84,7 +84,7 @@ class ConceptsData(L.LightningDataModule):  # type: ignore[misc]
 
     def val_dataloader(self) -> EvalBatches:
         """Validation images as they are."""
-        return EvalBatches(self.val_shelf)
+        return EvalBatches(self.val_set)
 
 
 @dataclass
@@ -129,7 +129,7 @@ def prepare(
     )
     split = split_patients(whole, val=settings.val, test=settings.test, seed=settings.split_seed)
     data = ConceptsData(whole, split, settings)
-    weights = positive_weights(data.train_shelf.labels, settings.pos_weight_cap)
+    weights = positive_weights(data.train_set.labels, settings.pos_weight_cap)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = ConceptsModule(settings, whole.concepts, whole.classes, weights)
@@ -183,7 +183,7 @@ def fit(run: Run, *, resume: bool = False, stop_after: int | None = None) -> Pat
         run.module.load_state_dict(stored["state_dict"])
         run.module.best.scores.update(stored["best"])
         if stage == "prototypes" and not (run.out / "nearest.json").exists():
-            nearest = push(run.module.network, EvalBatches(run.data.train_shelf), run.data.train_shelf.data.ids)
+            nearest = push(run.module.network, EvalBatches(run.data.train_set), run.data.train_set.data.ids)
             (run.out / "nearest.json").write_text(json.dumps([one.model_dump() for one in nearest]), encoding="utf-8")
             store(best, {**stored, "state_dict": run.module.state_dict()})
     return _finish(run, tuple(done))
@@ -227,7 +227,7 @@ def _finish(run: Run, trained: tuple[str, ...]) -> Path:
     """Thresholds on validation patients, and the model file."""
     module = run.module.eval()
     logits, labels = [], []
-    for batch in EvalBatches(run.data.val_shelf):
+    for batch in EvalBatches(run.data.val_set):
         maps = module.network.maps(batch["image"].to(module.device))
         logits.append(pooled(maps, run.settings.architecture.pooling).cpu())
         labels.append(batch["label"])
@@ -237,11 +237,11 @@ def _finish(run: Run, trained: tuple[str, ...]) -> Path:
     learnt = Learnt.model_validate(
         {"thresholds": chosen, "nearest": nearest, "split": run.data.split, "trained": trained}
     )
-    shelf = run.data.train_shelf
+    dataset = run.data.train_set
     wanted = {one.image for one in learnt.nearest}
     gallery = {
-        name: shelf.batch([index])["image"][0, 0] * 0.25 + 0.5
-        for index, name in enumerate(shelf.data.ids)
+        name: dataset.batch([index])["image"][0, 0] * 0.25 + 0.5
+        for index, name in enumerate(dataset.data.ids)
         if name in wanted
     }
     save_model(run.out / MODEL, module.contract(), module.state_dict(), learnt, gallery)

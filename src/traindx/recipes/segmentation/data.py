@@ -24,7 +24,7 @@ from traindx.recipes.segmentation.sources import LABELS, CaseRef, Unreadable, li
 from traindx.recipes.segmentation.splits import split_cases
 
 
-class CaseShelf(Sequence[PreparedCase]):
+class CaseDataset(Sequence[PreparedCase]):
     """Prepared cases, kept in memory once read (network values take four bytes a voxel and channel)."""
 
     def __init__(self, refs: Sequence[CaseRef], plan: Plan, keep: bool = True) -> None:
@@ -178,17 +178,17 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
             made = made.model_copy(update={"patch": self.patch})
         return made
 
-    def shelf(self, part: str) -> CaseShelf:
+    def dataset(self, part: str) -> CaseDataset:
         """Prepared cases of ``train``, ``val`` or ``test``."""
         names: tuple[str, ...] = getattr(self.split, part)
-        return CaseShelf([self.refs[name] for name in names], self.plan, self.keep_in_memory)
+        return CaseDataset([self.refs[name] for name in names], self.plan, self.keep_in_memory)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the cases of the stage."""
         if stage in (None, "fit") and not hasattr(self, "_train"):
-            self._train = self.shelf("train")
+            self._train = self.dataset("train")
         if stage in (None, "fit", "validate") and not hasattr(self, "_val"):
-            self._val = self.shelf("val")
+            self._val = self.dataset("val")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Balanced, augmented patches."""

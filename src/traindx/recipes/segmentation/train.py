@@ -192,7 +192,7 @@ def finish(module: Any, data: Any, trainer: Any, out: Path) -> Path:
     from traindx.recipes.segmentation.inference import tune
 
     data.setup("validate")
-    module.settings, scores = tune(module, list(data.shelf("val")))
+    module.settings, scores = tune(module, list(data.dataset("val")))
     print("validation Dice by clean-up: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
     trainer.save_checkpoint(out / MODEL, weights_only=True)
     print(f"wrote {out / MODEL}; next: traindx evaluate segmentation --checkpoint {out} --root {data.root}", flush=True)

@@ -96,14 +96,14 @@ def _by_split(record: LabelColumn, where: Location, limits: Limits) -> Iterator[
     total = sum(rows for _, rows in record.by_split.values())
     expected = {split: rows * record.positives / max(record.rows, 1) for split, (_, rows) in flat.items()}
     # A class that is rare everywhere is expected to be missing somewhere: that is D105's to say.
-    telling = {split for split in flat if min(expected[split], flat[split][1] - expected[split]) >= limits.expected}
-    if telling and total > 0:
-        said = ", ".join(f"{flat[split][0]} of {flat[split][1]} in {split}" for split in sorted(telling))
+    informative = {split for split in flat if min(expected[split], flat[split][1] - expected[split]) >= limits.expected}
+    if informative and total > 0:
+        said = ", ".join(f"{flat[split][0]} of {flat[split][1]} in {split}" for split in sorted(informative))
         yield Found(
             message=f"Label {record.column} does not vary within a split: {said} are positive "
             f"({record.positives} of {record.rows} in all).",
             location=where,
             severity=Severity.MINOR,
-            numbers={f"positives in {split}": flat[split][0] for split in sorted(telling)},
+            numbers={f"positives in {split}": flat[split][0] for split in sorted(informative)},
             remedy="Stratify the splits by label (and by patient).",
         )

@@ -89,7 +89,7 @@ def _effect(run: SamplerRun) -> float:
 def _target(run: SamplerRun, evidence: Evidence) -> str:
     for steps in evidence.of(SamplerTransitions):
         if steps.timesteps == run.timesteps:
-            at = _most_telling(steps)
+            at = _most_informative(steps)
             told, reached, last = steps.timesteps[at], steps.timestep_reached[at], at + 1 == len(steps.timesteps)
             level = f"ᾱ = {number(steps.alpha_bar_reached[at])}"
             if last:
@@ -102,7 +102,7 @@ def _target(run: SamplerRun, evidence: Evidence) -> str:
     return "The sampling loop steps to one noise level and continues from another."
 
 
-def _most_telling(steps: SamplerTransitions) -> int:
+def _most_informative(steps: SamplerTransitions) -> int:
     """A step that is wrong and goes on, with the largest jump in noise level; the last one only if it alone is
     wrong."""
     jumps = [

@@ -13,7 +13,7 @@ from traindx.case import Metric
 from traindx.diagnosis import Baseline
 from traindx.errors import CaseError, TraindxError
 from traindx.finding import Finding, Proposal
-from traindx.trials.arms import Company
+from traindx.trials.arms import TreatmentSet
 from traindx.trials.baselines import trivial_baselines
 from traindx.trials.clock import Deadline, OutOfTime
 from traindx.trials.executor import Executor, MayStart, Report
@@ -152,7 +152,7 @@ class CaseBackend:
         """What the resume log holds."""
         yield from (result for result in self.resume_log if result.steps == self.steps)
 
-    def control(self, seed: int, arms: Sequence[Company]) -> JobResult | None:
+    def control(self, seed: int, arms: Sequence[TreatmentSet]) -> JobResult | None:
         """The control that the examination trained, scored."""
         if self.trained is None:
             return None

@@ -12,7 +12,7 @@ from typing import Any
 from traindx.case import Metric
 from traindx.diagnosis import Baseline
 from traindx.durations import format_duration
-from traindx.trials.arms import Company
+from traindx.trials.arms import TreatmentSet
 from traindx.trials.clock import Deadline
 from traindx.trials.executor import MayStart, Report
 from traindx.trials.jobs import ArmScore, Job, JobResult
@@ -76,8 +76,8 @@ class ScriptBackend:
         self.notes: list[str] = []
         self.moved: dict[str, str] = {}
         self.controls: dict[int, ArmResult] = {}
-        self.results: dict[tuple[int, Company], ArmResult] = {}
-        self.jobs: dict[tuple[int, Company], Job] = {}
+        self.results: dict[tuple[int, TreatmentSet], ArmResult] = {}
+        self.jobs: dict[tuple[int, TreatmentSet], Job] = {}
         self.first: ArmResult | None = None
         self.window = 0  # iterations of a run that was made shorter than the first control
         self.whole = False  # all last readings are the same, so that the means over all readings are compared
@@ -165,7 +165,7 @@ class ScriptBackend:
             return None
         return frozenset(key for key, did in tried.treatments.items() if _acted(did) and not did.get("refused"))
 
-    def control(self, seed: int, arms: Sequence[Company]) -> JobResult | None:
+    def control(self, seed: int, arms: Sequence[TreatmentSet]) -> JobResult | None:
         """There is none."""
         return None
 
@@ -306,7 +306,7 @@ class ScriptBackend:
         if not chosen.validation:
             self.notes.append(f"nothing says that {chosen.name} is taken on validation data; name another by --metric")
 
-    def _read(self, seed: int, arm: Company, result: ArmResult) -> JobResult:
+    def _read(self, seed: int, arm: TreatmentSet, result: ArmResult) -> JobResult:
         """What an arm gave."""
         assert self.chosen is not None
         did = {key: result.treatments.get(key, {}) for key in arm}

@@ -268,7 +268,7 @@ class ScriptComparison:
             after_own=tuple(treated),
             effect=effect,
             changes=changes(self.pairs, self.chosen),
-            yardstick_moved=self.moved,
+            metric_changed=self.moved,
             seconds=round(time.monotonic() - self.begun, 2),
             complete=self.complete,
             notes=tuple(dict.fromkeys(self.notes)),

@@ -17,7 +17,7 @@ from traindx.trials.script.scoring_metric import Chosen, Tested, unfit, way_of
 from traindx.trials.treatments.reference_prediction.script import FIXED, KINDS
 
 SAME = 1e-9  # relative difference below which two printed figures are the same
-TELLING = 1e-6  # relative difference by which a perfect prediction must differ from another item's
+DISTINGUISHABLE = 1e-6  # relative difference by which a perfect prediction must differ from another item's
 CLEARLY = 2.0  # times by which noise must be worse than everything that the network reached
 MARGIN = 1.2  # of the time that a run is expected to take
 FIXED_TREATMENT = "reference-prediction"
@@ -128,7 +128,7 @@ def _directions(values: Mapping[str, Mapping[Key, float]]) -> dict[Key, bool]:
     return {
         key: perfect[key] > shuffled[key]
         for key in perfect.keys() & shuffled.keys()
-        if abs(perfect[key] - shuffled[key]) > TELLING * max(abs(perfect[key]), abs(shuffled[key]))
+        if abs(perfect[key] - shuffled[key]) > DISTINGUISHABLE * max(abs(perfect[key]), abs(shuffled[key]))
     }
 
 

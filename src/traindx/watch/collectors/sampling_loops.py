@@ -45,7 +45,7 @@ MOST_BROKEN = 8  # chains at one line that were no loops, until it is left alone
 DETAILED = 12  # steps whose lines are taken apart
 MOST_EVENTS = 120  # of a step
 MOST_OUTPUTS = 6  # with one input
-FEWEST_STEPS = 2
+MIN_STEPS = 2
 CLAMPS = ("clamp", "clip", "clamp_", "clip_", "hardtanh", "clamp_min", "clamp_max", "minimum", "maximum")
 
 
@@ -413,7 +413,7 @@ class SamplingLoops(Collector):
         network = chain.network()
         known = [residual for x, _, _, residual, _, _ in chain.steps if np.isfinite(x)]  # the rest was clamped away
         linear = sum(residual < max(LINEAR, 20 * chain.resolution) for residual in known)
-        if network is None or linear < FEWEST_STEPS or linear < 0.5 * len(known):
+        if network is None or linear < MIN_STEPS or linear < 0.5 * len(known):
             if network is not None and not chain.in_training:
                 broken = (type(network).__name__, chain.site)
                 self._broken[broken] = self._broken.get(broken, 0) + 1

@@ -94,20 +94,20 @@ def without_frame(line: str) -> str:
     return line
 
 
-def readings_in(line: str, split: str = "", spoken: str = "", topic: str = "") -> list[Reading]:
+def readings_in(line: str, split: str = "", heading: str = "", topic: str = "") -> list[Reading]:
     """Readings of one line.
 
     Args:
         line: The line, framed or not.
         split: Split of what a heading above it announced, or empty.
-        spoken: How the heading said it.
+        heading: How the heading said it.
         topic: The quality that the heading named, or empty.
     """
     line = without_frame(line)
     bracket = _BRACKET_NAME.match(line)
     if bracket is not None:
         name = f"{bracket.group(1).strip()} [{' '.join(bracket.group(2).split())}]"
-        return [_named(name, float(bracket.group(3)), split, spoken)]
+        return [_named(name, float(bracket.group(3)), split, heading)]
     line = _plain(line)
     found: list[Reading] = []
     said, begin = split, 0
@@ -120,12 +120,12 @@ def readings_in(line: str, split: str = "", spoken: str = "", topic: str = "") -
             continue
         label, phrase = _apart(before)
         for part in label:
-            said, spoken, topic = _label(part, said, spoken, topic)
+            said, heading, topic = _label(part, said, heading, topic)
         if not phrase:
             continue
         own = split_of(phrase)
         if own and _stands_alone(phrase):
-            said, spoken = own, _split_word(phrase)
+            said, heading = own, _split_word(phrase)
         after = re.match(r"\s*[%\w]*\s*\((\w+)\)", line[match.end() :])
         late = split_of(after.group(1)) if after is not None else ""
         name = phrase
@@ -135,7 +135,7 @@ def readings_in(line: str, split: str = "", spoken: str = "", topic: str = "") -
         if late and not own:
             found.append(_named(name, value, late, after.group(1) if after is not None else ""))
         else:
-            found.append(_named(name, value, own or said, "" if own else spoken))
+            found.append(_named(name, value, own or said, "" if own else heading))
     return found
 
 
@@ -193,15 +193,15 @@ def _cleaned(label: str) -> str:
     return " ".join(word for word in kept if word.lower() not in _FILLERS and re.search(r"[A-Za-z]", word))
 
 
-def _label(part: str, said: str, spoken: str, topic: str) -> tuple[str, str, str]:
-    """What a label changes: the split that is spoken of, and its topic."""
+def _label(part: str, said: str, heading: str, topic: str) -> tuple[str, str, str]:
+    """What a label changes: the split that is meant, and its topic."""
     own = split_of(part)
     if own:
-        said, spoken = own, _split_word(part)
+        said, heading = own, _split_word(part)
         topic = ""
     if set(words(part)) & _METRICS:
         topic = _cleaned(part)
-    return said, spoken, topic
+    return said, heading, topic
 
 
 def _stands_alone(phrase: str) -> bool:
@@ -217,10 +217,10 @@ def _split_word(text: str) -> str:
     return next((word for word in words(text) if word in _SPLITS), "")
 
 
-def _named(name: str, value: float, split: str, spoken: str) -> Reading:
+def _named(name: str, value: float, split: str, heading: str) -> Reading:
     """A reading, with the split in its name."""
-    if split and split_of(name) != split and spoken and not set(words(name)) & COUNTERS:
-        name = f"{spoken} {name}"
+    if split and split_of(name) != split and heading and not set(words(name)) & COUNTERS:
+        name = f"{heading} {name}"
     return Reading(name, value, split)
 
 

@@ -26,7 +26,7 @@ class Printed:
         self.evaluating = evaluating
         self.patches = Patches()
         self.pid = os.getpid()
-        self._heard = 0  # pieces that the streams wrote
+        self._recorded = 0  # pieces that the streams wrote
         self._muted = False  # what is written now was taken in already
         self._pending: dict[int, str] = {}
 
@@ -45,7 +45,7 @@ class Printed:
 
         def write(text: Any) -> Any:
             if isinstance(text, str) and not self._muted:
-                self._heard += 1
+                self._recorded += 1
                 self._of_stream(number, text)
             return original(text)
 
@@ -68,10 +68,10 @@ class Printed:
 
     def _make_print(self, original: Any) -> Any:
         def show(*values: Any, **kwargs: Any) -> None:
-            heard = self._heard
+            recorded = self._recorded
             original(*values, **kwargs)
             file = kwargs.get("file")
-            if not self._muted and self._heard == heard and (file is None or file in (sys.stdout, sys.stderr)):
+            if not self._muted and self._recorded == recorded and (file is None or file in (sys.stdout, sys.stderr)):
                 separator, end = kwargs.get("sep"), kwargs.get("end")
                 text = (" " if separator is None else str(separator)).join(str(value) for value in values)
                 self._hear(text + ("\n" if end is None else str(end)))

@@ -52,7 +52,7 @@ def _apply(before: Case, trained: str, assumed: str | None, tally: Tally) -> Cas
     from traindx.core.parameterisation import coefficients, convert
     from traindx.trials.network_calls import (
         first_tensor,
-        listening,
+        hooked,
         needs_diffusion,
         on_prediction_paths,
         read_call,
@@ -73,7 +73,7 @@ def _apply(before: Case, trained: str, assumed: str | None, tally: Tally) -> Cas
             tally.hits += 1
             return with_first_tensor(output, convert(out, x, a, sigma, trained, taken_for).to(out.dtype))
 
-        return listening(diffusion.network(model), after=translate)
+        return hooked(diffusion.network(model), after=translate)
 
     def translated(run: Sampler) -> Sampler:
         found: list[str] = [assumed] if assumed is not None else []

@@ -123,7 +123,7 @@ class Trajectory:
 
 
 def _apply(before: Case, tally: Tally) -> Case:
-    from traindx.trials.network_calls import listening, needs_diffusion, on_prediction_paths
+    from traindx.trials.network_calls import hooked, needs_diffusion, on_prediction_paths
     from traindx.trials.post_processing import read_post_processing
     from traindx.trials.time_coding import TimeReader
 
@@ -136,7 +136,7 @@ def _apply(before: Case, tally: Tally) -> Case:
         def sample(model: nn.Module, batch: Any) -> Tensor:
             expected = tuple(before.target(batch).shape) if before.target is not None else None
             path = Trajectory(diffusion, reader.clock(), expected)
-            with listening(diffusion.network(model), before=path.before, after=path.after):
+            with hooked(diffusion.network(model), before=path.before, after=path.after):
                 theirs = run(model, batch)
             x0 = path.result
             if x0.shape != theirs.shape:

@@ -42,7 +42,7 @@ def time_as_in_training(parameters: Mapping[str, Any], case: Case) -> Treatment:
 def _apply(before: Case, parameters: Mapping[str, Any], tally: Tally) -> Case:
     import torch
 
-    from traindx.trials.network_calls import listening, needs_diffusion, read_call, replaced, while_sampling
+    from traindx.trials.network_calls import hooked, needs_diffusion, read_call, replaced, while_sampling
     from traindx.trials.time_coding import TimeReader, as_tensor
 
     diffusion = needs_diffusion(before, "time-as-in-training")
@@ -71,6 +71,6 @@ def _apply(before: Case, parameters: Mapping[str, Any], tally: Tally) -> Case:
             tally.hits += 1
             return replaced(args, kwargs, time, translated(time, clock, x.device))
 
-        return listening(diffusion.network(model), before=rewrite)
+        return hooked(diffusion.network(model), before=rewrite)
 
     return while_sampling(before, around)

@@ -22,10 +22,10 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
     """Every function that is named for a figure, takes two images or masks of one shape, and gives one number."""
     done: set[Any] = set()
     for call in calls:
-        spoken = [*words(call.code.co_name)]
-        if call.code in done or NOT_A_FIGURE & {*spoken, *words(call.name)}:
+        parts = [*words(call.code.co_name)]
+        if call.code in done or NOT_A_FIGURE & {*parts, *words(call.name)}:
             continue
-        name = next((word for word in spoken if word in STANDS_FOR), "")
+        name = next((word for word in parts if word in STANDS_FOR), "")
         pair = _pair(torch, call)
         actual = number(torch, call.result)
         if not name or pair is None or actual is None or not math.isfinite(actual):

@@ -232,5 +232,5 @@ def _slope(change: Any, response: Any) -> float:
 
 def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """True if a function could be one of these, as far as its source tells."""
-    spoken = set(words(node.name))
-    return any(first in spoken for first, _ in OPPOSITES) or "to" in spoken
+    parts = set(words(node.name))
+    return any(first in parts for first, _ in OPPOSITES) or "to" in parts
