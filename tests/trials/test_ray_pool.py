@@ -60,10 +60,10 @@ def test_actors_give_the_same_bits_and_survive_a_kill() -> None:
     jobs = [Job(seed=seed, steps=40) for seed in (0, 1, 2)]
     with RayPool(REFERENCE, 2) as pool:
         pool.start()
-        processes = [worker.process for worker in pool._running]
+        processes = list(pool.processes())
         os.kill(processes[0], signal.SIGKILL)
         results = {job.seed: result for job, result in pool.run(jobs, quiet, always)}
-        processes += [worker.process for worker in pool._running]
+        processes += list(pool.processes())
     assert len(set(processes)) == 3
     assert gone(processes)
     with threads(1):

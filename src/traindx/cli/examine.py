@@ -102,10 +102,11 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
         typer.Option("--suspect", metavar="WHAT", help="Script: try this: 'lr x10', without:TERM, 'line F:N = TEXT'"),
     ] = None,
     executor: Annotated[
-        str, typer.Option(metavar="WHERE", help="Case: where trials run: processes, ray or ray:ADDRESS")
+        str, typer.Option(metavar="WHERE", help="Where trials run: processes, ray or ray:ADDRESS")
     ] = "processes",
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Case: how many at once (as many as there are cores)")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Trials at once, of a case or on a cluster (one a core)"),
     ] = None,
     battery: Annotated[
         bool, typer.Option("--battery", help="Script: try what needs no finding in the time that is left")
@@ -142,10 +143,6 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
         raise UsageError("--metric is for scripts", expected="a case, which names its metrics itself")
     if arguments and not script:
         raise UsageError(f"a case takes no arguments, but got {' '.join(arguments)}", expected="a script before them")
-    if script and (executor != "processes" or workers is not None):
-        raise UsageError(
-            "--executor and --workers are for cases", expected="a script without them: its runs go one by one"
-        )
     if address_of(executor) is not None:
         require("cluster", f"--executor {executor}")
     listed = listed_for(claims, found.target if found is not None else "")
@@ -173,6 +170,8 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
             alongside=tuple(alongside or ()),
             protect=protect,
             claims=listed,
+            executor=executor,
+            workers=workers,
         )
         rules_in_force = select_rules(selected, ignored)
         code = examine_program(

@@ -51,6 +51,8 @@ class ScriptOptions:
         suspects: What the user suspects, tried as the treatments of findings are.
         battery: Try what needs no finding in the time that is left.
         claims: Claimed causes; tried instead of what is found, unless that is to be proved as well.
+        executor: Where these runs are made: ``processes``, ``ray`` or ``ray:ADDRESS``.
+        workers: How many at once on a cluster; None for as many as this machine has cores.
     """
 
     steps: int | None = None
@@ -65,6 +67,8 @@ class ScriptOptions:
     suspects: tuple[str, ...] = ()
     battery: bool = False
     claims: ClaimList | None = None
+    executor: str = "processes"
+    workers: int | None = None
 
 
 def examine_program(
@@ -127,6 +131,8 @@ def examine_program(
                 battery=options.battery,
                 findings=options.prove or claims is None,
                 patch_of=tried_patch,
+                executor=options.executor,
+                workers=options.workers,
             )
         watch.begin(label, directory)
         if program.said:

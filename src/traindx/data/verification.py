@@ -35,6 +35,7 @@ from traindx.errors import InputError, TraindxError, UsageError
 from traindx.evidence import Curve, Evidence, InOrder, NotExamined, Picture
 from traindx.evidence.dataset import FileCensus, LayoutFacts
 from traindx.extras import require
+from traindx.machine import usable_cores
 from traindx.private import make_private
 from traindx.progress import Listener, Progress, silent
 from traindx.whole_files import write_whole
@@ -167,7 +168,7 @@ def _signature(root: str, options: Options) -> str:
 
 def cores() -> int:
     """Processes by default: the cores this process may use, at most 8 (beyond, the disk is the limit)."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     return min(8, usable)
 
 

@@ -43,6 +43,8 @@ class ProofOptions:
         battery: Try what needs no finding in the time that is left.
         findings: Try what is found.
         patch_of: Makes the patch of a finding, which is tried where no treatment from outside can be.
+        executor: Where runs are made: ``processes`` (one after the other, here), ``ray`` or ``ray:ADDRESS``.
+        workers: Runs at once on a cluster; as many as this machine has cores by default.
     """
 
     budget: float = 180.0
@@ -54,6 +56,8 @@ class ProofOptions:
     battery: bool = False
     findings: bool = True
     patch_of: PatchOf | None = None
+    executor: str = "processes"
+    workers: int | None = None
 
 
 def examine_script(
@@ -188,6 +192,8 @@ def examine_script(
         listen=progress,
         patch_of=proof.patch_of,
         propose=proof.findings,
+        executor=proof.executor,
+        workers=proof.workers,
     )
     return prove(diagnosis, trials)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from traindx.core.randomness import preserved, seed_everything, seed_of
+from traindx.machine import usable_cores
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.clock import Deadline
 from traindx.trials.resume_log import fingerprint
@@ -33,8 +33,7 @@ def worker_count(reference: CaseReference | None, workers: int | None, device: s
     """
     if reference is None or not device.startswith("cpu"):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, workers if workers is not None else cores)
+    return max(1, workers if workers is not None else usable_cores())
 
 
 def trial_threads(workers: int) -> int:

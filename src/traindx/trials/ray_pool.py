@@ -24,7 +24,7 @@ from traindx.trials.reference import CaseReference
 if TYPE_CHECKING:
     from traindx.case import Case
 
-__all__ = ["RayPool", "address_of"]
+__all__ = ["RayPool", "address_of", "join_cluster"]
 
 PREFIX = "ray"
 POLL_SECONDS = 1.0
@@ -43,6 +43,35 @@ def address_of(executor: str) -> str | None:
     if name != PREFIX:
         raise UsageError(f"--executor {executor!r} is not known", expected="processes, ray or ray:ADDRESS")
     return address
+
+
+def join_cluster(ray: Any, address: str, processors: int, environment: dict[str, Any] | None) -> bool:
+    """Join a cluster, or start one on this machine.
+
+    Args:
+        ray: The library.
+        address: Of the cluster; empty for a local one.
+        processors: Of a local one.
+        environment: What workers need beside what is installed; see Ray's documentation of runtime environments.
+
+    Returns:
+        Whether it is for the caller to leave: False where this process had joined one before.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if ray.is_initialized():
+        return False
+    local = {} if address else {"num_cpus": processors, "include_dashboard": False}
+    try:
+        ray.init(
+            address=address or "local", log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"no Ray cluster at {address or 'this machine'}: {error}", expected="the address of its head"
+        ) from error
+    return True
 
 
 class Server:
@@ -131,22 +160,11 @@ class RayPool:
 
         Raises:
             CaseError: A worker cannot build the case, or the cluster gives none.
+            UsageError: There is no such cluster.
         """
-        if not self._ray.is_initialized():
-            local = {"num_cpus": self.workers * self._threads, "include_dashboard": False}
-            try:
-                self._ray.init(
-                    address=self._address or "local",
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                    runtime_env=self._environment,
-                    **({} if self._address else local),
-                )
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise UsageError(
-                    f"no Ray cluster at {self._address or 'this machine'}: {error}", expected="the address of its head"
-                ) from error
-            self._ours = True
+        self._ours = self._ours or join_cluster(
+            self._ray, self._address, self.workers * self._threads, self._environment
+        )
         waiting = [self._actor() for _ in range(self.workers - len(self._running))]
         self._running += [self._built(actor) for actor in waiting]
 
@@ -197,6 +215,10 @@ class RayPool:
         if time.time() > job.deadline + self._grace:
             self._replace(worker)
             yield job, JobResult(seed=job.seed, steps=job.steps, training=job.training, unfinished=True)
+
+    def processes(self) -> tuple[int, ...]:
+        """Process ids of the workers, each on its node."""
+        return tuple(worker.process for worker in self._running)
 
     def close(self) -> None:
         """Free all actors, and end a cluster of our own."""

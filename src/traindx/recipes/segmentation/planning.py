@@ -8,7 +8,6 @@ nnU-Net's own budget assumes a GPU with 8 GB.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from traindx.errors import InputError
 from traindx.finding import Frozen
+from traindx.machine import usable_cores
 from traindx.recipes.segmentation.fingerprint import Fingerprint
 from traindx.recipes.segmentation.labels import LabelMeaning
 
@@ -40,7 +40,7 @@ class Machine(Frozen):
         """This machine."""
         import torch
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         if torch.cuda.is_available():
             memory = torch.cuda.get_device_properties(0).total_memory / 2**30
             return cls(cores=cores, gpu_gib=memory, bf16=torch.cuda.is_bf16_supported())

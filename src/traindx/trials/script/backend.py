@@ -16,6 +16,7 @@ from traindx.trials.arms import TreatmentSet
 from traindx.trials.clock import Deadline
 from traindx.trials.executor import MayStart, Report
 from traindx.trials.jobs import ArmScore, Job, JobResult
+from traindx.trials.script.cluster import ArmsOnRay
 from traindx.trials.script.meaning import FIXED_TREATMENT, examine
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
 from traindx.trials.script.scoring_metric import Choice, Chosen, choose, mean_of, read_at, value_at, value_of
@@ -51,7 +52,7 @@ class Length:
 
 
 class ScriptBackend:
-    """Runs the arms of a script, one after the other.
+    """Runs the arms of a script, one after the other, or on a cluster.
 
     Args:
         settings: The script.
@@ -60,19 +61,28 @@ class ScriptBackend:
         budget: Seconds.
         metric: What the user named, or empty.
         length: How long an arm goes on.
+        cluster: Where arms run, several at once; None for one after the other on this machine.
     """
 
-    workers = 1
     shares_training = False
     idle = False
     slack = 1.2  # runs of a script differ in length, and one that is late can still end in time
     baselines: tuple[Baseline, ...] = ()
 
     def __init__(
-        self, settings: Settings, shortlist: Shortlist, directory: Path, budget: float, metric: str, length: Length
+        self,
+        settings: Settings,
+        shortlist: Shortlist,
+        directory: Path,
+        budget: float,
+        metric: str,
+        length: Length,
+        cluster: ArmsOnRay | None = None,
     ) -> None:
         self.settings, self.list, self.directory = settings, shortlist, directory
         self.budget, self.named, self.length = budget, metric, length
+        self.cluster = cluster
+        self.workers = cluster.workers if cluster is not None else 1
         self.notes: list[str] = []
         self.moved: dict[str, str] = {}
         self.controls: dict[int, ArmResult] = {}
@@ -138,7 +148,7 @@ class ScriptBackend:
         """Run the control of a seed, unless it is known, so that its figure and its length are."""
         if self.first is None:
             job = Job(seed=seed, steps=0, proposals={}, training=(), arms=((),), deadline=deadline.at)
-            self._run(job, lambda job, step, steps: None)
+            self._told(job, run_arm(self.settings, **self._asked(job, lambda job, step, steps: None)))
 
     def acting(self, suspects: Sequence[Suspect]) -> frozenset[str] | None:
         """Which suspects would change anything, seen in one run of all of them to the first reading.
@@ -195,23 +205,48 @@ class ScriptBackend:
         Raises:
             KeyboardInterrupt: The script was ended, and its files were put back.
         """
+        if self.cluster is not None and self.first is not None:
+            yield from self._together(self.cluster, jobs, report, may_start)
+            return
         for job in jobs:
             if may_start(job):
                 report(job, 0, 1)
-                before = self.last, self.whole
-                result = self._run(job, report)
-                mine = job.seed, frozenset(job.arms[0])
-                if mine in self.results and self._all_the_same():
-                    result = self._read(*mine, self.results[mine])
-                if (self.last, self.whole) != before:  # what was compared by another reading is compared by this now
-                    for place, earlier in self.results.items():
-                        if place != mine:
-                            yield self.jobs[place], self._read(*place, earlier).model_copy(update={"seconds": 0.0})
-                yield job, result
+                yield from self._kept(job, run_arm(self.settings, **self._asked(job, report)))
+
+    def _together(
+        self, cluster: ArmsOnRay, jobs: Sequence[Job], report: Report, may_start: MayStart
+    ) -> Iterator[tuple[Job, JobResult]]:
+        """Run jobs on a cluster; an arm waits for the control of its seed, whose random numbers it takes."""
+        waiting, running = list(jobs), dict[Any, Job]()
+        while waiting or running:
+            unknown = {job.seed for job in (*waiting, *running.values()) if not job.arms[0]}
+            for job in [job for job in waiting if not job.arms[0] or job.seed not in unknown]:
+                if len(running) >= cluster.workers:
+                    break
+                waiting.remove(job)
+                if may_start(job):
+                    report(job, 0, 1)
+                    running[cluster.start(self.settings, self._asked(job, report))] = job
+            for handle, result in cluster.ended(list(running)) if running else ():
+                yield from self._kept(running.pop(handle), result)
+
+    def _kept(self, job: Job, ran: ArmResult) -> Iterator[tuple[Job, JobResult]]:
+        """What a run gave, and what all before it give now, where all are compared by another reading from now on."""
+        before = self.last, self.whole
+        result = self._told(job, ran)
+        mine = job.seed, frozenset(job.arms[0])
+        if mine in self.results and self._all_the_same():
+            result = self._read(*mine, self.results[mine])
+        if (self.last, self.whole) != before:
+            for place, earlier in self.results.items():
+                if place != mine:
+                    yield self.jobs[place], self._read(*place, earlier).model_copy(update={"seconds": 0.0})
+        yield job, result
 
     # -- one arm -------------------------------------------------------------------------------------------------
 
-    def _run(self, job: Job, report: Report) -> JobResult:
+    def _asked(self, job: Job, report: Report) -> dict[str, Any]:
+        """Arguments of :func:`run_arm` for a job."""
         first, arm = self.first, frozenset(job.arms[0])
         left = max(5.0, Deadline(job.deadline).left)
         longest = 0.0
@@ -224,18 +259,21 @@ class ScriptBackend:
             seconds = max(1.0, left - 1.3 * self.startup - 1.0)  # one that is late is cut, and tells what it has
         name = hashlib.sha256("\n".join(sorted(arm)).encode()).hexdigest()[:8] if arm else "control"
         expected = first.seconds if first is not None else left
-        result = run_arm(
-            self.settings,
-            directory=self.directory / FOLDER / f"{job.seed}-{name}",
-            pair=job.seed,
-            treatments=[{**self.list.treatments[key].runtime, "key": key} for key in sorted(arm)],
-            iterations=iterations,
-            seconds=seconds,
-            longest=longest,
-            limit=left,
-            control=self.controls.get(job.seed) if arm else None,
-            progress=lambda progress: report(job, round(progress.done), math.ceil(expected)),
-        )
+        return {
+            "directory": self.directory / FOLDER / f"{job.seed}-{name}",
+            "pair": job.seed,
+            "treatments": [{**self.list.treatments[key].runtime, "key": key} for key in sorted(arm)],
+            "iterations": iterations,
+            "seconds": seconds,
+            "longest": longest,
+            "limit": left,
+            "control": self.controls.get(job.seed) if arm else None,
+            "progress": lambda progress: report(job, round(progress.done), math.ceil(expected)),
+        }
+
+    def _told(self, job: Job, result: ArmResult) -> JobResult:
+        """What the run of a job gave."""
+        first, arm = self.first, frozenset(job.arms[0])
         if result.lost:
             self.notes.append(f"changed by the script and not put back, being too large: {', '.join(result.lost)}")
         if first is None:

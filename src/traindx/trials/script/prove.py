@@ -10,13 +10,16 @@ from pathlib import Path
 from traindx.diagnosis import Diagnosis, TrialTable, ranked
 from traindx.evidence import Action, Evidence, NotExamined
 from traindx.finding import Finding
+from traindx.machine import usable_cores
 from traindx.pipeline import outcome
 from traindx.progress import Listener, silent
 from traindx.trials.engine import Trial
 from traindx.trials.outcome import apply_results
+from traindx.trials.ray_pool import address_of
 from traindx.trials.script.backend import Length, ScriptBackend
 from traindx.trials.script.battery import joined, run_battery
 from traindx.trials.script.binding import binding
+from traindx.trials.script.cluster import ArmsOnRay
 from traindx.trials.script.patches import PatchOf, with_patches
 from traindx.trials.script.suspects import Suspect, shortlist_of
 from traindx.trials.shortlist import Shortlist
@@ -47,6 +50,8 @@ class Proof:
         listen: Told about progress.
         patch_of: Makes the patch of a finding, which is tried where no treatment from outside can be.
         propose: Try what the findings propose.
+        executor: Where arms run: ``processes`` (one after the other, here), ``ray`` or ``ray:ADDRESS``.
+        workers: Arms at once on a cluster; as many as this machine has cores by default.
     """
 
     settings: Settings
@@ -62,6 +67,8 @@ class Proof:
     listen: Listener = silent
     patch_of: PatchOf | None = None
     propose: bool = True
+    executor: str = "processes"
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         self.begun = time.monotonic()
@@ -71,7 +78,10 @@ class Proof:
             self.findings = patches.findings
             found = Shortlist.of(self.findings, binding(self.evidence, patches.bound), MOST)
         shortlist = shortlist_of(self.suspects, found)
-        self.backend = ScriptBackend(self.settings, shortlist, self.directory, self.budget, self.metric, self.length)
+        self.cluster = self._cluster() if shortlist.treatments or self.battery else None
+        self.backend = ScriptBackend(
+            self.settings, shortlist, self.directory, self.budget, self.metric, self.length, self.cluster
+        )
         self.trial = Trial(
             shortlist,
             self.backend,
@@ -83,12 +93,25 @@ class Proof:
         self.nothing_to_try = not shortlist.treatments
         self.tried: TrialTable | None = None
 
+    def _cluster(self) -> ArmsOnRay | None:
+        address = address_of(self.executor)
+        if address is None:
+            return None
+        return ArmsOnRay(self.settings, self.workers or usable_cores(), address, self.directory)
+
     def run(self) -> TrialTable:
         """Run what fits into the budget.
 
         Raises:
             KeyboardInterrupt: The arms that were finished are in :meth:`table`.
         """
+        try:
+            return self._run()
+        finally:
+            if self.cluster is not None:
+                self.cluster.close()
+
+    def _run(self) -> TrialTable:
         self.tried = self.trial.run()
         left = self.budget - (time.monotonic() - self.begun)
         if self.battery and left > 0:
