@@ -31,6 +31,12 @@ class OptimizerSeen(Observed):
         used: Backward passes from these lines that a step used.
         wasted_at: Where they were zeroed.
         renews: The line that made it had made another for the same parameters, which took steps.
+        planned: Steps that it will take in all, as the loops around its second step say; 0 where they do not.
+        passes: Rounds of the outer one of these loops.
+        plan_is_exact: No other loop lies around these, which would multiply the number.
+        highest_lr: Greatest rate of any group that acted in a step.
+        alive: The last step, counted from 1, in which the rate of some group was more than a thousandth of that.
+        rate_set: The one line of the sources that sets a rate by hand, where there is one.
     """
 
     optimizer: str
@@ -52,6 +58,12 @@ class OptimizerSeen(Observed):
     used: int = 0
     wasted_at: Location | None = None
     renews: bool = False
+    planned: int = 0
+    passes: int = 0
+    plan_is_exact: bool = False
+    highest_lr: float = 0.0
+    alive: int = 0
+    rate_set: Location | None = None
 
 
 class ParameterGroupSeen(Observed):
@@ -223,6 +235,8 @@ class SchedulerSeen(Observed):
         counts_batches: Its length is computed from the number of batches, as the source of its construction says.
         step_not_reached: It was never stepped, but a source of the script has a line that does so.
         idle_calls: Calls since whose predecessor its optimiser took no step, and another one did.
+        of: Where its optimiser was constructed.
+        first_change: Calls after which a rate that falls in stairs first changes, 0 for any other schedule.
     """
 
     scheduler: str
@@ -245,6 +259,8 @@ class SchedulerSeen(Observed):
     counts_batches: bool = False
     step_not_reached: bool = False
     idle_calls: int = 0
+    of: Location | None = None
+    first_change: int = 0
 
 
 class PlateauSeen(Observed):

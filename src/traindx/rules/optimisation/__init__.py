@@ -13,6 +13,7 @@ from traindx.rules.optimisation.o404_gradient_exploding import gradient_explodin
 from traindx.rules.optimisation.o405_clip_always_active import clip_always_active
 from traindx.rules.optimisation.o406_gradients_never_zeroed import gradients_never_zeroed
 from traindx.rules.optimisation.o407_first_steps import rate_is_put_back
+from traindx.rules.optimisation.o407_planned import schedule_against_plan
 from traindx.rules.optimisation.o407_scheduler_misused import scheduler_misused
 from traindx.rules.optimisation.o408_group_rate_off import group_rate_off
 from traindx.rules.optimisation.o409_amp_skips_steps import amp_skips_steps
@@ -35,7 +36,7 @@ RULES: tuple[Rule, ...] = (
     gradient_exploding,
     clip_always_active,
     gradients_never_zeroed,
-    scheduler_misused.also(rate_is_put_back),
+    scheduler_misused.also(rate_is_put_back).also(schedule_against_plan),
     group_rate_off,
     amp_skips_steps,
     ema_evaluated_too_early.also(statistics_left_behind).also(copy_out_of_step),

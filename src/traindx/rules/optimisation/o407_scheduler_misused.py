@@ -11,8 +11,6 @@ from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.optimisation._shared import finished, times
 
-_DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "CosineAnnealingLR", "PolynomialLR")
-
 
 @rule(
     "O407",
@@ -25,7 +23,6 @@ _DECAYS = ("StepLR", "ExponentialLR", "MultiStepLR", "MultiplicativeLR", "Cosine
         otherwise="no schedule took a step beside an optimiser",
     ),
     overrun=Threshold(1.2, "calls over the number that the schedule was made for; off-by-one habits stay below"),
-    died=Threshold(1e-3, "last rate over the highest: practically nothing is learned below a thousandth"),
     reached=Threshold(0.25, "highest rate over the intended one at the end of the run"),
     passes=Threshold(2, "passes that the schedule was made for; with one, batches and passes cannot be told apart"),
     idle=Threshold(0.95, "share of its calls before which its optimiser rested; a generator rests 4 times in 5"),
@@ -44,16 +41,15 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Evidence it needs:
         SchedulerSeen; ScriptRun for runs that ended by themselves (a watched script).
     How it decides:
-        Calls against the length that the schedule was made for (`T_max`, `total_iters`, the last milestone), whether
-        it is called once an iteration, and the rate after every call. A cosine that rises again after its end is
-        `demonstrated`; so is a first call before the first optimiser step, unless a gradient scaler left that step
-        out. A schedule that was never stepped in a run that finished is `demonstrated`, unless something else moves
-        the rate, or the script has a line that steps it and that a longer run may reach (weight averaging that begins
-        late). A warm-up that had not ended when the run did is `demonstrated` where it is stepped so rarely that it
-        had to last; a run that is short of its warm-up is `suspected` after `short` iterations, and no fault below. A
-        rate that fell below `died` of its highest by stepping every batch is `suspected`. A schedule whose length is
-        computed from the number of batches, and is `passes` times that of a pass or more, but that has moved on by no
-        more than one a pass over two passes or more, is `demonstrated`.
+        Calls against the length that the schedule was made for (`T_max`, `total_iters`, the last milestone), whether it
+        is called once an iteration, and the rate after every call. A cosine that rises again after its end is
+        `demonstrated`; so is a first call before the first optimiser step, unless a gradient scaler left that step out.
+        A schedule that was never stepped in a run that finished is `demonstrated`, unless something else moves the
+        rate, or the script has a line that steps it and that a longer run may reach (weight averaging that begins
+        late). A warm-up that had not ended when the run did is `demonstrated` where it is stepped so rarely that it had
+        to last; a run that is short of its warm-up is `suspected` after `short` iterations, and no fault below. A
+        schedule whose length is computed from the number of batches, and is `passes` times that of a pass or more, but
+        that has moved on by no more than one a pass over two passes or more, is `demonstrated`.
     Remedy:
         Step once an epoch, or make the schedule for the number of batches; call it after the optimiser.
     Trial it proposes:
@@ -65,12 +61,7 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     skipped = any(scaler.skipped for scaler in evidence.of(ScalerSeen))
     for schedule in evidence.of(SchedulerSeen):
-        problem = (
-            _idle(schedule, limits)
-            or _overrun(schedule, limits)
-            or _died(schedule, limits)
-            or _by_epochs(schedule, limits)
-        )
+        problem = _idle(schedule, limits) or _overrun(schedule, limits) or _by_epochs(schedule, limits)
         if problem is None and finished(evidence):
             iterations = evidence.of(IterationsSeen)
             count = iterations[-1].iterations if iterations else 0
@@ -139,22 +130,6 @@ def _swings(schedule: SchedulerSeen) -> bool:
         elif down and rate > 0.5 * schedule.highest:
             return True
     return False
-
-
-def _died(schedule: SchedulerSeen, limits: Limits) -> Found | None:
-    dead = schedule.highest > 0 and schedule.last < limits.died * schedule.highest
-    early = schedule.epochs <= 3 or (schedule.horizon and schedule.calls > limits.overrun * schedule.horizon)
-    if schedule.scheduler not in _DECAYS or not dead or not schedule.per_iteration or not early:
-        return None
-    if schedule.horizon and schedule.calls <= limits.overrun * schedule.horizon:
-        return None
-    return Found(
-        message=f"{schedule.scheduler} is stepped every batch: after {times(schedule.calls, 'step')} the learning rate "
-        f"has fallen from {schedule.highest:.1e} to {schedule.last:.1e}.",
-        location=schedule.where,
-        numbers={"calls": schedule.calls, "highest": schedule.highest, "last": schedule.last},
-        remedy="Step it once an epoch, or choose its decay for steps and not for epochs.",
-    )
 
 
 def _by_epochs(schedule: SchedulerSeen, limits: Limits) -> Found | None:

@@ -14,17 +14,21 @@ from typing import Any
 from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import GradientSeries, OptimizerSeen, ParameterGroupSeen
+from traindx.finding import Location
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, directly, here
+from traindx.watch.runtime.planned import NO_PLAN, Plan, planned
 from traindx.watch.runtime.schedule import ObservationLevel
+from traindx.watch.runtime.source_trees import rate_setting_lines
 from traindx.watch.runtime.stats import PROBED, has_values, probe, sample, thinned
 from traindx.watch.runtime.structure import named_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
 SMALL = 1e-3  # root mean square below which a tensor began at zero and any step is large for it
+GONE = 1e-3  # of the highest rate: practically nothing is learned below a thousandth
 MOST_PENDING = 256  # backward passes without a step, as in a script that only looks at gradients
 ADAPTIVE = ("adam", "lion", "rmsprop", "adagrad", "adadelta", "lamb", "adafactor", "rprop", "sophia", "prodigy", "muon")
 
@@ -81,6 +85,9 @@ class Tracked:
         bare: Steps after whose last backward pass the gradients were cleared.
         wasted_at: Where they were cleared.
         renews: A line that made an optimiser for the same parameters before made this one.
+        plan: What the loops around its second step say of how many there will be.
+        highest: Greatest rate of any group that acted in a step.
+        alive: The last step, counted from 1, in which the rate of some group was more than ``GONE`` of the highest.
     """
 
     name: str
@@ -115,6 +122,9 @@ class Tracked:
     bare: int = 0
     wasted_at: CallSite | None = None
     renews: bool = False
+    plan: Plan = NO_PLAN
+    highest: float = 0.0
+    alive: int = 0
     first_parameter: Callable[[], Any] = field(default=lambda: None)
     follows: set[CallSite] = field(default_factory=set)
 
@@ -334,6 +344,7 @@ class Optimisers(Collector):
                 tracked.follows.add(self.backwards.last_site)
             if not tracked.steps:
                 tracked.first_lrs = tracked.lrs
+            self._note_rate(tracked)
             count = sum(len(group["params"]) for group in optimizer.param_groups)
             if count != tracked.parameters:  # the first step, or a group was added
                 tracked.parameters = count
@@ -345,6 +356,21 @@ class Optimisers(Collector):
         self._steps.append((optimizer, watch.attached, stack_depth()))
         watch.detach()
         watch.quiet_depth += 1
+
+    def _note_rate(self, tracked: Tracked) -> None:
+        rate = max(tracked.lrs, default=0.0)
+        tracked.highest = max(tracked.highest, rate)
+        if rate > GONE * tracked.highest:
+            tracked.alive = tracked.steps + 1
+        if tracked.steps == 1:  # the first one may be a trial
+            tracked.plan = planned(sys._getframe(1), self.loaders.passes()[1])
+
+    def _rate_set(self, tracked: Tracked) -> Location | None:
+        """Where the script sets the rate; looked for where it is gone, as the sources have to be read for it."""
+        if tracked.highest <= 0 or tracked.steps - tracked.alive < 8:
+            return None
+        lines = rate_setting_lines()
+        return lines[0].location() if len(lines) == 1 else None
 
     def _unwind(self, optimizer: Any) -> None:
         """A step of this optimiser begins: steps that are not around it and never ended have raised."""
@@ -558,6 +584,12 @@ class Optimisers(Collector):
                 used=sum(tracked.used[site] for site in tracked.wasted if tracked.used[site]),
                 wasted_at=self.watch.shown(tracked.wasted_at) if tracked.wasted_at else None,
                 renews=tracked.renews,
+                planned=tracked.plan.steps,
+                passes=tracked.plan.passes,
+                plan_is_exact=tracked.plan.exact,
+                highest_lr=tracked.highest,
+                alive=tracked.alive,
+                rate_set=self._rate_set(tracked),
                 step=self.watch.iteration,
             )
             for index, entry in tracked.groups.items():

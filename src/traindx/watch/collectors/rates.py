@@ -43,6 +43,8 @@ class _Schedule:
     inside_another: bool = False  # a part of SequentialLR or ChainedScheduler, which steps it
     moved_by_others: bool = False
     optimizer: Any = None
+    of: CallSite | None = None
+    first_change: int = 0
     idle_calls: int = 0
     seen_steps: int = 0
     seen_total: int = 0
@@ -98,6 +100,7 @@ class Rates(Collector):
                         begun=watch.iteration,
                     )
                     entry.seen_total = watch.steps
+                    entry.first_change = first_change_of(scheduler)
                     if isinstance(optimizer, watch.torch.optim.Optimizer):
                         entry.optimizer = watch.torch.utils.weak.WeakIdRef(optimizer)
                     self._known[scheduler] = entry
@@ -138,6 +141,7 @@ class Rates(Collector):
         entry.stepped = here() or entry.stepped
         tracked = self.optimisers.tracked.get(getattr(scheduler, "optimizer", None))
         steps = tracked.steps if tracked is not None else 0
+        entry.of = tracked.made if tracked is not None else entry.of
         entry.optimizer_steps = steps
         rested = steps == entry.seen_steps and self.watch.steps > entry.seen_total
         entry.idle_calls += rested and not self._steps_for_another(scheduler)
@@ -200,6 +204,8 @@ class Rates(Collector):
                 counts_batches=made is not None and counts_batches(made),
                 step_not_reached=later,
                 idle_calls=entry.idle_calls,
+                of=entry.of.location() if entry.of is not None else None,
+                first_change=entry.first_change,
                 step=self.watch.iteration,
             )
 
@@ -231,6 +237,16 @@ def _counts(value: ast.expr, made: CallSite, *, followed: bool = False) -> bool:
             if isinstance(source, ast.Assign) and _counts(source.value, made, followed=True):
                 return True
     return False
+
+
+def first_change_of(scheduler: Any) -> int:
+    """Calls after which a rate that falls in stairs first changes; 0 for any other schedule."""
+    name = type(scheduler).__name__
+    if name == "StepLR":
+        return int(scheduler.step_size)
+    if name == "MultiStepLR":
+        return min(scheduler.milestones, default=0)
+    return 0
 
 
 def horizon_of(scheduler: Any) -> tuple[int, int]:

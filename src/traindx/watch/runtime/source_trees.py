@@ -44,3 +44,18 @@ def freezing_lines() -> list[CallSite]:
         and isinstance(node.value, ast.Constant)
         and node.value.value is False
     ]
+
+
+def rate_setting_lines() -> list[CallSite]:
+    """Statements of the sources that set the rate of a group by hand: ``group["lr"] = ...``."""
+    return [
+        CallSite(file, node.lineno, "")
+        for file, tree in own_sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AugAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Subscript)
+        and isinstance(target.slice, ast.Constant)
+        and target.slice.value == "lr"
+        and "default" not in ast.unparse(target.value)
+    ]
