@@ -111,12 +111,18 @@ class IdleStatement(Observed):
     Attributes:
         form: ``not-called`` (a method is named), ``no-such-flag`` (a misspelt ``requires_grad``), ``module-flag``
             (``requires_grad`` of a module whose weights take gradients all the same), ``shared-attribute`` (set on the
-            data set of one part of a split, and again on that of another part, which is the same).
+            data set of one part of a split, and again on that of another part, which is the same), ``compared`` (a
+            comparison that nobody uses), ``method-overwritten`` (a method gets a value in its place), ``near-name``
+            (a field that nothing reads, named nearly as one that there is), ``option-later`` (an option that is read
+            when the object is made, set afterwards), ``size-field`` (a layer's number of features, which does not
+            change its weight), ``group-field`` (set on an optimiser, whose groups have it).
         source: Its source.
+        detail: What there is instead: the field that was meant, the shape of the weight, the entry of the group.
     """
 
     form: str
     source: str
+    detail: str = ""
 
 
 class KeptFigure(Observed):

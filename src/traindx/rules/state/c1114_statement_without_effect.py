@@ -24,7 +24,32 @@ _SAYS = {
         "part is gone.",
         "Give every part a data set of its own, for example Subset(copy.copy(data), indices).",
     ),
+    "compared": (
+        "`{source}` compares and does nothing with the answer: the value stays as it is.",
+        "Write a single = to assign.",
+    ),
+    "method-overwritten": (
+        "`{source}` puts a value in the place of the method {detail}, which is not called by that: nothing changes.",
+        "Call the method.",
+    ),
+    "near-name": (
+        "`{source}` sets a field that nothing reads, neither the sources nor the object's class; there is {detail}.",
+        "Write {detail}, if that is what is meant.",
+    ),
+    "option-later": (
+        "`{source}` sets an option that {detail} reads when it is made, and never again.",
+        "Give it to the constructor.",
+    ),
+    "size-field": (
+        "`{source}` changes the number that the layer shows, and not its weight, which is of shape {detail}.",
+        "Put a new layer of that size in its place, before the optimiser is made.",
+    ),
+    "group-field": (
+        "`{source}` sets something that no step reads: the optimiser's groups have {detail}, and that acts.",
+        "Set it in every group: for group in optimizer.param_groups: group[...] = ...",
+    ),
 }
+_SUSPECTED = ("near-name",)
 
 
 @rule("C1114", "statement-without-effect", Severity.MAJOR, needs=(IdleStatement,))
@@ -33,14 +58,18 @@ def statement_without_effect(evidence: Evidence, limits: Limits) -> Iterator[Fou
 
     What it finds:
         `model.eval` without parentheses; `p.require_grad = False`; `model.encoder.requires_grad = False` on a module;
-        `train.dataset.transform = a` and `val.dataset.transform = b` after one `random_split`.
+        `train.dataset.transform = a` and `val.dataset.transform = b` after one `random_split`; `p.requires_grad ==
+        False` as a statement; `model.train = False`; `optimizer.lr = 1e-4`; `model.fc.out_features = 2`;
+        `loader.shuffle = True`; a field with a misspelt name.
     Why it stops learning:
         The mode, the freezing or the augmentation that the script relies on is not in force.
     Evidence it needs:
         IdleStatement (a watched script).
     How it decides:
-        The sources that were loaded, and the fields of the modules that were called. None of these statements can have
-        the effect that it names: `demonstrated`.
+        The sources that were loaded, and the fields of modules, optimisers, loaders and data sets that were alive. None
+        of these statements can have the effect that it names: `demonstrated`. A field that nothing reads, neither in
+        the sources of the script nor in those of the object's class, and that is named nearly as one that the object
+        has, is `suspected`. Programs of which not all sources are read are left alone.
     Remedy:
         Per statement.
     Trial it proposes:
@@ -54,8 +83,8 @@ def statement_without_effect(evidence: Evidence, limits: Limits) -> Iterator[Fou
         message, remedy = _SAYS[one.form]
         yield Found(
             variant=one.form,
-            message=message.format(source=one.source),
-            standing=Standing.DEMONSTRATED,
+            message=message.format(source=one.source, detail=one.detail),
+            standing=Standing.SUSPECTED if one.form in _SUSPECTED else Standing.DEMONSTRATED,
             location=one.where,
-            remedy=remedy.format(source=one.source),
+            remedy=remedy.format(source=one.source, detail=one.detail),
         )

@@ -192,6 +192,10 @@ class Loaders(Collector):
         if self.last is not None:
             self.last.trains = True
 
+    def alive(self) -> list[Any]:
+        """The loaders themselves, those that nobody has let go."""
+        return list(self._known)
+
     def training(self) -> Loader | None:
         """The loader that feeds the training, if there is one."""
         return next((loader for loader in self.order if loader.trains), None)

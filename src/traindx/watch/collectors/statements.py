@@ -16,6 +16,9 @@ from traindx.evidence.observed_calls import IdleStatement, KeptFigure
 from traindx.finding import Location
 from traindx.watch.collectors.config_use import name_of
 from traindx.watch.collectors.networks import Networks, place_of
+from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.schedule import ObservationLevel
+from traindx.watch.runtime.source_text import statement_at
 from traindx.watch.runtime.source_trees import freezing_lines, own_sources
 from traindx.watch.runtime.structure import named_modules
 from traindx.watch.runtime.watch import Collector, Watch
@@ -32,6 +35,7 @@ HIGHER = re.compile(
     r"acc|accuracy|dice|dsc|auc|auroc|auprc|iou|miou|jaccard|f1|psnr|ssim|kappa|recall|precision|sensitivity|bleu|"
     r"specificity|r2|cindex|map|balanced"
 )
+_PLACES = (ast.Attribute, ast.Subscript, ast.Name)
 WATCHERS = ("ModelCheckpoint", "EarlyStopping")
 
 
@@ -48,7 +52,7 @@ class Statements(Collector):
 
     def end(self) -> None:
         """Look at the modules while they are there."""
-        if self.watch.iteration in (0, 1, 8):
+        if self.watch.level is ObservationLevel.FULL:  # a later stage has networks of its own
             self._look_for_flags()
 
     def records(self) -> Iterable[Record]:
@@ -65,9 +69,9 @@ class Statements(Collector):
 
     def _look_for_flags(self) -> None:
         """``module.requires_grad = False`` sets a field of the module that nothing reads."""
-        sites = freezing_lines()
+        sites: list[CallSite] | None = None
         for root in list(self.networks.roots):
-            for _, module in named_modules(root):
+            for name, module in named_modules(root):
                 fields: dict[str, Any] = object.__getattribute__(module, "__dict__")
                 if fields.get("requires_grad") is not False:
                     continue
@@ -77,10 +81,25 @@ class Statements(Collector):
                     for _, part in named_modules(module)
                     for one in part._parameters.values()
                 )
-                where = sites[0].location() if len(sites) == 1 else place_of(self.networks.made.get(module))
+                if not trains:
+                    continue
+                sites = freezing_lines() if sites is None else sites
+                chosen = [site for site in sites if _sets_on(site, name)] or sites
+                where = chosen[0].location() if len(chosen) == 1 else place_of(self.networks.made.get(module))
                 source = f"{type(module).__name__}.requires_grad = False"
-                if trains:
-                    self._flags[where] = IdleStatement(form="module-flag", source=source, where=where)
+                self._flags[where] = IdleStatement(form="module-flag", source=source, where=where)
+
+
+def _sets_on(site: CallSite, name: str) -> bool:
+    """True if a statement sets something on an attribute that is called as a module is in the one that holds it."""
+    statement = statement_at(site.file, site.line)
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(
+        isinstance(one, ast.Attribute)
+        and isinstance(one.value, ast.Attribute | ast.Name)
+        and (one.value.attr if isinstance(one.value, ast.Attribute) else one.value.id) == name.rpartition(".")[2]
+        for one in targets
+    )
 
 
 def idle_statements(file: str, tree: ast.Module) -> Iterator[IdleStatement]:
@@ -94,6 +113,18 @@ def idle_statements(file: str, tree: ast.Module) -> Iterator[IdleStatement]:
                     yield _idle(file, node, "no-such-flag", ast.unparse(node))
         elif isinstance(node, ast.FunctionDef | ast.Module):
             yield from _shared_attributes(file, node)
+        if isinstance(node, ast.FunctionDef | ast.For | ast.While | ast.With | ast.If):  # at the top it may be shown
+            yield from _compared(file, node)
+
+
+def _compared(file: str, scope: ast.stmt) -> Iterator[IdleStatement]:
+    """``p.requires_grad == False`` where ``=`` was meant."""
+    for node in [*getattr(scope, "body", ()), *getattr(scope, "orelse", ())]:
+        if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Compare):
+            continue
+        compared = node.value
+        if len(compared.ops) == 1 and isinstance(compared.ops[0], ast.Eq) and isinstance(compared.left, _PLACES):
+            yield _idle(file, node, "compared", ast.unparse(node))
 
 
 def _idle(file: str, node: ast.stmt, form: str, source: str) -> IdleStatement:
