@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from traindx.evidence.observed import Observed
+from traindx.finding import Location
 
 
 class InverseTried(Observed):
@@ -153,3 +154,40 @@ class ReshapeTried(Observed):
     rough: float = 0.0
     other: float = 0.0
     swapped: bool = False
+
+
+class SplitTried(Observed):
+    """A function that returned items for training and for something else. ``where`` is what it returns.
+
+    Attributes:
+        function: Its name.
+        part: The part that has most items in common with the training's; ``test and validation`` where only these have.
+        items: Items of it.
+        training: Items for training.
+        shared: Items of the part that are among the other's.
+        called: The line that called it.
+    """
+
+    function: str
+    part: str
+    items: int
+    training: int
+    shared: int
+    called: Location | None = None
+
+
+class ReloadTried(Observed):
+    """A network made a second time and given the state of the first. ``where`` sets what is not in the state.
+
+    Attributes:
+        network: Class of the network.
+        owner: Class of the module that has the attributes.
+        attributes: Attributes that had to be exchanged before both computed the same; empty if they do, or if that
+            is not all.
+        change: Root mean square difference of their outputs over the spread of the first one's.
+    """
+
+    network: str
+    owner: str = ""
+    attributes: tuple[str, ...] = ()
+    change: float = 0.0

@@ -50,7 +50,9 @@ from traindx.evidence.probed_functions import (
     MetricTried,
     PaddingTried,
     PairLossTried,
+    ReloadTried,
     ReshapeTried,
+    SplitTried,
 )
 
 
@@ -95,6 +97,8 @@ THINGS: dict[type[Record], str] = {
     AnchorsTried: "anchors of several aspect ratios",
     MetricTried: "figures computed by own functions",
     ReshapeTried: "arrays that are given two axes",
+    SplitTried: "functions that divide the data",
+    ReloadTried: "networks that can be made a second time",
     # of a case
     FrozenPart: "frozen parts",
     ChannelReduction: "layers that take many channels and give few",

@@ -145,7 +145,7 @@ RELATIONS = (
     Relation(
         _STATE,
         "What is loaded arrives, what is resumed goes on, and what is configured is used.",
-        ("C1102", "C1104", "C1107", "C1108", "C1110", "C1113"),
+        ("C1102", "C1104", "C1107", "C1108", "C1110", "C1113", "M215"),
         "A file with the right names and the wrong values.",
     ),
     Relation(

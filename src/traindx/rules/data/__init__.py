@@ -15,6 +15,7 @@ from traindx.rules.data.d106_in_batches import boxes_crossed_in_batches
 from traindx.rules.data.d107_label_box_inconsistent import label_box_inconsistent
 from traindx.rules.data.d108_in_batches import items_shared_with_training
 from traindx.rules.data.d108_patient_leak import patient_leak
+from traindx.rules.data.d108_splits import parts_have_items_in_common
 from traindx.rules.data.d109_duplicate_case import duplicate_case
 from traindx.rules.data.d110_geometry_mismatch import geometry_mismatch
 from traindx.rules.data.d111_mixed_orientation_or_spacing import mixed_orientation_or_spacing
@@ -64,7 +65,7 @@ RULES: tuple[Rule, ...] = (
     class_imbalance_extreme,
     box_invalid.also(boxes_crossed_in_batches),
     label_box_inconsistent,
-    patient_leak.also(items_shared_with_training),
+    patient_leak.also(items_shared_with_training).also(parts_have_items_in_common),
     duplicate_case,
     geometry_mismatch,
     mixed_orientation_or_spacing,

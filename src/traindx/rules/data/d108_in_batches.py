@@ -8,6 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed_items import SharedItems
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.data.d108_splits import divided_by
 
 
 @rule(
@@ -39,7 +40,8 @@ def items_shared_with_training(evidence: Evidence, limits: Limits) -> Iterator[F
         Between `shared_items` and `all_shared` of at least `least_contents` different items of a loader that does not
         train are equal to items of the loader that was training when they were read. `demonstrated`. An augmented item
         is never equal, so silence proves nothing of augmented training data; folds of a cross-validation are compared
-        each with its own training.
+        each with its own training. The place is the function that divides the data, where one was seen to return parts
+        with items in common; else the line that divides them, or that makes the loader.
     Remedy:
         Divide first, by patient, then duplicate, augment or normalise each side.
     Trial it proposes:
@@ -58,7 +60,7 @@ def items_shared_with_training(evidence: Evidence, limits: Limits) -> Iterator[F
             message=f"{seen.shared} of {seen.contents} different items of {seen.dataset} that were read beside the "
             "training are training items, number for number.",
             standing=Standing.DEMONSTRATED,
-            location=seen.divided_at or seen.where,
+            location=divided_by(evidence) or seen.divided_at or seen.where,
             numbers={"shared": seen.shared, "contents": seen.contents, "training": seen.training},
             remedy="Divide the data first, then duplicate and augment the training part alone.",
         )

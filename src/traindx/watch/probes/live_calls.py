@@ -137,17 +137,23 @@ def _as_list(node: ast.expr) -> ast.expr:
 
 def _is_users(node: ast.expr, names: dict[str, Any], running: set[CodeType]) -> bool:
     """True if what is called is a function of the user's that does not run already."""
+    try:
+        function = function_of(_called(node, names))
+    except Exception:  # whatever a property of the script's raises
+        return False
+    return function is not None and function.__code__ not in running
+
+
+def _called(node: ast.expr, names: dict[str, Any]) -> Any:
+    """What an expression stands for, as far as nothing has to be called: a method of what a class makes is known."""
     chain: list[str] = []
     while isinstance(node, ast.Attribute):
         chain.insert(0, node.attr)
         node = node.value
-    if not isinstance(node, ast.Name) or node.id not in names:
-        return False
-    value = names[node.id]
-    try:
-        for name in chain:
-            value = getattr(value, name)
-    except Exception:  # whatever a property of the script's raises
-        return False
-    function = function_of(value)
-    return function is not None and function.__code__ not in running
+    if isinstance(node, ast.Call) and chain:
+        made = _called(node.func, names)
+        return inspect.getattr_static(made, chain[0], None) if isinstance(made, type) and len(chain) == 1 else None
+    value = names.get(node.id) if isinstance(node, ast.Name) else None
+    for name in chain:
+        value = getattr(value, name)
+    return value

@@ -69,8 +69,8 @@ class RecordedCall:
         return called(torch, self.function, values)
 
 
-def called(torch: Any, function: FunctionType, values: dict[str, Any]) -> Any:
-    """Call a function with its arguments by name, in evaluation mode where it belongs to a network."""
+def arguments_for(function: FunctionType, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments by name as a function is given them: positional ones, and those by keyword."""
     positional: list[Any] = []
     named: dict[str, Any] = {}
     for parameter in inspect.signature(function, follow_wrapped=False).parameters.values():
@@ -85,6 +85,12 @@ def called(torch: Any, function: FunctionType, values: dict[str, Any]) -> Any:
             named[parameter.name] = value
         else:
             positional.append(value)
+    return positional, named
+
+
+def called(torch: Any, function: FunctionType, values: dict[str, Any]) -> Any:
+    """Call a function with its arguments by name, in evaluation mode where it belongs to a network."""
+    positional, named = arguments_for(function, values)
     owner = next(iter(values.values()), None)
     if isinstance(owner, torch.nn.Module):
         owner.eval()

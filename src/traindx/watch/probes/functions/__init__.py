@@ -5,10 +5,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from traindx.watch.probes.functions import anchors, figures, inverses, label_maps, padding, reshaped, two_views
+from traindx.watch.probes.functions import (
+    anchors,
+    figures,
+    inverses,
+    label_maps,
+    padding,
+    reloaded,
+    reshaped,
+    splits,
+    two_views,
+)
 from traindx.watch.probes.functions.common import words
 
-MODULES = (inverses, label_maps, padding, two_views, anchors, figures, reshaped)
+MODULES = (inverses, label_maps, padding, two_views, anchors, figures, reshaped, splits, reloaded)
 FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""
 
