@@ -12,7 +12,7 @@ import inspect
 import linecache
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -152,8 +152,8 @@ def sources_of(trees: dict[str, ast.Module]) -> Sources:
 
 def _note(found: Sources, file: str, node: ast.Assign, target: ast.expr) -> None:
     if isinstance(target, ast.Tuple):
-        for one in target.elts:
-            _note(found, file, node, one)
+        for part in target.elts:
+            _note(found, file, node, part)
         return
     where = Location(file=shown_path(file), line=node.lineno)
     if isinstance(target, ast.Attribute):
@@ -187,14 +187,14 @@ def idle_fields(owner: Any, sources: Sources) -> Iterator[IdleStatement]:
             if not callable(fields[name]) and len(statements) == 1 and _defined_in_library(owner, name):
                 yield _record("method-overwritten", statements[0], f"{type(owner).__name__}.{name}")
             continue
-        if name in MISSPELT or name in sources.read or kept is not None or reads(type(owner), name):
+        if name in MISSPELT or name in sources.read or kept is not None or reads(_class_of(owner), name):
             continue
-        if not _files(type(owner)) <= sources.files:
+        if not _files(_class_of(owner)) <= sources.files:
             continue
         meant = _meant(owner, name, fields)
         if meant and len(statements) == 1:
             yield _record("near-name", statements[0], meant)
-        elif len(statements) == 1 and name in _options(type(owner)):
+        elif len(statements) == 1 and name in _options(_class_of(owner)):
             yield _record("option-later", statements[0], type(owner).__name__)
         elif not statements and len(sources.assigned[name]) == 1:  # ``self.automatic_optimisation = False``
             own = _meant_of_library(owner, name)
@@ -233,7 +233,7 @@ def rates_nobody_reads(optimizer: Any, sources: Sources) -> Iterator[IdleStateme
         statements = [one for one in sources.assigned[name] if not one.own]
         if len(statements) != 1 or not all(key in group for group in groups):
             continue
-        if any(f"self.{name}" in text for text in _texts(type(optimizer))):
+        if any(f"self.{name}" in text for text in _texts(_class_of(optimizer))):
             continue
         if groups and all(_differs(group[key], fields[name]) for group in groups):
             yield _record("group-field", statements[0], f"{key} = {groups[0][key]}")
@@ -257,8 +257,12 @@ def _record(form: str, statement: Assigned, detail: str) -> IdleStatement:
 # -- who reads a field -------------------------------------------------------------------------------------------
 
 
+def _class_of(owner: object) -> Hashable:
+    return type(owner)
+
+
 @lru_cache(maxsize=4096)
-def reads(kind: type, name: str) -> bool:
+def reads(kind: Any, name: str) -> bool:
     """True if the source of a library's class, or of one that it is derived from, reads such a field from anything.
 
     The script's own classes are among its sources, of which more is known.
@@ -268,7 +272,7 @@ def reads(kind: type, name: str) -> bool:
 
 
 @lru_cache(maxsize=512)
-def _texts(kind: type) -> tuple[str, ...]:
+def _texts(kind: Any) -> tuple[str, ...]:
     files = set()
     for base in kind.__mro__:
         module = sys.modules.get(base.__module__)
@@ -279,7 +283,7 @@ def _texts(kind: type) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=512)
-def _files(kind: type) -> frozenset[str]:
+def _files(kind: Any) -> frozenset[str]:
     """The script's own files that define a class and what it is derived from."""
     files = [getattr(sys.modules.get(base.__module__), "__file__", None) for base in kind.__mro__]
     return frozenset(file for file in files if isinstance(file, str) and users(file))
@@ -292,10 +296,10 @@ def _defined_in_library(owner: Any, name: str) -> bool:
 
 
 @lru_cache(maxsize=512)
-def _options(kind: type) -> frozenset[str]:
+def _options(kind: Any) -> frozenset[str]:
     """Names that a library's class is constructed with."""
     try:
-        return frozenset(inspect.signature(kind.__init__).parameters) - {"self", "args", "kwargs"}  # type: ignore[misc]
+        return frozenset(inspect.signature(kind.__init__).parameters) - {"self", "args", "kwargs"}
     except (TypeError, ValueError):
         return frozenset()
 
