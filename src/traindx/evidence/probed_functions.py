@@ -191,3 +191,22 @@ class ReloadTried(Observed):
     owner: str = ""
     attributes: tuple[str, ...] = ()
     change: float = 0.0
+
+
+class MovedTried(Observed):
+    """A function that moves an image and its mask, given one bright spot in both. ``where`` is where it moves them.
+
+    Attributes:
+        function: Its name.
+        how: ``together`` where it is given both, ``one-by-one`` where it is called for one and then for the other.
+        tries: Tries, with other random numbers each, in which the spot was to be seen in both results; for
+            ``one-by-one`` in the second one as in the first.
+        apart: Of these, tries in which it lay at different places.
+        distance: The greatest distance in pixels.
+    """
+
+    function: str
+    how: str
+    tries: int
+    apart: int
+    distance: float = 0.0

@@ -48,6 +48,7 @@ from traindx.evidence.probed_functions import (
     InverseTried,
     LabelMapTried,
     MetricTried,
+    MovedTried,
     PaddingTried,
     PairLossTried,
     ReloadTried,
@@ -97,6 +98,7 @@ THINGS: dict[type[Record], str] = {
     AnchorsTried: "anchors of several aspect ratios",
     MetricTried: "figures computed by own functions",
     ReshapeTried: "arrays that are given two axes",
+    MovedTried: "functions that move an image and its mask",
     SplitTried: "functions that divide the data",
     ReloadTried: "networks that can be made a second time",
     # of a case

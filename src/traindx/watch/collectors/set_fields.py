@@ -12,7 +12,7 @@ import inspect
 import linecache
 import re
 import sys
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -257,7 +257,7 @@ def _record(form: str, statement: Assigned, detail: str) -> IdleStatement:
 # -- who reads a field -------------------------------------------------------------------------------------------
 
 
-def _class_of(owner: object) -> Hashable:
+def _class_of(owner: object) -> Any:
     return type(owner)
 
 

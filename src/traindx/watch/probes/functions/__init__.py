@@ -10,6 +10,7 @@ from traindx.watch.probes.functions import (
     figures,
     inverses,
     label_maps,
+    moved,
     padding,
     reloaded,
     reshaped,
@@ -18,7 +19,7 @@ from traindx.watch.probes.functions import (
 )
 from traindx.watch.probes.functions.common import words
 
-MODULES = (inverses, label_maps, padding, two_views, anchors, figures, reshaped, splits, reloaded)
+MODULES = (inverses, label_maps, padding, two_views, anchors, figures, reshaped, splits, reloaded, moved)
 FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""
 

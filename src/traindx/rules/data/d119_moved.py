@@ -1,0 +1,57 @@
+"""D119 in functions of a script: an image and its mask that a function moves to different places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.probed_functions import MovedTried
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, requires, rule
+
+
+@rule(
+    "D119",
+    "augmentation-not-equivariant",
+    Severity.CRITICAL,
+    needs=(MovedTried,),
+    looked_at=requires(
+        MovedTried,
+        lambda one, limits: one.tries >= limits.least_tries,
+        otherwise="no function was seen that moves an image and its mask",
+    ),
+    thing="functions that move an image and its mask",
+    least_tries=Threshold(4, "tries in which the spot was still to be seen in both"),
+    moved_apart=Threshold(0.25, "of the tries; a function that moves both alike has none"),
+)
+def moved_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """A function of the script's moves an image and its mask to different places.
+
+    It is called again in a child process, with one bright spot at the same place in both. In `moved_apart` of at least
+    `least_tries` tries the spots lie at different places afterwards: ``demonstrated`` for a function that is given
+    both at once. For a function, or a transform of a library's, that is called for the image and then for the mask,
+    with the same arguments, by a function that sets no random state in between: it puts one and the same spot
+    elsewhere each time, ``demonstrated`` as well. One of the two has to be a mask, by its values or by its name.
+    """
+    for one in evidence.of(MovedTried):
+        if one.tries < limits.least_tries or one.apart < limits.moved_apart * one.tries:
+            continue
+        if one.how == "together":
+            message = (
+                f"{one.function} moves the image and the mask that it is given to different places: a spot that lay at "
+                f"one place in both is up to {one.distance:.0f} pixels apart afterwards, in {one.apart} of {one.tries} "
+                "tries."
+            )
+        else:
+            message = (
+                f"{one.function} is called for the image and again for the mask, and draws anew each time: one spot "
+                f"came out up to {one.distance:.0f} pixels from the first place in {one.apart} of {one.tries} tries."
+            )
+        yield Found(
+            variant="moved-apart",
+            message=message,
+            standing=Standing.DEMONSTRATED,
+            location=one.where,
+            numbers={"tries": one.tries, "apart": one.apart, "distance": round(one.distance, 2)},
+            remedy="Draw the random numbers once for an item, and move image and mask by the same.",
+        )
