@@ -94,10 +94,9 @@ class Break:
     was: str
     made: str
 
-    @property
-    def key(self) -> str:
-        """What a verdict on it holds for: this place in this text."""
-        return hashlib.sha256(f"{self.path} {self.begin} {self.made} {_text(self.path)}".encode()).hexdigest()[:20]
+    def __str__(self) -> str:
+        was, made = (" ".join(text.split())[:60] for text in (self.was, self.made))
+        return f"{self.path}:{self.line}  {was!r} -> {made!r}"
 
 
 @functools.cache  # as it was when the check began, whatever is edited meanwhile
@@ -209,7 +208,9 @@ class House:
         for name in filter(None, names.split("\0")):
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, folder / name)
+                shutil.copy2(ROOT / name, folder / name)  # with its time, so that what is compiled holds for it
+        for compiled in (path for top in ("src", "tests") for path in (ROOT / top).rglob("__pycache__")):
+            shutil.copytree(compiled, folder / compiled.relative_to(ROOT), dirs_exist_ok=True)
 
     def put(self, path: str, pieces: Sequence[tuple[int, int, str]]) -> None:
         """Write a file with some places of it replaced; places may hold one another."""
@@ -220,8 +221,8 @@ class House:
         for compiled in (self.folder / path).parent.glob(f"__pycache__/{Path(path).stem}.*"):
             compiled.unlink()  # one of the same second and size would be taken for this text's
 
-    def run(self, tests: Sequence[str], budget: float, words: Sequence[str] = ()) -> Ran:
-        """Run tests in a fork up to the first that fails, as long as the budget of processor seconds lasts."""
+    def run(self, tests: Sequence[str], budget: float, words: Sequence[str] = ("-x",)) -> Ran:
+        """Run tests in a fork, as long as the budget of processor seconds lasts; by default up to the first failure."""
         arguments, log, output = (self.folder / name for name in ("tests.txt", "reports.jsonl", "output.txt"))
         arguments.write_text("\n".join(tests), "utf-8")
         log.write_text("")
@@ -263,7 +264,7 @@ class House:
         sys.path[:0] = [path]
         import pytest
 
-        options = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--timeout=200"]
+        options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--timeout=200"]
         code = pytest.main([*options, *words], plugins=[Reporter(log, budget, Forked(self.folder))])
         sys.stdout.flush()
         os._exit(int(code))
@@ -487,31 +488,88 @@ class Verdict:
     by: str | None  # the test that noticed it
     tests: int  # that were run
     seconds: float  # of processor
+    confirmed: bool = False  # that test passes without the break
 
 
-def tried(one: Break, near: Nearness, house: House, budget: float, sound: dict[str, bool]) -> Verdict:
-    """Run the nearest tests against a break up to the first that fails because of it."""
-    ran_tests, seconds = 0, 0.0
-    without = {name for name, passes in sound.items() if not passes}
-    for batch in near.batches(one, budget, without):
-        left = batch
-        while left and seconds < budget:
-            house.put(one.path, [(one.begin, one.end, one.made)])
-            ran = house.run(left, budget - seconds)
-            house.put(one.path, ())
-            ran_tests, seconds = ran_tests + len(ran.begun), seconds + ran.seconds
-            if not ran.failed:
-                if ran.code not in (0, 2, 5):  # 2: its time was spent
-                    raise RuntimeError(f"{one}: pytest ended with {ran.code} and no failed test:\n{ran.output[-2000:]}")
-                break
-            name = ran.failed[0]
-            if name not in sound:
-                alone = house.run([name], budget)
-                sound[name] = alone.code == 0 and not alone.failed
-            if sound[name]:
-                return Verdict(name, ran_tests, seconds)
-            left = [it for it in left if it != name and not it.startswith(f"{name}::")]
-    return Verdict(None, ran_tests, seconds)
+def tried(one: Break, near: Nearness, house: House, budget: float, unfit: set[str]) -> Verdict:
+    """Run the nearest tests against a break up to the first that fails."""
+    tests, seconds = 0, 0.0
+    for batch in near.batches(one, budget, unfit):
+        if seconds >= budget:
+            break
+        house.put(one.path, [(one.begin, one.end, one.made)])
+        ran = house.run(batch, budget - seconds)
+        house.put(one.path, ())
+        tests, seconds = tests + len(ran.begun), seconds + ran.seconds
+        if ran.failed:
+            return Verdict(ran.failed[0], tests, seconds)
+        if ran.code not in (0, 2, 5):  # 2: its time was spent
+            raise RuntimeError(f"{one}: pytest ended with {ran.code} and no failed test:\n{ran.output[-2000:]}")
+    return Verdict(None, tests, seconds)
+
+
+@dataclass
+class State:
+    """What is known of some breaks, in a folder."""
+
+    folder: Path
+    work: list[Break]
+    verdicts: dict[int, Verdict]  # by the break's number
+
+    @classmethod
+    def of(cls, folder: Path, given: argparse.Namespace) -> State:
+        """The breaks drawn before, where their decisions are today, or new ones."""
+        folder.mkdir(parents=True, exist_ok=True)
+        drawn, results = folder / "breaks.json", folder / "results.json"
+        if not drawn.exists():
+            fields = [list(vars(one).values()) for one in chosen(given.count, given.seed, given.only)]
+            drawn.write_text(json.dumps(fields, indent=0), "utf-8")
+        stored = [Break(*fields) for fields in json.loads(drawn.read_text("utf-8"))]
+        known = json.loads(results.read_text("utf-8")) if results.exists() else {}
+        verdicts = {int(number): Verdict(**fields) for number, fields in known.items()}
+        if given.again:
+            verdicts = {number: verdict for number, verdict in verdicts.items() if verdict.by is not None}
+        work = []
+        for number, one in enumerate(stored):
+            today = moved(one)
+            if today is None:
+                print(f"no longer there: {one}", flush=True)
+                verdicts.pop(number, None)
+            work.append(today or one)
+        return cls(folder, work, verdicts)
+
+    def left(self) -> list[int]:
+        return [number for number, one in enumerate(self.work) if number not in self.verdicts and moved(one)]
+
+    def keep(self) -> None:
+        known = {number: vars(verdict) for number, verdict in sorted(self.verdicts.items())}
+        (self.folder / "results.json").write_text(json.dumps(known, indent=0), "utf-8")
+
+    def tests(self, house: House) -> list[str]:
+        """All tests that `make test` has, with their parameters."""
+        texts = "".join(_text(path.relative_to(ROOT).as_posix()) for path in sorted((ROOT / "tests").rglob("*.py")))
+        digest = hashlib.sha256(texts.encode()).hexdigest()
+        stored = self.folder / "tests.json"
+        if stored.exists():
+            known = json.loads(stored.read_text("utf-8"))
+            if known["of"] == digest:
+                return list(known["tests"])
+        found = house.run(["tests"], 3600, ["--collect-only"]).begun
+        stored.write_text(json.dumps({"of": digest, "tests": found}, indent=0), "utf-8")
+        return found
+
+    def confirm(self, house: House) -> set[str]:
+        """Tests that failed with a break and fail without it as well; what they noticed is open again."""
+        doubtful = {it.by for it in self.verdicts.values() if it.by is not None and not it.confirmed}
+        ran = house.run(sorted(doubtful), 3600, ()) if doubtful else None
+        failed = {by for by in doubtful if ran and any(name.startswith(by) for name in ran.failed)}
+        for number, verdict in list(self.verdicts.items()):
+            if verdict.by in failed:
+                del self.verdicts[number]
+            elif verdict.by is not None:
+                verdict.confirmed = True
+        self.keep()
+        return failed
 
 
 def main() -> int:
@@ -519,53 +577,30 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=64, help="breaks to try (64)")
     parser.add_argument("--seed", type=int, default=0, help="which ones (0)")
     parser.add_argument("--only", default="", help="only files whose path holds this")
-    parser.add_argument("--budget", type=float, default=120, help="seconds of processor for one break's tests (120)")
+    parser.add_argument("--budget", type=float, default=60, help="seconds of processor for one break's tests (60)")
     parser.add_argument("--least", type=float, default=0.95, help="share that must be noticed (0.95)")
     parser.add_argument("--state", type=Path, help="folder for what is known already (.mutations in the checkout)")
     parser.add_argument("--seconds", type=Path, help="output of a `pytest --durations=0`: quicker tests come first")
     parser.add_argument("--again", action="store_true", help="try those that survived again, with today's tests")
     given = parser.parse_args()
-    state = (given.state or ROOT / ".mutations" / f"{given.count}-{given.seed}").resolve()
-    state.mkdir(parents=True, exist_ok=True)
-    work = _work(given, state)
-    results = state / "results.json"
-    known = json.loads(results.read_text("utf-8")) if results.exists() else {}
-    verdicts = {key: Verdict(**fields) for key, fields in known.items()}
-    if given.again:
-        verdicts = {key: verdict for key, verdict in verdicts.items() if verdict.by is not None}
+    state = State.of((given.state or ROOT / ".mutations" / f"{given.count}-{given.seed}").resolve(), given)
     for name in PRELOADED:  # so that no fork has to
         with contextlib.suppress(ImportError):
             import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         house = House(Path(folder).resolve())
-        left = [one for one in work if one.key not in verdicts]
-        collected = house.run(["tests"], 3600, ["--collect-only"]).begun if left else []
-        print(f"{len(collected)} tests to choose from", flush=True)
-        near = Nearness(collected, _seconds(given.seconds))
-        sound: dict[str, bool] = {}
-        for one in left:
-            verdict = verdicts[one.key] = tried(one, near, house, given.budget, sound)
-            results.write_text(json.dumps({key: vars(it) for key, it in verdicts.items()}, indent=0), "utf-8")
-            change = f"{' '.join(one.was.split())[:60]!r} -> {' '.join(one.made.split())[:60]!r}"
-            said = f"noticed by {verdict.by}" if verdict.by is not None else "SURVIVED"
-            print(
-                f"{one.path}:{one.line}  {change}  {said}  ({verdict.tests} tests, {verdict.seconds:.0f} s)", flush=True
-            )
-    killed = sum(verdicts[one.key].by is not None for one in work)
-    print(f"{killed} of {len(work)} breaks noticed ({killed / max(1, len(work)):.1%})")
-    return 0 if killed >= given.least * len(work) else 1
-
-
-def _work(given: argparse.Namespace, state: Path) -> list[Break]:
-    drawn = state / "breaks.json"
-    if drawn.exists():
-        stored = [Break(*fields) for fields in json.loads(drawn.read_text("utf-8"))]
-        work = [one for one in map(moved, stored) if one is not None]
-        print(f"{len(work)} of {len(stored)} decisions drawn before are still there", flush=True)
-        return work
-    work = chosen(given.count, given.seed, given.only)
-    drawn.write_text(json.dumps([list(vars(one).values()) for one in work], indent=0), "utf-8")
-    return work
+        near = Nearness(state.tests(house), _seconds(given.seconds))
+        unfit: set[str] = set()
+        while left := state.left():
+            for number in left:
+                verdict = state.verdicts[number] = tried(state.work[number], near, house, given.budget, unfit)
+                state.keep()
+                said = f"noticed by {verdict.by}" if verdict.by is not None else "SURVIVED"
+                print(f"{state.work[number]}  {said}  ({verdict.tests} tests, {verdict.seconds:.0f} s)", flush=True)
+            unfit |= state.confirm(house)
+    killed = sum(verdict.by is not None for verdict in state.verdicts.values())
+    print(f"{killed} of {len(state.verdicts)} breaks noticed ({killed / max(1, len(state.verdicts)):.1%})")
+    return 0 if killed >= given.least * len(state.verdicts) else 1
 
 
 def _seconds(log: Path | None) -> dict[str, float]:
