@@ -8,109 +8,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count, islice
-from typing import Protocol
 
-from traindx.case import Metric
-from traindx.diagnosis import Baseline, TreatmentResult, TrialTable, Variant
+from traindx.diagnosis import TreatmentResult, TrialTable, Variant
 from traindx.durations import format_duration
 from traindx.finding import Verdict
 from traindx.progress import Listener, Progress, silent
 from traindx.trials.arms import Design, TreatmentSet
+from traindx.trials.backend import Backend
 from traindx.trials.clock import Deadline
 from traindx.trials.context import sound_context
 from traindx.trials.effects import Judgement, judge, results
-from traindx.trials.executor import MayStart, Report
 from traindx.trials.jobs import Job, JobResult
 from traindx.trials.planning import MARGIN, Costs, fit, needed
 from traindx.trials.results import Results
 from traindx.trials.shortlist import Shortlist
-from traindx.trials.statistics import LEVEL, look_level, seeds_needed
+from traindx.trials.statistics import LEVEL, look_level
+from traindx.trials.tabling import seeds_wanted, spared, variants
 
 # work in hand may overrun the budget by this share before it is dropped, and by as much again before it is killed
 OVERRUN = 0.05
 OUT_OF_TIME = "not tried: the budget ended first"
-
-
-class Backend(Protocol):
-    """How one arm is run, and what its result is.
-
-    Attributes:
-        workers: Jobs that run side by side.
-        shares_training: One training can be scored with several treatments; otherwise every arm is a run of its own.
-        moved: Treatments that change the meaning of the metric, and by how much; may grow while arms are run.
-        notes: What a reader must know; may grow.
-        baselines: Trivial baselines under the metric.
-        idle: A control is worth running where there is nothing to pair it with.
-        slack: A run is begun while its expected time is at most so many times the time that is left.
-    """
-
-    workers: int
-    shares_training: bool
-    moved: dict[str, str]
-    notes: list[str]
-    baselines: tuple[Baseline, ...]
-    idle: bool
-    slack: float
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of an arm, as the table shows them."""
-        ...
-
-    def shorten(self, seconds: float, least: float) -> float:
-        """Make runs shorter, so that each takes at most so many seconds; what was run before no longer counts.
-
-        Args:
-            seconds: What a run may take.
-            least: Share of its length that must be left.
-
-        Returns:
-            Seconds that a run will take, or 0 where runs cannot be made shorter.
-        """
-        ...
-
-    def known(self) -> Iterator[JobResult]:
-        """Results of an earlier trial that was interrupted."""
-        ...
-
-    def control(self, seed: int, arms: Sequence[TreatmentSet]) -> JobResult | None:
-        """A control that was run before, scored in these arms; None where there is none."""
-        ...
-
-    def screened(self, seed: int, deadline: Deadline) -> frozenset[str]:
-        """Treatments that are expected to leave the weights alone; used for planning only."""
-        ...
-
-    def metric(self) -> tuple[str, Metric] | None:
-        """What judges; None where nothing does, which is known after the first control at the latest."""
-        ...
-
-    def refused(self, why: str) -> str:
-        """The control did not run: the reason why nothing is tried.
-
-        Raises:
-            CaseError: There is nothing to report on.
-        """
-        ...
-
-    def run(self, jobs: Sequence[Job], report: Report, may_start: MayStart) -> Iterator[tuple[Job, JobResult]]:
-        """Run jobs in order; those that ``may_start`` refuses are left out."""
-        ...
-
-    def keep(self, result: JobResult, asked: Job) -> None:
-        """Remember a finished job, so that an interrupted trial can go on."""
-        ...
-
-    def job(self, job: Job) -> Job:
-        """A job with what the backend must know of it."""
-        ...
-
-    def one_seed(self, first: int, second: int) -> str:
-        """Why a second seed is no second one, or empty."""
-        ...
 
 
 class Trial:
@@ -284,7 +204,7 @@ class Trial:
 
     def _would_do(self, design: Design, count: int) -> str:
         """A budget that would have allowed so many seeds."""
-        return _about(self.budget - self.deadline.left + self._needed(design, count))
+        return spared(self.budget - self.deadline.left + self._needed(design, count))
 
     def _ended(self) -> str:
         text = f"the budget of {format_duration(self.budget)} ended before every arm was run"
@@ -479,6 +399,20 @@ class Trial:
 
     # -- what is known now ---------------------------------------------------------------------------------------
 
+    def _tell_seeds(self, judged: Mapping[str, Judgement]) -> None:
+        """How many seeds, and what budget, would settle what is open, if the effects are what they seem."""
+        open_still = {
+            key: one for key, one in judged.items() if key not in self.backend.moved and not self.results.refused(key)
+        }
+        wanted = {self.list.labels[key]: number for key, number in seeds_wanted(open_still).items()}
+        if wanted and self.costs.known:
+            told = ", ".join(f"{label}: about {number}" for label, number in wanted.items())
+            runs = max(wanted.values()) * len(self.design.arms())
+            self.notes.append(
+                f"seeds that would settle it, if the effect is what it seems: {told} "
+                f"(a budget of about {spared(MARGIN * runs * self.costs.of(1, 1) / self.backend.workers)})"
+            )
+
     def table(self) -> TrialTable:
         """What is known now."""
         if self.shortage and len(self.tried) < len(self.asked) and not self._all_settled:
@@ -500,7 +434,15 @@ class Trial:
                 codes=self.list.codes,
                 moved=self.backend.moved,
             )
-            arms = self._arms(seeds, metric[0])
+            arms = variants(
+                self.design,
+                self.results,
+                seeds,
+                metric[0],
+                labels=self.list.labels,
+                settled=self.settled,
+                asked=len(self.asked),
+            )
             self._tell_seeds(judged)
             inert = [self.list.labels[key] for key in sorted(self.design.inert) if not judged[key].identity.predictions]
             if inert:
@@ -519,53 +461,3 @@ class Trial:
             complete=self.complete,
             notes=tuple(dict.fromkeys([*self.backend.notes, *self.notes])),
         )
-
-    def _tell_seeds(self, judged: Mapping[str, Judgement]) -> None:
-        """How many seeds, and what budget, would settle what is open, if the effects are what they seem."""
-        wanted: dict[str, int] = {}
-        for key, one in judged.items():
-            effect = one.effects["given rest"] or one.effects["alone"]
-            if one.verdict is Verdict.INCONCLUSIVE and effect is not None and key not in self.backend.moved:
-                number = seeds_needed(effect)
-                if number is not None and not self.results.refused(key):
-                    wanted[self.list.labels[key]] = number
-        if wanted and self.costs.known:
-            most = max(wanted.values())
-            told = ", ".join(f"{label}: about {number}" for label, number in wanted.items())
-            seconds = MARGIN * most * len(self.design.arms()) * self.costs.of(1, 1) / self.backend.workers
-            self.notes.append(
-                f"seeds that would settle it, if the effect is what it seems: {told} "
-                f"(a budget of about {_about(seconds)})"
-            )
-
-    def _arms(self, seeds: Sequence[int], name: str) -> list[Variant]:
-        active = [key for key in self.design.treatments if key not in self.settled]
-        settled = set(self.design.arms(self.settled)) - set(self.design.arms(active))
-        arms = []
-        for context in self.design.arms():
-            values = [self.results.value(seed, context, name) for seed in seeds if self.results.has(seed, context)]
-            if (seeds[0], context) in self.results.scores:
-                arms.append(
-                    Variant(
-                        name=self._arm_name(context),
-                        treatments=tuple(self.list.labels[key] for key in sorted(context)),
-                        values=tuple(values),
-                        settled=context in settled and len(values) < len(self.asked),
-                    )
-                )
-        return arms
-
-    def _arm_name(self, context: TreatmentSet) -> str:
-        name = self.design.name(context)
-        for key in sorted(context, key=len, reverse=True):
-            name = name.replace(key, self.list.labels[key])
-        for key in sorted(self.list.labels, key=len, reverse=True):
-            name = name.replace(f"all but {key}", f"all but {self.list.labels[key]}")
-        return name
-
-
-def _about(seconds: float) -> str:
-    """A budget with a tenth to spare, in whole minutes where it is some minutes."""
-    spare = 1.1 * seconds
-    whole = 60.0 * math.ceil(spare / 60) if spare > 120 else float(math.ceil(spare))
-    return format_duration(whole).removesuffix(" 00 s").replace(".0 s", " s")
