@@ -25,6 +25,7 @@ class WeightsLoaded(Observed):
         in_file: Tensors in that file, 0 where unknown.
         arrived: Tensors of that file whose values are in the network after the call.
         trained: The network was trained afterwards.
+        iteration: Iterations before it.
     """
 
     network: str
@@ -42,6 +43,7 @@ class WeightsLoaded(Observed):
     in_file: int = 0
     arrived: int = 0
     trained: bool = False
+    iteration: int = 0
 
 
 class CheckpointRead(Observed):

@@ -78,3 +78,21 @@ def test_a_loss_that_falls_needs_no_distance() -> None:
     """Small steps may be enough: it is what they teach that counts."""
     state = iter(1 - i / 50 for i in range(100))
     assert not said(1e-6, change=lambda loss: loss * 0 + next(state))
+
+
+@pytest.mark.parametrize(("at", "found"), [(0, 0), (39, 0), (45, 1)], ids=["before", "within", "when all is over"])
+def test_a_state_that_is_loaded_counts_only_before_the_stage_has_ended(at: int, found: int) -> None:
+    moved, losses = measured(1e-6)
+    evidence = Evidence()
+    for record in (
+        ScriptRun(target="train.py", ending=Ending.FINISHED),
+        IterationsSeen(iterations=40, watched=10, seconds=1.0, driven_by="optimiser"),
+        OptimizerSeen(where=FIRST, optimizer="AdamW", steps=40, adaptive=True),
+        ParameterGroupSeen(
+            where=FIRST, optimizer="AdamW", group=0, largest_lr=1e-6, gradient_norms=(1.0,), moved=moved
+        ),
+        WeightsLoaded(network="Net", tensors=4, offered=4, matched=4, changed=2, iteration=at),
+        LossSeries(iterations=tuple(range(40)), values=losses),
+    ):
+        evidence.add(record)
+    assert len([one for one in catalogue()["O401"].check(evidence) if one.variant == "whole-stage"]) == found

@@ -8,7 +8,21 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ParameterGroupSeen, SchedulerSeen
 from traindx.finding import Location, Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
+
+
+def _all_have_moved(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """One stage that moves says nothing of another that stands still."""
+    groups = [one for one in evidence.of(ParameterGroupSeen) if max(one.gradient_norms, default=0.0) > 0]
+    watched = [one for one in groups if len(one.update_ratios) >= limits.looks]
+    if not watched:
+        return Nothing("too few steps with a gradient were watched")
+    for optimizer in {(one.where, one.optimizer): one for one in groups}.values():
+        same = [one for one in groups if (one.where, one.optimizer) == (optimizer.where, optimizer.optimizer)]
+        if max(one.moved for one in same) < limits.travel:
+            place = f" of {optimizer.where}" if optimizer.where is not None else ""
+            return Nothing(f"the weights that {optimizer.optimizer}{place} steps for hardly moved while it was watched")
+    return None
 
 
 @rule(
@@ -16,15 +30,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     "step-too-small",
     Severity.MAJOR,
     needs=(ParameterGroupSeen,),
-    looked_at=requires(
-        ParameterGroupSeen,
-        lambda group, limits: (
-            len(group.update_ratios) >= limits.looks
-            and max(group.gradient_norms, default=0.0) > 0
-            and group.moved >= limits.travel
-        ),
-        otherwise="too few steps with a gradient were watched, or the weights hardly moved in them",
-    ),
+    looked_at=_all_have_moved,
     ratio=Threshold(
         3e-6, "update over weight a step; Karpathy's rule of thumb is 1e-3, careful fine-tuning is at 1e-5 to 1e-4"
     ),

@@ -35,16 +35,16 @@ def whole_stage_goes_nowhere(evidence: Evidence, limits: Limits) -> Iterator[Fou
     """The same for a stage that was seen from its first step to its last: the weights end where they began.
 
     Of an adaptive optimiser, whose steps are as long as its rates, every parameter group has gone less than
-    `whole_travel` of its size when the script has ended by itself, no file changed a weight, and the
+    `whole_travel` of its size when the script has ended by itself, no file changed a weight before, and the
     loss did not fall by `whole_fall` while it was at work. `suspected`: a stage of the same rates with many more steps
     may get somewhere.
     """
     run = evidence.last(ScriptRun)
     if run is None or run.ending is not Ending.FINISHED or run.window_ended:
         return
-    if any(load.changed for load in evidence.of(WeightsLoaded)):
-        return  # trained before
     for optimizer, first, last in _stages(evidence):
+        if any(load.changed and load.iteration < last for load in evidence.of(WeightsLoaded)):
+            continue  # trained before; the best state is loaded when all is over
         if any(_fall(series, first, last) > limits.whole_fall for series in evidence.of(LossSeries)):
             continue
         groups = [one for one in evidence.of(ParameterGroupSeen) if one.where == optimizer.where]

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_optim import ParameterGroupSeen
 from traindx.finding import Proposal, Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
+
+
+def _groups_of_one_optimizer(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """Groups of several optimisers are not held against each other."""
+    watched = Counter(
+        (one.where, one.optimizer)
+        for one in evidence.of(ParameterGroupSeen)
+        if len(one.gradient_norms) >= 3 and max(one.gradient_norms) > 0
+    )
+    if max(watched.values(), default=0) >= 2:
+        return None
+    thing = "second parameter group"
+    return Nothing(f"there are no {thing}", thing)
 
 
 @rule(
@@ -15,12 +29,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     "parameter-group-lr-off",
     Severity.MAJOR,
     needs=(ParameterGroupSeen,),
-    looked_at=requires(
-        ParameterGroupSeen,
-        lambda group, limits: len(group.gradient_norms) >= 3 and max(group.gradient_norms) > 0,
-        thing="second parameter group",
-        least=2,
-    ),
+    looked_at=_groups_of_one_optimizer,
     factor=Threshold(20.0, "rate of the fastest group over this one; discriminative fine-tuning uses 3 to 10 a stage"),
     ratio=Threshold(5e-6, "update over weight a step, below which a group needs 200,000 steps to change by itself"),
 )

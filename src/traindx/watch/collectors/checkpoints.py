@@ -187,6 +187,7 @@ class Checkpoints(Collector):
                 "missing": len(missing),
                 "unexpected": len(unexpected),
                 "strict": bool(strict),
+                "iteration": self.watch.iteration,
                 "examples_missing": tuple(missing[:4]),
                 "examples_unexpected": tuple(unexpected[:4]),
             },
