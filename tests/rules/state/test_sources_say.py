@@ -93,6 +93,14 @@ def test_a_parameter_that_is_overwritten():
     assert settings(source.replace("lr = 0.1", "if fast: lr = 0.1")) == []
 
 
+def test_how_far_the_training_is_is_no_setting():
+    source = (
+        "def report(value, epochs=0):\n    print(value)\n    return 1\nfor epochs in range(9):\n    report(1, epochs)\n"
+    )
+    assert len(settings(source)) == 1
+    assert settings(source.replace("epochs", "epoch")) == []
+
+
 @pytest.mark.parametrize(
     "body", ["pass", "raise NotImplementedError", '"""An interface."""', "return locals()", "return x * dropout"]
 )

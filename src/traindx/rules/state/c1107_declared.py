@@ -47,8 +47,10 @@ def declared_setting_never_read(evidence: Evidence, limits: Limits) -> Iterator[
     for seen in evidence.of(DeclaredSettings):
         rows = zip(seen.names, seen.values, seen.places, seen.overwritten, seen.passed, strict=True)
         for name, value, place, overwritten, passed in rows:
-            if not tunes(name) or (seen.form == "parameter" and not (passed and _speaks_of_it(value))):
+            if not tunes(name):
                 continue
+            if seen.form == "parameter" and (name == "epoch" or not passed or not _speaks_of_it(value)):
+                continue  # how far the training is, is handed on for whoever wants to know
             message = _FORMS[seen.form].format(name=name, value=value, owner=place.symbol)
             if passed:
                 message += f", although a call passes {value}"
