@@ -12,16 +12,9 @@ from traindx.data.audit.context import AuditRoom, item_name
 from traindx.data.join import matching_column
 from traindx.data.views import COLUMNS, Row, fit, views
 from traindx.evidence import Picture
-from traindx.evidence.dataset import (
-    BoxesOnMap,
-    BoxTable,
-    DisplayWindow,
-    Example,
-    HounsfieldFacts,
-    MaskValues,
-    PairGeometry,
-    Polarity,
-)
+from traindx.evidence.dataset import Example, PairGeometry
+from traindx.evidence.dataset_intensities import DisplayWindow, HounsfieldFacts, Polarity
+from traindx.evidence.dataset_labels import BoxesOnMap, BoxTable, MaskValues
 
 SIDE = 256
 """Side of the picture of one offending image."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import traindx.evidence.data_path
 import traindx.evidence.dataset
+import traindx.evidence.dataset_intensities
+import traindx.evidence.dataset_labels
 import traindx.evidence.deployment
 import traindx.evidence.dynamics
 import traindx.evidence.evaluation

@@ -9,17 +9,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 from traindx.evidence.base import Record
-from traindx.evidence.dataset import (
-    BitDepth,
-    BoxesOnMap,
-    BoxTable,
-    DisplayWindow,
-    HounsfieldFacts,
-    MaskValues,
-    PairCensus,
-    PairGeometry,
-    SeriesGeometry,
-)
+from traindx.evidence.dataset import PairCensus, PairGeometry, SeriesGeometry
+from traindx.evidence.dataset_intensities import BitDepth, DisplayWindow, HounsfieldFacts
+from traindx.evidence.dataset_labels import BoxesOnMap, BoxTable, MaskValues
 from traindx.evidence.deployment import HardenedScore
 from traindx.evidence.forecast import RunForecast
 from traindx.evidence.loss import FourierMask, SwallowedInLoss
@@ -67,7 +59,7 @@ class Front(StrEnum):
 
 _BOTH = frozenset({Front.CASE, Front.SCRIPT})
 _SEVERAL = {Comparison: _BOTH, HeadBounds: _BOTH, RunForecast: _BOTH, ClampSeen: _BOTH}
-_MODULES = {"dataset": frozenset({Front.DATA})}
+_MODULES = dict.fromkeys(("dataset", "dataset_intensities", "dataset_labels"), frozenset({Front.DATA}))
 
 THINGS: dict[type[Record], str] = {
     WeightsLoaded: "weights loaded into a network",

@@ -13,7 +13,8 @@ from traindx.data.audit.context import AuditRoom, Collector
 from traindx.data.join import matching_column
 from traindx.data.options import DEFAULT_MAP
 from traindx.data.tables import Table
-from traindx.evidence.dataset import BoxesOnMap, BoxTable, LabelBoxAgreement, Share
+from traindx.evidence.dataset import Share
+from traindx.evidence.dataset_labels import BoxesOnMap, BoxTable, LabelBoxAgreement
 
 RELATIVE_LIMIT = 1.5
 """Coordinates up to here are taken for relative: 1 and a margin for boxes that stick out."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from traindx.data.audit.context import AuditRoom, spread
-from traindx.evidence.dataset import HounsfieldFacts, ImageSet, IntensitySpread, NonFiniteVoxels, Share
+from traindx.evidence.dataset import ImageSet, Share
+from traindx.evidence.dataset_intensities import HounsfieldFacts, IntensitySpread, NonFiniteVoxels
 
 _AIR = -200.0
 _SHIFTED_TISSUE = 800.0

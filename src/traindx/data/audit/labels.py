@@ -5,7 +5,8 @@ from __future__ import annotations
 from traindx.data.audit.context import EXAMPLES, AuditRoom
 from traindx.data.join import matching_column
 from traindx.data.tables import Column, Table
-from traindx.evidence.dataset import Example, LabelColumn, PairCensus, Share
+from traindx.evidence.dataset import Example, PairCensus, Share
+from traindx.evidence.dataset_labels import LabelColumn
 
 _SHOWN = 20
 

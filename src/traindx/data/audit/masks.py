@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 
 from traindx.data.audit.context import AuditRoom, Collector, item_name
-from traindx.evidence.dataset import LabelValue, MaskValues
+from traindx.evidence.dataset_labels import LabelValue, MaskValues
 
 TINY = 8
 """Voxels up to which a mask counts as tiny: a 2 x 2 x 2 cube."""

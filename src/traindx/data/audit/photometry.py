@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traindx.data.audit.context import AuditRoom, Collector, batched, item_name
-from traindx.evidence.dataset import BitDepth, DisplayWindow, Polarity
+from traindx.evidence.dataset_intensities import BitDepth, DisplayWindow, Polarity
 
 SAMPLE = 512
 """Thumbnails that the common appearance of a set is computed from."""

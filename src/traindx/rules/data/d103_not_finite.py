@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.dataset import NonFiniteVoxels
+from traindx.evidence.dataset_intensities import NonFiniteVoxels
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, rule
 from traindx.rules.data._words import of, place, some

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.dataset import LabelColumn
+from traindx.evidence.dataset_labels import LabelColumn
 from traindx.finding import Location, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 from traindx.rules.data._words import shares, table_place

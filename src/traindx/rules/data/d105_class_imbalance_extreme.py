@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.dataset import LabelColumn
+from traindx.evidence.dataset_labels import LabelColumn
 from traindx.finding import Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.data._words import table_place

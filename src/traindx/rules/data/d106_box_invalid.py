@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.dataset import BoxTable, Example
+from traindx.evidence.dataset import Example
+from traindx.evidence.dataset_labels import BoxTable
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 from traindx.rules.data._words import row_place, some

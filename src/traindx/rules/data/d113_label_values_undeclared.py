@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.dataset import LabelValue, MaskValues
+from traindx.evidence.dataset_labels import LabelValue, MaskValues
 from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 from traindx.rules.data._words import of, place, some

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.dataset import DisplayWindow
+from traindx.evidence.dataset_intensities import DisplayWindow
 from traindx.finding import Severity
 from traindx.rules.base import Found, Limits, Threshold, rule
 from traindx.rules.data._words import of, place, some

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.dataset import BoxTable, FileCensus, LabelColumn
+from traindx.evidence.dataset import FileCensus
+from traindx.evidence.dataset_labels import BoxTable, LabelColumn
 from traindx.finding import Severity
 from traindx.rules.base import Found, Limits, rule
 from traindx.rules.data._words import table_place
