@@ -57,6 +57,13 @@ class RandomnessProbed(Observed):
         function: The first operation that took the same and gave something else.
         told: The source tells that operation a mode (or the call is not in the user's source).
         drawn_at: Its line.
+        owner: The user's function or class that holds that line, in words of its source (``WordDropout.forward``).
+        reads_mode: That function, or the condition around the line, reads something that is named for a mode.
+        reads_method: What it reads is the method ``train`` itself, which is there in either mode.
+        unregistered: The draw is made by a layer that the network does not hold, so that no mode reaches it.
+        alone: It is in the ``forward`` of a layer with neither parameters nor layers of its own.
+        arguments: What that function takes besides ``self``.
+        rate: The layer keeps a number, or the function takes one, beside the tensor.
     """
 
     network: str
@@ -64,6 +71,13 @@ class RandomnessProbed(Observed):
     function: str = ""
     told: bool = False
     drawn_at: Location | None = None
+    owner: str = ""
+    reads_mode: bool = False
+    reads_method: bool = False
+    unregistered: bool = False
+    alone: bool = False
+    arguments: int = 0
+    rate: bool = False
 
 
 class StepProbed(Observed):

@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 from traindx.evidence.probed import RandomnessProbed
 from traindx.watch.probes.base import Probe
 from traindx.watch.probes.captured import Captured
-from traindx.watch.probes.tracing import Operation, all_same, floats_in, in_step, traced
+from traindx.watch.probes.own_draws import drawn_by, parted_at
+from traindx.watch.probes.tracing import DRAWS, Operation, all_same, floats_in, in_step, traced
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.source_text import assigned_at, statement_at
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.structure import named_modules
 
+UNFILLED = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")  # whatever memory held
 MODE_POSITION = 3  # dropout(input, p, training)
 
 
@@ -30,36 +32,44 @@ class EvaluationRepeat(Probe):
         call = captured.call
         if call.network.training or any(module.training for _, module in named_modules(call.network)):
             return
-        with traced(self.watch.torch) as one:
-            first = self._numbers(captured, 1)
-        with traced(self.watch.torch) as two:
-            second = self._numbers(captured, 2)
+        torch = self.watch.torch
+        twin, other = captured.twin(), captured.twin()
+        with traced(torch) as one:
+            first = self._numbers(captured, 1, twin)
+        with traced(torch) as two:
+            second = self._numbers(captured, 2, other)
         spread = max(float(first.std(unbiased=False)), 1e-3 * float(first.abs().mean()), 1e-12)
         alike = first.shape == second.shape
         difference = float((first - second).square().mean().sqrt()) / spread if alike else 1.0
         drawn = next((a for a, b in in_step(one, two) if self._draws(a, b)), None) if difference else None
         place = rate_set_at(drawn) if drawn is not None else None
+        name = drawn.name if drawn is not None else ""
+        if difference and drawn is None:  # a draw of Python's, by which the two runs went different ways
+            name, place = parted_at(one, two)
+        drawer = drawn_by(torch, twin, place, drawn.module if drawn is not None else None)
         self.watch.sink.event(
             RandomnessProbed(
                 network=type(call.network).__name__,
-                difference=float((first - second).square().mean().sqrt()) / spread
-                if first.shape == second.shape
-                else 1.0,
-                function=drawn.name if drawn is not None else "",
+                difference=difference,
+                function=name,
                 told=drawn is not None and told_the_mode(drawn),
                 drawn_at=place.location() if place is not None else None,
                 where=call.site.location() if call.site.file else None,
                 step=self.watch.iteration,
+                **drawer,
             )
         )
 
-    def _numbers(self, captured: Captured, seed: int) -> Any:
-        outputs = list(floats_in(self.watch.torch, captured.again(seed=seed)))[:8]
+    def _numbers(self, captured: Captured, seed: int, twin: Any) -> Any:
+        outputs = list(floats_in(self.watch.torch, captured.again(seed=seed, network=twin)))[:8]
         return self.watch.torch.cat([sample(one, 65536) for one in outputs]) if outputs else self.watch.torch.zeros(1)
 
     def _draws(self, one: Operation, other: Operation) -> bool:
+        """It gives two things; from the same, if what it takes is more than memory to be filled."""
         torch = self.watch.torch
-        return all_same(torch, one.taken, other.taken) and not all_same(torch, one.given, other.given)
+        if one.name in UNFILLED or all_same(torch, one.given, other.given):
+            return False
+        return (one.name in DRAWS and one.name.endswith("_")) or all_same(torch, one.taken, other.taken)
 
 
 def rate_set_at(operation: Operation) -> CallSite | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NamedTuple
 
 from traindx.watch.runtime.call_sites import CallSite, here
@@ -12,6 +14,13 @@ from traindx.watch.runtime.structure import items, members
 
 MOST_OPERATIONS = 20_000
 VALUES = 256  # of every tensor, with a regular stride
+FRAMES = 24  # looked at for the module that draws
+DRAWS = frozenset({
+    "rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm", "bernoulli", "multinomial",
+    "normal", "uniform_", "normal_", "bernoulli_", "exponential_", "geometric_", "random_", "poisson", "dropout",
+    "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "native_dropout", "rrelu",
+    "from_numpy", "tensor", "as_tensor",
+})  # fmt: skip
 
 
 class Operation(NamedTuple):
@@ -22,12 +31,14 @@ class Operation(NamedTuple):
         site: The user's line.
         taken: Samples of the tensors it took.
         given: Samples of the tensors it gave.
+        module: The innermost module that was being called, of operations that may draw.
     """
 
     name: str
     site: CallSite | None
     taken: list[Any]
     given: list[Any]
+    module: Any = None
 
 
 @contextmanager
@@ -45,11 +56,24 @@ def traced(torch: Any) -> Iterator[list[Operation]]:
             given = [sample(one, VALUES) for one in tensors_of(torch, out)]
             if given:
                 name = str(getattr(func, "__name__", func))
-                found.append(Operation(name, here(2), taken, given))
+                module = _module_around(torch, sys._getframe(1)) if name in DRAWS else None
+                found.append(Operation(name, here(2), taken, given, module))
             return out
 
     with Tracing():
         yield found
+
+
+def _module_around(torch: Any, frame: FrameType | None) -> Any:
+    """The innermost module in whose ``forward`` something happens."""
+    for _ in range(FRAMES):
+        if frame is None:
+            return None
+        owner = frame.f_locals.get("self") if frame.f_code.co_name == "forward" else None
+        if isinstance(owner, torch.nn.Module):
+            return owner
+        frame = frame.f_back
+    return None
 
 
 def in_step(one: list[Operation], other: list[Operation]) -> Iterator[tuple[Operation, Operation]]:
