@@ -76,7 +76,8 @@ class LossCall(Observed):
         prediction_shape: Shape of the first argument.
         target_shape: Shape of the second.
         prediction_from: Last activation the prediction went through (``softmax``, ``sigmoid`` ...), or "".
-        activation: Where that activation is applied.
+        activation: Where that activation is applied; where its layer was constructed, if a layer applies it.
+        applied: Where it is applied in any case.
         prediction_low: Least value of the prediction.
         prediction_high: Greatest value of the prediction.
         target_low: Least value of the target.
@@ -101,6 +102,7 @@ class LossCall(Observed):
     target_shape: tuple[int, ...] = ()
     prediction_from: str = ""
     activation: Location | None = None
+    applied: Location | None = None
     prediction_low: float = 0.0
     prediction_high: float = 0.0
     target_low: float = 0.0

@@ -48,8 +48,10 @@ def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         PyTorch documentation of `CrossEntropyLoss`, `BCEWithLogitsLoss`, `NLLLoss`.
     """
     said: set[tuple[Location | None, str]] = set()
-    for call in evidence.of(LossCall):
-        found = _over_wrong_axis(call) or _loss(call)
+    calls = evidence.of(LossCall)
+    bare = {call.function for call in calls if call.phase == "training" and not call.prediction_from}
+    for call in calls:
+        found = _over_wrong_axis(call) or _loss(call, call.phase == "evaluation" and call.function in bare)
         if found is not None and (found.location, call.phase) not in said:
             said.add((found.location, call.phase))
             yield found
@@ -103,7 +105,14 @@ def _over_wrong_axis(call: LossCall) -> Found | None:
     )
 
 
-def _loss(call: LossCall) -> Found | None:
+def _loss(call: LossCall, not_in_training: bool = False) -> Found | None:
+    """What a loss gets that it does not expect.
+
+    Args:
+        call: The loss.
+        not_in_training: The same loss gets logits in training: what differs is what the network does in evaluation,
+            and the line that does it is the one to change, not the layer that training uses as well.
+    """
     twice = call.function in _WANT_LOGITS and call.prediction_from in _PROBABILITIES
     not_logs = call.function == "nll_loss" and (call.prediction_from in _PROBABILITIES or call.prediction_high > 1e-3)
     if twice:
@@ -112,6 +121,11 @@ def _loss(call: LossCall) -> Found | None:
             f"[{call.prediction_low:.2f}, {call.prediction_high:.2f}], so the loss cannot come near zero."
         )
         remedy = f"Give {call.function} the logits; apply {call.prediction_from} only at inference."
+        if not_in_training:
+            message += " In training it gets logits, so the two figures cannot be compared."
+            remedy = (
+                f"Give {call.function} the logits in evaluation as well; apply {call.prediction_from} for scores only."
+            )
     elif not_logs:
         message = (
             f"nll_loss expects log-probabilities (never above 0) but gets values up to {call.prediction_high:.2f}"
@@ -124,10 +138,10 @@ def _loss(call: LossCall) -> Found | None:
         variant="activated-twice" if twice else "not-log-probabilities",
         message=message,
         standing=Standing.DEMONSTRATED,
-        location=call.activation or call.where,
+        location=(call.applied if twice and not_in_training else call.activation) or call.where,
         numbers={"prediction_low": call.prediction_low, "prediction_high": call.prediction_high},
         remedy=remedy,
-        proposals=_drop(call.activation, "training") if twice else (),
+        proposals=_drop(call.activation, "training") if twice and not not_in_training else (),
     )
 
 

@@ -167,6 +167,7 @@ class LossCalls(Collector):
             "target_shape": tuple(target.shape),
             "prediction_from": tag.activation,
             "activation": activation,
+            "applied": tag.site,
             "prediction_low": seen.least,
             "prediction_high": seen.greatest,
             "target_low": wanted.least,
@@ -328,12 +329,13 @@ class LossCalls(Collector):
             facts["target_values"] = tuple(sorted(loss.target_values)) if few else ()
             facts["target_share"] = tuple(loss.target_values[v] / total for v in facts["target_values"])
             facts["outside"] = sum(loss.outside) / len(loss.outside)
-            made, activation = facts.pop("made"), facts.pop("activation")
+            made, activation, applied = facts.pop("made"), facts.pop("activation"), facts.pop("applied")
             yield LossCall(
                 function=name,
                 where=shown(site, made),
                 made=made.location() if made is not None else None,
                 activation=activation.location() if activation is not None else None,
+                applied=applied.location() if applied is not None else None,
                 phase=phase,
                 calls=loss.calls,
                 first_value=loss.values[0] if loss.values else 0.0,
