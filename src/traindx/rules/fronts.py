@@ -24,6 +24,7 @@ from traindx.evidence.observed_calls import (
     IntegerIndexSeen,
     LossStateSeen,
 )
+from traindx.evidence.observed_evaluation import EvaluationPairs, FigureRegion
 from traindx.evidence.observed_loss import ClampSeen, ConstantTerm
 from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen, SchedulerSeen
 from traindx.evidence.observed_state import (
@@ -89,6 +90,8 @@ THINGS: dict[type[Record], str] = {
     PairLossTried: "losses on two views",
     AnchorsTried: "anchors of several aspect ratios",
     MetricTried: "figures computed by own functions",
+    EvaluationPairs: "outputs that meet a batch in evaluation",
+    FigureRegion: "figures of a part of the output",
     ReshapeTried: "arrays that are given two axes",
     MovedTried: "functions that move an image and its mask",
     SplitTried: "functions that divide the data",

@@ -15,9 +15,12 @@ from traindx.rules.evaluation.e808_selection_on_noise import selection_on_noise
 from traindx.rules.evaluation.e809_best_checkpoint_shared import best_checkpoint_shared
 from traindx.rules.evaluation.e810_output_independent_of_model import output_independent_of_model
 from traindx.rules.evaluation.e811_overlap_of_unthresholded_values import overlap_of_unthresholded_values
+from traindx.rules.evaluation.e812_other_batches import held_against_other_batches
 from traindx.rules.evaluation.e812_predictions_out_of_order import predictions_out_of_order
 from traindx.rules.evaluation.e815_worse_is_kept import worse_is_kept
 from traindx.rules.evaluation.e821_figure_not_what_it_is_named import figure_not_what_it_is_named
+from traindx.rules.evaluation.e822_output_unused import evaluation_output_unused
+from traindx.rules.evaluation.e823_figure_of_a_corner import figure_of_a_small_part
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -29,7 +32,9 @@ RULES: tuple[Rule, ...] = (
     best_checkpoint_shared,
     output_independent_of_model,
     overlap_of_unthresholded_values,
-    predictions_out_of_order,
+    predictions_out_of_order.also(held_against_other_batches),
     worse_is_kept,
     figure_not_what_it_is_named,
+    evaluation_output_unused,
+    figure_of_a_small_part,
 )

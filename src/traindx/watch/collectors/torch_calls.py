@@ -36,6 +36,7 @@ class TorchCalls(Collector):
         self._special: dict[Any, tuple[str, list[tuple[Collector, Before]]]] = {}
         self._scalar: list[tuple[Collector, EveryCall]] = []
         self._every: list[tuple[Collector, EveryCall]] = []
+        self._any: list[tuple[Collector, EveryCall]] = []
         self._all: list[tuple[Collector, EveryCall]] = []
         self._errors: list[tuple[Collector, Callable[[Any, BaseException], None]]] = []
         self._mode: Any = None
@@ -58,6 +59,10 @@ class TorchCalls(Collector):
         """Call ``after`` when a call gave a tensor (keep it cheap)."""
         self._every.append((collector, after))
 
+    def on_any(self, collector: Collector, after: EveryCall) -> None:
+        """Call ``after`` after every call, whatever it gave (keep it cheap); it looks for itself whether to look."""
+        self._any.append((collector, after))
+
     def on_all(self, collector: Collector, after: EveryCall) -> None:
         """Call ``after`` after every call, whatever it gave, while :meth:`follow_all` is on."""
         self._all.append((collector, after))
@@ -74,7 +79,7 @@ class TorchCalls(Collector):
         """Define the mode; the watch attaches it."""
         torch, watch = self.watch.torch, self.watch
         special, scalar, every, errors = self._special, self._scalar, self._every, self._errors
-        everything, self_ = self._all, self
+        everything, anything, self_ = self._all, self._any, self
         originals = self._originals = Originals(torch)
         tensor_type = torch.Tensor
         plain = (tensor_type, torch.nn.Parameter)
@@ -114,6 +119,12 @@ class TorchCalls(Collector):
                         except Exception as error:
                             with watch.ours(collector):
                                 raise error
+                for collector, tell_any in anything:
+                    try:
+                        tell_any(func, args, kwargs, out)
+                    except Exception as error:
+                        with watch.ours(collector):
+                            raise error
                 if self_.following and watch.here_and_now:
                     for collector, tell_all in everything:
                         with watch.ours(collector):

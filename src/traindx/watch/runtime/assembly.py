@@ -21,6 +21,7 @@ from traindx.watch.collectors.cut_losses import CutLosses
 from traindx.watch.collectors.declared_settings import SettingsDeclared
 from traindx.watch.collectors.destinations import Destinations
 from traindx.watch.collectors.elsewhere import Elsewhere
+from traindx.watch.collectors.evaluation_flow import EvaluationFlow
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.frozen_statistics import FrozenStatistics
 from traindx.watch.collectors.ingredients import DiffusionIngredients
@@ -171,6 +172,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     UpsampledOutputs,
     MergedViews,
     Peaks,
+    EvaluationFlow,
     _Early,
     SettingsDeclared,
     InputInfluence,

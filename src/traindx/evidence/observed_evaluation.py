@@ -1,0 +1,74 @@
+"""What becomes of the outputs of a network in evaluation: who takes them, with which labels, which part of them."""
+
+from __future__ import annotations
+
+from traindx.evidence.observed import Observed
+from traindx.finding import Location
+
+
+class EvaluationOutputs(Observed):
+    """Outputs of one network, called in evaluation from one line (``where``), followed until they were gone.
+
+    Attributes:
+        network: Class of the network.
+        phase: ``validation``, ``inference`` or what else the call is.
+        assigned: The name that the statement gives the output; empty where it has none.
+        hooked: The network has hooks of the script's, so that its output may not be what is wanted.
+        calls: Calls whose outputs were followed to their end.
+        unused: Of these, calls of whose output no value was used.
+        last_used: The used ones are the last calls of their evaluations alone.
+        stale: Operations in between that took what a training step had computed, with its graph.
+        stale_at: The line of the first of them.
+    """
+
+    network: str
+    phase: str = "validation"
+    assigned: str = ""
+    hooked: bool = False
+    calls: int = 0
+    unused: int = 0
+    last_used: bool = False
+    stale: int = 0
+    stale_at: Location | None = None
+
+
+class EvaluationPairs(Observed):
+    """A line (``where``) at which outputs of a network meet tensors of a loader's batch in evaluation.
+
+    A batch is known by its loader and its number in the pass; by the pass as well, where the loader shuffles.
+
+    Attributes:
+        network: Class of the network.
+        function: The operation.
+        same: Times that the network had been given the batch, or a part of it.
+        other: Times that it had been given other batches.
+        training: The tensors it meets are of a loader that trains.
+        shuffled: They are of a loader that shuffles.
+        loader: Where that loader was constructed.
+    """
+
+    network: str
+    function: str
+    same: int
+    other: int
+    training: bool = False
+    shuffled: bool = False
+    loader: Location | None = None
+
+
+class FigureRegion(Observed):
+    """A part of a network's output of which a single number was computed. ``where`` is the line that cuts it out.
+
+    Attributes:
+        network: Class of the network.
+        share: Part of the image's area.
+        contrast: Spread of the values in it over the spread of the whole output, the median of all calls.
+        calls: Numbers that were computed of such a part.
+        whole: Numbers that were computed of the whole output of the same calls.
+    """
+
+    network: str
+    share: float
+    contrast: float
+    calls: int
+    whole: int = 0
