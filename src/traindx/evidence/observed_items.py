@@ -190,8 +190,7 @@ class SharedItems(Observed):
         contents: Different items that were looked at.
         shared: Of these, items that are equal to a training item in some hundred values.
         training: Different training items that were looked at.
-        divided_at: The line that assigns the names from which both loaders are made, where there is one; what the
-            function of the user's that it calls returns, if it is nothing but such a call.
+        divided_at: The line that assigns the names from which both loaders are made, where there is one.
     """
 
     dataset: str

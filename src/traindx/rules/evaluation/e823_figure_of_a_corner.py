@@ -18,7 +18,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     thing="figures of a part of the output",
     share=Threshold(0.1, "of the area: cropping a border leaves more than half of it"),
     contrast=Threshold(0.5, "of the spread of the whole output: what lies there is nearly uniform"),
-    calls=Threshold(3, "figures"),
+    calls=Threshold(3, "figures of such a part; fewer may be for a plot"),
 )
 def figure_of_a_small_part(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A figure is computed of a small and nearly uniform part of the image, such as one corner.

@@ -16,7 +16,6 @@ from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.source_text import parsed
-from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -106,28 +105,7 @@ def divided_at(one: CallSite, other: CallSite) -> Location | None:
             given = {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
             if given & used[0] and given & used[1] and (best is None or node.lineno > best.lineno):
                 best = node
-    if best is None:
-        return None
-    return inside(best) or Location(file=shown_path(one.file), line=best.lineno, symbol=one.symbol)
-
-
-def inside(statement: ast.stmt) -> Location | None:
-    """Where a statement that calls one function of the user's gets what it assigns: what that function returns."""
-    value = getattr(statement, "value", None)
-    if not isinstance(value, ast.Call):
-        return None
-    name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
-    found = [
-        (file, node)
-        for file, tree in own_sources().items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name == name
-    ]
-    if len(found) != 1:
-        return None
-    file, function = found[0]
-    lines = [node.lineno for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None]
-    return Location(file=shown_path(file), line=max(lines), symbol=function.name) if lines else None
+    return Location(file=shown_path(one.file), line=best.lineno, symbol=one.symbol) if best is not None else None
 
 
 def _names(tree: ast.AST, line: int, context: type[ast.expr_context]) -> set[str]:
