@@ -288,3 +288,21 @@ class BatchClasses(Observed):
     pure: int = 0
     classes: int = 0
     leading: int = 0
+
+
+class HeatMapsSeen(PartsSeen):
+    """Patches of the images at the peaks of their heat maps: how much of their variation their mean over items keeps.
+
+    Attributes:
+        items: Items looked at.
+        landmarks: Heat maps an item.
+        own: Share that is kept at the peaks, median over landmarks.
+        transposed: The same at the places with rows and columns exchanged.
+        mirrored: The same at mirrored places, left to right or upside down, whichever is more.
+    """
+
+    items: int
+    landmarks: int
+    own: float
+    transposed: float
+    mirrored: float

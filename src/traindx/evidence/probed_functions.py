@@ -210,3 +210,23 @@ class MovedTried(Observed):
     tries: int
     apart: int
     distance: float = 0.0
+
+
+class PlacesTried(Observed):
+    """A function that draws a map from coordinates, beside one that reads them off. ``where`` is in the one to blame.
+
+    Attributes:
+        function: Its name.
+        order: ``xy`` where the first coordinate moves a spot across the columns, ``yx`` where down the rows.
+        named: The same as the names in the function say, "" where they say nothing.
+        partner: A function that reads coordinates off maps of this size, "" where there is none.
+        partner_order: Which axis its first coordinate follows.
+        blamed: The one of the two whose own names contradict it, or the first.
+    """
+
+    function: str
+    order: str
+    named: str = ""
+    partner: str = ""
+    partner_order: str = ""
+    blamed: str = ""

@@ -44,6 +44,7 @@ from traindx.evidence.probed_functions import (
     MovedTried,
     PaddingTried,
     PairLossTried,
+    PlacesTried,
     ReloadTried,
     ReshapeTried,
     SplitTried,
@@ -94,6 +95,7 @@ THINGS: dict[type[Record], str] = {
     FigureRegion: "figures of a part of the output",
     ReshapeTried: "arrays that are given two axes",
     MovedTried: "functions that move an image and its mask",
+    PlacesTried: "functions from coordinates to maps",
     SplitTried: "functions that divide the data",
     ReloadTried: "networks that can be made a second time",
     # of a case

@@ -17,6 +17,7 @@ from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
 from traindx.watch.collectors.set_fields import idle_fields, rates_nobody_reads, sizes_that_stay, sources_of
 from traindx.watch.collectors.statements import idle_statements
+from watch.inside import found, watched
 
 
 def said(source: str, **names: Any) -> list[Finding]:
@@ -143,3 +144,73 @@ def test_a_comparison_where_an_assignment_was_meant() -> None:
     assert not list(idle_statements("train.py", ast.parse(source.replace("==", "="))))
     assert not list(idle_statements("train.py", ast.parse("x == 3\n")))  # the last line of a cell is shown
     assert not list(idle_statements("train.py", ast.parse("def f(x):\n    assert x == 3\n    return x == 4\n")))
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+def two_stages() -> None:
+    def fit(net: nn.Module) -> None:
+        optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], 1e-3)
+        for _ in range(30):
+            optimizer.zero_grad()
+            net(torch.randn(5, 4)).square().mean().backward()
+            optimizer.step()
+
+    first = Encoder()
+    fit(first)
+    second = nn.Sequential(first, nn.Linear(4, 1))
+    second[0].requires_grad = False
+    fit(second)
+
+
+def test_a_flag_that_is_set_for_a_later_stage(tmp_path: Path) -> None:
+    (finding,) = found("C1114", watched(two_stages, tmp_path))
+    assert finding.variant == "module-flag"
+
+
+FLAG = """
+class Age(nn.Module):
+    def __init__(self, encoder):
+        self.encoder = encoder
+        self.encoder.requires_grad = False
+        self.head = nn.Linear(4, 1)
+    def forward(self, x):
+        return self.head(self.encoder(x))
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        FLAG,
+        "def freeze(net):\n    for child in net.children():\n        child.requires_grad = False\n",
+        "net.body.requires_grad = False\nopt = Adam(net.body.parameters())\n",
+        "def go(net, x):\n    net.requires_grad = False\n    return net(x)\n",
+    ],
+)
+def test_the_sources_say_that_it_is_a_module(source: str) -> None:
+    (record,) = idle_statements("train.py", ast.parse(source))
+    assert record.form == "module-flag"
+    assert record.where is not None
+    assert "requires_grad" in source.splitlines()[record.where.line - 1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        FLAG.replace("self.encoder.requires_grad = False", "self.encoder.weight.requires_grad = False"),
+        FLAG.replace("self.encoder.requires_grad = False", "self.encoder.requires_grad_(False)"),
+        "for p in net.parameters():\n    p.requires_grad = False\n",
+        "def attack(net, x):\n    x.requires_grad = True\n    return net(x)\n",
+        FLAG + "    @property\n    def requires_grad(self):\n        return False\n",
+    ],
+)
+def test_flags_of_tensors_are_left_alone(source: str) -> None:
+    assert list(idle_statements("train.py", ast.parse(source))) == []

@@ -35,6 +35,8 @@ HIGHER = re.compile(
     r"acc|accuracy|dice|dsc|auc|auroc|auprc|iou|miou|jaccard|f1|psnr|ssim|kappa|recall|precision|sensitivity|bleu|"
     r"specificity|r2|cindex|map|balanced"
 )
+PARTS = ("children", "modules", "named_children", "named_modules")
+OF_MODULES = ("parameters", "named_parameters", "load_state_dict", "named_buffers", "buffers", "register_forward_hook")
 _PLACES = (ast.Attribute, ast.Subscript, ast.Name)
 WATCHERS = ("ModelCheckpoint", "EarlyStopping")
 
@@ -65,7 +67,8 @@ class Statements(Collector):
                 found += kept_figures(file, tree)
             self._known = (frozenset(trees), found)
         yield from self._known[1]
-        yield from self._flags.values()
+        told = {one.where for one in self._known[1] if isinstance(one, IdleStatement) and one.form == "module-flag"}
+        yield from (flag for where, flag in self._flags.items() if where not in told)
 
     def _look_for_flags(self) -> None:
         """``module.requires_grad = False`` sets a field of the module that nothing reads."""
@@ -104,6 +107,7 @@ def _sets_on(site: CallSite, name: str) -> bool:
 
 def idle_statements(file: str, tree: ast.Module) -> Iterator[IdleStatement]:
     """Methods that are named and not called, misspelt flags, one data set's attributes set through two parts."""
+    has_flag = any(isinstance(one, ast.FunctionDef) and one.name == "requires_grad" for one in ast.walk(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute) and node.value.attr in METHODS:
             yield _idle(file, node, "not-called", ast.unparse(node.value))
@@ -113,8 +117,45 @@ def idle_statements(file: str, tree: ast.Module) -> Iterator[IdleStatement]:
                     yield _idle(file, node, "no-such-flag", ast.unparse(node))
         elif isinstance(node, ast.FunctionDef | ast.Module):
             yield from _shared_attributes(file, node)
+        if isinstance(node, ast.FunctionDef | ast.Module | ast.ClassDef) and not has_flag:
+            yield from _module_flags(file, node)
         if isinstance(node, ast.FunctionDef | ast.For | ast.While | ast.With | ast.If):  # at the top it may be shown
             yield from _compared(file, node)
+
+
+def _module_flags(file: str, scope: ast.FunctionDef | ast.ClassDef | ast.Module) -> Iterator[IdleStatement]:
+    """``x.requires_grad = False`` where ``x`` is called, or asked for its parameters: a module, which has no such flag.
+
+    A tensor can be neither. In a class ``self.x`` is looked for in all of its methods.
+    """
+    inside = list(_statements(scope)) if not isinstance(scope, ast.ClassDef) else list(ast.walk(scope))
+    flags: list[tuple[ast.Assign, str]] = []
+    for node in inside:
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            constant = isinstance(node.value, ast.Constant) and isinstance(node.value.value, bool)
+            if isinstance(target, ast.Attribute) and target.attr == "requires_grad" and constant:
+                owner = ast.unparse(target.value)
+                if owner.startswith("self.") == isinstance(scope, ast.ClassDef):
+                    flags.append((node, owner))
+    if not flags:
+        return
+    known = {owner for node in inside for owner in _modules_in(node)}
+    for node, owner in flags:
+        if owner in known:
+            yield _idle(file, node, "module-flag", ast.unparse(node))
+
+
+def _modules_in(node: ast.AST) -> Iterator[str]:
+    """Sources of what a statement calls as a function, asks for parameters, or takes from the modules of another."""
+    if isinstance(node, ast.For) and isinstance(node.iter, ast.Call) and name_of(node.iter.func) in PARTS:
+        names = node.target.elts[1:] if isinstance(node.target, ast.Tuple) else [node.target]
+        yield from (ast.unparse(one) for one in names)
+    nested = (node,) if isinstance(node, ast.Call) else ast.walk(node) if isinstance(node, ast.stmt) else ()
+    for one in nested:
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name | ast.Attribute):
+            yield ast.unparse(one.func)
+            if isinstance(one.func, ast.Attribute) and one.func.attr in (*PARTS, *OF_MODULES):
+                yield ast.unparse(one.func.value)
 
 
 def _compared(file: str, scope: ast.stmt) -> Iterator[IdleStatement]:

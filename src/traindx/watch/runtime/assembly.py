@@ -24,6 +24,7 @@ from traindx.watch.collectors.elsewhere import Elsewhere
 from traindx.watch.collectors.evaluation_flow import EvaluationFlow
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.frozen_statistics import FrozenStatistics
+from traindx.watch.collectors.heat_maps import HeatMaps
 from traindx.watch.collectors.ingredients import DiffusionIngredients
 from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.item_contents import ItemContents
@@ -149,6 +150,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     WeightedSamplers,
     BatchesOfClasses,
     ItemParts,
+    HeatMaps,
     SharedItemsSeen,
     IntegerRanges,
     StagesSeen,

@@ -12,6 +12,7 @@ from traindx.watch.probes.functions import (
     label_maps,
     moved,
     padding,
+    places,
     reloaded,
     reshaped,
     splits,
@@ -19,7 +20,7 @@ from traindx.watch.probes.functions import (
 )
 from traindx.watch.probes.functions.common import words
 
-MODULES = (inverses, label_maps, padding, two_views, anchors, figures, reshaped, splits, reloaded, moved)
+MODULES = (inverses, label_maps, padding, two_views, anchors, figures, reshaped, splits, reloaded, moved, places)
 FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""
 
