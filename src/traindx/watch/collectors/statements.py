@@ -131,7 +131,9 @@ def _module_flags(file: str, scope: ast.FunctionDef | ast.ClassDef | ast.Module)
     inside = list(_statements(scope)) if not isinstance(scope, ast.ClassDef) else list(ast.walk(scope))
     flags: list[tuple[ast.Assign, str]] = []
     for node in inside:
-        for target in node.targets if isinstance(node, ast.Assign) else ():
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
             constant = isinstance(node.value, ast.Constant) and isinstance(node.value.value, bool)
             if isinstance(target, ast.Attribute) and target.attr == "requires_grad" and constant:
                 owner = ast.unparse(target.value)

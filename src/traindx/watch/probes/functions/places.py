@@ -57,7 +57,9 @@ class _Found:
 
 def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
     """Every function that draws a map from coordinates, beside one that reads coordinates off such a map."""
-    drawing, reading, done = [], [], set()
+    drawing: list[_Found] = []
+    reading: list[_Found] = []
+    done: set[Any] = set()
     for call in calls:
         if call.code in done:
             continue
