@@ -18,7 +18,7 @@ from traindx.finding import Location
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.collectors.networks import Networks
-from traindx.watch.runtime.call_sites import CallSite, constructor_site, directly, here
+from traindx.watch.runtime.call_sites import CallSite, constructor_site, directly, here, stack
 from traindx.watch.runtime.planned import NO_PLAN, Plan, planned
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_trees import rate_setting_lines
@@ -86,6 +86,7 @@ class Tracked:
         wasted_at: Where they were cleared.
         renews: A line that made an optimiser for the same parameters before made this one.
         plan: What the loops around its second step say of how many there will be.
+        files: The script's own files whose code was running then.
         highest: Greatest rate of any group that acted in a step.
         alive: The last step, counted from 1, in which the rate of some group was more than ``GONE`` of the highest.
     """
@@ -123,6 +124,7 @@ class Tracked:
     wasted_at: CallSite | None = None
     renews: bool = False
     plan: Plan = NO_PLAN
+    files: frozenset[str] = frozenset()
     highest: float = 0.0
     alive: int = 0
     first_parameter: Callable[[], Any] = field(default=lambda: None)
@@ -364,12 +366,13 @@ class Optimisers(Collector):
             tracked.alive = tracked.steps + 1
         if tracked.steps == 1:  # the first one may be a trial
             tracked.plan = planned(sys._getframe(1), self.loaders.passes()[1])
+            tracked.files = frozenset(site.file for site in stack())
 
     def _rate_set(self, tracked: Tracked) -> Location | None:
         """Where the script sets the rate; looked for where it is gone, as the sources have to be read for it."""
         if tracked.highest <= 0 or tracked.steps - tracked.alive < 8:
             return None
-        lines = rate_setting_lines()
+        lines = rate_setting_lines(tracked.files)
         return lines[0].location() if len(lines) == 1 else None
 
     def _unwind(self, optimizer: Any) -> None:

@@ -46,16 +46,21 @@ def freezing_lines() -> list[CallSite]:
     ]
 
 
-def rate_setting_lines() -> list[CallSite]:
-    """Statements of the sources that set the rate of a group by hand: ``group["lr"] = ...``."""
-    return [
-        CallSite(file, node.lineno, "")
-        for file, tree in own_sources().items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign | ast.AugAssign)
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Subscript)
-        and isinstance(target.slice, ast.Constant)
-        and target.slice.value == "lr"
-        and "default" not in ast.unparse(target.value)
-    ]
+def rate_setting_lines(files: frozenset[str]) -> list[CallSite]:
+    """Statements that set the rate of a group by hand, ``group["lr"] = ...``: in these files, else in all sources."""
+    near = {file: tree for file in sorted(files) if (tree := parsed(file)) is not None}
+    for trees in (near, own_sources()):
+        found = [
+            CallSite(file, node.lineno, "")
+            for file, tree in trees.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign | ast.AugAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Subscript)
+            and isinstance(target.slice, ast.Constant)
+            and target.slice.value == "lr"
+            and "default" not in ast.unparse(target.value)
+        ]
+        if found:
+            return found
+    return []
