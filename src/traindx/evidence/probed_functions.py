@@ -198,7 +198,8 @@ class MovedTried(Observed):
 
     Attributes:
         function: Its name.
-        how: ``together`` where it is given both, ``one-by-one`` where it is called for one and then for the other.
+        how: ``together`` where it is given both, ``one-by-one`` where it is called for one and then for the other,
+            ``items`` for a whole item of a data set, whose class is the name.
         tries: Tries, with other random numbers each, in which the spot was to be seen in both results; for
             ``one-by-one`` in the second one as in the first.
         apart: Of these, tries in which it lay at different places.

@@ -22,7 +22,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     ),
     thing="functions that move an image and its mask",
     least_tries=Threshold(4, "tries in which the spot was still to be seen in both"),
-    moved_apart=Threshold(0.25, "of the tries; a function that moves both alike has none"),
+    moved_apart=Threshold(0.2, "of the tries; a function that moves both alike has none"),
 )
 def moved_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A function of the script's moves an image and its mask to different places.
@@ -32,11 +32,23 @@ def moved_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     both at once. For a function, or a transform of a library's, that is called for the image and then for the mask,
     with the same arguments, by a function that sets no random state in between: it puts one and the same spot
     elsewhere each time, ``demonstrated`` as well. One of the two has to be a mask, by its values or by its name.
+    Whole items are made, too, from pictures with a spot in place of those that a data set keeps or reads from files:
+    where the mask's lies apart from that of every image of the item, ``demonstrated``, at the line after which it does.
+    A function that moves them apart by itself is named before the item.
     """
-    for one in evidence.of(MovedTried):
-        if one.tries < limits.least_tries or one.apart < limits.moved_apart * one.tries:
-            continue
-        if one.how == "together":
+    found = [
+        one
+        for one in evidence.of(MovedTried)
+        if one.tries >= limits.least_tries and one.apart >= limits.moved_apart * one.tries
+    ]
+    functions = [one for one in found if one.how != "items"]
+    for one in functions or found:
+        if one.how == "items":
+            message = (
+                f"Items of {one.function}, made from pictures with one spot at the same place in image and mask, have "
+                f"it up to {one.distance:.0f} pixels apart in {one.apart} of {one.tries} tries."
+            )
+        elif one.how == "together":
             message = (
                 f"{one.function} moves the image and the mask that it is given to different places: a spot that lay at "
                 f"one place in both is up to {one.distance:.0f} pixels apart afterwards, in {one.apart} of {one.tries} "

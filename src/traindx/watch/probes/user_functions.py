@@ -25,6 +25,7 @@ from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.probes.base import FIRST_TRAINING_ITERATION, Experiment
 from traindx.watch.probes.captured import detached
 from traindx.watch.probes.functions import FAMILIES, any_relevant
+from traindx.watch.probes.item_spots import items_tried
 from traindx.watch.probes.live_calls import function_of, live_calls
 from traindx.watch.probes.making import Child, seed
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
@@ -38,6 +39,7 @@ CPU_LIMIT = 9  # seconds of a child, which is ended then
 REPLAY_SECONDS = 2.0  # of a child, for calls of the script's
 TURNS = (0.1, 0.5)  # seconds of one expression; what takes longer at first comes last
 ITEMS = 6
+TRANSFORM = ("monai.", "torchio.")  # data sets of libraries that move what they hand out
 PATIENCE = 20.0  # seconds of wall time at the end of the watching
 EVALUATION_CALLS = 2  # of a network without gradients, after which those frames are looked at
 
@@ -104,9 +106,10 @@ class UserFunctions(Experiment):
         frame = _user_frame(sys._getframe(1))
         if frame is None or sys.gettrace() is not None:
             return
-        if not any_relevant(_sources_around(frame)):
-            return
         datasets = [dataset for known in self._datasets if (dataset := known()) is not None]
+        with_transforms = any(type(one).__module__.startswith(TRANSFORM) for one in datasets)
+        if not with_transforms and not any_relevant(_sources_around(frame)):
+            return
         call, self._call = self._call, None
         with self.watch.ours(self):
             child = Child.started(self.watch.torch, self._look(frame, datasets, call), apart=True, seconds=CPU_LIMIT)
@@ -122,7 +125,8 @@ class UserFunctions(Experiment):
             watch.over = True
             watch.torch.set_grad_enabled(True)
             calls = recorded_calls(watch.torch, frame, datasets, call)
-            return [[record.kind, record.model_dump(mode="json")] for record in tried(watch.torch, calls)]
+            found = [*tried(watch.torch, calls), *items_tried(watch.torch, datasets)]
+            return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         return look
 

@@ -26,6 +26,7 @@ TARGETS = {
     "mask", "masks", "label", "labels", "seg", "segmentation", "gt", "annotation", "annot", "target", "lbl", "truth",
     "contour", "roi", "msk", "y",
 }  # fmt: skip
+DRAWS = {"random", "randint", "uniform", "rand", "choice", "randrange", "integers", "normal"}
 PLACES = ((0.35, 0.6), (0.6, 0.4), (0.4, 0.35), (0.55, 0.65))  # shares of height and width, none at the centre
 _ASIDE = ("seed", "set_state", "setstate", "set_rng_state", "get_params", "deterministic", "replay", "to_deterministic")
 
@@ -72,7 +73,7 @@ def _together(torch: Any, call: RecordedCall) -> MovedTried | None:
         values = {name: copied(torch, value) for name, value in call.args.items()}
         for name, path, value in flat:
             spot = spot_like(torch, value, _place(torch, value, number), square=is_mask(torch, value))
-            values[name] = _put(values[name], path, spot)
+            values[name] = put(values[name], path, spot)
         try:
             seed(torch, 100 + number)
             positional, named = arguments_for(call.function, values)
@@ -104,7 +105,7 @@ def _pictures(torch: Any, value: Any) -> Iterator[tuple[str, Any]]:
             yield path, one
 
 
-def _put(container: Any, path: str, value: Any) -> Any:
+def put(container: Any, path: str, value: Any) -> Any:
     """A container with one of its parts replaced; ``path`` is as :func:`parts_of` gives it."""
     if not path:
         return value
@@ -300,7 +301,10 @@ def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     spoken = {word for name in names for word in words(name)}
     if TARGETS & spoken and len(names) > 1:
         return True
-    drawn = {_last(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
-    return bool(drawn & {"random", "randint", "uniform", "rand", "choice", "randrange", "integers", "normal"}) and bool(
+    calls = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
+    draws = bool({_last(one) for one in calls} & DRAWS)
+    if node.name == "__getitem__":
+        return draws or any(_own_field(one) for one in calls)
+    return draws and bool(
         {"image", "images", "img", "imgs", "picture", "x", "sample", "data", "array", "volume"} & names
     )

@@ -91,8 +91,10 @@ def spot_like(torch: Any, value: Any, place: Place, *, square: bool = False) -> 
     if type(value).__module__.startswith("PIL."):
         picture = sys.modules["PIL.Image"].fromarray(made)
         return picture if picture.mode == value.mode else picture.convert(value.mode)
-    if isinstance(value, torch.Tensor):
-        return torch.from_numpy(made).to(value.dtype)
+    if isinstance(value, torch.Tensor):  # a copy of it, so that what a class of its own keeps stays with it
+        kept = value.detach().clone()
+        kept.copy_(torch.from_numpy(made))
+        return kept
     return made
 
 

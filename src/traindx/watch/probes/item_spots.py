@@ -1,0 +1,239 @@
+"""Items made from pictures with one spot: do image and mask of an item have it at the same place?
+
+In a child process the pictures of a few items are replaced where the data set keeps them, or as they are read from
+files, each by one of its own form with a bright spot at the same place. Then the items are made as the script makes
+them, with other random numbers each time. Whatever flips, crops or warps one of the two alone shows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from traindx.core.frames import defined_at
+from traindx.evidence.base import Record
+from traindx.evidence.probed_functions import MovedTried
+from traindx.finding import Location
+from traindx.watch.probes.functions.common import parts_of
+from traindx.watch.probes.functions.moved import put
+from traindx.watch.probes.functions.pictures import Place, array_of, is_mask, is_picture, size_of, spot_in, spot_like
+from traindx.watch.probes.making import LineTrace, seed, traced
+from traindx.watch.probes.recorded import copied
+
+ITEMS = 3
+TRIES = 10
+SECONDS = 1.5  # of processor time a data set
+PLACES = ((0.4, 0.6), (0.6, 0.45), (0.45, 0.35), (0.55, 0.6), (0.5, 0.42))
+DEEP = 3  # data sets inside data sets
+READERS = (
+    ("numpy", "load"), ("PIL.Image", "open"), ("nibabel", "load"), ("cv2", "imread"), ("tifffile", "imread"),
+    ("skimage.io", "imread"), ("imageio", "imread"), ("imageio.v2", "imread"), ("imageio.v3", "imread"),
+    ("torch", "load"),
+)  # fmt: skip
+
+
+def items_tried(torch: Any, datasets: list[Any]) -> Iterator[Record]:
+    """Every data set whose items are an image and a mask."""
+    for dataset in datasets:
+        try:
+            record = _tried(torch, dataset)
+        except Exception:  # whatever a data set raises that is given something else
+            continue
+        if record is not None:
+            yield record
+
+
+def _tried(torch: Any, dataset: Any) -> MovedTried | None:
+    seed(torch, 0)
+    roles = _roles(torch, dataset[0])
+    if roles is None:
+        return None
+    images, mask = roles
+    until = time.process_time() + SECONDS
+    tries, apart, farthest = 0, 0, 0.0
+    broken: tuple[int, int] | None = None
+    seen: list[Place] = []
+    for number in range(TRIES):
+        if time.process_time() > until:
+            break
+        index = number % min(ITEMS, len(dataset))
+        found = _places(torch, _made(torch, dataset, index, number), images, mask)
+        if found is None:
+            continue
+        distance, place = found
+        seen.append(place)
+        tries += 1
+        if distance > 0:
+            apart += 1
+            farthest = max(farthest, distance)
+            broken = broken or (index, number)
+    if tries < TRIES // 2 or max((place.distance(seen[0]) for place in seen), default=0.0) < 2:
+        return None  # what was put in did not come out
+    where = _line(torch, dataset, *broken) if broken is not None and apart >= tries / 5 else None
+    item = getattr(type(dataset), "__getitem__", None)
+    defined = defined_at(item) if hasattr(item, "__code__") else None
+    return MovedTried(
+        function=type(dataset).__name__,
+        how="items",
+        tries=tries,
+        apart=apart,
+        distance=farthest,
+        where=where or defined,
+    )
+
+
+def _roles(torch: Any, item: Any) -> tuple[list[str], str] | None:
+    """Paths to the images of an item and to its one mask, all of the same proportions."""
+    pictures = [(path, value) for path, value in parts_of(item) if is_picture(torch, value)]
+    masks = [path for path, value in pictures if is_mask(torch, value)]
+    images = [path for path, _ in pictures if path not in masks]
+    return (images, masks[0]) if len(masks) == 1 and images else None
+
+
+def _made(torch: Any, dataset: Any, index: int, number: int) -> Any:
+    """An item from pictures that have a spot, all at one place."""
+    row, column = PLACES[number % len(PLACES)]
+    with _spotted(torch, dataset, index, row, column):
+        seed(torch, 200 + number)
+        return copied(torch, dataset[index])  # it may be a view of what is put back
+
+
+def _places(torch: Any, item: Any, images: list[str], mask: str) -> tuple[float, Place] | None:
+    """How far the spot of the mask is from the nearest one of an image, 0 within the tolerance; and where it is."""
+    parts = dict(parts_of(item))
+    target = parts.get(mask)
+    goal = spot_in(torch, target)
+    if goal is None:
+        return None
+    height, width = size_of(torch, target)
+    best: float | None = None
+    for path in images:
+        place = spot_in(torch, parts.get(path))
+        if place is None:
+            continue
+        size = size_of(torch, parts[path])
+        scaled = Place(place.row * height / size[0], place.column * width / size[1])
+        best = min(goal.distance(scaled), best if best is not None else 1e9)
+    if best is None:
+        return None
+    return (best if best > max(2.5, 0.06 * min(height, width)) else 0.0), goal
+
+
+# -- pictures with a spot instead of those that there are --------------------------------------------------------------
+
+
+@contextmanager
+def _spotted(torch: Any, dataset: Any, index: int, row: float, column: float) -> Iterator[None]:
+    undo: list[Callable[[], None]] = []
+
+    def spot(value: Any) -> Any:
+        """The same container with a spot in each of its pictures."""
+        for path, one in parts_of(value):
+            if is_picture(torch, one):
+                height, width = size_of(torch, one)
+                place = Place(row * height, column * width)
+                value = put(value, path, spot_like(torch, one, place, square=is_mask(torch, one)))
+        return value
+
+    try:
+        for keep, at in _stores(torch, dataset, index):
+            undo.append(_exchanged(torch, keep, at, spot))
+        for module, name in READERS:
+            if module in sys.modules:
+                undo.append(_wrapped(sys.modules[module], name, spot))
+        yield
+    finally:
+        for one in reversed(undo):
+            one()
+
+
+def _stores(torch: Any, dataset: Any, index: int, depth: int = 0) -> Iterator[tuple[Any, int]]:
+    """Containers of a data set that have something for an index, in it or in the data set that it takes items from."""
+    if isinstance(dataset, torch.utils.data.Subset):
+        yield from _stores(torch, dataset.dataset, int(dataset.indices[index]), depth + 1)
+        return
+    for value in list(vars(dataset).values()) if hasattr(dataset, "__dict__") else ():
+        if isinstance(value, torch.utils.data.Dataset) and depth < DEEP:
+            yield from _stores(torch, value, index, depth + 1)
+        groups = (
+            value.values() if type(value) is dict else value if type(value) is tuple and len(value) < 5 else [value]
+        )
+        for one in groups:
+            whole = type(one) is list or (hasattr(one, "shape") and hasattr(one, "dtype") and len(one.shape) > 2)
+            if whole and len(one) > index:
+                yield one, index
+
+
+def _exchanged(torch: Any, keep: Any, at: int, spot: Callable[[Any], Any]) -> Callable[[], None]:
+    before = keep[at]
+    if type(keep) is not list:
+        before = before.clone() if isinstance(before, torch.Tensor) else before.copy()
+    keep[at] = spot(before)
+
+    def back() -> None:
+        keep[at] = before
+
+    return back
+
+
+def _wrapped(module: Any, name: str, spot: Callable[[Any], Any]) -> Callable[[], None]:
+    """A reader whose pictures have a spot."""
+    original = vars(module).get(name)
+    if not callable(original):
+        return lambda: None
+
+    def read(*args: Any, **kwargs: Any) -> Any:
+        given = original(*args, **kwargs)
+        if type(given).__module__.startswith("nibabel"):
+            return type(given)(spot(given.get_fdata().astype("float32")), given.affine)
+        return spot(given)
+
+    setattr(module, name, read)
+    return lambda: setattr(module, name, original)
+
+
+# -- the line ----------------------------------------------------------------------------------------------------------
+
+
+class SpotsApart:
+    """Asked line by line: do an image and a mask within reach have their spots at different places?"""
+
+    def __init__(self, torch: Any) -> None:
+        self.torch = torch
+
+    def __call__(self, arrays: dict[str, Any]) -> bool | None:
+        """After one line."""
+        torch = self.torch
+        returned = {name: one for name, one in arrays.items() if name.startswith("return")}
+        masks = [one for one in returned.values() if is_picture(torch, one) and is_mask(torch, one)]
+        shown = returned if masks and len(returned) > len(masks) else arrays  # not what it was made of
+        pictures = [one for one in shown.values() if is_picture(torch, one)]
+        masks = [one for one in pictures if is_mask(torch, one)]
+        images = [one for one in pictures if not is_mask(torch, one)]
+        goals = [place for one in masks if (place := _share(torch, one)) is not None]
+        places = [place for one in images if (place := _share(torch, one)) is not None]
+        if not goals or not places:
+            return None
+        nearest = min(goal.distance(place) for goal in goals[-1:] for place in places)
+        return nearest > 0.06
+
+
+def _share(torch: Any, value: Any) -> Place | None:
+    """Where a spot lies, in shares of the smaller side."""
+    place, size = spot_in(torch, value), size_of(torch, value)
+    return Place(place.row / min(size), place.column / min(size)) if place is not None else None
+
+
+def _line(torch: Any, dataset: Any, index: int, number: int) -> Location | None:
+    """The line after which the spots lie apart, in an item in which they do."""
+    row, column = PLACES[number % len(PLACES)]
+    with _spotted(torch, dataset, index, row, column):
+        seed(torch, 200 + number)
+        trace = LineTrace(SpotsApart(torch))
+        item = traced(trace, dataset, index)
+    pictures = [array_of(torch, one) for _, one in parts_of(item) if is_picture(torch, one)]
+    trace.looks({str(position): one for position, one in enumerate(pictures)})
+    return trace.broken.location() if trace.broken is not None else None
