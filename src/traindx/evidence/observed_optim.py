@@ -285,3 +285,29 @@ class PlateauSeen(Observed):
     at_best: int
     first_rate: float
     last_rate: float
+
+
+class PlainTensorSeen(Observed):
+    """A tensor with a gradient that is a plain attribute of a module; ``where`` is the line that sets it.
+
+    The record without names says how many modules were looked at.
+
+    Attributes:
+        owner: Class of the module.
+        name: The attribute.
+        modules: Modules that were looked at.
+        computed: It is the result of operations on a parameter, and not a leaf.
+        in_optimizer: Some optimiser holds it, or what it was computed from.
+        gradients: Looks at which it, or what it was computed from, had a gradient that is not zero.
+        iterations: Iterations from the first look at this very tensor to the last.
+        changed: Its values changed.
+    """
+
+    owner: str
+    name: str
+    modules: int = 0
+    computed: bool = False
+    in_optimizer: bool = False
+    gradients: int = 0
+    iterations: int = 0
+    changed: bool = False

@@ -231,3 +231,17 @@ class PlacesTried(Observed):
     partner: str = ""
     partner_order: str = ""
     blamed: str = ""
+
+
+class LossArguments(Observed):
+    """A function that is named for a loss and returns a number. ``where`` is a call of it.
+
+    Attributes:
+        function: Its name.
+        predictions: Arguments that had a gradient.
+        unread: One of these that its source reads nowhere, "" where there is none.
+    """
+
+    function: str
+    predictions: int
+    unread: str = ""

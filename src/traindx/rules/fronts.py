@@ -40,6 +40,7 @@ from traindx.evidence.probed_functions import (
     AnchorsTried,
     InverseTried,
     LabelMapTried,
+    LossArguments,
     MetricTried,
     MovedTried,
     PaddingTried,
@@ -96,6 +97,7 @@ THINGS: dict[type[Record], str] = {
     ReshapeTried: "arrays that are given two axes",
     MovedTried: "functions that move an image and its mask",
     PlacesTried: "functions from coordinates to maps",
+    LossArguments: "losses that are own functions of predictions",
     SplitTried: "functions that divide the data",
     ReloadTried: "networks that can be made a second time",
     # of a case

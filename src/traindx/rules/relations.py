@@ -98,7 +98,7 @@ RELATIONS = (
     Relation(
         _LOSS,
         "A better prediction has a lower loss, and the optimum of every term is the target.",
-        ("L301", "L304", "L308", "L312", "L313", "L315", "L316", "L317", "L318", "L321", "L323", "L332"),
+        ("L301", "L304", "L308", "L312", "L313", "L315", "L316", "L317", "L318", "L321", "L323", "L332", "L333"),
         "A loss that agrees with the target and not with what the target is for.",
     ),
     Relation(

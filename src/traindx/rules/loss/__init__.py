@@ -33,6 +33,7 @@ from traindx.rules.loss.l322_weights_replaced_by_call import weights_replaced_by
 from traindx.rules.loss.l323_targets_never_vary import targets_never_vary
 from traindx.rules.loss.l331_padding_counts import padding_counts
 from traindx.rules.loss.l332_views_of_one_sample import views_of_one_sample
+from traindx.rules.loss.l333_prediction_never_read import prediction_never_read
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -58,4 +59,5 @@ RULES: tuple[Rule, ...] = (
     targets_never_vary,
     padding_counts,
     views_of_one_sample,
+    prediction_never_read,
 )

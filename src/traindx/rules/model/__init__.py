@@ -25,6 +25,7 @@ from traindx.rules.model.m211_views import views_averaged
 from traindx.rules.model.m212_layer_built_in_forward import layer_built_in_forward
 from traindx.rules.model.m213_grid_of_other_axes import grid_of_other_axes
 from traindx.rules.model.m214_stages_fed_differently import stages_fed_differently
+from traindx.rules.model.m215_plain_tensor import plain_tensor_with_gradient
 from traindx.rules.model.m215_tensor_outside_state import tensor_outside_state
 
 RULES: tuple[Rule, ...] = (
@@ -42,5 +43,5 @@ RULES: tuple[Rule, ...] = (
     layer_built_in_forward,
     grid_of_other_axes,
     stages_fed_differently,
-    tensor_outside_state,
+    tensor_outside_state.also(plain_tensor_with_gradient),
 )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
-from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.source_text import parsed
 
 LONGEST_NAME = 200
@@ -157,3 +157,31 @@ def _called(node: ast.expr, names: dict[str, Any]) -> Any:
     for name in chain:
         value = getattr(value, name)
     return value
+
+
+def assigned_in(kind: type, name: str) -> CallSite | None:
+    """The first line of a class of the script's that gives an attribute its value; None where there is none."""
+    for base in kind.__mro__:
+        for function in vars(base).values():
+            code = getattr(function, "__code__", None)
+            node = definition_of(code) if code is not None else None
+            for one in ast.walk(node) if node is not None else ():
+                if isinstance(one, ast.stmt) and code is not None and _sets(one, name):
+                    return CallSite(code.co_filename, one.lineno, code.co_qualname)
+    return None
+
+
+def _sets(node: ast.stmt, name: str) -> bool:
+    if isinstance(node, ast.Assign):
+        return any(_is_own(target, name) for target in node.targets)
+    if isinstance(node, ast.AnnAssign):
+        return _is_own(node.target, name)
+    call = node.value if isinstance(node, ast.Expr) else None  # self.register_buffer("name", ..., persistent=False)
+    first = call.args[0] if isinstance(call, ast.Call) and call.args else None
+    return isinstance(first, ast.Constant) and first.value == name
+
+
+def _is_own(target: ast.expr, name: str) -> bool:
+    if isinstance(target, ast.Tuple):
+        return any(_is_own(one, name) for one in target.elts)
+    return isinstance(target, ast.Attribute) and target.attr == name and isinstance(target.value, ast.Name)

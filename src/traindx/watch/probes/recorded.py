@@ -38,11 +38,13 @@ class RecordedCall:
         args: Copies of its arguments by name, as they were when it was called.
         result: A copy of what it returned.
         caller: The line that called it.
+        learned: Names of the arguments that had a gradient.
     """
 
     function: FunctionType
     args: dict[str, Any]
     caller: CallSite | None = None
+    learned: frozenset[str] = frozenset()
     result: Any = None
     done: bool = False
 
@@ -164,7 +166,9 @@ class Recorder:
             args = {name: copied(self.torch, frame.f_locals[name]) for name in _parameters(code)}
         except (TooLargeError, KeyError):
             return None
-        call = RecordedCall(function, args, _caller(frame))
+        tensor = self.torch.Tensor
+        learned = {name for name in args if isinstance(one := frame.f_locals[name], tensor) and one.requires_grad}
+        call = RecordedCall(function, args, _caller(frame), frozenset(learned))
         known.append(call)
         frame.f_trace_lines = False
         return self._inside(call)

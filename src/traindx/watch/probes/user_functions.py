@@ -201,6 +201,8 @@ def recorded_calls(torch: Any, frame: FrameType, datasets: list[Any], call: Call
     for dataset in datasets:
         for index in range(ITEMS):
             first(lambda dataset=dataset, index=index: dataset[index])  # type: ignore[misc]
+        for make in _transforms_of(dataset):
+            first(make)
     for live in live_calls(frame):
         first(lambda live=live: eval(live.expression, live.names))  # type: ignore[misc]
     for make in _methods_beside(frame):
@@ -209,6 +211,15 @@ def recorded_calls(torch: Any, frame: FrameType, datasets: list[Any], call: Call
         if time.process_time() < until:
             attempt(make, TURNS[1])
     return recorder.done()
+
+
+def _transforms_of(dataset: Any) -> Iterator[Callable[[], Any]]:
+    """What a data set does to what it keeps, once more from the beginning: it may have kept the result (a cache)."""
+    fields = getattr(dataset, "__dict__", {})
+    data, transform = fields.get("data"), fields.get("transform")
+    if isinstance(data, list | tuple) and callable(transform):
+        for one in data[:ITEMS]:
+            yield lambda one=one: transform(one)  # type: ignore[misc]
 
 
 def _methods_beside(frame: FrameType | None) -> Iterator[Callable[[], Any]]:

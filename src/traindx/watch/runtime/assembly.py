@@ -43,6 +43,7 @@ from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.collectors.peaks import Peaks
+from traindx.watch.collectors.plain_tensors import PlainTensors
 from traindx.watch.collectors.plateaus import Plateaus
 from traindx.watch.collectors.provenance import Provenance
 from traindx.watch.collectors.purity import Purity
@@ -157,6 +158,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     ReadingOrders,
     SpectralNorms,
     Plateaus,
+    PlainTensors,
     Inputs,
     Checkpoints,
     KeptStates,

@@ -17,10 +17,24 @@ from traindx.watch.probes.functions import (
     reshaped,
     splits,
     two_views,
+    unread,
 )
 from traindx.watch.probes.functions.common import words
 
-MODULES = (inverses, label_maps, padding, two_views, anchors, figures, reshaped, splits, reloaded, moved, places)
+MODULES = (
+    inverses,
+    label_maps,
+    padding,
+    two_views,
+    anchors,
+    figures,
+    reshaped,
+    splits,
+    reloaded,
+    moved,
+    places,
+    unread,
+)
 FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.probed_functions import ReloadTried
 from traindx.watch.probes.functions.common import as_tensor, parts_of, words
-from traindx.watch.probes.live_calls import definition_of
+from traindx.watch.probes.live_calls import assigned_in
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, arguments_for, copied
 from traindx.watch.runtime.call_sites import CallSite
@@ -65,7 +65,7 @@ def _tried(torch: Any, made: RecordedCall, used: RecordedCall, kind: type) -> It
         owner=type(owner).__name__,
         attributes=tuple(dict.fromkeys(name for _, name in acting)),
         change=min(differs, 99.0),
-        where=(_assigned(type(owner), name) if acting else _first_line(kind)).location(),
+        where=((assigned_in(type(owner), name) if acting else None) or _first_line(kind)).location(),
     )
 
 
@@ -149,34 +149,6 @@ def _equal(torch: Any, one: Any, other: Any) -> bool:
 def _first_line(kind: type) -> CallSite:
     code = vars(kind)["__init__"].__code__
     return CallSite(code.co_filename, code.co_firstlineno, code.co_qualname)
-
-
-def _assigned(kind: type, name: str) -> CallSite:
-    """The first line of a class that gives an attribute its value."""
-    for base in kind.__mro__:
-        for function in vars(base).values():
-            code = getattr(function, "__code__", None)
-            node = definition_of(code) if code is not None else None
-            for one in ast.walk(node) if node is not None else ():
-                if isinstance(one, ast.stmt) and code is not None and _sets(one, name):
-                    return CallSite(code.co_filename, one.lineno, code.co_qualname)
-    return _first_line(kind)
-
-
-def _sets(node: ast.stmt, name: str) -> bool:
-    if isinstance(node, ast.Assign):
-        return any(_is_own(target, name) for target in node.targets)
-    if isinstance(node, ast.AnnAssign):
-        return _is_own(node.target, name)
-    call = node.value if isinstance(node, ast.Expr) else None  # self.register_buffer("name", ..., persistent=False)
-    first = call.args[0] if isinstance(call, ast.Call) and call.args else None
-    return isinstance(first, ast.Constant) and first.value == name
-
-
-def _is_own(target: ast.expr, name: str) -> bool:
-    if isinstance(target, ast.Tuple):
-        return any(_is_own(one, name) for one in target.elts)
-    return isinstance(target, ast.Attribute) and target.attr == name and isinstance(target.value, ast.Name)
 
 
 def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
