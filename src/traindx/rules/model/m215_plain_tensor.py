@@ -24,9 +24,9 @@ def plain_tensor_with_gradient(evidence: Evidence, limits: Limits) -> Iterator[F
 
     `nn.Parameter(torch.ones(1, 3)).squeeze(0)` is no parameter any more, nor is one that was moved by `.to(device)`,
     and `torch.zeros(3, requires_grad=True)` never was one: `parameters()` does not return it, so it keeps its first
-    value, and no state holds it. `demonstrated` where it is the same tensor with the same values over `steps_apart` iterations, and the loss gave it, or the parameter that
-    it was computed from, a gradient at `with_gradient` looks. Tensors that an optimiser was given by hand, or that the
-    script itself changes, are left alone.
+    value, and no state holds it. `demonstrated` where it is the same tensor with the same values over `steps_apart`
+    iterations, and the loss gave it, or the parameter that it was computed from, a gradient at `with_gradient` looks.
+    Tensors that an optimiser was given by hand, or that the script itself changes, are left alone.
     """
     for one in evidence.of(PlainTensorSeen):
         if not one.owner or one.changed or one.gradients < limits.with_gradient or one.iterations < limits.steps_apart:
