@@ -1,12 +1,13 @@
 """What watching costs: time as paired ratios within one process, memory as peaks of paired processes, whole programs.
 
-    python benchmarks/overhead.py [--styles conv3d metatensor unet2d gan transformer] [--pairs 7] [--write]
+    python benchmarks/overhead.py [--styles monai2d monai3d ...] [--pairs 7] [--steps 150] [--write]
     python benchmarks/overhead.py --programs FOLDER --only 01 15 --pairs 3      # see healthy_programs.py
 
 Time: one process trains one model on one thread; wall time and processor time are both given, since neighbours on a
 shared machine disturb the first more than the second. Windows of steps with nothing of traindx in place alternate with
 windows of as many steps that are watched, in random order within each pair; a pair gives one ratio, and the median of
-the ratios is reported with an interval (order statistics, 95 %). Ways of watching that are compared with the bare run:
+the ratios is reported with an interval (order statistics, 95 %). Processor time includes that of experiments in child
+processes, of putting everything in place and of the last summary. Ways of watching that are compared with the bare run:
 ``window``, the first iterations of a run as ``traindx examine`` watches them; ``passive``, the same without
 experiments; ``full``, every iteration in full; ``sparse``, two hundred iterations of which four are watched, one of
 them in full.
@@ -29,9 +30,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from overhead_styles import STYLES, Train
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "overhead.md"
@@ -39,136 +42,7 @@ WAYS = {"window": 0, "passive": 0, "full": 1, "sparse": 50}  # by the ``every`` 
 LIMITS = {"window": 1.25, "passive": 1.25, "full": 0.0, "sparse": 1.03}
 CLOCKS = ("wall", "processor")
 MEMORY_LIMIT = 1.15
-
-
-# -- what is trained -----------------------------------------------------------------------------------------------
-
-
-def conv3d() -> Callable[[], None]:
-    """Segmentation of 40-voxel patches with a small 3D U-Net, Dice and cross entropy."""
-    import torch
-    from monai.losses import DiceLoss
-    from monai.networks.nets import UNet
-
-    net = UNet(3, 1, 3, channels=(16, 32, 64), strides=(2, 2), num_res_units=1)
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
-    dice = DiceLoss(softmax=True, to_onehot_y=True)
-
-    def step() -> None:
-        image, label = torch.randn(2, 1, 40, 40, 40), torch.randint(0, 3, (2, 1, 40, 40, 40))
-        optimizer.zero_grad()
-        logits = net(image)
-        loss = dice(logits, label) + torch.nn.functional.cross_entropy(logits, label[:, 0])
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def metatensor() -> Callable[[], None]:
-    """The 2D tutorial's shape: MetaTensors from transforms, MONAI's U-Net and Dice loss."""
-    import torch
-    from monai.data import MetaTensor
-    from monai.losses import DiceLoss
-    from monai.networks.nets import UNet
-
-    net = UNet(2, 1, 1, channels=(16, 32, 64, 128), strides=(2, 2, 2), num_res_units=2)
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-    dice = DiceLoss(sigmoid=True)
-
-    def step() -> None:
-        image = MetaTensor(torch.randn(8, 1, 96, 96), affine=torch.eye(4))
-        label = MetaTensor((torch.rand(8, 1, 96, 96) > 0.7).float(), affine=torch.eye(4))
-        optimizer.zero_grad()
-        loss = dice(net(image), label)
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def unet2d() -> Callable[[], None]:
-    """Image translation with a 2D network, two terms, a clamp, clipping and a schedule."""
-    import torch
-    from torch import nn
-
-    def block(a: int, b: int) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.Dropout2d(0.1))
-
-    net = nn.Sequential(block(1, 24), block(24, 24), block(24, 24), nn.Conv2d(24, 1, 1))
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10_000)
-
-    def step() -> None:
-        x = torch.rand(4, 1, 96, 96)
-        y = net(x).clamp(-1, 1)
-        l1 = nn.functional.l1_loss(y, x)
-        smooth = (y[..., 1:] - y[..., :-1]).abs().mean()
-        loss = l1 + 0.1 * smooth
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-
-    return step
-
-
-def gan() -> Callable[[], None]:
-    """A GAN with two optimisers on 32-pixel patches."""
-    import torch
-    from torch import nn
-
-    g = nn.Sequential(
-        nn.ConvTranspose2d(32, 48, 8), nn.ReLU(), nn.Upsample(scale_factor=4), nn.Conv2d(48, 1, 5, padding=2)
-    )
-    d = nn.Sequential(nn.Conv2d(1, 48, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(48, 96, 4, 2, 1), nn.LeakyReLU(0.2),
-                      nn.Flatten(), nn.Linear(96 * 64, 1))  # fmt: skip
-    og, od = torch.optim.Adam(g.parameters(), 2e-4), torch.optim.Adam(d.parameters(), 2e-4)
-
-    def step() -> None:
-        real, noise = torch.rand(8, 1, 32, 32), torch.randn(8, 32, 1, 1)
-        fake = g(noise)
-        od.zero_grad()
-        (nn.functional.softplus(-d(real)).mean() + nn.functional.softplus(d(fake.detach())).mean()).backward()
-        od.step()
-        og.zero_grad()
-        nn.functional.softplus(-d(fake)).mean().backward()
-        og.step()
-
-    return step
-
-
-def transformer() -> Callable[[], None]:
-    """A patch transformer: many small modules and parameters, the unkindest case for hooks."""
-    import torch
-    from torch import nn
-
-    layer = nn.TransformerEncoderLayer(96, 4, 192, batch_first=True)
-    body = nn.TransformerEncoder(layer, 6)
-    embed, head = nn.Conv2d(1, 96, 8, 8), nn.Linear(96, 4)
-    parameters = [*embed.parameters(), *body.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, 1e-3)
-
-    def step() -> None:
-        x, y = torch.randn(8, 1, 64, 64), torch.randint(0, 4, (8,))
-        tokens = embed(x).flatten(2).transpose(1, 2)
-        loss = nn.functional.cross_entropy(head(body(tokens).mean(1)), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-STYLES = {function.__name__: function for function in (conv3d, metatensor, unet2d, gan, transformer)}
-STEPS = {
-    "conv3d": 30,
-    "metatensor": 30,
-    "unet2d": 60,
-    "gan": 100,
-    "transformer": 60,
-}  # of a window; sparse ones take two hundred
+SPARSE_STEPS = 200
 
 
 # -- measuring, in a child -------------------------------------------------------------------------------------------
@@ -193,16 +67,40 @@ def begin_watching(every: int, folder: str, *, probes: bool = True) -> Any:
     return watch
 
 
-def seconds_of(step: Callable[[], None], count: int) -> tuple[float, float]:
-    """Wall time and processor time of so many steps."""
+def seconds_of(train: Train, count: int) -> tuple[float, float]:
+    """Wall time and processor time of so many steps, this process alone."""
     begun, used = time.perf_counter(), time.process_time()
-    for _ in range(count):
-        step()
+    train(count)
     return time.perf_counter() - begun, time.process_time() - used
 
 
-def time_style(style: str, pairs: int, ways: Sequence[str]) -> dict[str, Any]:
-    """Ratios of watched to bare time, a pair each."""
+def children_seconds() -> float:
+    """Processor time of the children that ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def timed(train: Train, way: str, count: int, folder: str) -> tuple[float, float]:
+    """Wall and processor time of a window; experiments in child processes and the last summary are counted."""
+    if way == "bare":
+        return seconds_of(train, count)
+    children, used = children_seconds(), time.process_time()
+    watch = begin_watching(WAYS[way], folder, probes=way != "passive")
+    setting_up = time.process_time() - used
+    if way == "sparse":
+        train(60)  # its start is over; four watched iterations lie ahead, one of them in full
+    wall, processor = seconds_of(train, count)
+    used = time.process_time()
+    watch.finish()
+    watch.sink.close()
+    ending = time.process_time() - used
+    if way == "sparse":
+        return wall, processor
+    return wall, processor + setting_up + ending + children_seconds() - children
+
+
+def time_style(style: str, pairs: int, ways: Sequence[str], steps: int) -> dict[str, Any]:
+    """Ratios of watched to bare time; in each pair one bare window serves all ways of one length."""
     import torch
 
     from traindx.watch.runtime.call_sites import count_as_users
@@ -210,35 +108,24 @@ def time_style(style: str, pairs: int, ways: Sequence[str]) -> dict[str, Any]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)
     count_as_users(str(Path(__file__).parent))
-    step = STYLES[style]()
+    train = STYLES[style]()
     order = random.Random(0)
-    seconds_of(step, 5)
+    train(5)
     ratios: dict[str, list[float]] = {f"{way} {clock}": [] for way in ways for clock in CLOCKS}
     bare_steps: list[float] = []
-    watched = 0
+    lengths = {way: SPARSE_STEPS if way == "sparse" else steps for way in ways}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(pairs):
-            for way in ways:
-                every = WAYS[way]
-                count = 200 if way == "sparse" else STEPS[style]
-                times: dict[str, tuple[float, float]] = {}
-                for what in order.sample(["bare", "watched"], 2):
-                    watch = None
-                    if what == "watched":
-                        watch = begin_watching(every, folder, probes=way != "passive")
-                    if way == "sparse":
-                        seconds_of(
-                            step, 60
-                        )  # its start is over; four watched iterations lie ahead, one of them in full
-                    times[what] = seconds_of(step, count)
-                    if watch is not None:
-                        watched += watch.watched
-                        watch.finish()
-                        watch.sink.close()
-                for index, clock in enumerate(CLOCKS):
-                    ratios[f"{way} {clock}"].append(times["watched"][index] / times["bare"][index])
+            for count in sorted(set(lengths.values())):
+                of_this = [way for way in ways if lengths[way] == count]
+                times = {
+                    way: timed(train, way, count, folder) for way in order.sample(["bare", *of_this], 1 + len(of_this))
+                }
+                for way in of_this:
+                    for index, clock in enumerate(CLOCKS):
+                        ratios[f"{way} {clock}"].append(times[way][index] / times["bare"][index])
                 bare_steps.append(times["bare"][1] / count)
-    return {"ratios": ratios, "step": statistics.median(bare_steps), "watched": watched}
+    return {"ratios": ratios, "step": statistics.median(bare_steps)}
 
 
 def train_style(style: str, watched: bool, every: int) -> int:
@@ -249,8 +136,8 @@ def train_style(style: str, watched: bool, every: int) -> int:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         watch = begin_watching(every, folder) if watched else None
-        step = STYLES[style]()
-        seconds_of(step, 12)
+        train = STYLES[style]()
+        train(12)
         if watch is not None:
             watch.finish()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -377,11 +264,24 @@ def percent(values: list[float]) -> str:
     return f"{100 * (middle - 1):+.1f} % [{100 * (low - 1):+.1f}, {100 * (high - 1):+.1f}]"
 
 
+def measure(style: str, options: argparse.Namespace, ways: list[str], known: dict[str, Any]) -> None:
+    """Fill in what is not known yet of one style: ratios of time and of peak memory, in children."""
+    if ways:
+        timed = in_child("--child", "time", style, str(options.pairs), str(options.steps), *ways)
+        known["ratios"] |= timed["ratios"]
+        known["step"] = timed["step"]
+    while len(known["peaks"]) < options.memory_pairs:
+        watched, bare = (in_child("--child", "memory", style, how) for how in ("watched", "bare"))
+        known["peaks"].append(watched / bare)
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--styles", nargs="*", default=list(STYLES), choices=list(STYLES))
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=150, help="of a window")
+    parser.add_argument("--keep", type=Path, help="keep the ratios here, style by style, and go on from what is there")
     parser.add_argument("--memory-pairs", type=int, default=3)
     parser.add_argument("--judge", choices=CLOCKS, default="processor", help="which clock the limits are held against")
     parser.add_argument("--ways", nargs="*", default=["window", "passive", "sparse"], choices=list(WAYS))
@@ -398,7 +298,9 @@ def main() -> int:
             examine(json.loads(style))
             return 0
         answer: Any = (
-            time_style(style, int(rest[0]), rest[1:]) if what == "time" else train_style(style, rest[0] == "watched", 0)
+            time_style(style, int(rest[0]), rest[2:], int(rest[1]))
+            if what == "time"
+            else train_style(style, rest[0] == "watched", 0)
         )
         print(json.dumps(answer))
         return 0
@@ -415,19 +317,22 @@ def main() -> int:
     head = f"| style | bare step | {' | '.join(columns)} | peak memory |"
     rows = [head, "|" + "---|" * (len(columns) + 3)]
     kept = True
+    known: dict[str, Any] = {}
+    if arguments.keep and arguments.keep.exists():
+        known = json.loads(arguments.keep.read_text(encoding="utf-8"))
     for style in arguments.styles:
-        timed = in_child("--child", "time", style, str(arguments.pairs), *arguments.ways)
-        peaks = [
-            in_child("--child", "memory", style, "watched") / in_child("--child", "memory", style, "bare")
-            for _ in range(arguments.memory_pairs)
-        ]
-        ratios = timed["ratios"]
+        measured = known.setdefault(style, {"ratios": {}, "peaks": []})
+        missing = [way for way in arguments.ways if f"{way} wall" not in measured["ratios"]]
+        measure(style, arguments, missing, measured)
+        if arguments.keep:
+            arguments.keep.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        ratios, peaks = measured["ratios"], measured["peaks"]
         for way in arguments.ways:
             limit = LIMITS[way]
             kept = kept and (not limit or statistics.median(ratios[f"{way} {arguments.judge}"]) <= limit)
         kept = kept and statistics.median(peaks) <= MEMORY_LIMIT
         rows.append(
-            f"| {style} | {1000 * timed['step']:.1f} ms | "
+            f"| {style} | {1000 * measured['step']:.1f} ms | "
             + " | ".join(percent(ratios[f"{way} {clock}"]) for way in arguments.ways for clock in CLOCKS)
             + f" | {percent(peaks)} |"
         )
@@ -436,7 +341,7 @@ def main() -> int:
     text = "\n".join(rows)
     summary = (
         f"Medians and 95 % intervals of {arguments.pairs} pairs (memory: {arguments.memory_pairs}), "
-        f"{os.environ['OMP_NUM_THREADS']} thread; a window is {min(STEPS.values())} to {max(STEPS.values())} steps. "
+        f"{os.environ['OMP_NUM_THREADS']} thread; a window is {arguments.steps} steps. "
         f"Limits, on {arguments.judge} time: +25 % in the window, +3 % one in fifty, +15 % memory: {said}. "
         "Watching every iteration in full (`--ways full`) takes the gradients of all loss terms apart each time."
     )

@@ -181,6 +181,57 @@ def test_a_right_one_is_examined_and_silent(script, kind):
     assert not [one for one in seen.diagnosis.not_examined if one.action is Action.WATCH]
 
 
+MONAI = """
+    import torch
+    from monai.data import MetaTensor, decollate_batch
+    from monai.inferers import sliding_window_inference
+    from monai.networks.nets import UNet
+    from monai.transforms import Activations, AsDiscrete, Compose
+
+    torch.manual_seed(0)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unet = UNet(2, 1, 2, channels=(8, 16), strides=(2,))
+
+        def forward(self, x):
+            return HEAD
+
+    net = Net().eval()
+    post = POST
+    with torch.no_grad():
+        for case in range(3):
+            image = MetaTensor(torch.randn(1, 1, 40, 40))
+            masks = [post(one) for one in decollate_batch(WHOLE)]
+            print(float(masks[0].float().mean()))
+"""
+SLIDING = 'sliding_window_inference(image, (16, 16), 4, net, overlap=0.25, mode="gaussian")'
+FLIPPED = "(net(image) + net(image.flip(3)).flip(3)) / 2"
+SIGMOIDS, SOFTMAXES = (
+    "Compose([Activations(sigmoid=True), AsDiscrete(threshold=0.5)])",
+    "Compose([Activations(softmax=True), AsDiscrete(argmax=True)])",
+)
+LIBRARY = [
+    ("torch.sigmoid(self.unet(x))", SLIDING, SIGMOIDS, True),
+    ("torch.softmax(self.unet(x), 1)", SLIDING, SOFTMAXES, True),
+    ("torch.sigmoid(self.unet(x))", FLIPPED, SIGMOIDS, True),
+    ("self.unet(x)", SLIDING, SIGMOIDS, False),
+    ("torch.sigmoid(self.unet(x))", SLIDING, "AsDiscrete(threshold=0.5)", False),
+    ("self.unet(x)", FLIPPED, SOFTMAXES, False),
+]
+
+
+@pytest.mark.parametrize(("head", "whole", "post", "twice"), LIBRARY)
+def test_transforms_of_a_library_after_its_sliding_window(script, head, whole, post, twice):
+    """Windows are put together and come back as MetaTensors, one a case; the second activation is the transform's."""
+    source = MONAI.replace("HEAD", head).replace("WHOLE", whole).replace("POST", post)
+    seen = script(source, name="infer.py")
+    found = [(finding.code, finding.standing, finding.location.line) for finding in seen.diagnosis.findings]
+    assert found == ([("L305", Standing.DEMONSTRATED, seen.line("post(one)"))] if twice else [])
+    assert {call.phase for call in seen.of(NetworkCalls)} == {"inference"}
+
+
 def test_a_network_left_in_training_mode_is_found_where_it_infers(script):
     """Suspected, as some networks are meant to use the statistics of the batch they are given."""
     seen = script(CLASSIFICATION.replace("PREDICT", "votes").replace("    net.eval()\n", ""), name="infer.py")

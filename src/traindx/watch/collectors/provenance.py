@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site, named_functions
 from traindx.watch.runtime.call_sites import CallSite
@@ -53,6 +54,7 @@ LAYOUT = [
     "view_as",
     "reshape_as",
     "swapaxes",
+    "unbind",
 ]
 KEEPS_AXES = (
     "contiguous",
@@ -119,6 +121,8 @@ class Provenance(Collector):
         self.numbers: dict[float, CallSite] = {}
         self.last_cut: tuple[CallSite | None, str] = (None, "")  # where a single number lost its graph
         self._mixing: set[Any] = set()
+        self._plain: tuple[Any, ...] = ()
+        self._classes = False  # a tensor of a library's class came out of an activation
         self._limit = MOST_TAGS
 
     def on_activation(self, collector: Collector, before: Callable[..., Callable[[Any], None] | None]) -> None:
@@ -137,13 +141,14 @@ class Provenance(Collector):
         """Subscribe to activations, layout calls and cuts."""
         self.watch.weak_tables.append(self)
         torch = self.watch.torch
+        self._plain = (torch.Tensor, torch.nn.Parameter)
         self.calls.on(self, named_functions(torch, (*ACTIVATIONS, "relu")), self._activation)
         self.calls.on(self, named_functions(torch, tuple(LAYOUT)), self._layout)
         self.calls.on(self, named_functions(torch, ("unsqueeze", "expand_as")), self._layout)
         self.calls.on(self, named_functions(torch, ("cat", "concat", "stack")), self._joined)
         self.calls.on(self, {torch.Tensor.__setitem__: "setitem"}, self._filled)
         self._mixing = set(named_functions(torch, MIXING))
-        self.calls.on_every(self, self._mixed)
+        self.calls.on_any(self, self._mixed)  # of any class
         self.calls.on(self, named_functions(torch, ("detach",)), self._cut)
         self.calls.on(self, {torch.Tensor.data.__get__: "data"}, self._cut)
         self.calls.on(self, {torch.Tensor.item: "item", torch.Tensor.__float__: "float"}, self._number)
@@ -161,19 +166,41 @@ class Provenance(Collector):
             return None
         return entry[1]
 
+    def _known(self, tensor: Any) -> Tag | None:
+        """What is known of a tensor, or of the one that it is a view of: not every view is made in our sight.
+
+        A change of class (``as_subclass``, which libraries with tensors of their own live by) asks no function mode.
+        """
+        tag = self.tag(tensor)
+        if tag is not None or not self._tags or not isinstance(tensor, self.watch.torch.Tensor):
+            return tag
+        if type(tensor) in self._plain and not self._classes:  # to ask for the whole makes a tensor that can be counted
+            return None
+        with compat.no_tensor_classes(self.watch.torch):
+            whole = self.tag(tensor._base)
+        if whole is None or not (whole.activation or whole.averaged):
+            return None
+        return Tag(whole.activation, whole.site, whole.made, averaged=whole.averaged)
+
     def put(self, tensor: Any, tag: Tag) -> None:
         """Tag a tensor."""
         if len(self._tags) >= self._limit:
             self._tags = {key: entry for key, entry in self._tags.items() if entry[0]() is not None}
             self._limit = 2 * len(self._tags) + MOST_TAGS
         self._tags[id(tensor)] = (self.watch.torch.utils.weak.TensorWeakRef(tensor), tag)
+        if type(tensor) not in self._plain and (tag.activation or tag.averaged):
+            self._classes = True
+            with compat.no_tensor_classes(self.watch.torch):
+                whole = tensor._base  # what torch returned, before it was given the class of a library's
+            if whole is not None and whole.shape == tensor.shape and type(whole) in self._plain:
+                self.put(whole, tag)
 
     def _activation(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
         tensor = argument(args, kwargs, 0, "input")
         if not isinstance(tensor, self.watch.torch.Tensor) or tensor.numel() < 2:
             return None
         site, made = call_site(), self.networks.library_maker()
-        before = self.tag(tensor)
+        before = self._known(tensor)
         afters = [
             after for _, tell in self._activated if (after := tell(name, tensor, before, site, made, args, kwargs))
         ]
@@ -189,7 +216,7 @@ class Provenance(Collector):
 
     def _layout(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
         tensor = argument(args, kwargs, 0, "input")
-        known = self.tag(tensor) or Tag()
+        known = self._known(tensor) or Tag()
         if known.over >= 0 and name not in KEEPS_AXES:
             known = replace(known, over=-1, dims=-1)
         if name in MAKES_AXIS and (name != "__getitem__" or _has_new_axis(args)):
@@ -222,7 +249,7 @@ class Provenance(Collector):
                 continue
             tag = entry[1]
             name = tag.averaged or tag.activation
-            if name in PROBABILITIES:
+            if name in PROBABILITIES and isinstance(out, self.watch.torch.Tensor):
                 self.put(out, Tag(site=tag.site, made=tag.made, averaged=name))
                 return
 
