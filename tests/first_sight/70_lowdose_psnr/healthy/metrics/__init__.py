@@ -1,0 +1,3 @@
+from metrics.psnr import calculate_psnr
+
+__all__ = ["calculate_psnr"]
