@@ -245,3 +245,27 @@ class LossArguments(Observed):
     function: str
     predictions: int
     unread: str = ""
+
+
+class ScoreTried(Observed):
+    """A score of a classification, tried on predictions whose score is known. ``where`` is where it gets its value.
+
+    Attributes:
+        function: The function.
+        score: What the name of the number says.
+        ranks: It depends on the order of the predictions alone.
+        classes: Classes.
+        samples: Samples it was tried on, as many of every class.
+        perfect: The score where every prediction is right, no two equally sure, as a share of 1.
+        random: The score of the same predictions dealt to other samples.
+        actual: The score that the script got.
+    """
+
+    function: str
+    score: str
+    ranks: bool = False
+    classes: int = 2
+    samples: int = 0
+    perfect: float
+    random: float
+    actual: float

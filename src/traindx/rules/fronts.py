@@ -48,6 +48,7 @@ from traindx.evidence.probed_functions import (
     PlacesTried,
     ReloadTried,
     ReshapeTried,
+    ScoreTried,
     SplitTried,
 )
 
@@ -92,6 +93,7 @@ THINGS: dict[type[Record], str] = {
     PairLossTried: "losses on two views",
     AnchorsTried: "anchors of several aspect ratios",
     MetricTried: "figures computed by own functions",
+    ScoreTried: "scores computed by own functions",
     EvaluationPairs: "outputs that meet a batch in evaluation",
     FigureRegion: "figures of a part of the output",
     ReshapeTried: "arrays that are given two axes",

@@ -19,6 +19,7 @@ from traindx.rules.evaluation.e812_other_batches import held_against_other_batch
 from traindx.rules.evaluation.e812_predictions_out_of_order import predictions_out_of_order
 from traindx.rules.evaluation.e815_worse_is_kept import worse_is_kept
 from traindx.rules.evaluation.e821_figure_not_what_it_is_named import figure_not_what_it_is_named
+from traindx.rules.evaluation.e821_scores import score_not_what_it_is_named
 from traindx.rules.evaluation.e822_output_unused import evaluation_output_unused
 from traindx.rules.evaluation.e823_figure_of_a_corner import figure_of_a_small_part
 
@@ -34,7 +35,7 @@ RULES: tuple[Rule, ...] = (
     overlap_of_unthresholded_values,
     predictions_out_of_order.also(held_against_other_batches),
     worse_is_kept,
-    figure_not_what_it_is_named,
+    figure_not_what_it_is_named.also(score_not_what_it_is_named),
     evaluation_output_unused,
     figure_of_a_small_part,
 )

@@ -1,0 +1,114 @@
+"""Scores of a classification by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from traindx.finding import Standing
+
+TABLE = """
+import numpy as np
+
+def roc_auc(truth, score):
+    above = (score[truth == 1][:, None] > score[truth == 0][None]).mean()
+    return above + 0.5 * (score[truth == 1][:, None] == score[truth == 0][None]).mean()
+
+def compute_metrics(preds, labels, n_labels):
+    rows = []
+    for c in range(n_labels):
+        truth = (labels == c).astype(int)
+        pred = (preds.argmax(1) == c).astype(int)
+        prob = {prob}
+        tp, fp = (pred * truth).sum(), (pred * (1 - truth)).sum()
+        fn = ((1 - pred) * truth).sum()
+        rows.append({{"f1": {f1},
+                     "auc": roc_auc(truth, prob), "accuracy": (pred == truth).mean()}})
+    return rows
+
+def main():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 60)
+    preds = rng.random((60, 4)) + np.eye(4)[labels]
+    preds = preds / preds.sum(1, keepdims=True)
+    rows = compute_metrics(preds, labels, 4)
+    stop()
+"""
+ONE = """
+import torch
+
+def {name}({arguments}):
+    {body}
+
+def main():
+    torch.manual_seed(0)
+    labels = (torch.rand(50) > 0.6).long()
+    scores = {scores}
+    value = {name}({given})
+    stop()
+"""
+RIGHT = {
+    "accuracy": ("accuracy", "pred, target", "return ((pred > 0).long() == target).float().mean().item()", "logits"),
+    "percent": ("accuracy", "pred, target", "return 100 * ((pred > 0).long() == target).float().mean()", "logits"),
+    "f1": (
+        "f1_score", "y_true, y_pred",
+        "p = (y_pred > 0.5).long(); return (2 * (p * y_true).sum() / (p.sum() + y_true.sum()))", "probabilities",
+    ),
+    "one hot": ("accuracy", "pred, target", "return (pred.argmax(1) == target.argmax(1)).float().mean()", "one hot"),
+    "several": (
+        "table", "pred, target",
+        "acc = (pred.round() == target).float().mean(); rows = len(pred)\n    return acc, rows", "probabilities",
+    ),
+}  # fmt: skip
+WRONG = {
+    "never 1": ("accuracy", "pred, target", "return ((pred > 0).long() == target).float().sum() / 100", "logits"),
+    "for any": ("accuracy", "pred, target", "return ((pred > -99).long() >= target).float().mean().item()", "logits"),
+    "twice": (
+        "f1_score", "y_true, y_pred",
+        "p = (y_pred.sigmoid() > 0.5).long(); return 2 * (p * y_true).sum() / (p.sum() + y_true.sum())",
+        "probabilities",
+    ),
+}  # fmt: skip
+
+
+def source(name: str, arguments: str, body: str, form: str) -> str:
+    scores = {
+        "logits": "torch.randn(50) + labels",
+        "probabilities": "(torch.randn(50) + labels).sigmoid()",
+        "one hot": "torch.randn(50, 3); labels = torch.eye(3)[torch.randint(0, 3, (50,))]",
+    }
+    given = "labels, scores" if arguments == "y_true, y_pred" else "scores, labels"
+    return ONE.format(name=name, arguments=arguments, body=body, scores=scores[form], given=given)
+
+
+def test_an_area_of_what_does_not_tell_the_class(script: Callable[[str], Any]) -> None:
+    f1 = "2 * tp / (2 * tp + fp + fn)"
+    faulty = script(TABLE.format(prob="preds.max(1)", f1=f1))
+    (finding,) = faulty.found("E821")
+    assert finding.standing is Standing.SUSPECTED
+    assert finding.location.line == faulty.line("prob = preds")
+    assert "AUC" in finding.message
+    healthy = script(TABLE.format(prob="preds[:, c]", f1=f1))
+    assert len(healthy.records) >= 3
+    assert not healthy.found("E821")
+
+
+def test_a_wrong_entry_is_named_where_it_gets_its_value(script: Callable[[str], Any]) -> None:
+    faulty = script(TABLE.format(prob="preds[:, c]", f1="tp / (2 * tp + fp + fn)"))
+    (finding,) = faulty.found("E821")
+    assert finding.location.line == faulty.line('rows.append({"f1"')
+    assert finding.numbers["perfect"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_score_that_is_not_1_or_always_1(script: Callable[[str], Any], kind: str) -> None:
+    assert len(script(source(*WRONG[kind])).found("E821")) == 1
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+def test_a_right_score_in_any_form(script: Callable[[str], Any], kind: str) -> None:
+    healthy = script(source(*RIGHT[kind]))
+    assert healthy.records
+    assert not healthy.found("E821")
