@@ -109,6 +109,34 @@ class Child:
         os.close(writing)
         return cls(pid, reading, offsets)
 
+    @classmethod
+    def following(
+        cls, torch: Any, begin: Callable[[Callable[[Callable[[], list[Any]]], None]], None], seconds: int
+    ) -> Child | None:
+        """Fork a child that goes on with the script, as far as a child may; None where that would leave a trace.
+
+        Args:
+            torch: The script's torch.
+            begin: Called in the child, with a function that ends it: it is given what the child looks for then.
+            seconds: Processor time after which the child is ended.
+
+        Returns:
+            The child; None in the child itself, which returns to the script.
+        """
+        if not _may_fork(torch):
+            return None
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid:
+            os.close(writing)
+            return cls(pid, reading, [])
+        try:
+            _confine(torch, writing, seconds)
+            begin(lambda look: _end(look, writing))
+        except BaseException:  # whatever it is, it must not go on as a second run of the script
+            os._exit(0)
+        return None
+
     def answer(self, seconds: float = SECONDS) -> list[Any] | None:
         """What the child found; it is ended if it takes longer than this from now on."""
         try:
@@ -170,6 +198,14 @@ def _in_child(
     """Look, and write the answer; never returns."""
     try:
         _confine(torch, writing if apart else None, seconds)
+    except BaseException:
+        os._exit(0)
+    _end(look, writing)
+
+
+def _end(look: Callable[[], list[Any] | None], writing: int) -> None:
+    """Write the answer and end the process."""
+    try:
         found = look()
         if found is not None:
             os.write(writing, json.dumps(found).encode())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,8 @@ from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.probes.base import FIRST_TRAINING_ITERATION, Experiment
 from traindx.watch.probes.captured import detached
-from traindx.watch.probes.functions import FAMILIES, any_relevant
+from traindx.watch.probes.followed import End, go_on
+from traindx.watch.probes.functions import FAMILIES, any_figure, any_relevant
 from traindx.watch.probes.item_spots import items_tried
 from traindx.watch.probes.live_calls import function_of, live_calls
 from traindx.watch.probes.making import Child, seed
@@ -36,6 +38,7 @@ from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Watch
 
 CPU_LIMIT = 9  # seconds of a child, which is ended then
+FOLLOWING_LIMIT = 6  # seconds of a child that goes on with the script
 REPLAY_SECONDS = 2.0  # of a child, for calls of the script's
 TURNS = (0.1, 0.5)  # seconds of one expression; what takes longer at first comes last
 ITEMS = 6
@@ -117,6 +120,24 @@ class UserFunctions(Experiment):
                 self.watch.not_examined(self.subject, "the process cannot be forked without a trace")
             else:
                 self._children.append(child)
+        if phase == "evaluation" and child is not None and any_figure(_sources_around(frame)):
+            self._follow()
+
+    def _follow(self) -> None:
+        """A second child goes on with the evaluation to where its figures are made."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        with self.watch.ours(self):
+            child = Child.following(self.watch.torch, self._go_on, FOLLOWING_LIMIT)
+            if child is not None:
+                self._children.append(child)
+
+    def _go_on(self, end: End) -> None:
+        torch = self.watch.torch
+        self.watch.over = True
+        go_on(
+            torch, end, lambda calls: [[record.kind, record.model_dump(mode="json")] for record in tried(torch, calls)]
+        )
 
     def _look(self, frame: FrameType, datasets: list[Any], call: Call | None) -> Callable[[], list[Any]]:
         watch = self.watch
@@ -169,7 +190,13 @@ def _unlike(records: list[Record]) -> Iterator[Record]:
     """Without what several children found alike."""
     seen: set[tuple[Any, ...]] = set()
     for record in records:
-        key = (record.kind, record.where, getattr(record, "value", ""), getattr(record, "second", ""))
+        key = (
+            record.kind,
+            record.where,
+            getattr(record, "value", ""),
+            getattr(record, "second", ""),
+            getattr(record, "score", ""),
+        )
         if key not in seen:
             seen.add(key)
             yield record

@@ -50,3 +50,13 @@ def any_relevant(trees: Iterable[ast.Module]) -> bool:
         elif isinstance(node, ast.ClassDef) and two_views.NAMES & set(words(node.name)):
             return True
     return False
+
+
+def any_figure(trees: Iterable[ast.Module]) -> bool:
+    """True if some function in these sources could make a figure of what a whole evaluation has gathered."""
+    return any(
+        figures.relevant(node) or scores.relevant(node)
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )

@@ -166,6 +166,8 @@ def _classes(prediction: Any, target: Any) -> int:
 
 def _tried(torch: Any, call: RecordedCall, pair: Pair, named: dict[str, tuple[str, float]]) -> Iterator[Record]:
     prediction, target = (as_tensor(torch, call.args[name]) for name in (pair.prediction, pair.target))
+    assert prediction is not None
+    assert target is not None
     labels = _labels(torch, target, pair.classes, len(target) if _keeps_length(call, len(target)) else ROWS)
     perfect = _perfect(torch, prediction, labels, pair.classes)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))
