@@ -160,6 +160,28 @@ class ConfigFile(Observed):
     in_bulk: tuple[str, ...] = ()
 
 
+class ActingSetting(Observed):
+    """A number of a configuration file that nothing asks for, and another that acts under its name.
+
+    ``where`` is where other parameters of the class that holds it are handed on, or the line that made the object.
+
+    Attributes:
+        name: Dotted name in the file.
+        value: Its value there.
+        acting: The value that the object holds.
+        owner: Class of the object.
+        file: The configuration file.
+        line: Line in it, 0 where it could not be found.
+    """
+
+    name: str
+    value: float
+    acting: float
+    owner: str
+    file: str
+    line: int = 0
+
+
 class LoaderSeen(Observed):
     """A data loader; ``where`` is the line that made it.
 

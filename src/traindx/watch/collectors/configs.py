@@ -91,6 +91,13 @@ class Configs:
             self._uses[key] = use_of(trees, entry.site.file, entry.site.line, entry.mappings)
         return self._uses[key]
 
+    def unread(self) -> Iterator[tuple[str, Any, str]]:
+        """Dotted name, value and file of every leaf that no source asks for, as far as the sources can be followed."""
+        trees = trees_of(source_files()) if self.reads else {}
+        for number, entry in enumerate(self.reads):
+            use = self._use(number, trees)
+            yield from ((key, value, entry.file) for key, value in entry.leaves.items() if not use.covers(key))
+
     def records(self) -> Iterable[Record]:
         """One record a file."""
         trees = trees_of(source_files()) if self.reads else {}
@@ -136,15 +143,22 @@ def lines_of(file: str) -> list[str]:
         return []
 
 
-def names_in(trees: Iterable[ast.Module]) -> set[str]:
+def names_in(trees: Iterable[ast.Module], *, of_attributes: bool = True) -> set[str]:
     """What these sources may ask for: strings, in parts, and attributes of anything but ``self``.
 
     Fields of data classes count, too, as configurations are turned into them. Names of parameters do not: a setting
     that is never passed on to the function that has a parameter for it is the very fault.
+
+    Args:
+        trees: Syntax trees.
+        of_attributes: Let the name that ``getattr`` and its like are given count, too.
     """
     names: set[str] = set()
     for tree in trees:
+        left_out = set() if of_attributes else {id(name) for node in ast.walk(tree) for name in attribute_names(node)}
         for node in ast.walk(tree):
+            if id(node) in left_out:
+                continue
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 names.update(re.split(r"[./]", node.value) if len(node.value) < 200 else ())
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
@@ -154,6 +168,15 @@ def names_in(trees: Iterable[ast.Module]) -> set[str]:
                 fields = (item.target for item in node.body if isinstance(item, ast.AnnAssign))
                 names.update(field.id for field in fields if isinstance(field, ast.Name))
     return names
+
+
+def attribute_names(node: ast.AST) -> list[ast.expr]:
+    """The name that ``getattr(self.loss, "weight", 0)`` asks an object for, which is no configuration's key."""
+    is_lookup = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr", "setattr")
+    if not is_lookup or not isinstance(node, ast.Call) or len(node.args) < 2:
+        return []
+    owner = node.args[0]
+    return [node.args[1]] if isinstance(owner, ast.Attribute) and getattr(owner.value, "id", "") == "self" else []
 
 
 def line_of(key: str, lines: list[str]) -> int:

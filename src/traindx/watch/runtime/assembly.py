@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from traindx.evidence.base import Record
+from traindx.watch.collectors.acting_settings import ActingSettings
 from traindx.watch.collectors.backwards import Backwards
 from traindx.watch.collectors.batch_classes import BatchesOfClasses
 from traindx.watch.collectors.call_meanings import CallMeanings
@@ -179,6 +180,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     EvaluationFlow,
     _Early,
     SettingsDeclared,
+    ActingSettings,
     InputInfluence,
     EvaluationRepeat,
     ShareInfluence,
@@ -251,7 +253,13 @@ def with_torch(
 
 def collectors_for(watch: Watch, early: WithoutTorch) -> list[Collector]:
     """All collectors, in the order in which they are told of things."""
-    given = {Watch: watch, SeedCalls: early.seeds, Resampling: early.resampling, WithoutTorch: early}
+    given = {
+        Watch: watch,
+        Configs: early.configs,
+        SeedCalls: early.seeds,
+        Resampling: early.resampling,
+        WithoutTorch: early,
+    }
     found: list[Collector] = wired(COLLECTORS, given)
     if not watch.settings.extras.get("probes", True):  # to measure what they cost
         found = [one for one in found if not isinstance(one, Experiment)]
