@@ -59,15 +59,25 @@ def test_a_weight_that_does_not_arrive_is_named_where_the_others_are_handed_on(s
     assert lines[finding.location.line - 1].startswith("parts = ")
 
 
+def test_a_part_that_is_merged_into_another_mapping_is_followed(script) -> None:
+    merged = '"far", 1.0)}; merged = {"seed": 0, **config}; seed = merged["seed"]'
+    assert len(said(script, TRAIN.replace('"far", 1.0)}', merged, 1))) == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "settings"),
     [
         ('"far", 1.0)}', '"far", 1.0), "edge_weight": config["edge_weight"]}', {}),  # it arrives
+        (
+            '"far", 1.0)}',
+            '"far", 1.0)}; merged = {"seed": 0, **config}; w = merged["edge_weight"]',
+            {},
+        ),  # it is asked for
         ("", "", {"edge_weight": 0.25}),  # what acts is what was asked for
-        ('"far", 1.0)}', '"far", 1.0)}; everything = {**config}', {}),  # all goes in at once: who knows
+        ('"far", 1.0)}', '"far", 1.0)}; everything = list(config.values())', {}),  # all goes in at once: who knows
         ("edge_weight * out", "edge_weight * config['edge_weight'] * out", {}),  # it acts elsewhere
     ],
-    ids=["arrives", "the same", "in bulk", "read elsewhere"],
+    ids=["arrives", "merged", "the same", "in bulk", "read elsewhere"],
 )
 def test_near_misses(script, old: str, new: str, settings: dict[str, float]) -> None:
     assert said(script, TRAIN.replace(old, new, 1) if old else TRAIN, **settings) == []

@@ -139,6 +139,9 @@ class _Follower:
             return self._paths(file, scope, node.value)
         if isinstance(node, ast.Call):
             return self._called(file, scope, node)
+        if isinstance(node, ast.Dict):  # ``{"depth": 3, **config["loss"]}`` is asked for what the part is asked for
+            parts = (value for key, value in zip(node.keys, node.values, strict=True) if key is None)
+            return {path for part in parts for path in self._paths(file, scope, part)}
         return set()
 
     def _called(self, file: str, scope: str, call: ast.Call) -> set[str]:
@@ -177,7 +180,7 @@ class _Follower:
     def _bind(self, binding: Binding, path: str) -> None:
         self._learn(self.known.setdefault(binding, set()), {path})
 
-    def _goes(self, place: _Place, path: str) -> None:  # noqa: PLR0911  (one return a kind of place)
+    def _goes(self, place: _Place, path: str) -> None:  # noqa: PLR0911, PLR0912  (one branch a kind of place)
         """A mapping of the configuration stands at a place: follow it, or let all of it count as asked for."""
         node, parent = place.node, place.parent
         if isinstance(parent, ast.Assign | ast.AnnAssign | ast.NamedExpr) and parent.value is node:
@@ -199,6 +202,8 @@ class _Follower:
         elif isinstance(parent, ast.Call | ast.keyword) and self._argument(place, path):
             return
         elif isinstance(parent, ast.Dict):
+            if any(key is None and value is node for key, value in zip(parent.keys, parent.values, strict=True)):
+                return
             if isinstance(place.grandparent, ast.Call) and name_of(place.grandparent.func) in HARMLESS:
                 return
         elif isinstance(
