@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import weakref
 
 import pytest
 import torch
@@ -89,3 +90,28 @@ def test_paths_inside_the_working_directory_are_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert frames.shown_path(str(tmp_path / "train.py")) == "train.py"
     assert frames.shown_path("/elsewhere/train.py") == "/elsewhere/train.py"
+
+
+def test_reading_the_names_of_a_function_keeps_nothing_alive_and_changes_nothing() -> None:
+    class Kept:
+        pass
+
+    def reads() -> list[tuple[bool, bool]]:  # no assertion here: pytest has it ask for the local names
+        found = []
+        for number in range(3):
+            kept = Kept()
+            known = weakref.ref(kept)
+            right = frames.locals_of(sys._getframe())["number"] == number
+            del kept
+            found.append((right, known() is not None))
+        return found
+
+    def keeps_its_own() -> list[str]:
+        first = 1
+        own = locals()
+        second = first
+        frames.locals_of(sys._getframe())
+        return [*sorted(own), str(second)]
+
+    assert reads() == [(True, False)] * 3
+    assert keeps_its_own() == ["first", "1"]

@@ -19,6 +19,7 @@ from typing import Any
 
 from traindx.finding import Location
 
+NOBODY_ELSE = 3  # references: the frame's, ours, and that of the call which counts them
 _TRAINDX = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 _USER_ROOMS = tuple(os.path.join(_TRAINDX, ctx) + os.sep for ctx in ("recipes", "faults"))
 
@@ -127,6 +128,23 @@ def user_stack(start: FrameType | None = None) -> Iterator[Location]:
     """All user lines from the innermost outwards."""
     for place in user_places(start if start is not None else sys._getframe(1)):
         yield location(*place)
+
+
+def locals_of(frame: FrameType) -> dict[str, Any]:
+    """The local names of a function that goes on, so that it does not notice.
+
+    Up to Python 3.12 ``frame.f_locals`` leaves a dictionary behind that keeps what the names stood for alive, and that
+    is the one which ``locals()`` gave. It is emptied here; a function that speaks of ``locals`` itself is left alone.
+    """
+    if sys.version_info >= (3, 13) or not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        return dict(frame.f_locals)
+    if {"locals", "vars", "dir", "eval", "exec"} & set(frame.f_code.co_names) or sys.gettrace() is not None:
+        return {}
+    kept = frame.f_locals
+    found = dict(kept)
+    if sys.getrefcount(kept) <= NOBODY_ELSE:  # nobody asked for it before us and has it still
+        kept.clear()
+    return found
 
 
 def raised_at(error: BaseException) -> Location | None:

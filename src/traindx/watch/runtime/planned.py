@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NamedTuple
 
+from traindx.core.frames import locals_of
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.source_text import parsed
 
@@ -106,7 +107,7 @@ def _loops_around(frame: FrameType) -> Iterator[_Loop]:
         if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):
             found.append(node)
     for node in sorted(found, key=lambda one: -one.lineno):
-        names = names if names is not None else {**frame.f_globals, **frame.f_locals}
+        names = names if names is not None else {**frame.f_globals, **locals_of(frame)}
         if isinstance(node, ast.While):
             yield _Loop(_bound(node.test, names), counts=True)
         else:
@@ -245,10 +246,11 @@ def _of_library(frame: FrameType) -> Plan | None:
     package = str(frame.f_globals.get("__name__", "")).split(".")[0]
     if package not in ("lightning", "pytorch_lightning", "transformers", "ignite"):
         return None
-    owner = frame.f_locals.get("self")
+    names = locals_of(frame)
+    owner = names.get("self")
     try:
         if package == "transformers":
-            most = frame.f_locals.get("max_steps")
+            most = names.get("max_steps")
             return Plan(most, 1, exact=True) if type(most) is int and most > 0 else None
         if package == "ignite":
             state = getattr(owner, "state", None)

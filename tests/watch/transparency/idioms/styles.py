@@ -7,6 +7,7 @@ import contextvars
 import copy
 import math
 import threading
+import weakref
 from typing import Any
 
 import torch
@@ -453,6 +454,34 @@ def simulated_device_reads() -> None:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
     show(model, reads=Device.reads)
+
+
+def its_own_local_names() -> None:
+    """a dictionary of `locals()` that is kept as the configuration, and tensors that live as long as their names"""
+    width, rate, epochs = 6, 0.1, 3
+    config = locals()
+    model, (x, y) = net(width), batch()
+    optimizer = torch.optim.SGD(model.parameters(), rate)
+    for epoch in range(epochs):
+        for _ in range(4):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        print(epoch, sorted(config))
+
+    def train(count: int) -> list[bool]:
+        alive = []
+        for _ in range(count):
+            optimizer.zero_grad()
+            out = model(x)
+            last = weakref.ref(out)
+            F.cross_entropy(out, y).backward()
+            optimizer.step()
+            del out
+            alive.append(last() is not None)
+        return alive
+
+    show(model, alive=train(6), names=sorted(config))
 
 
 if __name__ == "__main__":
