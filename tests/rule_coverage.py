@@ -4,6 +4,10 @@ A rule that no test makes speak may be dead; one that no test sees keep silent *
 accuse everybody. So each code must be seen to find something in one test at least, and, in two others at least (a
 healthy program and a near miss), to look at evidence and say nothing.
 
+And a rule that finds something in evidence of which its ``looked_at`` says that there was nothing to look at would be
+*not examined* on the healthy twin of that run, for ever: where the variable is set, the finding fails the test that
+sees it.
+
 The plugin wraps :meth:`traindx.rules.base.Rule.check`, so it also sees rules that run over a watched script's evidence.
 ``TRAINDX_RULE_COVERAGE=report`` names at the end the codes that lack one of them; ``=1`` makes
 the session fail as well. Only a session of all quick tests can say that: one of some files, of ``-k``, or that ended
@@ -19,8 +23,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from traindx.evidence import Evidence
+    from traindx.finding import Finding
     from traindx.rules import Rule
+    from traindx.rules.base import Limits
 
 SILENT_TESTS = 2
 JUDGED = ("", "not slow")  # what ``-m`` may say
@@ -41,6 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
         return found
 
     Rule.check = check  # type: ignore[method-assign]
+    decides = Rule.decide
+
+    def decide(self: Rule, evidence: Evidence, limits: Limits) -> Iterator[Finding]:
+        found = list(decides(self, evidence, limits))
+        asked = bool(found and _running[0] and os.environ.get("TRAINDX_RULE_COVERAGE"))
+        nothing = self.nothing_in(evidence, limits) if asked else None
+        assert nothing is None, f"{self.code} finds something, and says that there was nothing to look at: {nothing}"
+        return iter(found)
+
+    Rule.decide = decide  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,8 +8,20 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed import IterationsSeen
 from traindx.evidence.observed_optim import ScalerSeen, SchedulerSeen
 from traindx.finding import Severity, Standing
-from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
 from traindx.rules.optimisation._shared import finished, times
+
+IDLE_CALLS = 5  # calls beside an optimiser at rest; fewer are a start
+
+
+def _something_stepped(evidence: Evidence, limits: Limits) -> Nothing | None:
+    """A schedule that nothing steps is judged by that; any other by its calls beside the steps of an optimiser."""
+    iterations = _iterations(evidence)
+    for schedule in evidence.of(SchedulerSeen):
+        beside = schedule.optimizer_steps > 0 or schedule.idle_calls >= IDLE_CALLS
+        if (schedule.calls and beside) or (finished(evidence) and _never(schedule, iterations) is not None):
+            return None
+    return Nothing("no schedule took a step beside an optimiser")
 
 
 @rule(
@@ -17,11 +29,7 @@ from traindx.rules.optimisation._shared import finished, times
     "scheduler-misused",
     Severity.MAJOR,
     needs=(SchedulerSeen,),
-    looked_at=requires(
-        SchedulerSeen,
-        lambda schedule, limits: schedule.calls > 0 and schedule.optimizer_steps > 0,
-        otherwise="no schedule took a step beside an optimiser",
-    ),
+    looked_at=_something_stepped,
     overrun=Threshold(1.2, "calls over the number that the schedule was made for; off-by-one habits stay below"),
     reached=Threshold(0.25, "highest rate over the intended one at the end of the run"),
     passes=Threshold(2, "passes that the schedule was made for; with one, batches and passes cannot be told apart"),
@@ -63,8 +71,7 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     for schedule in evidence.of(SchedulerSeen):
         problem = _idle(schedule, limits) or _overrun(schedule, limits) or _by_epochs(schedule, limits)
         if problem is None and finished(evidence):
-            iterations = evidence.of(IterationsSeen)
-            count = iterations[-1].iterations if iterations else 0
+            count = _iterations(evidence)
             problem = _never(schedule, count) or _stuck(schedule, count, limits)
         if problem is None and schedule.before_optimizer and not skipped and schedule.optimizer_steps:
             problem = Found(
@@ -81,9 +88,14 @@ def scheduler_misused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             yield problem
 
 
+def _iterations(evidence: Evidence) -> int:
+    seen = evidence.of(IterationsSeen)
+    return seen[-1].iterations if seen else 0
+
+
 def _idle(schedule: SchedulerSeen, limits: Limits) -> Found | None:
     """It moves the rate of an optimiser that does not train."""
-    if schedule.idle_calls < 5 or schedule.idle_calls < limits.idle * schedule.calls:
+    if schedule.idle_calls < IDLE_CALLS or schedule.idle_calls < limits.idle * schedule.calls:
         return None
     return Found(
         variant="of-another-optimiser",

@@ -94,18 +94,21 @@ class SharedItemsSeen(Collector):
 
 
 def divided_at(one: CallSite, other: CallSite) -> Location | None:
-    """The last statement before two lines that assigns a name which the first uses and one which the second uses."""
+    """The last statement before two lines that assigns a name which the first uses and one which the second uses.
+
+    One that gives each a name of its own goes before one that gives both the same, such as the size of a batch.
+    """
     tree = parsed(one.file) if one.file == other.file else None
     if tree is None:
         return None
-    used = [_names(tree, site.line, ast.Load) for site in (one, other)]
-    best: ast.stmt | None = None
+    first, second = (_names(tree, site.line, ast.Load) for site in (one, other))
+    found: list[tuple[bool, int]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and node.lineno < min(one.line, other.line):
             given = {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-            if given & used[0] and given & used[1] and (best is None or node.lineno > best.lineno):
-                best = node
-    return Location(file=shown_path(one.file), line=best.lineno, symbol=one.symbol) if best is not None else None
+            if given & first and given & second:
+                found.append((bool(given & first - second and given & second - first), node.lineno))
+    return Location(file=shown_path(one.file), line=max(found)[1], symbol=one.symbol) if found else None
 
 
 def _names(tree: ast.AST, line: int, context: type[ast.expr_context]) -> set[str]:

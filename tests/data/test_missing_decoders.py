@@ -1,0 +1,30 @@
+"""A picture that this installation cannot decode is not read, and is not called broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from traindx.data import read_images
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "says"),
+    [
+        ("decoder jpeg2k not available", read_images.NotReadError, "built without it"),
+        ("image file is not available", read_images.UnreadableError, "not available"),
+        ("decoder error -2", read_images.UnreadableError, "decoder error"),
+    ],
+)
+def test_what_pillow_lacks_is_told_from_what_is_broken(
+    message: str, error: type[Exception], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError(message)
+
+    monkeypatch.setattr(Image, "open", broken)
+    with pytest.raises(error, match=says):
+        read_images._pillow(str(tmp_path / "a.jp2"))

@@ -1,0 +1,63 @@
+"""Decisions inside collectors that no short script comes by: what is compared of calls, where sets were divided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from traindx.watch.collectors.repeated_calls import RepeatedCalls
+from traindx.watch.collectors.shared_items import divided_at
+from traindx.watch.runtime.call_sites import CallSite
+
+
+@pytest.fixture
+def repeated() -> RepeatedCalls:
+    watch: Any = SimpleNamespace(torch=torch)
+    return RepeatedCalls(watch, SimpleNamespace())  # type: ignore[arg-type]
+
+
+def test_tensors_are_met_in_tuples_lists_and_dicts_three_deep(repeated: RepeatedCalls) -> None:
+    one, two, three, deep = (torch.full((1,), float(value)) for value in range(4))
+    found = list(repeated._tensors((one, {"a": [two], "b": "text"}, [three], [[[deep]]])))
+    assert [float(tensor) for tensor in found] == [0, 1, 2]
+
+
+def test_a_mask_is_no_setting_and_an_image_is_none_either(repeated: RepeatedCalls) -> None:
+    """Two calls that differ in a mask may well give the same; an image beside a mask is not the same kind of thing."""
+    image, mask = torch.linspace(0, 1, 16), torch.arange(16) % 2
+    assert isinstance(repeated._print(image), bytes)
+    assert repeated._print(mask)[0] == repeated._print(mask.bool())[0] == "mask"
+    assert (repeated._print(3), repeated._print(True)) == (3.0, ("other", "True"))
+
+
+@pytest.mark.parametrize(
+    ("divisions", "line"),
+    [
+        (("first, second = names[:9], names[9:]", "first, second = names[:8], names[7:]"), 3),
+        (("first, second = names[:9], names[9:]", "names = []"), 2),
+        (("pass", "first = second = names"), 3),
+    ],
+)
+def test_sets_are_divided_by_the_last_statement_that_gives_to_both(
+    divisions: tuple[str, str], line: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "train.py"
+    both = ("size = 16", "training = Loader(first, size)", "validation = Loader(second, size)")
+    file.write_text("\n".join(("names = sorted(read())", *divisions, *both)))
+    here, there = (CallSite(str(file), number, "<module>") for number in (5, 6))
+    place = divided_at(here, there)
+    assert place is not None
+    assert (Path(place.file).name, place.line) == ("train.py", line)
+    assert divided_at(here, CallSite(str(tmp_path / "data.py"), 6, "<module>")) is None
+
+
+def test_a_pair_in_one_name_is_a_division_too(tmp_path: Path) -> None:
+    file = tmp_path / "train.py"
+    file.write_text("parts = split(read())\ntraining = Loader(parts[0])\nvalidation = Loader(parts[1])\n")
+    place = divided_at(CallSite(str(file), 2, "<module>"), CallSite(str(file), 3, "<module>"))
+    assert place is not None
+    assert place.line == 1
