@@ -72,3 +72,21 @@ class FigureRegion(Observed):
     contrast: float
     calls: int
     whole: int = 0
+
+
+class RankedScore(Observed):
+    """A score of a library's that depends on the order of the predictions; ``where`` is the line that gives them.
+
+    Attributes:
+        function: Function or class, for example ``BinaryAUROC``.
+        calls: Times that it was given predictions there.
+        samples: Samples in all.
+        values: Different values of the predictions; empty where there are more than eight.
+        labels: Different values of the labels.
+    """
+
+    function: str
+    calls: int
+    samples: int
+    values: tuple[float, ...] = ()
+    labels: int = 0

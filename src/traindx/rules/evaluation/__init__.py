@@ -22,6 +22,7 @@ from traindx.rules.evaluation.e821_figure_not_what_it_is_named import figure_not
 from traindx.rules.evaluation.e821_scores import score_not_what_it_is_named
 from traindx.rules.evaluation.e822_output_unused import evaluation_output_unused
 from traindx.rules.evaluation.e823_figure_of_a_corner import figure_of_a_small_part
+from traindx.rules.evaluation.e824_ranking_of_decisions import ranking_of_decisions
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -38,4 +39,5 @@ RULES: tuple[Rule, ...] = (
     figure_not_what_it_is_named.also(score_not_what_it_is_named),
     evaluation_output_unused,
     figure_of_a_small_part,
+    ranking_of_decisions,
 )

@@ -48,6 +48,7 @@ from traindx.watch.collectors.plain_tensors import PlainTensors
 from traindx.watch.collectors.plateaus import Plateaus
 from traindx.watch.collectors.provenance import Provenance
 from traindx.watch.collectors.purity import Purity
+from traindx.watch.collectors.ranked_scores import RankedScores
 from traindx.watch.collectors.ranks import Launchers, RankRecorder, is_worker, rank_here
 from traindx.watch.collectors.rates import Rates
 from traindx.watch.collectors.reading_order import ReadingOrders
@@ -100,6 +101,7 @@ class WithoutTorch:
         self.seeds = SeedCalls()
         self.silence = WarningFilters()
         self.resampling = Resampling()
+        self.ranked = RankedScores()
         self.arm: Preparation | None = None  # of an arm of a paired run, in which nothing is watched
         self.protect: ResumeLog | None = None  # of files that the script is about to change
 
@@ -107,6 +109,7 @@ class WithoutTorch:
         """Everything these have to say."""
         yield from self.configs.records()
         yield from self.silence.records()
+        yield from self.ranked.records()
 
 
 class _Early(Collector):
@@ -216,6 +219,10 @@ def before_torch(settings: Settings, imports: AfterImport, overlay: Overlay) -> 
             ("skimage.transform", early.resampling.install_skimage),
             ("cv2", early.resampling.install_cv2),
             ("PIL.Image", early.resampling.install_pil),
+            ("torchmetrics.classification.precision_recall_curve", early.ranked.install_classes),
+            ("torchmetrics.functional.classification.auroc", early.ranked.install_functions),
+            ("torchmetrics.functional.classification.average_precision", early.ranked.install_functions),
+            ("sklearn.metrics._ranking", early.ranked.install_sklearn),
         ):
             imports.when(name, install)
     return early
@@ -237,6 +244,8 @@ def with_torch(
     early.seeds.install_torch(torch)
     watch.closing += [early.seeds.patches.undo, early.configs.patches.undo, early.silence.patches.undo]
     watch.closing += [early.resampling.patches.undo, early.resampling.stop]
+    watch.closing += [early.ranked.patches.undo, early.ranked.stop]
+    early.ranked.muted = lambda: watch.over or (watch.busy and threading.get_ident() == watch.thread)
     early.resampling.muted = lambda: watch.over or (watch.busy and threading.get_ident() == watch.thread)
     early.silence.muted = lambda: watch.busy and threading.get_ident() == watch.thread
     watch.collectors = collectors_for(watch, early)
