@@ -90,3 +90,25 @@ class RankedScore(Observed):
     samples: int
     values: tuple[float, ...] = ()
     labels: int = 0
+
+
+class MaskGiven(Observed):
+    """A mask that a network is given beside sequences. ``where`` is the line of the call.
+
+    Attributes:
+        network: Class of the network.
+        argument: Name of the mask.
+        sequence: Name of the argument with as many samples and steps.
+        calls: Calls looked at.
+        padded: Of these, calls in which sequences of several lengths end in repetitions of one value.
+        constant: Calls in which the mask is the same and not zero everywhere.
+        made: Where the mask was made, if it was by a function that fills it.
+    """
+
+    network: str
+    argument: str
+    sequence: str = ""
+    calls: int = 0
+    padded: int = 0
+    constant: int = 0
+    made: Location | None = None

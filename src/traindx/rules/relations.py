@@ -75,7 +75,7 @@ RELATIONS = (
     Relation(
         _INPUT,
         "The output depends on every input, on where things are, on which view is which, and on time.",
-        ("M204", "M205", "M206", "M211", "M213"),
+        ("M204", "M205", "M206", "M211", "M213", "M217"),
         "Whether the dependence is the right one.",
     ),
     Relation(

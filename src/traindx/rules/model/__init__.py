@@ -27,6 +27,7 @@ from traindx.rules.model.m213_grid_of_other_axes import grid_of_other_axes
 from traindx.rules.model.m214_stages_fed_differently import stages_fed_differently
 from traindx.rules.model.m215_plain_tensor import plain_tensor_with_gradient
 from traindx.rules.model.m215_tensor_outside_state import tensor_outside_state
+from traindx.rules.model.m217_mask_hides_nothing import mask_hides_nothing
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -44,4 +45,5 @@ RULES: tuple[Rule, ...] = (
     grid_of_other_axes,
     stages_fed_differently,
     tensor_outside_state.also(plain_tensor_with_gradient),
+    mask_hides_nothing,
 )

@@ -120,6 +120,7 @@ class EvaluationFlow(Collector):
 
     def install(self) -> None:
         """Subscribe."""
+        self.watch.weak_tables.append(self)
         self.calls.on_any(self, self._any)
         self.networks.on_call(self, self._called)
         self.loaders.on_read(self, self._read)

@@ -25,6 +25,7 @@ from traindx.watch.collectors.elsewhere import Elsewhere
 from traindx.watch.collectors.evaluation_flow import EvaluationFlow
 from traindx.watch.collectors.exceptions import Exceptions, WarningFilters
 from traindx.watch.collectors.frozen_statistics import FrozenStatistics
+from traindx.watch.collectors.given_masks import GivenMasks
 from traindx.watch.collectors.heat_maps import HeatMaps
 from traindx.watch.collectors.ingredients import DiffusionIngredients
 from traindx.watch.collectors.inputs import Inputs
@@ -181,6 +182,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     MergedViews,
     Peaks,
     EvaluationFlow,
+    GivenMasks,
     _Early,
     SettingsDeclared,
     ActingSettings,
