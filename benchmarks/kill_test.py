@@ -49,6 +49,7 @@ TINY = (
 ELSEWHERE = Path("/dev/shm")
 NOBODY = "nobody"
 PATIENCE = 600.0
+IMAGES = 400
 
 FILES_ONLY = """
 import os, time
@@ -110,10 +111,10 @@ def project(kind: str) -> Path:
         from PIL import Image
 
         rng = random.Random(0)
-        for number in range(150):
+        for number in range(IMAGES):
             image = folder / "images" / f"case_{number:03d}.png"
             image.parent.mkdir(exist_ok=True)
-            Image.frombytes("L", (64, 64), rng.randbytes(64 * 64)).save(image)
+            Image.frombytes("L", (192, 192), rng.randbytes(192 * 192)).save(image)
     if kind == "train":
         phantoms(folder / "study")
     if kind == "compare":
@@ -180,14 +181,24 @@ def processes(mark: str) -> dict[int, int]:
     return found
 
 
-def victim_of(whom: str, parent: int, mark: str) -> int:
-    """The process to kill: the parent, its child, or a child of that (the nearest there is)."""
-    family = processes(mark)
-    children = [pid for pid, above in family.items() if above == parent]
-    workers = [pid for pid, above in family.items() if above in children]
-    if whom == "worker" and workers:
-        return workers[-1]
-    return children[-1] if whom != "parent" and children else parent
+def victim_of(whom: str, run: subprocess.Popen[bytes], mark: str) -> int:
+    """The process to kill: the parent, its child, or a child of that; for a while one that is not there is waited for.
+
+    Readers of files and loaders of batches are children of the parent, in ``data`` and ``train``.
+    """
+    end = time.monotonic() + 10
+    while whom != "parent" and run.poll() is None:
+        family = processes(mark)
+        children = [pid for pid, above in family.items() if above == run.pid]
+        workers = [pid for pid, above in family.items() if above in children]
+        if workers and whom == "worker":
+            return workers[-1]
+        if children and (whom == "child" or time.monotonic() > end):
+            return children[-1]
+        if time.monotonic() > end:
+            break
+        time.sleep(0.02)
+    return run.pid
 
 
 def one(kind: str, rng: random.Random, number: int, whole: str) -> dict[str, Any]:
@@ -264,7 +275,7 @@ class Round:
         with self.log.open("ab") as stream:
             run = subprocess.Popen(words, cwd=self.folder, env=self.environment, stdout=stream, stderr=stream)
             _wait_for(self.kind, self.folder, run, self.rng)
-            pid = victim_of(whom, run.pid, self.mark)
+            pid = victim_of(whom, run, self.mark)
             if run.poll() is not None:
                 return NOBODY
             try:
@@ -272,7 +283,7 @@ class Round:
             except ProcessLookupError:  # a worker that ended in the meantime
                 pid = run.pid
                 run.kill()
-            killed = "parent" if pid == run.pid else whom
+            killed = "parent" if pid == run.pid else whom if self.kind not in ("data", "train") else "worker"
             if killed != "parent":
                 try:
                     run.wait(timeout=PATIENCE)
@@ -328,8 +339,8 @@ def _verified_again(folder: Path, environment: dict[str, str], wrong: list[str])
         wrong.append(f"the next verification ended with {done.returncode}: {done.stderr[-300:]}")
     found = folder / "traindx-out/latest/diagnosis.json"
     seen = json.loads(found.read_text())["extras"]["census"]["images"] if found.exists() else 0
-    if seen != 150:
-        wrong.append(f"the next verification saw {seen} of 150 images")
+    if seen != IMAGES:
+        wrong.append(f"the next verification saw {seen} of {IMAGES} images")
 
 
 def digest_of(path: Path) -> str:
