@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from traindx.data import pixels
+from traindx.data import pixels, read_nifti
 from traindx.data.facts import Facts
 
 IMAGES = arrays.arrays(
@@ -143,3 +146,24 @@ def test_content_that_looks_like_labels() -> None:
     assert not pixels.looks_like_labels(*counted(np.array([[1, 1, 1], [1, 1, 1]], np.uint8)))
     assert not pixels.looks_like_labels(*counted(np.array([[0.0, 0.0], [0.0, 1.0]])))
     assert not pixels.looks_like_labels(*counted(np.arange(64, dtype=np.uint8).reshape(8, 8)))
+
+
+def test_the_order_of_memory_makes_no_other_image() -> None:
+    image = np.random.default_rng(0).integers(-1000, 1000, (77, 91)).astype(np.int16)
+    for one in (np.asfortranarray(image), image[::-1][::-1], image.astype(">i2")):
+        np.testing.assert_array_equal(pixels.flat_thumbnail(one), pixels.flat_thumbnail(image))
+
+
+def test_a_packed_volume_takes_its_own_size_and_no_more(tmp_path: Path) -> None:
+    volume = np.zeros((128, 128, 128), np.int16)
+    volume[3:90, 5, 7] = np.arange(87)
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
+    proxy = nib.load(tmp_path / "a.nii.gz").dataobj
+    tracemalloc.start()
+    try:
+        read = read_nifti._unpacked(str(tmp_path / "a.nii.gz"), proxy)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(read, volume)
+    assert peak < 1.6 * volume.nbytes  # nibabel by itself: twice the volume

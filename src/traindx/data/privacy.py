@@ -58,6 +58,7 @@ class Identities:
         self._salt = os.urandom(16)
         self._strong: dict[str, str] = {}
         self._weak: dict[str, str] = {}
+        self._begins: set[str] = set()
         self._masked = lru_cache(maxsize=4096)(self._mask)
 
     def token(self, kind: str, value: str) -> str:
@@ -78,9 +79,9 @@ class Identities:
             if key in COMMON or len(key) < 2:
                 continue
             safe = len(key) >= (_DIGITS if key.isdigit() else 4) and not key.isalpha()
-            (self._strong if safe else self._weak).setdefault(
-                key, self.token("patient" if kind == "patient" else kind, value)
-            )
+            known = self._strong if safe else self._weak
+            if key not in known:
+                self._keep(known, key, self.token("patient" if kind == "patient" else kind, value))
         if len(self._strong) + len(self._weak) != before:
             self._masked.cache_clear()
 
@@ -89,13 +90,17 @@ class Identities:
         token = self.token("name", value)
         for first in parts:
             if len(first) > 2 and _normal(first) not in COMMON and not is_placeholder(first):
-                self._weak.setdefault(_normal(first), token)
+                self._keep(self._weak, _normal(first), token)
             for second in parts:
                 if first is not second and not {_normal(first), _normal(second)} <= COMMON:
-                    self._strong.setdefault(_normal(first + second), token)
+                    self._keep(self._strong, _normal(first + second), token)
         whole = _normal("".join(parts))
         if len(parts) > 2 and whole:
-            self._strong.setdefault(whole, token)
+            self._keep(self._strong, whole, token)
+
+    def _keep(self, known: dict[str, str], key: str, token: str) -> None:
+        known.setdefault(key, token)
+        self._begins.update((key[:1], key[:2]))
 
     def mask(self, text: str) -> str:
         """The text with tokens in place of what identifies somebody."""
@@ -124,6 +129,10 @@ class Identities:
         pieces: list[str] = []
         at = index = 0
         while index < len(runs):
+            start, stop = runs[index]
+            if text[start : min(start + 2, stop)].lower() not in self._begins:  # most words, at once
+                index += 1
+                continue
             key, hit = "", None
             for last in range(index, min(index + _MOST_RUNS, len(runs))):
                 if last > index and not _joined(text[runs[last - 1][1] : runs[last][0]]):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from traindx.data import geometry, limits, volume
 from traindx.data.facts import Facts
 from traindx.data.names import Names
 from traindx.data.reading import NotReadError, UnreadableError, reason_of
+
+_PIECE = 1 << 18
 
 
 def read(path: str, name: str, names: Names) -> Iterator[Facts]:
@@ -36,7 +41,10 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
         stored = os.path.getsize(data if isinstance(data, str) else path)
         room = stored if packed else max(0, stored - int(proxy.offset))
         limits.check(shape, dtype.itemsize, stored=room, ratio=limits.DEFLATE if packed else 1)
-        array = np.asanyarray(proxy.get_unscaled())
+        if isinstance(data, str) and data.lower().endswith(".gz"):
+            array = _unpacked(data, proxy)
+        else:
+            array = np.asanyarray(proxy.get_unscaled())
     except (NotReadError, UnreadableError):
         raise
     except EOFError as error:
@@ -54,6 +62,21 @@ def read(path: str, name: str, names: Names) -> Iterator[Facts]:
     _place(facts, image)
     volume.describe(facts, array, names, slope, intercept)
     yield facts
+
+
+def _unpacked(path: str, proxy: Any) -> NDArray[Any]:
+    """Stored values of a gzipped volume, in pieces: nibabel holds what it unpacked and a copy of it at once."""
+    array = np.empty(proxy.shape, proxy.dtype, order=proxy.order)
+    target = array.reshape(-1, order=proxy.order).view(np.uint8).data
+    at = 0
+    with gzip.open(path) as stream:
+        stream.seek(proxy.offset)
+        while at < len(target):
+            came = stream.readinto(target[at : at + _PIECE])
+            if not came:
+                raise OSError(f"{len(target)} bytes of voxels are announced, {at} are there")
+            at += came
+    return array
 
 
 def _place(facts: Facts, image: object) -> None:
