@@ -34,6 +34,7 @@ class OptimizerSeen(Observed):
         planned: Steps that it will take in all, as the loops around its second step say; 0 where they do not.
         passes: Rounds of the outer one of these loops.
         plan_is_exact: No other loop lies around these, which would multiply the number.
+        base_lr: Greatest rate of any group when it was constructed.
         highest_lr: Greatest rate of any group that acted in a step.
         alive: The last step, counted from 1, in which the rate of some group was more than a thousandth of that.
         rate_set: The one line of the sources that sets a rate by hand, where there is one.
@@ -61,6 +62,7 @@ class OptimizerSeen(Observed):
     planned: int = 0
     passes: int = 0
     plan_is_exact: bool = False
+    base_lr: float = 0.0
     highest_lr: float = 0.0
     alive: int = 0
     rate_set: Location | None = None

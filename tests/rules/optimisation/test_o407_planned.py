@@ -40,10 +40,11 @@ def train(kind: str) -> None:
         schedule = None
     each_pass = kind in ("stairs every pass", "stairs of batches once a pass")
     for epoch in range(EPOCHS):
-        if kind in ("by hand", "by hand, to the end"):
+        if kind.startswith("by hand"):
+            part = {"by hand": epoch, "by hand, to the end": epoch / EPOCHS}.get(kind, 0)
+            warm = {"by hand, warm-up of batches": 200, "by hand, warm-up of passes": 5}.get(kind, 1)
             for group in optimizer.param_groups:
-                power = epoch if kind == "by hand" else epoch / EPOCHS
-                group["lr"] = 0.01 * 0.001**power
+                group["lr"] = 0.01 * 0.001**part * min(1, (epoch + 1) / warm)
         for (x,) in loader:
             optimizer.zero_grad()
             net(x).square().mean().backward()
@@ -70,10 +71,18 @@ def test_a_rate_that_is_gone_after_the_first_passes_is_shown(kind: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    "kind", ["stairs every pass", "a smooth decay to a thousandth", "by hand, to the end", "no schedule"]
-)
+    "kind",
+    [
+        "stairs every pass", "a smooth decay to a thousandth", "by hand, to the end", "by hand, warm-up of passes",
+        "no schedule",
+    ],
+)  # fmt: skip
 def test_a_rate_that_falls_over_the_whole_plan_is_left_alone(kind: str, tmp_path: Path) -> None:
     assert said(kind, tmp_path) == []
+
+
+def test_a_warm_up_by_hand_in_another_unit(tmp_path: Path) -> None:
+    assert said("by hand, warm-up of batches", tmp_path) == ["warming-up"]
 
 
 def test_a_cycle_of_items_is_never_completed(tmp_path: Path) -> None:

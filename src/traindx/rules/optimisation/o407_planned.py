@@ -46,6 +46,8 @@ def schedule_against_plan(evidence: Evidence, limits: Limits) -> Iterator[Found]
         if gone is not None:
             yield gone
             continue
+        if not own:
+            yield from _low_by_hand(optimizer, limits)
         for schedule in own:
             found = _unreached(optimizer, schedule, limits)
             if found is not None:
@@ -133,3 +135,21 @@ def _unreached(optimizer: OptimizerSeen, schedule: SchedulerSeen, limits: Limits
             remedy="Step it after every batch, as its warm-up is counted in batches, or shorten the warm-up.",
         )
     return None
+
+
+def _low_by_hand(optimizer: OptimizerSeen, limits: Limits) -> Iterator[Found]:
+    """A warm-up that the script computes itself, in another unit than it is moved by."""
+    last, plan = max(optimizer.lrs, default=0.0), optimizer.planned
+    half = optimizer.plan_is_exact and optimizer.steps >= max(plan / 2, 4 * limits.after)
+    first = max(optimizer.first_lrs, default=0.0)
+    if not half or optimizer.rate_set is None or not last >= optimizer.highest_lr > first:
+        return
+    if optimizer.highest_lr < limits.half_way * optimizer.base_lr:
+        yield Found(
+            variant="warming-up",
+            message=f"After {optimizer.steps} of {plan} steps planned the rate that the script sets still rises: it "
+            f"has reached {optimizer.highest_lr:.1e} of the {optimizer.base_lr:.1e} that the optimiser was made with.",
+            location=optimizer.rate_set,
+            numbers={"planned": plan, "steps": optimizer.steps, "highest": optimizer.highest_lr},
+            remedy="Count the warm-up in the unit in which the rate is set: passes, or batches.",
+        )

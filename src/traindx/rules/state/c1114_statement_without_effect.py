@@ -69,7 +69,8 @@ def statement_without_effect(evidence: Evidence, limits: Limits) -> Iterator[Fou
         The sources that were loaded, and the fields of modules, optimisers, loaders and data sets that were alive. None
         of these statements can have the effect that it names: `demonstrated`. A field that nothing reads, neither in
         the sources of the script nor in those of the object's class, and that is named nearly as one that the object
-        has, is `suspected`. Programs of which not all sources are read are left alone.
+        has, is `suspected`; so is a flag of what
+        only the sources say is a module. Programs of which not all sources are read are left alone.
     Remedy:
         Per statement.
     Trial it proposes:
@@ -84,7 +85,7 @@ def statement_without_effect(evidence: Evidence, limits: Limits) -> Iterator[Fou
         yield Found(
             variant=one.form,
             message=message.format(source=one.source, detail=one.detail),
-            standing=Standing.SUSPECTED if one.form in _SUSPECTED else Standing.DEMONSTRATED,
+            standing=Standing.SUSPECTED if one.form in _SUSPECTED or one.detail == "sources" else Standing.DEMONSTRATED,
             location=one.where,
             remedy=remedy.format(source=one.source, detail=one.detail),
         )

@@ -87,6 +87,7 @@ class Tracked:
         renews: A line that made an optimiser for the same parameters before made this one.
         plan: What the loops around its second step say of how many there will be.
         files: The script's own files whose code was running then.
+        base: Greatest rate of any group when it was constructed.
         highest: Greatest rate of any group that acted in a step.
         alive: The last step, counted from 1, in which the rate of some group was more than ``GONE`` of the highest.
     """
@@ -125,6 +126,7 @@ class Tracked:
     renews: bool = False
     plan: Plan = NO_PLAN
     files: frozenset[str] = frozenset()
+    base: float = 0.0
     highest: float = 0.0
     alive: int = 0
     first_parameter: Callable[[], Any] = field(default=lambda: None)
@@ -214,6 +216,7 @@ class Optimisers(Collector):
         known: Tracked | None = self.tracked.get(optimizer)
         if known is None:
             known = Tracked(type(optimizer).__name__, made, weakref.ref(optimizer))
+            known.base = max((self.watch.number(group["lr"], 0.0) for group in optimizer.param_groups), default=0.0)
             first = next((one for group in optimizer.param_groups for one in group["params"]), None)
             if first is not None:
                 known.first_parameter = self.watch.torch.utils.weak.WeakIdRef(first)
@@ -370,7 +373,8 @@ class Optimisers(Collector):
 
     def _rate_set(self, tracked: Tracked) -> Location | None:
         """Where the script sets the rate; looked for where it is gone, as the sources have to be read for it."""
-        if tracked.highest <= 0 or tracked.steps - tracked.alive < 8:
+        gone, never_there = tracked.steps - tracked.alive >= 8, tracked.highest < 0.5 * tracked.base
+        if tracked.highest <= 0 or not (gone or never_there):
             return None
         lines = rate_setting_lines(tracked.files)
         return lines[0].location() if len(lines) == 1 else None
@@ -590,6 +594,7 @@ class Optimisers(Collector):
                 planned=tracked.plan.steps,
                 passes=tracked.plan.passes,
                 plan_is_exact=tracked.plan.exact,
+                base_lr=tracked.base,
                 highest_lr=tracked.highest,
                 alive=tracked.alive,
                 rate_set=self._rate_set(tracked),

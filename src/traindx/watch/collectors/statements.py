@@ -66,9 +66,13 @@ class Statements(Collector):
                 found += idle_statements(file, tree)
                 found += kept_figures(file, tree)
             self._known = (frozenset(trees), found)
-        yield from self._known[1]
-        told = {one.where for one in self._known[1] if isinstance(one, IdleStatement) and one.form == "module-flag"}
-        yield from (flag for where, flag in self._flags.items() if where not in told)
+        yield from self._flags.values()
+        for one in self._known[1]:  # of a module that was seen more is known
+            if not (isinstance(one, IdleStatement) and one.form == "module-flag" and one.where in self._lines()):
+                yield one
+
+    def _lines(self) -> set[Location | None]:
+        return {where.model_copy(update={"symbol": ""}) if where is not None else None for where in self._flags}
 
     def _look_for_flags(self) -> None:
         """``module.requires_grad = False`` sets a field of the module that nothing reads."""
@@ -144,7 +148,7 @@ def _module_flags(file: str, scope: ast.FunctionDef | ast.ClassDef | ast.Module)
     known = {owner for node in inside for owner in _modules_in(node)}
     for node, owner in flags:
         if owner in known:
-            yield _idle(file, node, "module-flag", ast.unparse(node))
+            yield _idle(file, node, "module-flag", ast.unparse(node)).model_copy(update={"detail": "sources"})
 
 
 def _modules_in(node: ast.AST) -> Iterator[str]:
