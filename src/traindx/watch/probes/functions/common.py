@@ -22,7 +22,8 @@ def as_tensor(torch: Any, value: Any) -> Any | None:
     if numpy is not None and isinstance(value, numpy.ndarray) and value.dtype.kind in "buifc":
         if value.dtype.kind == "u" and value.dtype.itemsize > 1:
             value = value.astype("int64")
-        return torch.from_numpy(numpy.ascontiguousarray(value))
+        whole = numpy.ascontiguousarray(value)
+        return torch.from_numpy(whole if whole.flags.writeable else whole.copy())  # torch warns of what is read-only
     return None
 
 
