@@ -56,6 +56,15 @@ def test_recipes_and_faults_are_user_code_and_the_machinery_is_not():
     assert frames.is_user_file("<ipython-input-3-abc>")
 
 
+def test_a_folder_of_installed_packages_on_the_search_path_is_no_users(tmp_path, monkeypatch):
+    for name in ("packages", "project"):
+        (tmp_path / name / "tool").mkdir(parents=True)
+    (tmp_path / "packages" / "tool-1.0.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "project"), str(tmp_path / "packages"), *sys.path])
+    assert not frames.is_user_file(str(tmp_path / "packages" / "tool" / "core.py"))
+    assert frames.is_user_file(str(tmp_path / "project" / "tool" / "core.py"))
+
+
 def test_an_exception_inside_torch_is_placed_at_the_users_call():
     with pytest.raises(RuntimeError) as caught:
         torch.zeros(2) + torch.zeros(3)

@@ -12,6 +12,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -46,7 +47,27 @@ def is_user_file(filename: str) -> bool:
         return path.startswith(_USER_ROOMS)
     if any(f"{os.sep}{name}{os.sep}" in path for name in ("site-packages", "dist-packages")):
         return False
-    return not path.startswith(_library_roots())
+    return not path.startswith(_library_roots()) and not _is_installed_beside(path)
+
+
+def _is_installed_beside(path: str) -> bool:
+    """True for what ``pip install --target FOLDER`` put into a folder of the search path, the script's own left out."""
+    own = {os.path.realpath(sys.path[0]) if sys.path else "", *_HOME}
+    with suppress(OSError):  # the folder is gone
+        own.add(os.path.realpath(os.getcwd()))
+    for entry in sys.path:
+        folder = os.path.realpath(entry)
+        if entry and folder not in own and path.startswith(folder + os.sep) and _has_installed(folder):
+            return True
+    return False
+
+
+@cache
+def _has_installed(folder: str) -> bool:
+    try:
+        return any(name.endswith(".dist-info") for name in os.listdir(folder))
+    except OSError:
+        return False
 
 
 _HOME: list[str] = []
