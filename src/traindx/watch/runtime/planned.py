@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from traindx.core.frames import locals_of
 from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.lengths import length_of
 from traindx.watch.runtime.source_text import parsed
 
 MOST_FRAMES = 64
@@ -144,19 +145,6 @@ def _length(node: ast.expr, names: dict[str, Any]) -> int | None:
         return length_of(value_of(node, names))
     except _UnknownError:
         return None
-
-
-def length_of(value: Any) -> int | None:
-    """Length of a container of Python's or of a loader of torch's; of anything else none is asked for."""
-    kind = type(value)
-    if type(getattr(value, "total", None)) is int and kind.__module__.startswith("tqdm"):
-        return int(value.total)
-    if kind in (list, tuple, dict, range, set) or kind.__module__.startswith(("torch.utils.data", "monai.data")):
-        try:
-            return len(value)
-        except Exception:  # a stream
-            return None
-    return None
 
 
 def _bound(test: ast.expr, names: dict[str, Any]) -> int | None:
