@@ -20,6 +20,20 @@ def main():
     value = psnr(target + 0.1 * torch.randn_like(target), target)
     stop()
 """
+SLICES = """
+import numpy as np
+
+def psnr(gt, pred):
+    return 10 * np.log10({peak} ** 2 / np.mean((gt - pred) ** 2))
+
+def main():
+    rng = np.random.default_rng(0)
+    fades = np.array([0.1, 0.4, 1.0, 0.4, 0.1])[:, None, None]
+    volume = {scale} * rng.random((5, 12, 12))
+    noisy = volume + 0.01 * rng.standard_normal(volume.shape)
+    value = {call}
+    stop()
+"""
 DICE = """
 import torch
 
@@ -63,3 +77,17 @@ def test_a_mask_with_itself(script: Callable[[str], Any]) -> None:
 
 def test_what_a_figure_makes_of_nothing_is_a_convention(script: Callable[[str], Any]) -> None:
     assert not script(DICE.format(form="(pred > 0).float()", factor="2", empty="target[1] = 0")).records
+
+
+def test_a_peak_of_every_slice_is_placed_at_the_line_that_hands_slices_over(script: Callable[[str], Any]) -> None:
+    each = "np.mean([psnr(a, b) for a, b in zip(volume, noisy)])"
+    faulty = script(SLICES.format(peak="gt.max()", scale="fades", call=each))
+    (finding,) = faulty.found("E802")
+    assert finding.location.line == faulty.line("value = ")
+    assert finding.numbers["largest_peak"] > 2 * finding.numbers["smallest_peak"]
+    for peak, scale, call in (
+        ("gt.max()", "fades", "psnr(volume, noisy)"),
+        ("1.0", "fades", each),
+        ("gt.max()", "1.0", each),
+    ):
+        assert not script(SLICES.format(peak=peak, scale=scale, call=call)).found("E802")

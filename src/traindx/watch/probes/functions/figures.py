@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from traindx.evidence.base import Record
+from traindx.evidence.probed import PeakFromTarget
 from traindx.evidence.probed_functions import MetricTried
 from traindx.watch.probes.functions.common import as_tensor, like, number, words
 from traindx.watch.probes.recorded import RecordedCall, returned_at
@@ -15,11 +16,13 @@ from traindx.watch.probes.recorded import RecordedCall, returned_at
 OVERLAP = {"dice": "Dice", "dsc": "Dice", "iou": "IoU", "jaccard": "Jaccard index", "miou": "IoU"}
 STANDS_FOR = {"psnr": "PSNR", "ssim": "SSIM", **OVERLAP}
 NOT_A_FIGURE = {"loss", "criterion", "box", "boxes", "giou", "diou", "nms", "matrix", "pairwise", "anchor", "anchors"}
+LEAST_PEAKS, LEAST_FACTOR = 4, 2.0
 SURE = 20.0  # a logit
 
 
 def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
     """Every function that is named for a figure, takes two images or masks of one shape, and gives one number."""
+    yield from _peaks(torch, calls)
     done: set[Any] = set()
     for call in calls:
         parts = [*words(call.code.co_name)]
@@ -37,6 +40,30 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
         if record is not None:
             done.add(call.code)
             yield record
+
+
+def _peaks(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
+    """Decibels of slices whose peak is the largest value of that slice; ``where`` is the line that hands slices over.
+
+    A function that takes the largest value of what it is given is right for a volume, so its caller is the place. Of
+    images of one scale, whose peaks differ by less than a factor, nothing is said.
+    """
+    seen: dict[Any, list[tuple[float, RecordedCall]]] = {}
+    for call in calls:
+        pair = _pair(torch, call) if "psnr" in words(call.code.co_name) else None
+        value = number(torch, call.result)
+        if pair is None or value is None:
+            continue
+        a, b = (as_tensor(torch, call.args[name]).double() for name in pair)  # type: ignore[union-attr]
+        implied = float((a - b).square().mean().sqrt()) * 10 ** (value / 20)
+        peaks = [float(one.max()) for one in (a, b)]
+        if a.dim() == 2 and any(peak > 0 and abs(implied / peak - 1) < 1e-3 for peak in peaks):
+            seen.setdefault(call.code, []).append((implied, call))
+    for found in seen.values():
+        peaks = [peak for peak, _ in found]
+        caller = found[0][1].caller
+        if len(found) >= LEAST_PEAKS and caller is not None and max(peaks) > LEAST_FACTOR * min(peaks):
+            yield PeakFromTarget(peaks=tuple(peaks), phase="validation", where=caller.location())
 
 
 def _pair(torch: Any, call: RecordedCall) -> tuple[str, str] | None:
