@@ -112,3 +112,82 @@ def test_a_right_score_in_any_form(script: Callable[[str], Any], kind: str) -> N
     healthy = script(source(*RIGHT[kind]))
     assert healthy.records
     assert not healthy.found("E821")
+
+
+SOFT = """
+import torch
+
+def {name}(probabilities, target):
+    overlap = (probabilities * target).sum()
+    return (2 * overlap + 1e-6) / (probabilities.sum() + target.sum() + 1e-6)
+
+def main():
+    torch.manual_seed(0)
+    target = (torch.rand(80) > 0.5).float()
+    value = {name}((torch.randn(80) + target).sigmoid(), target)
+    stop()
+"""
+MAPS = """
+import torch
+
+def mean_iou(logits, target):
+    pred = logits.argmax({axis})
+    return sum(((pred == c) & (target == c)).sum() / ((pred == c) | (target == c)).sum() for c in range(4)).item() / 4
+
+def main():
+    torch.manual_seed(0)
+    target = torch.randint(0, 3, (4, 6, 6))
+    value = mean_iou(torch.randn(4, 4, 6, 6), target)
+    stop()
+"""
+OBJECT = """
+import numpy as np
+
+class Evaluator:
+    def __init__(self, classes):
+        self.classes = classes
+        self.reset()
+
+    def reset(self):
+        self.matrix = np.zeros((self.classes, self.classes))
+
+    def update(self, preds, labels):
+        pair = {pair}
+        self.matrix += np.bincount(pair, minlength=self.classes ** 2).reshape(self.classes, self.classes)
+
+    def accuracy(self):
+        return np.diag(self.matrix).sum() / self.matrix.sum()
+
+def main():
+    rng = np.random.default_rng(0)
+    labels, preds = rng.integers(0, 3, 60), rng.integers(0, 3, 60)
+    evaluator = Evaluator(3)
+    evaluator.update(preds, labels)
+    value = evaluator.accuracy()
+    stop()
+"""
+
+
+def test_an_overlap_of_probabilities_is_tried_on_sure_ones(script: Callable[[str], Any]) -> None:
+    healthy = script(SOFT.format(name="dice_coefficient"))
+    assert healthy.records
+    assert not healthy.found("E821")
+
+
+def test_maps_of_classes(script: Callable[[str], Any]) -> None:
+    (finding,) = script(MAPS.format(axis="1").replace("logits.argmax(1)", "logits[:, :3].argmax(1)")).found("E821")
+    assert "IoU" in finding.message
+    healthy = script(MAPS.format(axis="1"))
+    assert healthy.records
+    assert not healthy.found("E821")
+
+
+def test_an_object_that_gathers_first(script: Callable[[str], Any]) -> None:
+    faulty = script(OBJECT.format(pair="labels * self.classes + (preds + 1) % self.classes"))
+    assert not faulty.found("E821")  # 0 for perfect predictions: it may be meant the other way round
+    faulty = script(OBJECT.format(pair="labels * self.classes + np.minimum(preds, 1)"))
+    (finding,) = faulty.found("E821")
+    assert finding.location.line == faulty.line("return np.diag")
+    healthy = script(OBJECT.format(pair="labels * self.classes + preds"))
+    assert healthy.records
+    assert not healthy.found("E821")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from traindx.watch.probes.functions import (
     anchors,
+    concordance,
     figures,
     inverses,
     label_maps,
@@ -30,6 +31,7 @@ MODULES = (
     anchors,
     figures,
     scores,
+    concordance,
     reshaped,
     splits,
     reloaded,
@@ -55,7 +57,7 @@ def any_relevant(trees: Iterable[ast.Module]) -> bool:
 def any_figure(trees: Iterable[ast.Module]) -> bool:
     """True if some function in these sources could make a figure of what a whole evaluation has gathered."""
     return any(
-        figures.relevant(node) or scores.relevant(node)
+        figures.relevant(node) or scores.relevant(node) or concordance.relevant(node)
         for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

@@ -12,9 +12,10 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.probed_functions import ScoreTried
+from traindx.watch.probes.functions import made_up
 from traindx.watch.probes.functions.common import as_tensor, like, number, parts_of, words
 from traindx.watch.probes.live_calls import definition_of
-from traindx.watch.probes.recorded import RecordedCall, line_by_line, returned_at
+from traindx.watch.probes.recorded import RecordedCall, called, copied, line_by_line, returned_at
 from traindx.watch.runtime.call_sites import CallSite
 
 NAMES = {
@@ -26,25 +27,13 @@ NAMES = {
     "precision": "precision", "ppv": "precision", "npv": "negative predictive value",
     "accuracy": "accuracy", "acc": "accuracy", "bacc": "balanced accuracy",
     "kappa": "kappa", "qwk": "kappa", "mcc": "correlation of Matthews", "dice": "Dice", "iou": "IoU", "miou": "IoU",
-    "cindex": "concordance index", "concordance": "concordance index",
 }  # fmt: skip
-RANKS = ("AUC", "average precision", "concordance index")
+RANKS = ("AUC", "average precision")
 NOT_A_SCORE = {
-    "loss",
-    "criterion",
-    "threshold",
-    "thresholds",
-    "curve",
-    "curves",
-    "plot",
-    "std",
-    "ci",
-    "num",
-    "count",
-    "at",
-    "topk",
-    "top5",
-}
+    "loss", "criterion", "threshold", "thresholds", "curve", "curves", "plot", "std", "ci", "num", "count", "at",
+    "topk", "top5", "error", "err", "distance", "diff", "delta", "gap", "margin", "steps",
+}  # fmt: skip
+RESETS = ("reset", "reset_states", "clear", "zero", "initialize")
 TARGETS = {"true", "truth", "target", "targets", "label", "labels", "gt", "gts", "actual", "y", "references"}
 PREDICTIONS = {
     "pred", "preds", "prediction", "predictions", "score", "scores", "prob", "probs", "probability", "probabilities",
@@ -71,20 +60,17 @@ class Pair:
 
 
 def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
-    """Every function that takes predictions and labels of as many samples and gives numbers named for a score."""
+    """Everything that takes predictions and labels of as many samples and gives numbers named for a score."""
     done: set[Any] = set()
-    for call in calls:
-        if call.code in done or NOT_A_SCORE & set(words(call.code.co_name)):
-            continue
-        named = dict(_named(torch, call, call.result))
-        pair = pair_of(torch, call.args) if named else None
-        if pair is None:
+    for scorer in scorers(torch, calls):
+        pair = pair_of(torch, scorer.takes.args)
+        if scorer.gives.code in done or pair is None:
             continue
         try:
-            records = list(_tried(torch, call, pair, named))
+            records = list(_tried(torch, scorer, pair))
         except Exception:  # whatever the script's functions raise when they are given something else
             continue
-        done.add(call.code)
+        done.add(scorer.gives.code)
         yield from records
 
 
@@ -98,14 +84,22 @@ def _named(torch: Any, call: RecordedCall, result: Any) -> Iterator[tuple[str, t
         keys = [key for key in path.replace("]", "").split("[") if key]
         spoken = words(keys[-1]) if keys else []
         if path == "":
-            spoken = words(call.name)
+            spoken = _spoken(call)
         elif len(keys) == 1 and keys[0].isdigit() and int(keys[0]) < len(elements):
             spoken = words(elements[int(keys[0])])
         elif keys and keys[-1].isdigit():
-            spoken = words(call.name)
+            spoken = _spoken(call)
         score = score_of(spoken)
         if score:
             yield path, (score, one)
+
+
+def _spoken(call: RecordedCall) -> list[str]:
+    """The name of a function in words; of its class as well where it is only asked for what was gathered."""
+    spoken = words(call.name)
+    if set(call.args) == {"self"} and not score_of(spoken):
+        spoken = [*words(type(call.args["self"]).__name__), *spoken]
+    return spoken
 
 
 def score_of(spoken: list[str]) -> str:
@@ -129,11 +123,11 @@ def returned_names(call: RecordedCall) -> list[str]:
 def pair_of(torch: Any, args: dict[str, Any]) -> Pair | None:
     """Which of the first arguments are predictions and labels of as many samples; None where that cannot be told."""
     arrays = {name: as_tensor(torch, value) for name, value in args.items() if name not in ("self", "cls")}
-    known = {name: one for name, one in arrays.items() if one is not None and one.dim() in (1, 2) and len(one) >= LEAST}
+    known = {name: one for name, one in arrays.items() if one is not None and one.dim() and one.numel() >= LEAST}
     if len(known) != 2:
         return None
     (first, a), (second, b) = known.items()
-    if len(a) != len(b):
+    if len(a) != len(b) or (max(a.dim(), b.dim()) <= 2 and len(a) < LEAST):
         return None
     spoken = {name: set(words(name)) for name in known}
     for prediction, target in ((first, second), (second, first)):
@@ -155,6 +149,10 @@ def _classes(prediction: Any, target: Any) -> int:
     if not bool((whole == whole.round()).all()) or float(whole.min()) < 0:
         return 0
     highest = int(whole.max()) + 1
+    if target.dim() > 2 or prediction.dim() > 2:  # maps of classes, with scores of every class
+        fits = prediction.dim() == target.dim() + 1 and prediction.shape[2:] == target.shape[1:]
+        classes = int(prediction.shape[1]) if fits else 0
+        return classes if classes > 1 and highest <= classes and _soft(prediction) else 0
     if target.dim() == 2 and target.shape[1] > 1:
         return 2 if highest <= 2 and prediction.shape == target.shape else 0
     if prediction.dim() == 2 and prediction.shape[1] > 1:
@@ -164,13 +162,60 @@ def _classes(prediction: Any, target: Any) -> int:
     return max(2, highest) if highest <= 64 else 0
 
 
-def _tried(torch: Any, call: RecordedCall, pair: Pair, named: dict[str, tuple[str, float]]) -> Iterator[Record]:
+@dataclass(frozen=True)
+class Scorer:
+    """Something that scores predictions.
+
+    Attributes:
+        takes: The call that is given predictions and labels.
+        gives: The call whose result has the numbers; another one where an object gathers first.
+        named: Its numbers by path: the score, and what the script got.
+    """
+
+    takes: RecordedCall
+    gives: RecordedCall
+    named: dict[str, tuple[str, float]]
+
+    def of(self, torch: Any, given: dict[str, Any]) -> dict[str, tuple[str, float]]:
+        """The numbers for other predictions and labels; objects are copied, and reset if they gather."""
+        own = self.takes.args.get("self")
+        values = {**{name: copied(torch, value) for name, value in self.takes.args.items()}, **given}
+        if own is not None:
+            values["self"] = copy.deepcopy(own)
+        if self.gives is self.takes:
+            return dict(_named(torch, self.takes, called(torch, self.takes.function, values)))
+        reset = next(method for name in RESETS if callable(method := getattr(values["self"], name, None)))
+        reset()
+        called(torch, self.takes.function, values)
+        return dict(_named(torch, self.gives, called(torch, self.gives.function, {"self": values["self"]})))
+
+
+def scorers(torch: Any, calls: list[RecordedCall]) -> Iterator[Scorer]:
+    """Functions that score what they are given, and objects that gather it and score it when they are asked."""
+    for call in calls:
+        if not NOT_A_SCORE & set(words(call.code.co_name)):
+            named = dict(_named(torch, call, call.result))
+            if not named:
+                continue
+            if pair_of(torch, call.args) is not None:
+                yield Scorer(call, call, named)
+            elif set(call.args) == {"self"}:
+                kind = type(call.args["self"])
+                for other in calls:
+                    same = type(other.args.get("self")) is kind and any(hasattr(kind, name) for name in RESETS)
+                    if same and len(other.args) > 2 and pair_of(torch, other.args) is not None:
+                        yield Scorer(other, call, named)
+                        break
+
+
+def _tried(torch: Any, scorer: Scorer, pair: Pair) -> Iterator[Record]:
+    call = scorer.takes
     prediction, target = (as_tensor(torch, call.args[name]) for name in (pair.prediction, pair.target))
     assert prediction is not None
     assert target is not None
-    labels = _labels(torch, target, pair.classes, len(target) if _keeps_length(call, len(target)) else ROWS)
-    perfect = _perfect(torch, prediction, labels, pair.classes)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))
+    rows = len(target) if _keeps_length(call, len(target)) or target.dim() > 2 else ROWS
+    labels = made_up.labels(torch, target, pair.classes, rows)
+    perfect, sure = (made_up.perfect(torch, prediction, labels, sure=one) for one in (False, True))
 
     def given(one: Any) -> dict[str, Any]:
         return {
@@ -178,80 +223,48 @@ def _tried(torch: Any, call: RecordedCall, pair: Pair, named: dict[str, tuple[st
             pair.target: like(torch, labels, call.args[pair.target]),
         }
 
-    def scores(one: Any) -> dict[str, tuple[str, float]]:
-        own = call.args.get("self")
-        more = {"self": copy.deepcopy(own)} if own is not None else {}
-        result = call.again(torch, **given(one), **more)
-        return dict(_named(torch, call, result))
-
-    best, chance = scores(perfect), scores(perfect[order])
+    best, certain = scorer.of(torch, given(perfect)), scorer.of(torch, given(sure))
+    chance = scorer.of(torch, given(made_up.perfect(torch, prediction, made_up.dealt(torch, labels), sure=True)))
     said: set[tuple[str, str]] = set()
-    for path, (score, actual) in named.items():
-        if path not in best or path not in chance:
+    for score in dict.fromkeys(score for score, _ in scorer.named.values()):
+        ranks = score in RANKS
+        paths = [path for path, (one, _) in scorer.named.items() if one == score]
+        values = [_shares(found, paths) for found in ((best,) if ranks else (best, certain))]
+        random = _shares(chance, paths)
+        flat = [value for one in values for value in one]
+        if not flat or not random:
             continue
-        values = [value / 100 if 1.5 < value <= 100.5 else value for value in (best[path][1], chance[path][1])]
-        if not all(math.isfinite(value) for value in values):
+        nearest = min(flat, key=lambda value: abs(value - 1))
+        if nearest < SPREAD:  # lower is better, or nearer is more alike
             continue
-        place = _place(torch, call, path, pair, given(perfect), labels) if abs(values[0] - 1) > SPREAD else None
+        place = None
+        if abs(nearest - 1) > SPREAD:
+            place = _place(torch, scorer.gives, paths[0], pair, given(perfect), labels)
         if (score, str(place)) in said:
             continue
         said.add((score, str(place)))
         yield ScoreTried(
-            function=call.name,
+            function=scorer.gives.name if scorer.gives is call else f"{type(call.args['self']).__name__}",
             score=score,
-            ranks=score in RANKS,
+            ranks=ranks,
             classes=pair.classes,
             samples=len(labels),
-            perfect=values[0],
-            random=values[1],
-            actual=actual,
-            where=(place or returned_at(call.code)).location(),
+            perfect=nearest,
+            random=sum(random) / len(random),
+            actual=scorer.named[paths[0]][1],
+            where=(place or returned_at(scorer.gives.code)).location(),
         )
+
+
+def _shares(found: dict[str, tuple[str, float]], paths: list[str]) -> list[float]:
+    """Finite numbers as shares of 1: what is up to 100 is in percent."""
+    values = [found[path][1] for path in paths if path in found and math.isfinite(found[path][1])]
+    return [value / 100 if 1.5 < value <= 100.5 else value for value in values]
 
 
 def _keeps_length(call: RecordedCall, length: int) -> bool:
     """Another argument says how many samples there are."""
     return any(type(value) is int and value == length for value in call.args.values())
-
-
-def _labels(torch: Any, target: Any, classes: int, rows: int) -> Any:
-    """Labels of which every class has as many samples, in no order, in the form of the script's."""
-    if target.dim() == 2 and target.shape[1] > 1 and bool((target.double().sum(1) == 1).all()):  # one of several
-        chosen = torch.arange(rows)[torch.randperm(rows, generator=torch.Generator().manual_seed(1))] % target.shape[1]
-        return torch.nn.functional.one_hot(chosen, int(target.shape[1])).to(target.dtype)
-    generator = torch.Generator().manual_seed(1)
-    shape = (rows, *target.shape[1:])
-    flat = torch.arange(rows)[(...,) + (None,) * (len(shape) - 1)].expand(shape) % classes
-    if target.dim() == 2 and target.shape[1] > 1:
-        flat = torch.stack([flat[torch.randperm(rows, generator=generator), c] for c in range(shape[1])], 1)
-        return flat.to(target.dtype)
-    return flat[torch.randperm(rows, generator=generator)].to(target.dtype)
-
-
-def _perfect(torch: Any, prediction: Any, labels: Any, classes: int) -> Any:
-    """Predictions of which each is right, no two equally sure, in the form of the script's."""
-    generator = torch.Generator().manual_seed(2)
-    hard = not _soft(prediction)
-    flat = labels.reshape(len(labels), -1)[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
-    wide = prediction.dim() == 2 and prediction.shape[1] > 1
-    right = flat
-    if wide and flat.dim() == 1:
-        right = torch.nn.functional.one_hot(flat.long(), int(prediction.shape[1]))
-    if hard:
-        one = right.double()
-    else:
-        noise = torch.rand(right.shape, generator=generator, dtype=torch.float64)
-        likely = bool((prediction >= 0).all()) and bool((prediction <= 1).all())
-        if likely and wide and bool((right.sum(1) == 1).all()):
-            sure = 0.55 + 0.4 * noise[:, :1]
-            rest = torch.rand(right.shape, generator=generator, dtype=torch.float64) * (1 - right) + 1e-3
-            rest = rest * (1 - right)
-            one = right * sure + (1 - sure) * rest / rest.sum(1, keepdim=True)
-        elif likely:
-            one = torch.where(right == 1, 0.55 + 0.4 * noise, 0.05 + 0.4 * noise)
-        else:
-            one = torch.where(right == 1, 3 + 3 * noise, -6 + 3 * noise)
-    return one.reshape(len(labels), *prediction.shape[1:]).to(prediction.dtype)
 
 
 def _place(
@@ -261,6 +274,7 @@ def _place(
     spot = _named_at(call, path)
     lines = line_by_line(torch, call, **given) if "self" not in call.args else []
     flat = labels.reshape(len(labels), -1)[:, 0].long()
+    lines = lines if labels.dim() < 3 else []
     for line, name, value in lines:
         one = as_tensor(torch, value)
         if name in given or one is None or one.dim() != 1 or len(one) != len(labels) or not _soft(one):
