@@ -110,7 +110,7 @@ def circles_of(root: Path) -> str:
 
 
 def unprinted(root: Path) -> str:
-    """Codes with a further decider whose page has none of that decider's thresholds, or not its docstring."""
+    """Further deciders whose code's page lacks what they say they find, or one of their thresholds."""
     functions_by_name: dict[str, tuple[ast.FunctionDef, str]] = {}
     chains: list[ast.Call] = []
     for path, tree in sources(root, "src/traindx/rules"):
@@ -132,7 +132,7 @@ def unprinted(root: Path) -> str:
         text = page.read_text("utf-8") if page.exists() else ""
         thresholds = [it.arg for it in head.keywords if it.arg and "Threshold(" in ast.unparse(it.value)]
         said = (ast.get_docstring(function) or "").split("\n")[0]
-        if not all(f"`{one}`" in text for one in thresholds) or (said not in text and not thresholds):
+        if said not in text or not all(f"`{one}`" in text for one in thresholds):
             missing.append(f"{head.args[0].value} {name}")
     return f"{len(missing)} of {len(chains)}" + (f" ({', '.join(sorted(missing))})" if missing else "")
 
