@@ -132,11 +132,13 @@ class Recorder:
         torch: The script's torch.
         calls: What was kept, by code object.
         until: Processor time after which :class:`EnoughError` is raised.
+        most: Calls of one function that are kept.
     """
 
     torch: Any
     calls: dict[CodeType, list[RecordedCall]] = field(default_factory=dict)
     until: float = 0.0
+    most: int = MOST_CALLS
     _functions: dict[CodeType, FunctionType | None] = field(default_factory=dict)
 
     @contextmanager
@@ -157,7 +159,7 @@ class Recorder:
         if not users(code.co_filename) or code.co_name.startswith("<"):
             return None
         known = self.calls.setdefault(code, [])
-        if len(known) >= MOST_CALLS or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
+        if len(known) >= self.most or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
             return None
         function = self._function(code)
         if function is None:
