@@ -200,6 +200,7 @@ class MovedTried(Observed):
         function: Its name.
         how: ``together`` where it is given both, ``one-by-one`` where it is called for one and then for the other,
             ``items`` for a whole item of a data set, whose class is the name.
+        part: What is moved beside the image: ``mask``, ``points`` or ``boxes``.
         tries: Tries, with other random numbers each, in which the spot was to be seen in both results; for
             ``one-by-one`` in the second one as in the first.
         apart: Of these, tries in which it lay at different places.
@@ -208,6 +209,7 @@ class MovedTried(Observed):
 
     function: str
     how: str
+    part: str = "mask"
     tries: int
     apart: int
     distance: float = 0.0

@@ -117,3 +117,64 @@ def test_items_that_are_no_image_and_mask_are_not_tried() -> None:
     record = tried(pairs)
     assert record is not None
     assert record.apart == 0
+
+
+class Landmarks(Dataset[Pair]):
+    """Images with keypoints, boxes, or two numbers that are something else."""
+
+    def __init__(self, kind: str, both: bool) -> None:
+        gen = torch.Generator().manual_seed(0)
+        self.both = both
+        self.images = torch.rand(6, 1, 40, 40, generator=gen)
+        self.keypoints = 4 + 30 * torch.rand(6, 3, 2, generator=gen)
+        if kind == "boxes":
+            self.keypoints = torch.cat([self.keypoints, self.keypoints + 5], -1)
+        elif kind == "shares":
+            self.keypoints = self.keypoints / 40
+        elif kind == "rows first":
+            self.keypoints = self.keypoints.flip(-1)
+        self.kind = kind
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Pair:
+        image, points = self.images[index], self.keypoints[index].clone()
+        if random.random() < 0.5:
+            image = image.flip(-1)
+            if self.both and self.kind == "boxes":
+                points[:, [0, 2]] = 39 - points[:, [2, 0]]
+            elif self.both:
+                x = 1 if self.kind == "rows first" else 0
+                points[:, x] = (1 if self.kind == "shares" else 39) - points[:, x]
+        return image, points
+
+
+class Ages(Dataset[Pair]):
+    """Images with two figures that stay what they are when the image is flipped."""
+
+    def __init__(self) -> None:
+        self.images = torch.rand(6, 1, 40, 40)
+        self.years = 40 * torch.rand(6, 2)
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Pair:
+        image = self.images[index]
+        return (image.flip(-1) if random.random() < 0.5 else image), self.years[index]
+
+
+@pytest.mark.parametrize("kind", ["keypoints", "rows first", "shares", "boxes"])
+def test_points_and_boxes_follow_their_image_or_do_not(kind: str) -> None:
+    record = tried(Landmarks(kind, both=False))
+    assert record is not None
+    assert record.part == ("boxes" if kind == "boxes" else "points")
+    assert 0.2 * record.tries <= record.apart <= 0.8 * record.tries
+    record = tried(Landmarks(kind, both=True))
+    assert record is not None
+    assert record.apart == 0
+
+
+def test_two_numbers_that_are_no_place() -> None:
+    assert tried(Ages()) is None

@@ -34,6 +34,8 @@ def moved_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     elsewhere each time, ``demonstrated`` as well. One of the two has to be a mask, by its values or by its name.
     Whole items are made, too, from pictures with a spot in place of those that a data set keeps or reads from files:
     where the mask's lies apart from that of every image of the item, ``demonstrated``, at the line after which it does.
+    Points and boxes in an item are tried the same way, in every usual way to write a place: they have to agree with
+    the image in some tries, or nobody knows how they are written.
     A function that moves them apart by itself is named before the item.
     """
     found = [
@@ -45,8 +47,8 @@ def moved_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     for one in functions or found:
         if one.how == "items":
             message = (
-                f"Items of {one.function}, made from pictures with one spot at the same place in image and mask, have "
-                f"it up to {one.distance:.0f} pixels apart in {one.apart} of {one.tries} tries."
+                f"Items of {one.function}, made from pictures with one spot at the same place in image and {one.part}, "
+                f"have it up to {one.distance:.0f} pixels apart in {one.apart} of {one.tries} tries."
             )
         elif one.how == "together":
             message = (

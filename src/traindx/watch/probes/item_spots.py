@@ -1,23 +1,26 @@
-"""Items made from pictures with one spot: do image and mask of an item have it at the same place?
+"""Items made from pictures with one spot: do image and mask, points or boxes of an item have it at the same place?
 
 In a child process the pictures of a few items are replaced where the data set keeps them, or as they are read from
-files, each by one of its own form with a bright spot at the same place. Then the items are made as the script makes
-them, with other random numbers each time. Whatever flips, crops or warps one of the two alone shows.
+files, each by one of its own form with a bright spot at the same place; so are points and boxes. Then the items are
+made as the script makes them, with other random numbers each time. Whatever moves one of the two alone shows.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from traindx.core.frames import defined_at
 from traindx.evidence.base import Record
 from traindx.evidence.probed_functions import MovedTried
 from traindx.finding import Location
-from traindx.watch.probes.functions.common import parts_of
+from traindx.watch.probes.functions.common import as_tensor, like, parts_of
 from traindx.watch.probes.functions.moved import put
 from traindx.watch.probes.functions.pictures import Place, array_of, is_mask, is_picture, size_of, spot_in, spot_like
 from traindx.watch.probes.making import LineTrace, seed, traced
@@ -26,7 +29,10 @@ from traindx.watch.probes.recorded import copied
 ITEMS = 3
 TRIES = 10
 SECONDS = 1.5  # of processor time a data set
+PLACES_BY_NAME = re.compile(r"key_?point|landmark|bbox|box|points?\b|coord|corner|joint|fiducial|\bkpts?\b")
 PLACES = ((0.4, 0.6), (0.6, 0.45), (0.45, 0.35), (0.55, 0.6), (0.5, 0.42))
+WAYS = {0: ("mask",), 2: ("xy", "yx"), 4: ("xyxy", "yxyx", "cxcywh", "xywh")}
+"""Ways to write a place, by the numbers that it takes."""
 DEEP = 3  # data sets inside data sets
 READERS = (
     ("numpy", "load"), ("PIL.Image", "open"), ("nibabel", "load"), ("cv2", "imread"), ("tifffile", "imread"),
@@ -48,11 +54,21 @@ def items_tried(torch: Any, datasets: list[Any]) -> Iterator[Record]:
 
 def _tried(torch: Any, dataset: Any) -> MovedTried | None:
     seed(torch, 0)
-    roles = _roles(torch, dataset[0])
+    roles = _roles(torch, dataset, dataset[0])
     if roles is None:
         return None
-    images, mask = roles
-    until = time.process_time() + SECONDS
+    best: MovedTried | None = None
+    for way in WAYS[roles.width]:  # of writing a place: which one is the script's shows where it agrees
+        record = _in_one_way(torch, dataset, roles, way)
+        if record is not None and (best is None or record.apart < best.apart):
+            best = record
+    if best is not None and roles.width and best.apart > 0.8 * best.tries:
+        return None  # it agrees nowhere: nobody knows how its places are written
+    return best
+
+
+def _in_one_way(torch: Any, dataset: Any, roles: _Roles, way: str) -> MovedTried | None:
+    until = time.process_time() + SECONDS / len(WAYS[roles.width])
     tries, apart, farthest = 0, 0, 0.0
     broken: tuple[int, int] | None = None
     seen: list[Place] = []
@@ -60,7 +76,7 @@ def _tried(torch: Any, dataset: Any) -> MovedTried | None:
         if time.process_time() > until:
             break
         index = number % min(ITEMS, len(dataset))
-        found = _places(torch, _made(torch, dataset, index, number), images, mask)
+        found = _places(torch, _made(torch, dataset, index, number, way), roles, way)
         if found is None:
             continue
         distance, place = found
@@ -72,12 +88,13 @@ def _tried(torch: Any, dataset: Any) -> MovedTried | None:
             broken = broken or (index, number)
     if tries < TRIES // 2 or max((place.distance(seen[0]) for place in seen), default=0.0) < 2:
         return None  # what was put in did not come out
-    where = _line(torch, dataset, *broken) if broken is not None and apart >= tries / 5 else None
+    where = _line(torch, dataset, *broken) if broken and apart >= tries / 5 and not roles.width else None
     item = getattr(type(dataset), "__getitem__", None)
     defined = defined_at(item) if hasattr(item, "__code__") else None
     return MovedTried(
         function=type(dataset).__name__,
         how="items",
+        part={0: "mask", 2: "points", 4: "boxes"}[roles.width],
         tries=tries,
         apart=apart,
         distance=farthest,
@@ -85,32 +102,72 @@ def _tried(torch: Any, dataset: Any) -> MovedTried | None:
     )
 
 
-def _roles(torch: Any, item: Any) -> tuple[list[str], str] | None:
-    """Paths to the images of an item and to its one mask, all of the same proportions."""
+@dataclass(frozen=True)
+class _Roles:
+    """Paths to the images of an item and to its one target; numbers in a row of it, 0 for a mask."""
+
+    images: tuple[str, ...]
+    target: str
+    width: int = 0
+
+
+def _roles(torch: Any, dataset: Any, item: Any) -> _Roles | None:
     pictures = [(path, value) for path, value in parts_of(item) if is_picture(torch, value)]
     masks = [path for path, value in pictures if is_mask(torch, value)]
-    images = [path for path, _ in pictures if path not in masks]
-    return (images, masks[0]) if len(masks) == 1 and images else None
+    images = tuple(path for path, _ in pictures if path not in masks)
+    if images and len(masks) == 1:
+        return _Roles(images, masks[0])
+    rows = [(path, width) for path, value in parts_of(item) if (width := _row_width(torch, value))]
+    if len(images) == 1 and not masks and len(rows) == 1 and _speaks_of_places(dataset):
+        return _Roles(images, rows[0][0], rows[0][1])
+    return None
 
 
-def _made(torch: Any, dataset: Any, index: int, number: int) -> Any:
+def _speaks_of_places(dataset: Any) -> bool:
+    """Two or four numbers may be anything; the source of the data set says whether they are points or boxes."""
+    while hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    try:
+        return bool(PLACES_BY_NAME.search(inspect.getsource(type(dataset)).lower()))
+    except (OSError, TypeError):
+        return False
+
+
+def _row_width(torch: Any, value: Any) -> int:
+    """2 for an array of points, 4 for one of boxes, 0 for anything else."""
+    tensor = as_tensor(torch, value)
+    if tensor is None or tensor.dim() not in (1, 2) or not tensor.is_floating_point() or tensor.numel() > 512:
+        return 0
+    width = tensor.shape[-1] if tensor.dim() == 2 and len(tensor) else tensor.numel() if tensor.dim() == 1 else 0
+    return width if width in (2, 4) and bool(tensor.isfinite().all()) else 0
+
+
+def _made(torch: Any, dataset: Any, index: int, number: int, way: str) -> Any:
     """An item from pictures that have a spot, all at one place."""
     row, column = PLACES[number % len(PLACES)]
-    with _spotted(torch, dataset, index, row, column):
+    with _spotted(torch, dataset, index, row, column, way):
         seed(torch, 200 + number)
         return copied(torch, dataset[index])  # it may be a view of what is put back
 
 
-def _places(torch: Any, item: Any, images: list[str], mask: str) -> tuple[float, Place] | None:
-    """How far the spot of the mask is from the nearest one of an image, 0 within the tolerance; and where it is."""
+def _places(torch: Any, item: Any, roles: _Roles, way: str) -> tuple[float, Place] | None:
+    """How far the target's place is from that of the nearest image, 0 within the tolerance; and where it is."""
     parts = dict(parts_of(item))
-    target = parts.get(mask)
+    target = parts.get(roles.target)
+    if roles.width:
+        image = parts.get(roles.images[0])
+        height, width = size_of(torch, image)
+        seen, said = spot_in(torch, image), _said(torch, target, way, (height, width))
+        if seen is None or not said:
+            return None
+        near = min(seen.distance(one) for one in said)
+        return (near if near > max(3.0, 0.08 * min(height, width)) else 0.0), seen
     goal = spot_in(torch, target)
     if goal is None:
         return None
     height, width = size_of(torch, target)
     best: float | None = None
-    for path in images:
+    for path in roles.images:
         place = spot_in(torch, parts.get(path))
         if place is None:
             continue
@@ -122,24 +179,63 @@ def _places(torch: Any, item: Any, images: list[str], mask: str) -> tuple[float,
     return (best if best > max(2.5, 0.06 * min(height, width)) else 0.0), goal
 
 
+def _written(way: str, row: float, column: float) -> list[float]:
+    """A place as a point or as a small box around it."""
+    low = (row - 2, column - 2)
+    high = (row + 2, column + 2)
+    return {
+        "mask": [],
+        "xy": [column, row],
+        "yx": [row, column],
+        "xyxy": [low[1], low[0], high[1], high[0]],
+        "yxyx": [*low, *high],
+        "xywh": [low[1], low[0], 4.0, 4.0],
+        "cxcywh": [column, row, 4.0, 4.0],
+    }[way]
+
+
+def _said(torch: Any, value: Any, way: str, size: tuple[int, int]) -> list[Place]:
+    """The place that rows of numbers name, in pixels or in shares of the image; nothing where they do not agree."""
+    tensor = as_tensor(torch, value)
+    if tensor is None or not tensor.numel():
+        return []
+    rows = tensor.double().reshape(-1, len(_written(way, 0, 0)))
+    if float((rows - rows[0]).abs().max()) > 1.0:
+        return []
+    first, second, *more = rows[0].tolist()
+    if way in ("xyxy", "yxyx"):
+        first, second = (first + more[0]) / 2, (second + more[1]) / 2
+    elif way == "xywh":
+        first, second = first + more[0] / 2, second + more[1] / 2
+    row, column = (first, second) if way in ("yx", "yxyx") else (second, first)
+    return [Place(row, column), Place(row * size[0], column * size[1])]
+
+
 # -- pictures with a spot instead of those that there are --------------------------------------------------------------
 
 
 @contextmanager
-def _spotted(torch: Any, dataset: Any, index: int, row: float, column: float) -> Iterator[None]:
+def _spotted(torch: Any, dataset: Any, index: int, row: float, column: float, way: str = "mask") -> Iterator[None]:
     undo: list[Callable[[], None]] = []
+    sizes: list[tuple[int, int]] = []
 
     def spot(value: Any) -> Any:
         """The same container with a spot in each of its pictures."""
         for path, one in parts_of(value):
             if is_picture(torch, one):
                 height, width = size_of(torch, one)
+                sizes.append((height, width))
                 place = Place(row * height, column * width)
                 value = put(value, path, spot_like(torch, one, place, square=is_mask(torch, one)))
+        for path, one in parts_of(value) if way != "mask" else ():
+            if _row_width(torch, one) == len(_written(way, 0, 0)) and sizes:
+                value = put(value, path, _rows_like(torch, one, way, row, column, sizes[-1]))
         return value
 
     try:
-        for keep, at in _stores(torch, dataset, index):
+        stores = list(_stores(torch, dataset, index))  # those with pictures first: places are in their pixels
+        stores.sort(key=lambda one: not any(is_picture(torch, part) for _, part in parts_of(one[0][one[1]])))
+        for keep, at in stores:
             undo.append(_exchanged(torch, keep, at, spot))
         for module, name in READERS:
             if module in sys.modules:
@@ -148,6 +244,16 @@ def _spotted(torch: Any, dataset: Any, index: int, row: float, column: float) ->
     finally:
         for one in reversed(undo):
             one()
+
+
+def _rows_like(torch: Any, value: Any, way: str, row: float, column: float, size: tuple[int, int]) -> Any:
+    """Points or boxes in the form of others, all at one place; in shares of the image where the others are."""
+    tensor = as_tensor(torch, value)
+    assert tensor is not None
+    made = torch.tensor(_written(way, row * size[0], column * size[1]), dtype=torch.float64)
+    if float(tensor.abs().max()) <= 1.5:
+        made = made / torch.tensor([size[0 if (way[0] == "y") == (axis % 2 == 0) else 1] for axis in range(len(made))])
+    return like(torch, made.expand(tensor.shape).clone(), value)
 
 
 def _stores(torch: Any, dataset: Any, index: int, depth: int = 0) -> Iterator[tuple[Any, int]]:
@@ -162,7 +268,7 @@ def _stores(torch: Any, dataset: Any, index: int, depth: int = 0) -> Iterator[tu
             value.values() if type(value) is dict else value if type(value) is tuple and len(value) < 5 else [value]
         )
         for one in groups:
-            whole = type(one) is list or (hasattr(one, "shape") and hasattr(one, "dtype") and len(one.shape) > 2)
+            whole = type(one) is list or (hasattr(one, "shape") and hasattr(one, "dtype") and len(one.shape) > 1)
             if whole and len(one) > index:
                 yield one, index
 
