@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from patients.folders import found, radiograph, radiograph_folder, resized, tables, write_csv, write_dicom, write_png
+from traindx.data.audit import copies
 
 
 def test_different_radiographs_are_silent(tmp_path: Path) -> None:
@@ -77,23 +79,24 @@ def test_blank_images_are_not_copies(tmp_path: Path) -> None:
     assert found(tmp_path, "D109") == []
 
 
-def fundus(seed: int) -> np.ndarray:
-    """A bright disc on black, as every camera of one kind frames it, and faint vessels of its own."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:96, :96] / 96 - 0.5
-    inside = rows**2 + columns**2 < 0.2
-    detail = sum(
-        2 * np.sin(a * rows + b * columns + c)
-        for a, b, c in zip(rng.uniform(-90, 90, 4), rng.uniform(-90, 90, 4), rng.uniform(0, 6, 4), strict=True)
-    )
-    return np.where(inside, 128 + 170 * columns + 60 * rows + detail, 0).clip(0, 255).astype(np.uint8)
+PLATE = np.random.default_rng(99).normal(0, 40, (32, 32)).repeat(3, 0).repeat(3, 1)
+"""What stands before every image of one device: a face plate with its markings."""
 
 
-def test_the_frame_that_all_images_share_makes_no_copies(tmp_path: Path) -> None:
+def through_the_plate(seed: int) -> np.ndarray:
+    """An image of its own, faint behind what all images share."""
+    own = np.random.default_rng(seed).normal(0, 8, (32, 32)).repeat(3, 0).repeat(3, 1)
+    return (128 + PLATE + own).clip(0, 255).astype(np.uint8)
+
+
+def test_the_frame_that_all_images_share_makes_no_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(16):
-        write_png(tmp_path / f"eye_{seed:02}.png", fundus(seed))
+        write_png(tmp_path / f"eye_{seed:02}.png", through_the_plate(seed))
     assert found(tmp_path, "D109") == []
-    brighter = (fundus(5).astype(float) * 1.1).clip(0, 255).astype(np.uint8)
+    with monkeypatch.context() as without:
+        without.setattr(copies, "OWN", -1.0)  # every pair is alike by what they share
+        assert found(tmp_path, "D109")[0].numbers["pairs"] > 50
+    brighter = (through_the_plate(5).astype(float) * 1.1).clip(0, 255).astype(np.uint8)
     write_png(tmp_path / "eye_99.png", brighter)
     (finding,) = found(tmp_path, "D109")
     assert {"eye_05", "eye_99"} <= {word.split(".")[0].strip("(") for word in finding.message.split()}

@@ -87,3 +87,14 @@ def test_tiny_images_need_not_hold_many_values(tmp_path: Path) -> None:
     for number in range(6):
         write_png(tmp_path / f"{number}.png", np.random.default_rng(number).integers(0, 20, (16, 16), dtype=np.uint8))
     assert found(tmp_path, "D126") == []
+
+
+def test_the_white_of_a_slide_is_no_window(tmp_path: Path) -> None:
+    """Bright field: the lamp saturates the background of a coloured smear."""
+    rows, columns = np.mgrid[:64, :64] - 32
+    for number in range(8):
+        cell = (rows - number) ** 2 + columns**2 < 200
+        noise = np.random.default_rng(number).integers(0, 60, (64, 64))
+        image = np.where(cell[..., None], np.stack([80 + noise, 40 + noise, 120 + noise], -1), 255)
+        write_png(tmp_path / f"cell_{number}.png", image.astype(np.uint8))
+    assert found(tmp_path, "D126") == []

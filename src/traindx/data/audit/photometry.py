@@ -128,7 +128,7 @@ def _window(ctx: AuditRoom, name: str) -> None:
     (inside,) = ctx.columns("window_inside", windowed, name)
     (saturated,) = ctx.columns("at_min + at_max", shallow, name)
     starved = f"{windowed} AND window_inside < 0.1"
-    burnt = f"{shallow} AND at_max > 0.25"
+    burnt = f"{shallow} AND at_max > 0.25 AND photometric <> 'colour'"  # the white of a slide is the lamp's
     large = f"set_name = ? AND vmax > vmin AND voxels >= {_ENOUGH}"
     images = ctx.store.count(f"SELECT COUNT(*) FROM items WHERE {large}", name)
     if not inside.size and not saturated.size and not images:

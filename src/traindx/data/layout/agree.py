@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from traindx.data import pixels, read_images
+from traindx.data.facts import Facts
 
 if TYPE_CHECKING:
     from traindx.data.audit.context import AuditRoom
+
+MOST = 9
+"""Masks by content for each picture of the same suffix that is taken for a damaged mask among them."""
+
+FEWEST = 10
+"""Masks from which on a suffix says something."""
 
 
 def settle(ctx: AuditRoom) -> None:
@@ -32,5 +43,37 @@ def settle(ctx: AuditRoom) -> None:
                     "UPDATE items SET role = 'mask', modality = '', label_values = ?, "
                     "set_name = REPLACE('|' || set_name, '|image ', 'mask ') WHERE id = ?",
                     values,
+                    number,
+                )
+    _damaged_masks(ctx, told)
+
+
+def _damaged_masks(ctx: AuditRoom, told: str) -> None:
+    """Make masks of grey pictures that lie beside an image of the same name, as nearly all of their suffix do.
+
+    A mask that was resized or saved with loss has more values than a mask, and what it lost is found by looking at it
+    as one.
+    """
+    store = ctx.store
+    store.function("suffix", 1, lambda path: os.path.splitext(path)[1].lower())
+    told += " AND kind = 'image'"
+    counted = "grp, suffix(path) AS s, SUM(role = 'mask'), SUM(role = 'image')"
+    query = f"SELECT {counted} FROM items WHERE {told} GROUP BY grp, s"
+    partner = "SELECT 1 FROM items AS o WHERE o.stem = items.stem AND o.path <> items.path AND o.role = 'image'"
+    for group, suffix, masks, images in list(store.rows(query)):
+        if masks < FEWEST or not images or masks < MOST * images:
+            continue
+        where = (
+            f"{told} AND grp = ? AND suffix(path) = ? AND role = 'image' AND photometric = '' AND EXISTS ({partner})"
+        )
+        for number, path in list(store.rows(f"SELECT id, path FROM items WHERE {where}", group, suffix)):
+            facts = Facts(path)
+            with suppress(Exception):  # it was read a moment ago; a file that vanished since stays what it was
+                array, _ = read_images.load(os.path.join(ctx.root, path))
+                pixels.measure_labels(facts, array, pixels.count(array)[0])
+                store.run(
+                    "UPDATE items SET role = 'mask', modality = '', label_values = ?, fractional = 0, "
+                    "set_name = REPLACE('|' || set_name, '|image ', 'mask ') WHERE id = ?",
+                    facts.label_values,
                     number,
                 )
