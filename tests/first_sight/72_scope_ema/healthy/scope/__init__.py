@@ -1,0 +1,4 @@
+from scope.ema import EMA
+from scope.frames import PHASES, Frames
+
+__all__ = ["EMA", "PHASES", "Frames"]
