@@ -182,6 +182,27 @@ def test_two_processes_of_one_run_keep_the_first_content(folder: Path) -> None:
     assert state(folder) == before
 
 
+@pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
+def test_two_runs_at_once_leave_what_was_there_before_both(folder: Path, order: tuple[str, str]) -> None:
+    """The second copies aside what the first one had written, and goes on writing when the first has ended."""
+    write = 'open("best.pt", "w").write("one epoch of {}")\n'
+    logs = {}
+    for name in ("one", "two"):
+        (folder / "out" / name).mkdir()
+        restore.register(folder / "out" / name)
+        logs[name] = folder / "out" / name
+        program = f"""
+from pathlib import Path
+from traindx.watch.interventions.files import ResumeLog
+ResumeLog(Path("out/{name}"), {PROTECT!r}).install()
+"""
+        subprocess.run([sys.executable, "-c", program + write.format(name)], check=True, cwd=folder)
+    put_back(logs[order[0]])
+    (folder / "best.pt").write_text("another epoch of the run that goes on")
+    put_back(logs[order[1]])
+    assert (folder / "best.pt").read_text() == "three days of best.pt"
+
+
 def test_a_line_cut_short_is_no_change(folder: Path) -> None:
     changed(folder, ARM)
     with (folder / "out" / JOURNAL).open("a") as log:

@@ -267,6 +267,7 @@ def _content_again(entry: dict[str, Any], directory: Path, arm: bool, killed_at:
         if not os.path.exists(path):
             done.lost.append(path)
         return  # put back already, by a call that was killed right after
+    _hand_on(path, copy, directory)
     if os.path.lexists(path) and _same(copy, path):
         return
     if _since(path, killed_at):
@@ -278,6 +279,21 @@ def _content_again(entry: dict[str, Any], directory: Path, arm: bool, killed_at:
     _link_or_copy(copy, fresh)
     os.replace(fresh, path)
     done.back.append(path)
+
+
+def _hand_on(path: str, copy: str, directory: Path) -> None:
+    """Give what was there before to runs that go on beside this one: what they copied aside later is this one's."""
+    since = os.stat(copy).st_ctime_ns
+    for note in PENDING.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            other = Path(json.loads(note.read_text(encoding="utf-8"))["directory"])
+            if other == directory.resolve():
+                continue
+            for entry in _read(other / JOURNAL)[0]:
+                theirs = entry.get("copy", "")
+                if entry["path"] == path and theirs and os.stat(theirs).st_ctime_ns > since:
+                    shutil.copy2(copy, f"{theirs}.first")  # no second name: the file itself may be written into
+                    os.replace(f"{theirs}.first", theirs)
 
 
 def _same(copy: str, path: str) -> bool:
