@@ -112,3 +112,27 @@ class MaskGiven(Observed):
     padded: int = 0
     constant: int = 0
     made: Location | None = None
+
+
+class Accumulated(Observed):
+    """A sum or list that a loop over batches adds to. ``where`` is the line, outside of all passes, where it begins.
+
+    Attributes:
+        name: Its name.
+        several: It is a list.
+        passes: Passes in which it was looked at.
+        kept: Of these, those that began with all that the one before had left.
+        first: What it held when it was first looked at: the sum, or the length of the list.
+        last: What it held when it was first looked at in the last of these passes.
+        used: The line that makes a figure of it.
+        added: The line that adds to it.
+    """
+
+    name: str
+    several: bool = False
+    passes: int = 0
+    kept: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    used: Location | None = None
+    added: Location | None = None

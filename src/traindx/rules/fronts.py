@@ -24,7 +24,7 @@ from traindx.evidence.observed_calls import (
     IntegerIndexSeen,
     LossStateSeen,
 )
-from traindx.evidence.observed_evaluation import EvaluationPairs, FigureRegion, MaskGiven, RankedScore
+from traindx.evidence.observed_evaluation import Accumulated, EvaluationPairs, FigureRegion, MaskGiven, RankedScore
 from traindx.evidence.observed_loss import ClampSeen, ConstantTerm
 from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen, SchedulerSeen
 from traindx.evidence.observed_state import (
@@ -95,6 +95,7 @@ THINGS: dict[type[Record], str] = {
     MetricTried: "figures computed by own functions",
     ScoreTried: "scores computed by own functions",
     RankedScore: "areas under curves",
+    Accumulated: "sums over batches that begin outside of all passes",
     MaskGiven: "masks beside sequences",
     EvaluationPairs: "outputs that meet a batch in evaluation",
     FigureRegion: "figures of a part of the output",

@@ -23,6 +23,7 @@ from traindx.rules.evaluation.e821_scores import score_not_what_it_is_named
 from traindx.rules.evaluation.e822_output_unused import evaluation_output_unused
 from traindx.rules.evaluation.e823_figure_of_a_corner import figure_of_a_small_part
 from traindx.rules.evaluation.e824_ranking_of_decisions import ranking_of_decisions
+from traindx.rules.evaluation.e825_figure_never_reset import figure_never_reset
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -40,4 +41,5 @@ RULES: tuple[Rule, ...] = (
     evaluation_output_unused,
     figure_of_a_small_part,
     ranking_of_decisions,
+    figure_never_reset,
 )

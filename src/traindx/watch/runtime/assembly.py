@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from traindx.evidence.base import Record
+from traindx.watch.collectors.accumulators import Accumulators
 from traindx.watch.collectors.acting_settings import ActingSettings
 from traindx.watch.collectors.backwards import Backwards
 from traindx.watch.collectors.batch_classes import BatchesOfClasses
@@ -183,6 +184,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Peaks,
     EvaluationFlow,
     GivenMasks,
+    Accumulators,
     _Early,
     SettingsDeclared,
     ActingSettings,
