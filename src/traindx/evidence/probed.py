@@ -80,6 +80,30 @@ class RandomnessProbed(Observed):
     rate: bool = False
 
 
+class BatchProbed(Observed):
+    """The same evaluation call with the first sample in the place of all others. ``where`` is the line of the call.
+
+    Attributes:
+        network: Class of the network; it and all its parts are in evaluation mode.
+        samples: Samples of the batch.
+        difference: Root mean square difference of what it gives for the first sample, over the spread.
+        function: The first operation that took the same of the first sample and gave something else.
+        owner: The user's function that holds its line.
+        own: It is not a layer of a library that makes it.
+        standardises: The line takes a mean and a standard deviation or variance.
+        mixed_at: The line of that operation.
+    """
+
+    network: str
+    samples: int
+    difference: float
+    function: str = ""
+    owner: str = ""
+    own: bool = False
+    standardises: bool = False
+    mixed_at: Location | None = None
+
+
 class StepProbed(Observed):
     """What an optimiser's step did to the loss of its own batch. ``where`` is the line of the backward pass.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from traindx.rules.base import Rule
 from traindx.rules.state.c1102_loaded import weights_did_not_arrive
 from traindx.rules.state.c1102_partial_load import partial_load
+from traindx.rules.state.c1103_batch import normalised_by_the_batch
 from traindx.rules.state.c1103_mode_wrong import mode_wrong
 from traindx.rules.state.c1103_probed import draws_in_evaluation
 from traindx.rules.state.c1104_resume_not_continuous import resume_not_continuous
@@ -26,7 +27,7 @@ from traindx.rules.state.c1114_statement_without_effect import statement_without
 
 RULES: tuple[Rule, ...] = (
     partial_load.also(weights_did_not_arrive),
-    mode_wrong.also(draws_in_evaluation),
+    mode_wrong.also(draws_in_evaluation).also(normalised_by_the_batch),
     resume_not_continuous,
     rng_not_seeded.also(split_differs_between_processes),
     ddp_bypassed,

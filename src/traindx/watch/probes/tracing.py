@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
@@ -22,6 +22,11 @@ DRAWS = frozenset({
     "from_numpy", "tensor", "as_tensor",
 })  # fmt: skip
 
+REDUCES = frozenset({
+    "mean", "var", "std", "var_mean", "std_mean", "sum", "norm", "amax", "amin", "max", "min", "median", "quantile",
+    "batch_norm", "native_batch_norm",
+})  # fmt: skip
+
 
 class Operation(NamedTuple):
     """A call of a function of torch.
@@ -31,7 +36,7 @@ class Operation(NamedTuple):
         site: The user's line.
         taken: Samples of the tensors it took.
         given: Samples of the tensors it gave.
-        module: The innermost module that was being called, of operations that may draw.
+        module: The innermost module that was being called, of operations that may draw or reduce.
     """
 
     name: str
@@ -42,8 +47,13 @@ class Operation(NamedTuple):
 
 
 @contextmanager
-def traced(torch: Any) -> Iterator[list[Operation]]:
-    """The operations of the block, in order. Nested calls inside a function of torch are one operation."""
+def traced(torch: Any, part: Callable[[Any], Any] = lambda one: one) -> Iterator[list[Operation]]:
+    """The operations of the block, in order. Nested calls inside a function of torch are one operation.
+
+    Args:
+        torch: The script's torch.
+        part: The part of every tensor that is looked at.
+    """
     found: list[Operation] = []
 
     class Tracing(torch.overrides.TorchFunctionMode):  # type: ignore[misc, name-defined, unused-ignore]
@@ -51,12 +61,12 @@ def traced(torch: Any) -> Iterator[list[Operation]]:
             kwargs = kwargs or {}
             if len(found) >= MOST_OPERATIONS:
                 return func(*args, **kwargs)
-            taken = [sample(one, VALUES) for one in tensors_of(torch, (args, kwargs))]
+            taken = [sample(part(one), VALUES) for one in tensors_of(torch, (args, kwargs))]
             out = func(*args, **kwargs)
-            given = [sample(one, VALUES) for one in tensors_of(torch, out)]
+            given = [sample(part(one), VALUES) for one in tensors_of(torch, out)]
             if given:
                 name = str(getattr(func, "__name__", func))
-                module = _module_around(torch, sys._getframe(1)) if name in DRAWS else None
+                module = _module_around(torch, sys._getframe(1)) if name in DRAWS or name in REDUCES else None
                 found.append(Operation(name, here(2), taken, given, module))
             return out
 

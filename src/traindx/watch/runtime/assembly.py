@@ -73,6 +73,7 @@ from traindx.watch.collectors.worker_generators import WorkerGenerators
 from traindx.watch.interventions.files import PROTECT, ResumeLog
 from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.base import Experiment
+from traindx.watch.probes.batch_influence import BatchInfluence
 from traindx.watch.probes.captured import CapturedCalls
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
 from traindx.watch.probes.given_region import GivenRegion
@@ -190,6 +191,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     ActingSettings,
     InputInfluence,
     EvaluationRepeat,
+    BatchInfluence,
     ShareInfluence,
     OwnBatch,
     LossOrder,
