@@ -178,3 +178,24 @@ def test_points_and_boxes_follow_their_image_or_do_not(kind: str) -> None:
 
 def test_two_numbers_that_are_no_place() -> None:
     assert tried(Ages()) is None
+
+
+class Drawn(Dataset[Pair]):
+    """Slices that are drawn when they are asked for: there is nothing to put a spot into."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Pair:
+        rng = np.random.default_rng(index)
+        rows, columns = np.mgrid[:40, :40]
+        row, column = rng.uniform(14, 26, 2)
+        organ = np.hypot(rows - row, columns - column) < 4
+        image = 0.5 * organ + (np.hypot(rows - 4, columns - rng.uniform(4, 36)) < 4) + 0.02 * rng.normal(size=(40, 40))
+        if random.random() < 0.5:
+            image, organ = np.rot90(image), np.rot90(organ)
+        return torch.from_numpy(image.copy()).float()[None], torch.from_numpy(organ.copy()).long()
+
+
+def test_what_was_not_put_in_says_nothing() -> None:
+    assert tried(Drawn()) is None

@@ -68,6 +68,8 @@ def _tried(torch: Any, dataset: Any) -> MovedTried | None:
 
 
 def _in_one_way(torch: Any, dataset: Any, roles: _Roles, way: str) -> MovedTried | None:
+    if not _comes_out(torch, dataset, roles, way):
+        return None
     until = time.process_time() + SECONDS / len(WAYS[roles.width])
     tries, apart, farthest = 0, 0, 0.0
     broken: tuple[int, int] | None = None
@@ -100,6 +102,30 @@ def _in_one_way(torch: Any, dataset: Any, roles: _Roles, way: str) -> MovedTried
         distance=farthest,
         where=where or defined,
     )
+
+
+def _comes_out(torch: Any, dataset: Any, roles: _Roles, way: str) -> bool:
+    """With the same random numbers image and target both follow where the spot is put: it is ours that is seen."""
+    for index in range(min(2, len(dataset))):
+        followed: list[tuple[Place, Place]] = []
+        for row, column in PLACES[:2]:
+            with _spotted(torch, dataset, index, row, column, way) as replaced:
+                seed(torch, 300)
+                item = copied(torch, dataset[index])
+            parts = dict(parts_of(item))
+            image = next((place for path in roles.images if (place := spot_in(torch, parts.get(path)))), None)
+            if roles.width:
+                said = _said(torch, parts.get(roles.target), way, size_of(torch, parts.get(roles.images[0])))
+                target = said[0] if said else None
+            else:
+                target = spot_in(torch, parts.get(roles.target))
+            if image is None or target is None or len(replaced) < (1 if roles.width else 2):
+                return False
+            followed.append((image, target))
+        for one, other in zip(*followed, strict=True):
+            if one.distance(other) <= 0.05:  # of what is told in shares, too
+                return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -215,7 +241,10 @@ def _said(torch: Any, value: Any, way: str, size: tuple[int, int]) -> list[Place
 
 
 @contextmanager
-def _spotted(torch: Any, dataset: Any, index: int, row: float, column: float, way: str = "mask") -> Iterator[None]:
+def _spotted(
+    torch: Any, dataset: Any, index: int, row: float, column: float, way: str = "mask"
+) -> Iterator[list[tuple[int, int]]]:
+    """Inside, the sizes of the pictures that were replaced so far."""
     undo: list[Callable[[], None]] = []
     sizes: list[tuple[int, int]] = []
 
@@ -240,7 +269,7 @@ def _spotted(torch: Any, dataset: Any, index: int, row: float, column: float, wa
         for module, name in READERS:
             if module in sys.modules:
                 undo.append(_wrapped(sys.modules[module], name, spot))
-        yield
+        yield sizes
     finally:
         for one in reversed(undo):
             one()
