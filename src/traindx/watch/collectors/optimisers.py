@@ -29,6 +29,7 @@ from traindx.watch.runtime.wiring import Signal
 
 SMALL = 1e-3  # root mean square below which a tensor began at zero and any step is large for it
 GONE = 1e-3  # of the highest rate: practically nothing is learned below a thousandth
+MOST_PLANS = 16  # optimisers; one a task, as in meta-learning, plans nothing
 MOST_PENDING = 256  # backward passes without a step, as in a script that only looks at gradients
 ADAPTIVE = ("adam", "lion", "rmsprop", "adagrad", "adadelta", "lamb", "adafactor", "rprop", "sophia", "prodigy", "muon")
 
@@ -367,7 +368,7 @@ class Optimisers(Collector):
         tracked.highest = max(tracked.highest, rate)
         if rate > GONE * tracked.highest:
             tracked.alive = tracked.steps + 1
-        if tracked.steps == 1:  # the first one may be a trial
+        if tracked.steps == 1 and len(self.order) <= MOST_PLANS:  # the first one may be a trial
             tracked.plan = planned(sys._getframe(1), self.loaders.passes()[1])
             tracked.files = frozenset(site.file for site in stack())
 
