@@ -10,8 +10,10 @@ from torch import nn
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
+from traindx.evidence import Evidence
 from traindx.evidence.observed_optim import OptimizerSeen
-from traindx.finding import Standing
+from traindx.finding import Location, Standing
+from traindx.rules import catalogue
 from traindx.watch.runtime.planned import Plan, planned
 from watch.inside import found, watched
 
@@ -98,13 +100,20 @@ def test_schedules_of_batches_that_move_by_batches_are_left_alone(kind: str, tmp
     assert said(kind, tmp_path) == []
 
 
-def test_the_last_tenth_at_no_rate_is_no_fault() -> None:
-    from traindx.evidence import Evidence
-    from traindx.rules import catalogue
-
+@pytest.mark.parametrize(
+    ("steps", "alive", "found"),
+    [(200, 180, False), (1000, 980, False), (1000, 100, True), (10_000, 2000, True)],
+)
+def test_how_long_the_rate_has_been_gone(steps: int, alive: int, found: bool) -> None:
+    """The end of a run, or of one cycle of several, is no fault."""
+    line = Location(file="train.py", line=3)
+    seen = OptimizerSeen(
+        optimizer="SGD", steps=steps, planned=max(200, 10 * steps if steps == 1000 else steps), alive=alive,
+        highest_lr=0.1, lrs=(1e-6,), rate_set=line,
+    )  # fmt: skip
     evidence = Evidence()
-    evidence.add(OptimizerSeen(optimizer="SGD", steps=200, planned=200, alive=180, highest_lr=0.1, lrs=(0.0,)))
-    assert catalogue()["O407"].check(evidence) == []
+    evidence.add(seen)
+    assert bool(catalogue()["O407"].check(evidence)) is found
 
 
 # -- the plan itself -------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     early=Threshold(0.3, "of the steps planned, after which the rate is gone; the milestones in use begin at a third"),
     early_zero=Threshold(0.6, "the same for a rate of exactly zero, which no stage of a training is given"),
     after=Threshold(12, "steps that were taken since at the vanished rate"),
+    tail=Threshold(0.05, "of the plan for which it has been gone; a cosine is below a thousandth in its last fiftieth"),
     longer=Threshold(
         2.5, "length of a one-cycle schedule over the calls that there will be; it is made to be completed"
     ),
@@ -35,7 +36,8 @@ def schedule_against_plan(evidence: Evidence, limits: Limits) -> Iterator[Found]
     trainer of Lightning's, transformers' or ignite's says. Where it is not known, the steps that were seen take its
     place. Any rate counts, whoever sets it: schedules of torch, a ``LambdaLR``, or the script itself in
     ``param_groups``. Below a thousandth of the highest rate before `early` of the plan, or exactly zero before
-    `early_zero`, and `after` steps or more since: ``suspected``. Where every loop around the step is known: a one-cycle
+    `early_zero`, and since for `after` steps or more, and for `tail` of the plan or as long as it acted before:
+    ``suspected``. Where every loop around the step is known: a one-cycle
     schedule that was made for more than `longer` times the calls that there will be, stairs in batches that
     begin after the last call, and a warm-up that half of the plan leaves below `half_way` of the rate: ``suspected``.
     """
@@ -58,6 +60,8 @@ def _gone(optimizer: OptimizerSeen, own: list[SchedulerSeen], limits: Limits) ->
     plan = max(optimizer.planned, optimizer.steps)
     since, last = optimizer.steps - optimizer.alive, max(optimizer.lrs, default=0.0)
     if not optimizer.alive or not optimizer.highest_lr > 0 or since < limits.after:
+        return None
+    if since < min(limits.tail * plan, optimizer.alive):  # the end of one cycle of several
         return None
     if optimizer.alive > (limits.early if last > 0 else limits.early_zero) * plan:
         return None
