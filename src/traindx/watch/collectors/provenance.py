@@ -192,7 +192,8 @@ class Provenance(Collector):
             self._classes = True
             with compat.no_tensor_classes(self.watch.torch):
                 whole = tensor._base  # what torch returned, before it was given the class of a library's
-            if whole is not None and whole.shape == tensor.shape and type(whole) in self._plain:
+                same = whole is not None and whole.shape == tensor.shape
+            if same and type(whole) in self._plain:
                 self.put(whole, tag)
 
     def _activation(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:

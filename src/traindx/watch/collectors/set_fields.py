@@ -124,8 +124,9 @@ class SetFields(Collector):
             found += idle_fields(optimizer, sources)
         for loader in self.loaders.alive():
             found += idle_fields(loader, sources)
-            found += idle_fields(getattr(loader, "sampler", None), sources)
-            found += idle_fields(getattr(loader, "dataset", None), sources)
+            fields = object.__getattribute__(loader, "__dict__")  # a class of the script's may answer and count
+            found += idle_fields(fields.get("sampler"), sources)
+            found += idle_fields(fields.get("dataset"), sources)
         for one in found:
             if one.where is not None:
                 self._found.setdefault((one.form, one.where), one)

@@ -19,16 +19,17 @@ _MOST_NESTED = 8
 def length_of(value: Any) -> int | None:
     """Length of a container of Python's or of a loader of torch's; None for anything else."""
     kind = type(value)
-    if type(getattr(value, "total", None)) is int and kind.__module__.startswith("tqdm"):
-        return int(value.total)
+    if kind.__module__.startswith("tqdm"):
+        return value.total if type(getattr(value, "total", None)) is int else None
     if kind in (list, tuple, dict, range, set):
         return len(value)
     data = sys.modules.get("torch.utils.data")
     try:
         if data is None:
             return None
-        if isinstance(value, data.DataLoader) and _of_library(value, "__len__"):
-            return _of_loader(data, value)
+        if isinstance(value, data.DataLoader):
+            own = not (_of_library(value, "__len__") and _of_library(value, "__getattribute__"))
+            return None if own else _of_loader(data, value)
         return _of_items(data, value)
     except Exception:  # a subclass that has not set up what it inherits
         return None
