@@ -19,6 +19,8 @@ class EvaluationOutputs(Observed):
         last_used: The used ones are the last calls of their evaluations alone.
         stale: Operations in between that took what a training step had computed, with its graph.
         stale_at: The line of the first of them.
+        numbers: Operations that read a single number of a training step, or added it up.
+        number_at: The line of the first of these.
     """
 
     network: str
@@ -30,6 +32,8 @@ class EvaluationOutputs(Observed):
     last_used: bool = False
     stale: int = 0
     stale_at: Location | None = None
+    numbers: int = 0
+    number_at: Location | None = None
 
 
 class EvaluationPairs(Observed):

@@ -261,6 +261,8 @@ class ScoreTried(Observed):
         perfect: The score where every prediction is right, no two equally sure, as a share of 1.
         random: The score of the same predictions dealt to other samples.
         actual: The score that the script got.
+        uneven: The score of predictions with more mistakes in one class than in the other; -1 where not tried.
+        means: Another score that has this value by definition, where this one has not in any way of averaging.
     """
 
     function: str
@@ -271,3 +273,5 @@ class ScoreTried(Observed):
     perfect: float
     random: float
     actual: float
+    uneven: float = -1.0
+    means: str = ""

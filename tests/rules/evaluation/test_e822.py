@@ -43,9 +43,15 @@ def loop(kind: str) -> None:
             loss.backward()
             optimizer.step()
         net.eval()
-        stale = outputs[:5]
+        stale, total = outputs[:5], loss.item()
         with torch.no_grad():
             sum(evaluated(kind, net, val, stale))
+            for images, labels in val if "number" in kind else ():
+                val_outputs = net(images)
+                if kind == "own number":
+                    loss = F.cross_entropy(val_outputs, labels)
+                total += loss.item()
+                total += float((val_outputs.argmax(1) == labels).float().mean())
 
 
 def evaluated(kind: str, net: Net, val: DataLoader[tuple[Tensor, ...]], outputs: Tensor) -> Iterator[float]:
@@ -54,6 +60,8 @@ def evaluated(kind: str, net: Net, val: DataLoader[tuple[Tensor, ...]], outputs:
         wanted = [labels for _, labels in val]
         for a, b in zip(given, wanted, strict=True):
             yield float((a == b).float().mean())
+        return
+    if "number" in kind:
         return
     if kind == "appended":
         every = [(net(images), labels) for images, labels in val]
@@ -85,6 +93,16 @@ def test_what_a_training_step_computed_is_named_where_it_is_scored(tmp_path: Pat
     (finding,) = found("E822", watched(lambda: loop("stale"), tmp_path))
     assert finding.standing is Standing.DEMONSTRATED
     assert line(finding) == "val_outputs = torch.argmax(outputs.softmax(1), 1)"
+
+
+def test_the_loss_of_the_last_training_batch_is_suspected(tmp_path: Path) -> None:
+    (finding,) = found("E822", watched(lambda: loop("number"), tmp_path))
+    assert (finding.standing, finding.variant) == (Standing.SUSPECTED, "training-number-summed")
+    assert line(finding) == "total += loss.item()"
+
+
+def test_a_loss_of_its_own_batch_is_left_alone(tmp_path: Path) -> None:
+    assert not found("E822", watched(lambda: loop("own number"), tmp_path))
 
 
 def test_an_evaluation_of_its_last_batch_is_suspected(tmp_path: Path) -> None:

@@ -191,3 +191,51 @@ def test_an_object_that_gathers_first(script: Callable[[str], Any]) -> None:
     healthy = script(OBJECT.format(pair="labels * self.classes + preds"))
     assert healthy.records
     assert not healthy.found("E821")
+
+
+COUNTED = """
+import torch
+
+def {name}(pred, target):
+    pred = (pred > 0).long()
+    tp, fp = (pred * target).sum(), (pred * (1 - target)).sum()
+    fn = ((1 - pred) * target).sum()
+    return {formula}
+
+def main():
+    torch.manual_seed(0)
+    target = (torch.rand(80) > 0.5).long()
+    value = {name}(torch.randn(80) + target, target)
+    stop()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "means"),
+    [
+        ("iou", "tp / (tp + fn)", "recall"),
+        ("precision", "tp / (tp + fn)", "recall"),
+        ("iou", "2 * tp / (2 * tp + fp + fn)", "Dice"),
+        ("iou", "tp / (tp + fp + fn)", ""),
+        ("f1_score", "2 * tp / (2 * tp + fp + fn)", ""),
+        ("dice", "(2 * tp + 1) / (2 * tp + fp + fn + 1)", ""),
+        ("sensitivity", "tp / (tp + fn)", ""),
+        ("accuracy", "1 - (fp + fn) / len(target)", ""),
+    ],
+)
+def test_a_score_that_is_another_one(script: Callable[[str], Any], name: str, formula: str, means: str) -> None:
+    tried = script(COUNTED.format(name=name, formula=formula))
+    assert tried.records
+    findings = tried.found("E821")
+    assert len(findings) == bool(means)
+    if means:
+        assert f"that is their {means}" in findings[0].message
+        assert findings[0].location.line == tried.line("return ")
+
+
+def test_a_mean_over_samples_or_classes_is_a_convention(script: Callable[[str], Any]) -> None:
+    each = "        return sum(mean_iou(a[None], b[None]) for a, b in zip(logits, target)) / len(logits)\n"
+    of_samples = MAPS.format(axis="1").replace("    pred = logits", f"    if len(logits) > 1:\n{each}    pred = logits")
+    healthy = script(of_samples)
+    assert healthy.records
+    assert not healthy.found("E821")

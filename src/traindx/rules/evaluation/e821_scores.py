@@ -27,8 +27,10 @@ def score_not_what_it_is_named(evidence: Evidence, limits: Limits) -> Iterator[F
     The function is called again in a child process with as many samples of every class and with predictions in the
     form of the script's (probabilities, logits, classes), each of which is right and no two of which are equally sure.
     A score that is not within `perfect_score` of 1 then is `suspected`; so is one that is above `random_score` for the
-    same predictions dealt to other samples, and an area under the curve of those that is `random_rank` away from a
-    half. No mean over classes, no threshold and no treatment of ties changes any of this.
+    same predictions dealt to other samples, an area under the curve of those that is `random_rank` away from a half,
+    and one that, for predictions with more mistakes in one class than in another, is another score to the third digit
+    and not the one that it is named for: of one class, pooled or as a mean. No mean over classes, no threshold and no
+    treatment of ties changes any of this.
     """
     for one in evidence.of(ScoreTried):
         if abs(one.perfect - 1) > limits.perfect_score:
@@ -38,6 +40,12 @@ def score_not_what_it_is_named(evidence: Evidence, limits: Limits) -> Iterator[F
                 + " (tried on as many samples of every class); by definition it is 1."
             )
             variant = "perfect"
+        elif one.means:
+            message = (
+                f"{one.score} of {one.function} is {one.uneven:.3f} for predictions with known mistakes: that is their "
+                f"{one.means}, and not their {one.score} in any way of averaging."
+            )
+            variant = "another-score"
         elif one.random >= limits.random_score:
             message = (
                 f"{one.score} of {one.function} is {one.random:.3f} for predictions that are dealt at random, as for "

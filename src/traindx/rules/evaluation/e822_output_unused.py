@@ -21,6 +21,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
         otherwise="no validation was seen whose outputs could be followed to their end",
     ),
     calls=Threshold(3, "calls whose outputs were followed to their end; fewer may be a trial run"),
+    numbers=Threshold(0.9, "of the calls in which a number of a training step is read: once a batch"),
     unused=Threshold(0.6, "of them: all but the last batch of a short evaluation"),
 )
 def evaluation_output_unused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -28,7 +29,7 @@ def evaluation_output_unused(evidence: Evidence, limits: Limits) -> Iterator[Fou
 
     What it finds:
         An evaluation that computes ``val_outputs`` and then scores ``outputs``, those of the last training batch; one
-        that scores the last batch alone, after the loop; one that calls the network and scores something else.
+        that scores the last batch alone, after the loop; one that sums the ``loss`` of the last training batch.
     Why it stops learning:
         It does not; but the figure says nothing of the network, and the best checkpoint is chosen at random.
     Evidence it needs:
@@ -49,6 +50,18 @@ def evaluation_output_unused(evidence: Evidence, limits: Limits) -> Iterator[Fou
         None.
     """
     for seen in evidence.of(EvaluationOutputs):
+        often = seen.numbers >= max(limits.calls, limits.numbers * seen.calls)
+        if seen.phase == "validation" and seen.number_at is not None and often and seen.calls >= limits.calls:
+            yield Found(
+                variant="training-number-summed",
+                message=f"In validation this line reads a number of a training step, with its graph, {seen.numbers} "
+                f"times in {seen.calls} calls of {seen.network}: what is summed is that of the last training batch.",
+                standing=Standing.SUSPECTED,
+                location=seen.number_at,
+                numbers={"calls": seen.calls, "numbers": seen.numbers},
+                remedy="Compute the loss of this batch before it is summed.",
+            )
+            continue
         few = seen.calls < limits.calls or seen.unused < limits.unused * seen.calls
         if seen.phase != "validation" or few or not seen.assigned or seen.hooked:
             continue

@@ -34,6 +34,7 @@ SAME_VALUES = frozenset({
     "detach", "detach_", "cpu", "cuda", "to", "clone", "contiguous", "float", "double", "half", "squeeze", "unsqueeze",
     "view", "reshape", "permute", "transpose", "movedim", "flatten", "requires_grad_", "type", "expand", "unflatten",
 })  # fmt: skip
+NUMBERS = frozenset({"item", "__float__", "tolist", "add", "add_", "__add__", "__radd__", "__iadd__"})
 JOINS = frozenset({"cat", "stack", "concat", "concatenate", "hstack", "vstack"})
 LEAST_SIDE = 16  # of an image whose parts are measured
 MOST_TENSORS = 8192
@@ -86,6 +87,8 @@ class _Place:
     ends: list[tuple[int, int, bool]] = field(default_factory=list)  # number, iteration, used
     stale: int = 0
     stale_at: CallSite | None = None
+    numbers: int = 0
+    number_at: CallSite | None = None
     whole: int = 0
     parts: dict[CallSite, list[tuple[float, float]]] = field(default_factory=dict)
 
@@ -225,7 +228,7 @@ class EvaluationFlow(Collector):
             if flow is not None:
                 found.append((value, flow))
             elif not self.networks.depth:
-                self._stale(value)
+                self._stale(name, value)
         if not found:
             return
         keeps = name in SAME_VALUES or name == "__get__"
@@ -245,18 +248,23 @@ class EvaluationFlow(Collector):
             if output is not None:
                 output.used = True
 
-    def _stale(self, value: Any) -> None:
+    def _stale(self, name: str, value: Any) -> None:
         """Something with a graph, where none is made: it was computed before, in a training step."""
         torch = self.watch.torch
-        if torch.is_grad_enabled() or not value.requires_grad or not value.dim() or value.numel() < 2:
+        if torch.is_grad_enabled() or not value.requires_grad or isinstance(value, torch.nn.Parameter):
             return
-        if isinstance(value, torch.nn.Parameter) or compat.node_of(value) is None:
+        number = value.numel() < 2
+        if (number and name not in NUMBERS) or compat.node_of(value) is None:
             return
         site = here()
-        for output in self._open.values():
+        for output in list(self._open.values())[-1:]:
             seen = self._places[output.place.key]
-            seen.stale += 1
-            seen.stale_at = seen.stale_at or site
+            if number:
+                seen.numbers += 1
+                seen.number_at = seen.number_at or site
+            else:
+                seen.stale += 1
+                seen.stale_at = seen.stale_at or site
 
     def _meet(self, name: str, found: list[tuple[Any, Flow]]) -> None:
         """Values of as many samples from both sides: of which batches?"""
@@ -355,6 +363,8 @@ class EvaluationFlow(Collector):
                 last_used=all(is_last for (_, used), is_last in zip(ends, last, strict=True) if used),
                 stale=seen.stale,
                 stale_at=seen.stale_at.location() if seen.stale_at is not None else None,
+                numbers=seen.numbers,
+                number_at=seen.number_at.location() if seen.number_at is not None else None,
                 where=seen.place.site.location() if seen.place.site.file else None,
                 step=self.watch.iteration,
             )

@@ -38,6 +38,13 @@ def dealt(torch: Any, known: Any) -> Any:
     return known.reshape(-1)[order].reshape(known.shape) if known.dim() > 2 else known[order]
 
 
+def mistaken(torch: Any, known: Any, classes: int) -> Any:
+    """The same labels with mistakes, more of them the higher the class, so that no two scores count them alike."""
+    chance = torch.rand(known.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    rate = 0.1 + 0.25 * known.double() / max(1, classes - 1)
+    return torch.where(chance < rate, (known + 1) % classes, known).to(known.dtype)
+
+
 def perfect(torch: Any, like: Any, known: Any, *, sure: bool) -> Any:
     """Predictions of which each is right, in the form of the script's: classes, probabilities or logits.
 

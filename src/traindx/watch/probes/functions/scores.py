@@ -14,6 +14,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.probed_functions import ScoreTried
 from traindx.watch.probes.functions import made_up
 from traindx.watch.probes.functions.common import as_tensor, like, number, parts_of, words
+from traindx.watch.probes.functions.definitions import other_meaning
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall, called, copied, line_by_line, returned_at
 from traindx.watch.runtime.call_sites import CallSite
@@ -225,6 +226,8 @@ def _tried(torch: Any, scorer: Scorer, pair: Pair) -> Iterator[Record]:
 
     best, certain = scorer.of(torch, given(perfect)), scorer.of(torch, given(sure))
     chance = scorer.of(torch, given(made_up.perfect(torch, prediction, made_up.dealt(torch, labels), sure=True)))
+    wrong = labels if _one_hot(labels) else made_up.mistaken(torch, labels, pair.classes)
+    mixed = scorer.of(torch, given(made_up.perfect(torch, prediction, wrong, sure=True)))
     said: set[tuple[str, str]] = set()
     for score in dict.fromkeys(score for score, _ in scorer.named.values()):
         ranks = score in RANKS
@@ -243,6 +246,7 @@ def _tried(torch: Any, scorer: Scorer, pair: Pair) -> Iterator[Record]:
         if (score, str(place)) in said:
             continue
         said.add((score, str(place)))
+        uneven = _shares(mixed, paths) if len(paths) == 1 and wrong is not labels else []
         yield ScoreTried(
             function=scorer.gives.name if scorer.gives is call else f"{type(call.args['self']).__name__}",
             score=score,
@@ -252,8 +256,14 @@ def _tried(torch: Any, scorer: Scorer, pair: Pair) -> Iterator[Record]:
             perfect=nearest,
             random=sum(random) / len(random),
             actual=scorer.named[paths[0]][1],
+            uneven=uneven[0] if uneven else -1.0,
+            means=other_meaning(torch, score, uneven[0], wrong, labels, pair.classes) if uneven else "",
             where=(place or returned_at(scorer.gives.code)).location(),
         )
+
+
+def _one_hot(known: Any) -> bool:
+    return bool(known.dim() == 2 and known.shape[1] > 1 and (known.double().sum(1) == 1).all())
 
 
 def _shares(found: dict[str, tuple[str, float]], paths: list[str]) -> list[float]:
