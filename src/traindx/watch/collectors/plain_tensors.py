@@ -9,11 +9,11 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import PlainTensorSeen
 from traindx.watch.collectors.networks import Networks
-from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.collectors.optimisers import Optimisers, numbers_of
 from traindx.watch.probes.live_calls import assigned_in
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import ObservationLevel
-from traindx.watch.runtime.stats import has_values, probe
+from traindx.watch.runtime.stats import has_values
 from traindx.watch.runtime.structure import named_modules
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -75,14 +75,14 @@ class PlainTensors(Collector):
         if known is None or known.tensor != id(tensor):  # made anew in every pass: an activation that is kept
             made = assigned_in(type(module), name)
             known = self._known[id(module), name] = _Plain(
-                type(module).__name__, name, id(tensor), probe(tensor), not tensor.is_leaf, made,
+                type(module).__name__, name, id(tensor), numbers_of(tensor), not tensor.is_leaf, made,
                 first=self.watch.iteration,
             )  # fmt: skip
         known.looks += 1
         known.last = self.watch.iteration
         known.held = known.held or any(id(leaf) in held for leaf in leaves)
         known.gradients += any(leaf.grad is not None and bool(leaf.grad.any()) for leaf in leaves)
-        known.changed = known.changed or not self.watch.torch.equal(known.values, probe(tensor))
+        known.changed = known.changed or not bool((known.values == numbers_of(tensor)).all())
 
     def records(self) -> Iterable[Record]:
         """One record an attribute that stayed the same tensor, and one that says how many modules were looked at."""
