@@ -239,3 +239,30 @@ def test_a_mean_over_samples_or_classes_is_a_convention(script: Callable[[str], 
     healthy = script(of_samples)
     assert healthy.records
     assert not healthy.found("E821")
+
+
+OF_INPUTS = """
+import torch
+
+class Trainer:
+    def __init__(self):
+        self.net = torch.nn.Linear(4, 2)
+
+    def accuracy(self, {first}, labels):
+        return (self.net({first}).argmax(1) == labels).float().mean().item()
+
+def accuracy(net, {first}, labels):
+    return (net({first}).argmax(1) == labels).float().mean().item()
+
+def main():
+    x, labels = torch.randn(20, 4), torch.arange(20) % 2
+    trainer = Trainer()
+    first = trainer.accuracy(x, labels)
+    second = accuracy(trainer.net, x, labels)
+    stop()
+"""
+
+
+@pytest.mark.parametrize("first", ["x", "features", "outputs"])
+def test_inputs_of_a_network_are_no_predictions(script: Callable[[str], Any], first: str) -> None:
+    assert not script(OF_INPUTS.format(first=first)).records

@@ -130,14 +130,22 @@ def pair_of(torch: Any, args: dict[str, Any]) -> Pair | None:
     (first, a), (second, b) = known.items()
     if len(a) != len(b) or (max(a.dim(), b.dim()) <= 2 and len(a) < LEAST):
         return None
-    spoken = {name: set(words(name)) for name in known}
+    if any(holds_weights(torch, value) for value in args.values()):
+        return None  # what it is given are inputs of a network
     for prediction, target in ((first, second), (second, first)):
-        called_so = PREDICTIONS & spoken[prediction] or TARGETS & spoken[target] - {"y"}
-        reversed_so = PREDICTIONS & spoken[target] or TARGETS & spoken[prediction] - {"y"}
-        if (called_so and not reversed_so) or (not called_so and not reversed_so and _soft(known[prediction])):
+        spoken = [set(words(name)) for name in (prediction, target)]
+        if PREDICTIONS & spoken[0] and not PREDICTIONS & spoken[1] and not TARGETS & (spoken[0] - {"y"}):
             classes = _classes(known[prediction], known[target])
             return Pair(prediction, target, classes) if classes else None
     return None
+
+
+def holds_weights(torch: Any, value: Any) -> bool:
+    """A network, or an object that holds one."""
+    inside = list(vars(value).values())[:64] if hasattr(value, "__dict__") and not isinstance(value, type) else []
+    return any(
+        isinstance(one, torch.nn.Module) and next(iter(one.parameters()), None) is not None for one in (value, *inside)
+    )
 
 
 def _soft(tensor: Any) -> bool:
