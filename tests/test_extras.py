@@ -23,7 +23,7 @@ MAY_USE = {
     "recipes": ("data", "recipes"),
     "faults": ("data", "recipes"),
     "testing": ("data", "recipes"),
-    "trials": ("recipes",),  # lists of claims are about a recipe
+    "trials": ("recipes", "cluster"),  # lists of claims are about a recipe
 }
 
 

@@ -8,6 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.observed_items import MaskOnImage
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.data._d119 import left_behind, moved_apart_by
 
 
 @rule(
@@ -49,13 +50,11 @@ def mask_left_behind(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     References:
         Cohen and Welling, Group equivariant convolutional networks, ICML 2016 (equivariance of labels and images).
     """
-    for record in evidence.of(MaskOnImage):
-        if not record.trains or not record.reference or record.items < limits.least_items:
-            continue
+    elsewhere = bool(moved_apart_by(evidence, limits))
+    for record in left_behind(evidence, limits):
+        if elsewhere and record.made_at is None:
+            continue  # an experiment knows the line
         turned = record.turned >= 0.5 * record.low
-        unrelated = record.explained <= limits.near_chance * record.by_other
-        if record.low < limits.apart * record.items or not (turned or unrelated):
-            continue
         yield Found(
             variant="mask-left-behind",
             message=f"In {record.low} of {record.items} training items the mask does not lie on its image: it explains "

@@ -8,6 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.probed_functions import MovedTried
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
+from traindx.rules.data._d119 import left_behind, moved_apart_by
 
 
 @rule(
@@ -38,13 +39,9 @@ def moved_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     the image in some tries, or nobody knows how they are written.
     A function that moves them apart by itself is named before the item.
     """
-    found = [
-        one
-        for one in evidence.of(MovedTried)
-        if one.tries >= limits.least_tries and one.apart >= limits.moved_apart * one.tries
-    ]
-    functions = [one for one in found if one.how != "items"]
-    for one in functions or found:
+    if any(record.made_at is not None for record in left_behind(evidence, limits)):
+        return  # said already, of the training's own items, with the line that does it
+    for one in moved_apart_by(evidence, limits):
         if one.how == "items":
             message = (
                 f"Items of {one.function}, made from pictures with one spot at the same place in image and {one.part}, "

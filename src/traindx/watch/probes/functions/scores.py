@@ -233,7 +233,11 @@ def _tried(torch: Any, scorer: Scorer, pair: Pair) -> Iterator[Record]:
         }
 
     best, certain = scorer.of(torch, given(perfect)), scorer.of(torch, given(sure))
-    chance = scorer.of(torch, given(made_up.perfect(torch, prediction, made_up.dealt(torch, labels), sure=True)))
+    others = made_up.dealt(torch, labels)
+    # an area under a curve that counts ties as lost is right, and far from a half where nearly all are ties
+    chance, untied = (
+        scorer.of(torch, given(made_up.perfect(torch, prediction, others, sure=one))) for one in (True, False)
+    )
     wrong = labels if _one_hot(labels) else made_up.mistaken(torch, labels, pair.classes)
     mixed = scorer.of(torch, given(made_up.perfect(torch, prediction, wrong, sure=True)))
     said: set[tuple[str, str]] = set()
@@ -241,7 +245,7 @@ def _tried(torch: Any, scorer: Scorer, pair: Pair) -> Iterator[Record]:
         ranks = score in RANKS
         paths = [path for path, (one, _) in scorer.named.items() if one == score]
         values = [_shares(found, paths) for found in ((best,) if ranks else (best, certain))]
-        random = _shares(chance, paths)
+        random = _shares(untied if ranks else chance, paths)
         flat = [value for one in values for value in one]
         if not flat or not random:
             continue
