@@ -209,6 +209,7 @@ class StageInputs(Observed):
         phase: See :class:`.evidence.observed.NetworkCalls`.
         shape: Shape of a sample.
         samples: Samples that were looked at.
+        again: Samples with a mean and a deviation that a sample of an earlier call had, to the sixth digit.
         mean: Median of their means.
         spread: Median of their standard deviations.
         least_spread: The least of these.
@@ -223,6 +224,7 @@ class StageInputs(Observed):
     phase: str
     shape: tuple[int, ...]
     samples: int
+    again: int = 0
     mean: float
     spread: float
     least_spread: float

@@ -223,3 +223,10 @@ def test_nothing_above_suspected_in_its_twin(triple: Triple, examined: Examined)
 @pytest.mark.parametrize("triple", TRIPLES, ids=lambda triple: triple.code)
 def test_near_miss_is_left_alone(triple: Triple, examined: Examined) -> None:
     assert [f.message for f in examined(source(triple.near_miss)) if f.code == triple.code] == []
+
+
+def test_a_gain_and_an_offset_after_the_standardisation_are_no_other_preprocessing(examined: Examined) -> None:
+    """What is drawn for training alone scatters about 0 and 1, as images do that go by the statistics of the set."""
+    drawn = "(lambda x: x * torch.empty(len(x), 1, 1, 1).uniform_(0.75, 1.3) + 0.2 * torch.randn(len(x), 1, 1, 1))"
+    text = STAGES.format(train=drawn + "(by_itself", valid="by_itself", crop=")")
+    assert [finding.code for finding in examined(source(text)) if finding.code == "M214"] == []

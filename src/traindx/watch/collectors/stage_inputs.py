@@ -28,6 +28,8 @@ class _Stage:
     shape: tuple[int, ...]
     means: list[float] = field(default_factory=list)
     spreads: list[float] = field(default_factory=list)
+    earlier: set[tuple[float, float]] = field(default_factory=set)
+    again: int = 0
 
 
 class StagesSeen(Collector):
@@ -62,6 +64,9 @@ class StagesSeen(Collector):
         spread, mean = torch.std_mean(rows, dim=1, unbiased=False)
         stage.means += mean.tolist()
         stage.spreads += spread.tolist()
+        pairs = {(float(f"{a:.6g}"), float(f"{b:.6g}")) for a, b in zip(mean.tolist(), spread.tolist(), strict=True)}
+        stage.again += len(pairs & stage.earlier)
+        stage.earlier |= pairs
 
     def records(self) -> Iterable[Record]:
         """One record a line and shape."""
@@ -74,6 +79,7 @@ class StagesSeen(Collector):
                 phase=self.networks.phase(stage.place),
                 shape=stage.shape,
                 samples=len(off),
+                again=stage.again,
                 mean=statistics.median(stage.means),
                 spread=statistics.median(stage.spreads),
                 least_spread=min(stage.spreads),
