@@ -63,10 +63,13 @@ def resume_not_continuous(evidence: Evidence, limits: Limits) -> Iterator[Found]
         resumes = file.optimizer_restored or file.scheduler_restored
         if not (jumps and (resumes or file.epoch >= 0)) and not (left and file.epoch >= 0):
             continue
-        rates = f"; the learning rate goes from {file.saved_lr:g} to {file.resumed_lr:g}" if jumps else ""
-        behind = f"the state of its {' and '.join(left)} is left behind" if left else "its state is taken up"
+        rates = f"the learning rate goes from {file.saved_lr:g} to {file.resumed_lr:g}"
+        if left:
+            behind = f"the state of its {' and '.join(left)} is left behind" + (f"; {rates}" if jumps else "")
+        else:
+            behind = f"{rates}, although its state is taken up"
         yield Found(
-            message=f"Training is resumed from {file.file}, but {behind}{rates}.",
+            message=f"Training is resumed from {file.file}, but {behind}.",
             standing=Standing.DEMONSTRATED if jumps and resumes else Standing.SUSPECTED,
             location=file.where,
             numbers={"saved_lr": file.saved_lr, "resumed_lr": file.resumed_lr, "epoch": file.epoch},
