@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from traindx.errors import CaseError
 from traindx.trials.jobs import Job, JobResult, OnStep, run_job
@@ -49,6 +49,52 @@ class Executor(Protocol):
     def close(self) -> None:
         """Free everything; safe to call twice."""
         ...
+
+
+class Busy(Protocol):
+    """A worker, and the job that it has."""
+
+    job: Job | None
+
+
+W = TypeVar("W", bound=Busy)
+
+
+def shared_out(
+    workers: Sequence[W],
+    jobs: Sequence[Job],
+    may_start: MayStart,
+    give: Callable[[W, Job], None],
+    wait_for: Callable[[Sequence[W]], None],
+) -> Iterator[tuple[W, deque[Job]]]:
+    """Give jobs in order to workers that have none, until all are done: each worker that is to be heard next.
+
+    Args:
+        workers: All of them; whoever hears one takes its job off it, or puts the job back among those that wait.
+        jobs: In the order in which they are given; those that ``may_start`` refuses are left out.
+        may_start: Asked when a worker is free.
+        give: Starts a job on a worker.
+        wait_for: Returns when a worker that has a job may have something to say.
+    """
+    waiting = deque(jobs)
+    while True:
+        for worker in workers:
+            while worker.job is None and waiting:
+                job = waiting.popleft()
+                if may_start(job):
+                    worker.job = job
+                    give(worker, job)
+        busy = [worker for worker in workers if worker.job is not None]
+        if not busy:
+            return
+        wait_for(busy)
+        for worker in busy:
+            yield worker, waiting
+
+
+def late(job: Job) -> JobResult:
+    """The end of a job that was stopped after its deadline."""
+    return JobResult(seed=job.seed, steps=job.steps, training=job.training, unfinished=True)
 
 
 def died(job: Job, deaths: dict[str, int], how: str) -> JobResult | None:
@@ -144,22 +190,18 @@ class Pool:
             CaseError: A worker cannot build the case.
         """
         self.start()
-        waiting = deque(jobs)
         deaths: dict[str, int] = {}
-        while True:
-            for worker in self._running:
-                while worker.job is None and waiting:
-                    job = waiting.popleft()
-                    if may_start(job):
-                        worker.job = job
-                        with contextlib.suppress(OSError):  # it died idle: found out below
-                            worker.connection.send(job)
-            busy = [worker for worker in self._running if worker.job is not None]
-            if not busy:
-                return
-            wait([worker.connection for worker in busy], timeout=1.0)
-            for worker in busy:
-                yield from self._hear(worker, report, waiting, deaths)
+        for worker, waiting in shared_out(self._running, jobs, may_start, self._give, self._wait):
+            yield from self._hear(worker, report, waiting, deaths)
+
+    @staticmethod
+    def _give(worker: _Worker, job: Job) -> None:
+        with contextlib.suppress(OSError):  # it died idle: found out when it is heard
+            worker.connection.send(job)
+
+    @staticmethod
+    def _wait(busy: Sequence[_Worker]) -> None:
+        wait([worker.connection for worker in busy], timeout=1.0)
 
     def _hear(
         self, worker: _Worker, report: Report, waiting: deque[Job], deaths: dict[str, int]
@@ -182,7 +224,7 @@ class Pool:
             return
         if time.time() > job.deadline + self._grace:
             self._replace(worker)
-            yield job, JobResult(seed=job.seed, steps=job.steps, training=job.training, unfinished=True)
+            yield job, late(job)
 
     def _mourn(
         self, worker: _Worker, job: Job, waiting: deque[Job], deaths: dict[str, int]

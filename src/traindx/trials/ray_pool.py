@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from traindx import extras
 from traindx.errors import CaseError, UsageError
-from traindx.trials.executor import MayStart, Report, died, unbuildable
+from traindx.trials.executor import MayStart, Report, died, late, shared_out, unbuildable
 from traindx.trials.jobs import Job, JobResult, describe_error, run_job
 from traindx.trials.reference import CaseReference
 
@@ -175,20 +175,16 @@ class RayPool:
             CaseError: A worker cannot build the case.
         """
         self.start()
-        waiting = deque(jobs)
         deaths: dict[str, int] = {}
-        while True:
-            for worker in self._running:
-                while worker.job is None and waiting:
-                    job = waiting.popleft()
-                    if may_start(job):
-                        worker.job, worker.result = job, worker.actor.run.remote(job)
-            busy = [worker for worker in self._running if worker.job is not None]
-            if not busy:
-                return
-            self._ray.wait([worker.result for worker in busy], timeout=POLL_SECONDS)
-            for worker in busy:
-                yield from self._hear(worker, report, waiting, deaths)
+        for worker, waiting in shared_out(self._running, jobs, may_start, self._give, self._wait):
+            yield from self._hear(worker, report, waiting, deaths)
+
+    @staticmethod
+    def _give(worker: _Worker, job: Job) -> None:
+        worker.result = worker.actor.run.remote(job)
+
+    def _wait(self, busy: Sequence[_Worker]) -> None:
+        self._ray.wait([worker.result for worker in busy], timeout=POLL_SECONDS)
 
     def _hear(
         self, worker: _Worker, report: Report, waiting: deque[Job], deaths: dict[str, int]
@@ -214,7 +210,7 @@ class RayPool:
             return
         if time.time() > job.deadline + self._grace:
             self._replace(worker)
-            yield job, JobResult(seed=job.seed, steps=job.steps, training=job.training, unfinished=True)
+            yield job, late(job)
 
     def processes(self) -> tuple[int, ...]:
         """Process ids of the workers, each on its node."""
