@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from traindx.core.frames import shown_path
@@ -47,26 +47,18 @@ class ActingSettings(Collector):
 
     def records(self) -> Iterable[Record]:
         """One record a setting."""
-        unread = list(self.configs.unread())
-        if not unread:
+        found = list(self._otherwise())
+        if not found:  # as in nearly all programs: the sources are not read for nothing
             return
         trees = trees_of(source_files())
         mentioned = names_in(trees.values(), of_attributes=False)
-        owners = self._owners()
-        for key, value, file in unread:
+        for key, value, file, holder in found:
             name = key.rpartition(".")[2]
-            if name in mentioned or type(value) not in (int, float) or not math.isfinite(value):
+            if name in mentioned:
                 continue
-            holders = [one for one in owners if type(fields_of(one).get(name)) in (int, float)]
-            held = {float(fields_of(one)[name]) for one in holders}
-            if len(held) != 1:
-                continue
-            acting = held.pop()
-            if math.isclose(acting, value, rel_tol=1e-6, abs_tol=1e-12):
-                continue
-            kind = type(holders[0])
+            kind, acting = type(holder), float(fields_of(holder)[name])
             lost = lost_at(trees, kind, name)
-            made = self.networks.made.get(holders[0])
+            made = self.networks.made.get(holder)
             yield ActingSetting(
                 name=key,
                 value=float(value),
@@ -77,6 +69,19 @@ class ActingSettings(Collector):
                 where=lost or (made.location() if made is not None else None),
                 step=self.watch.iteration,
             )
+
+    def _otherwise(self) -> Iterator[tuple[str, float, str, Any]]:
+        """Numbers that nothing asks for, and an object that holds another one, as all do that hold one of that name."""
+        owners: list[Any] | None = None
+        for key, value, file in self.configs.unread():
+            if type(value) not in (int, float) or not math.isfinite(value):
+                continue
+            owners = self._owners() if owners is None else owners
+            name = key.rpartition(".")[2]
+            holders = [one for one in owners if type(fields_of(one).get(name)) in (int, float)]
+            held = {float(fields_of(one)[name]) for one in holders}
+            if len(held) == 1 and not math.isclose(held.pop(), value, rel_tol=1e-6, abs_tol=1e-12):
+                yield key, value, file, holders[0]
 
     def _owners(self) -> list[Any]:
         """Modules of the script's own classes that were called."""
@@ -117,7 +122,8 @@ def lost_at(trees: dict[str, ast.Module], kind: type, name: str) -> Location | N
 def _hands_on(node: ast.AST, kind: str, name: str, others: set[str]) -> int:
     """Line of the first of the other parameters that a mapping or a call of the class names; 0 where it is none."""
     if isinstance(node, ast.Dict):
-        named = {key.value: key.lineno for key in node.keys if isinstance(key, ast.Constant) and _is_name(key.value)}
+        keys = [key for key in node.keys if isinstance(key, ast.Constant)]
+        named = {key.value: key.lineno for key in keys if isinstance(key.value, str)}
         if any(key is None for key in node.keys):  # another mapping goes in as a whole
             return 0
     elif isinstance(node, ast.Call) and name_of(node.func) in (kind, "dict"):
@@ -128,7 +134,3 @@ def _hands_on(node: ast.AST, kind: str, name: str, others: set[str]) -> int:
         return 0
     siblings = [line for one, line in named.items() if one in others]
     return min(siblings) if name not in named and len(siblings) >= LEAST_SIBLINGS else 0
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str)

@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.observed_evaluation import MaskGiven
-from traindx.finding import Location
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.probes.captured import parameter_names
@@ -110,7 +108,6 @@ class GivenMasks(Collector):
     def records(self) -> Iterable[Record]:
         """A record an argument and line."""
         for entry in self._seen.values():
-            made = entry.made
             yield MaskGiven(
                 network=entry.network,
                 argument=entry.argument,
@@ -118,7 +115,7 @@ class GivenMasks(Collector):
                 calls=entry.calls,
                 padded=entry.padded,
                 constant=entry.constant,
-                made=Location(file=shown_path(made.file), line=made.line, symbol=made.symbol) if made else None,
+                made=entry.made.location() if entry.made else None,
                 where=entry.site.location() if entry.site.file else None,
                 step=self.watch.iteration,
             )
