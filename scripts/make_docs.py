@@ -1,4 +1,4 @@
-"""Write the rule catalogue, ``docs/rules/``, ``docs/what-must-hold.md``, and tables in other pages.
+"""Write the rule catalogue, ``docs/rules/``, other pages that are made of the code, and tables in pages that are not.
 
 python scripts/make_docs.py            write what is missing or out of date, remove pages of rules that are gone
 python scripts/make_docs.py --check    write nothing; exit 1 and name the pages that are not up to date
@@ -20,6 +20,7 @@ from traindx.rules.fronts import THINGS, Front, fronts_of, fronts_of_all
 from traindx.rules.relations import RELATIONS, Relation
 from traindx.trials.treatments.registry import EVERY
 from traindx.watch.collectors import configs, ranks
+from traindx.watch.probes.textbook import ENTRIES
 from traindx.watch.runtime.assembly import COLLECTORS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,16 @@ INDEX = "README.md"
 OBSERVATION = ROOT / "docs" / "observation.md"
 SCRIPTS = ROOT / "docs" / "scripts.md"
 _WITHOUT_TORCH = (("configuration files", configs), ("ranks", ranks))  # seen from the first line on, or elsewhere
+DEFINITIONS = ROOT / "docs" / "definitions.md"
+MADE_DEFINITIONS = "<!-- Made by scripts/make_docs.py from src/traindx/watch/probes/textbook; change it there. -->"
+SUBJECTS = {
+    "data": "D146",
+    "model": "M218",
+    "loss": "L334",
+    "figure": "E826",
+    "sampling": "S511",
+    "optimisation": "O418",
+}
 HOLDS = ROOT / "docs" / "what-must-hold.md"
 MADE_HOLDS = (
     "<!-- Made by scripts/make_docs.py from src/traindx/rules/relations.py and the rules; change them there. -->"
@@ -106,6 +117,32 @@ def what_must_hold() -> str:
             stage = relation.stage
             blocks.append(f"## {stage}")
         blocks += _relation(relation, [rules[code] for code in relation.codes])
+    return "\n\n".join(blocks) + "\n"
+
+
+def definitions() -> str:
+    """Every property that functions of a script are tried on because of what they are called."""
+    blocks = [
+        MADE_DEFINITIONS,
+        "# What functions must do by definition",
+        "A function that is called `kl_divergence` must be 0 between equal distributions, whoever wrote it. Functions "
+        "of a watched script are called again in a child process with arguments for which the definition leaves no "
+        "choice, in the form in which the script gives them. A property counts as broken if every recorded call that "
+        "it can be tried on breaks it, and only of functions that give the same for the same arguments.",
+        "*Universal* properties belong to the definition (their breaking is *demonstrated*); the others are what "
+        "everybody does (*suspected*).",
+    ]
+    for subject, code in SUBJECTS.items():
+        rows = [
+            (one.key, one.stands_for, one.must, "yes" if one.universal else "no", one.source)
+            for one in sorted(ENTRIES, key=lambda one: one.key)
+            if one.subject == subject
+        ]
+        if rows:
+            blocks += [
+                f"## {subject.capitalize()} ([{code}](rules/{code}.md))",
+                table(("property", "of a", "it …", "universal", "source"), rows),
+            ]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -233,8 +270,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not up to date")
     if parser.parse_args(argv).check:
         stale = [f"rules/{name}" for name in out_of_date()]
-        if HOLDS.read_text(encoding="utf-8") != what_must_hold():
-            stale.append(HOLDS.name)
+        made = {HOLDS: what_must_hold(), DEFINITIONS: definitions()}
+        stale += [one.name for one, text in made.items() if one.read_text(encoding="utf-8") != text]
         stale += [path.name for path in TABLES if path.read_text(encoding="utf-8") != with_tables(path)]
         for name in stale:
             print(f"docs/{name} is not up to date: run `make docs`", file=sys.stderr)
@@ -242,6 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in write():
         print(f"docs/rules/{name}")
     HOLDS.write_text(what_must_hold(), encoding="utf-8")
+    DEFINITIONS.write_text(definitions(), encoding="utf-8")
     for path in TABLES:
         path.write_text(with_tables(path), encoding="utf-8")
     return 0

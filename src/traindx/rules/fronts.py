@@ -36,6 +36,7 @@ from traindx.evidence.observed_state import (
     WeightsLoaded,
 )
 from traindx.evidence.probed import PeakFromTarget, ViewsMerged
+from traindx.evidence.probed_definitions import DefinitionTried
 from traindx.evidence.probed_functions import (
     AnchorsTried,
     InverseTried,
@@ -92,6 +93,7 @@ THINGS: dict[type[Record], str] = {
     PaddingTried: "padded sequences with a mask",
     PairLossTried: "losses on two views",
     AnchorsTried: "anchors of several aspect ratios",
+    DefinitionTried: "functions that are something by definition",
     MetricTried: "figures computed by own functions",
     ScoreTried: "scores computed by own functions",
     RankedScore: "areas under curves",

@@ -52,7 +52,7 @@ RELATIONS = (
     Relation(
         _DATA,
         "Image, mask, boxes, views and labels of one sample belong together, through augmentation too.",
-        ("D106", "D107", "D110", "D111", "D117", "D119", "D127", "D133", "D136", "D143", "D145"),
+        ("D106", "D107", "D110", "D111", "D117", "D119", "D127", "D133", "D136", "D143", "D145", "D146"),
         "A mask of another patient that lies on the same grid.",
     ),
     Relation(
@@ -75,7 +75,7 @@ RELATIONS = (
     Relation(
         _INPUT,
         "The output depends on every input, on where things are, on which view is which, and on time.",
-        ("M204", "M205", "M206", "M211", "M213", "M217"),
+        ("M204", "M205", "M206", "M211", "M213", "M217", "M218"),
         "Whether the dependence is the right one.",
     ),
     Relation(
@@ -98,7 +98,22 @@ RELATIONS = (
     Relation(
         _LOSS,
         "A better prediction has a lower loss, and the optimum of every term is the target.",
-        ("L301", "L304", "L308", "L312", "L313", "L315", "L316", "L317", "L318", "L321", "L323", "L332", "L333"),
+        (
+            "L301",
+            "L304",
+            "L308",
+            "L312",
+            "L313",
+            "L315",
+            "L316",
+            "L317",
+            "L318",
+            "L321",
+            "L323",
+            "L332",
+            "L333",
+            "L334",
+        ),
         "A loss that agrees with the target and not with what the target is for.",
     ),
     Relation(
@@ -121,7 +136,7 @@ RELATIONS = (
     Relation(
         _UPDATE,
         "Accumulation, clipping, scaling and schedule act as they are meant.",
-        ("O405", "O406", "O407", "O409", "O411", "O412", "O413", "O415", "O416", "O417"),
+        ("O405", "O406", "O407", "O409", "O411", "O412", "O413", "O415", "O416", "O417", "O418"),
         "Updates made by hand, without an optimiser of torch.",
     ),
     Relation(_UPDATE, "The training is long enough, and ends where it no longer gains.", ("T903", "T904", "T906")),
@@ -134,7 +149,7 @@ RELATIONS = (
     Relation(
         _FIGURE,
         "A figure is higher for better predictions, follows the model, and beats what is trivial.",
-        ("E801", "E802", "E807", "E810", "E811", "E812", "E821", "E822", "E823", "E824", "E825"),
+        ("E801", "E802", "E807", "E810", "E811", "E812", "E821", "E822", "E823", "E824", "E825", "E826"),
         "Whether the figure is the one that matters to a patient.",
     ),
     Relation(
@@ -156,7 +171,7 @@ RELATIONS = (
     Relation(
         _SAMPLING,
         "The sampling loop inverts the training: schedule, prediction type, update rule, clipping and guidance.",
-        ("S501", "S502", "S503", "S504", "S506", "S508", "S509", "S510"),
+        ("S501", "S502", "S503", "S504", "S506", "S508", "S509", "S510", "S511"),
         "Loops that do more in a step than a linear sampler does.",
     ),
     Relation(

@@ -58,6 +58,7 @@ from traindx.rules.data.d142_labels_mapped_apart import labels_mapped_apart
 from traindx.rules.data.d143_anchors_of_one_shape import anchors_of_one_shape
 from traindx.rules.data.d144_axes_not_as_the_numbers_lie import axes_not_as_the_numbers_lie
 from traindx.rules.data.d145_places_transposed import maps_beside_their_place, places_transposed
+from traindx.rules.data.d146_data_function_breaks_its_definition import data_function_breaks_its_definition
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -101,4 +102,5 @@ RULES: tuple[Rule, ...] = (
     anchors_of_one_shape,
     axes_not_as_the_numbers_lie,
     places_transposed.also(maps_beside_their_place),
+    data_function_breaks_its_definition,
 )

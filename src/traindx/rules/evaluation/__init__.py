@@ -24,6 +24,7 @@ from traindx.rules.evaluation.e822_output_unused import evaluation_output_unused
 from traindx.rules.evaluation.e823_figure_of_a_corner import figure_of_a_small_part
 from traindx.rules.evaluation.e824_ranking_of_decisions import ranking_of_decisions
 from traindx.rules.evaluation.e825_figure_never_reset import figure_never_reset
+from traindx.rules.evaluation.e826_figure_breaks_its_definition import figure_breaks_its_definition
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -42,4 +43,5 @@ RULES: tuple[Rule, ...] = (
     figure_of_a_small_part,
     ranking_of_decisions,
     figure_never_reset,
+    figure_breaks_its_definition,
 )

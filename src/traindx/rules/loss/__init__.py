@@ -34,6 +34,7 @@ from traindx.rules.loss.l323_targets_never_vary import targets_never_vary
 from traindx.rules.loss.l331_padding_counts import padding_counts
 from traindx.rules.loss.l332_views_of_one_sample import views_of_one_sample
 from traindx.rules.loss.l333_prediction_never_read import prediction_never_read
+from traindx.rules.loss.l334_loss_breaks_its_definition import loss_breaks_its_definition
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -60,4 +61,5 @@ RULES: tuple[Rule, ...] = (
     padding_counts,
     views_of_one_sample,
     prediction_never_read,
+    loss_breaks_its_definition,
 )

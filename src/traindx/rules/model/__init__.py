@@ -28,6 +28,7 @@ from traindx.rules.model.m214_stages_fed_differently import stages_fed_different
 from traindx.rules.model.m215_plain_tensor import plain_tensor_with_gradient
 from traindx.rules.model.m215_tensor_outside_state import tensor_outside_state
 from traindx.rules.model.m217_mask_hides_nothing import mask_hides_nothing
+from traindx.rules.model.m218_model_function_breaks_its_definition import model_function_breaks_its_definition
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -46,4 +47,5 @@ RULES: tuple[Rule, ...] = (
     stages_fed_differently,
     tensor_outside_state.also(plain_tensor_with_gradient),
     mask_hides_nothing,
+    model_function_breaks_its_definition,
 )

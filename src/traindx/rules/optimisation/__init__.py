@@ -28,6 +28,7 @@ from traindx.rules.optimisation.o414_step_changes_nothing import step_changes_no
 from traindx.rules.optimisation.o415_plateau_direction import plateau_waits_the_wrong_way
 from traindx.rules.optimisation.o416_gradients_cleared_unused import gradients_cleared_unused
 from traindx.rules.optimisation.o417_optimiser_made_anew import optimiser_made_anew
+from traindx.rules.optimisation.o418_update_function_breaks_its_definition import update_function_breaks_its_definition
 
 RULES: tuple[Rule, ...] = (
     step_too_small.also(rates_reach_nowhere).also(whole_stage_goes_nowhere),
@@ -47,4 +48,5 @@ RULES: tuple[Rule, ...] = (
     plateau_waits_the_wrong_way,
     gradients_cleared_unused,
     optimiser_made_anew,
+    update_function_breaks_its_definition,
 )

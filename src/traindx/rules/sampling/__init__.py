@@ -15,6 +15,7 @@ from traindx.rules.sampling.s508_one_step_vs_sampled_gap import one_step_vs_samp
 from traindx.rules.sampling.s509_guidance_without_effect import guidance_without_effect
 from traindx.rules.sampling.s509_repeated import argument_without_effect
 from traindx.rules.sampling.s510_guidance_runs_away import guidance_runs_away
+from traindx.rules.sampling.s511_noise_function_breaks_its_definition import noise_function_breaks_its_definition
 
 RULES: tuple[Rule, ...] = (
     sampler_does_not_invert,
@@ -27,4 +28,5 @@ RULES: tuple[Rule, ...] = (
     one_step_vs_sampled_gap,
     guidance_without_effect.also(argument_without_effect),
     guidance_runs_away,
+    noise_function_breaks_its_definition,
 )

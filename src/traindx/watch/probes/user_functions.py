@@ -23,6 +23,7 @@ from traindx.evidence.base import Record
 from traindx.watch.collectors.backwards import Backward, Backwards
 from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.collectors.networks import Call, Networks
+from traindx.watch.probes import textbook
 from traindx.watch.probes.base import FIRST_TRAINING_ITERATION, Experiment
 from traindx.watch.probes.captured import detached
 from traindx.watch.probes.followed import End, go_on
@@ -112,7 +113,7 @@ class UserFunctions(Experiment):
             return
         datasets = [dataset for known in self._datasets if (dataset := known()) is not None]
         with_transforms = any(type(one).__module__.startswith(TRANSFORM) for one in datasets)
-        if not with_transforms and not any_relevant(_sources_around(frame)):
+        if not with_transforms and not _could_be_tried(list(_sources_around(frame))):
             return
         call, self._call = self._call, None
         with self.watch.ours(self):
@@ -121,7 +122,8 @@ class UserFunctions(Experiment):
                 self.watch.not_examined(self.subject, "the process cannot be forked without a trace")
             else:
                 self._children.append(child)
-        if phase == "evaluation" and child is not None and any_figure(_sources_around(frame)):
+        sources = list(_sources_around(frame))
+        if phase == "evaluation" and child is not None and (any_figure(sources) or textbook.any_figure(sources)):
             self._follow()
 
     def _follow(self) -> None:
@@ -170,6 +172,10 @@ class UserFunctions(Experiment):
             self._children.pop().answer(0.0)
 
 
+def _could_be_tried(trees: list[ast.Module]) -> bool:
+    return any_relevant(trees) or textbook.any_relevant(trees)
+
+
 def _sources_around(frame: FrameType | None) -> Iterator[ast.Module]:
     """Trees of the files whose frames are live, and of all the script's own where these are few: the script waits."""
     live = set()
@@ -197,6 +203,7 @@ def _unlike(records: list[Record]) -> Iterator[Record]:
             getattr(record, "value", ""),
             getattr(record, "second", ""),
             getattr(record, "score", ""),
+            getattr(record, "key", ""),
         )
         if key not in seen:
             seen.add(key)
@@ -279,7 +286,7 @@ def _methods_beside(frame: FrameType | None) -> Iterator[Callable[[], Any]]:
 
 def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
     """What every family of experiments found; one that fails says nothing."""
-    for family in FAMILIES:
+    for family in (*FAMILIES, textbook.tried):
         try:
             yield from family(torch, calls)
         except Exception:

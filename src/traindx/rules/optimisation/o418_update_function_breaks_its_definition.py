@@ -1,0 +1,50 @@
+"""O418 update-function-breaks-its-definition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.probed_definitions import DefinitionTried
+from traindx.finding import Severity
+from traindx.rules._textbook import broken_definitions
+from traindx.rules.base import Found, Limits, requires, rule
+
+
+@rule(
+    "O418",
+    "update-function-breaks-its-definition",
+    Severity.MAJOR,
+    needs=(DefinitionTried,),
+    looked_at=requires(
+        DefinitionTried,
+        lambda one, limits: one.subject == "optimisation",
+        thing="averages, schedules and updates that are something by definition",
+    ),
+)
+def update_function_breaks_its_definition(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """A moving average, a schedule or an update does not do what its name says by definition.
+
+    What it finds:
+        A moving average that keeps the share that it should take, a warm-up that begins at the full rate,
+        class weights that are larger for frequent classes.
+    Why it stops learning:
+        The rate, the weights or the average that act are other ones than those that were planned.
+    Evidence it needs:
+        DefinitionTried (a watched script): the function called again in a child process, with arguments for which
+        the definition leaves no choice.
+    How it decides:
+        A property of the definition (docs/definitions.md lists them all) is broken in every recorded call that it can
+        be tried on, and the function gives the same for the same arguments: `demonstrated` where the property belongs
+        to the definition, `suspected` where it is what everybody does. How near to a number is near enough stands
+        with each property.
+    Remedy:
+        Compare the function with its definition on an example whose answer is known.
+    Trial it proposes:
+        None; fix it.
+    Known false positives:
+        A function that is something else than its name says, on purpose.
+    References:
+        With each property, in docs/definitions.md.
+    """
+    yield from broken_definitions(evidence, "optimisation")

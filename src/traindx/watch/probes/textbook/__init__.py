@@ -1,0 +1,10 @@
+"""What functions do by definition, one file a subject: importing one enters its properties into the textbook."""
+
+from __future__ import annotations
+
+from traindx.watch.probes.textbook import divergences
+from traindx.watch.probes.textbook.base import ENTRIES, any_figure, any_relevant, tried
+
+SUBJECTS = (divergences,)
+
+__all__ = ["ENTRIES", "SUBJECTS", "any_figure", "any_relevant", "tried"]
