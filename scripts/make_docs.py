@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from traindx.evidence import Evidence, Record
+from traindx.evidence.contracts import CONTRACTS
 from traindx.report import rule_page
 from traindx.rules import FAMILIES, Rule, catalogue
 from traindx.rules.fronts import THINGS, Front, fronts_of, fronts_of_all
@@ -43,6 +44,8 @@ HOLDS = ROOT / "docs" / "what-must-hold.md"
 MADE_HOLDS = (
     "<!-- Made by scripts/make_docs.py from src/traindx/rules/relations.py and the rules; change them there. -->"
 )
+CONTRACT_PAGE = ROOT / "docs" / "contracts.md"
+MADE_CONTRACTS = "<!-- Made by scripts/make_docs.py from src/traindx/evidence/contracts; change it there. -->"
 _PLACES = {"case": "a described case", "data": "a data folder"}
 _SHORT = {Front.CASE: "case", Front.SCRIPT: "script", Front.DATA: "data"}
 MADE = "<!-- Made by scripts/make_docs.py from the rule's docstring; change it there. -->"
@@ -96,6 +99,31 @@ def index(rules: Sequence[Rule]) -> str:
                 for rule in mine
             ]
             blocks += [f"## {letter}: {family}", table(("code", "name", "severity", "finds"), rows)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def contracts() -> str:
+    """What functions of libraries expect, where misuse is accepted without a word."""
+    blocks = [
+        MADE_CONTRACTS,
+        "# Contracts of library functions",
+        "Functions that compute something, without a word, when they are given something else than they expect. Calls "
+        "of them are looked at in watched iterations and in evaluation, and "
+        "[C1115](rules/C1115.md) speaks where most of the calls from a line break what is expected.",
+    ]
+    for one in CONTRACTS.values():
+        sizes = f", with {one.sizes} different lengths of that axis" if one.sizes > 1 else ""
+        rows = (
+            ("called", f"`{one.function}`"),
+            ("expects", one.expects),
+            ("what happens instead", one.meaning),
+            ("remedy", one.remedy),
+            ("told apart from", one.near),
+            ("source", one.source),
+            ("decided by", f"{one.share:.0%} of at least {one.least} calls from a line{sizes}"),
+            ("standing", f"{one.standing.value}, {one.severity.value}"),
+        )
+        blocks += [f"## {one.key}", table(("", ""), rows)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -270,7 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not up to date")
     if parser.parse_args(argv).check:
         stale = [f"rules/{name}" for name in out_of_date()]
-        made = {HOLDS: what_must_hold(), DEFINITIONS: definitions()}
+        made = {HOLDS: what_must_hold(), DEFINITIONS: definitions(), CONTRACT_PAGE: contracts()}
         stale += [one.name for one, text in made.items() if one.read_text(encoding="utf-8") != text]
         stale += [path.name for path in TABLES if path.read_text(encoding="utf-8") != with_tables(path)]
         for name in stale:
@@ -280,6 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"docs/rules/{name}")
     HOLDS.write_text(what_must_hold(), encoding="utf-8")
     DEFINITIONS.write_text(definitions(), encoding="utf-8")
+    CONTRACT_PAGE.write_text(contracts(), encoding="utf-8")
     for path in TABLES:
         path.write_text(with_tables(path), encoding="utf-8")
     return 0

@@ -48,6 +48,10 @@ def test_pages_are_up_to_date(make_docs: ModuleType) -> None:
     assert make_docs.out_of_date() == [], "run `make docs`"
 
 
+def test_the_table_of_contracts_is_up_to_date(make_docs: ModuleType) -> None:
+    assert make_docs.CONTRACT_PAGE.read_text(encoding="utf-8") == make_docs.contracts(), "run `make docs`"
+
+
 def test_what_must_hold_is_up_to_date(make_docs: ModuleType) -> None:
     assert make_docs.HOLDS.read_text(encoding="utf-8") == make_docs.what_must_hold(), "run `make docs`"
 

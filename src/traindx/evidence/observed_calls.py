@@ -160,3 +160,25 @@ class ArgumentTried(Observed):
     pairs: int = 0
     same: int = 0
     probed: bool = False
+
+
+class ContractSeen(Observed):
+    """Calls from one line of a library's function of which it is known what it expects; ``where`` is the line.
+
+    Attributes:
+        contract: Key in :data:`traindx.evidence.contracts.CONTRACTS`.
+        function: What was called.
+        calls: Calls looked at that could have shown it.
+        broken: Calls in which what is expected did not hold.
+        given: What was given in the last of these; completes "is given …".
+        sizes: Different sizes of the axis in question in these calls, where the contract is about an axis.
+        made: Line that constructed the module that was called.
+    """
+
+    contract: str
+    function: str
+    calls: int
+    broken: int = 0
+    given: str = ""
+    sizes: int = 0
+    made: Location | None = None

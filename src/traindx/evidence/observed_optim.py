@@ -171,6 +171,7 @@ class ClippingSeen(Observed):
         scaled: Calls made while the gradients were still multiplied by the gradient scaler's factor.
         scale: That factor at the last such call.
         after_step: Calls made after the optimiser's step of the same iteration instead of before.
+        before_backward: Calls at which no parameter had a gradient, and which a step with gradients followed.
         adaptive: The parameters belong to an optimiser that normalises its steps.
         empty: Calls that were given no parameter at all.
         empty_at_last: The last call was one of them.
@@ -186,6 +187,7 @@ class ClippingSeen(Observed):
     scaled: int = 0
     scale: float = 1.0
     after_step: int = 0
+    before_backward: int = 0
     adaptive: bool = False
 
 

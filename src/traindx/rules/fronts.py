@@ -18,6 +18,7 @@ from traindx.evidence.loss import FourierMask, SwallowedInLoss
 from traindx.evidence.model import ChannelReduction, Comparison, FrozenPart, HeadBounds, SilentParameters, SpanFloor
 from traindx.evidence.observed import ObservedTime, RankDifference
 from traindx.evidence.observed_calls import (
+    ContractSeen,
     DiscardedResult,
     GradientNormSeen,
     GridSeen,
@@ -85,6 +86,7 @@ THINGS: dict[type[Record], str] = {
     LossStateSeen: "tensors kept by a loss",
     IntegerIndexSeen: "integer vectors used as indices",
     GradientNormSeen: "gradient penalties",
+    ContractSeen: "calls of library functions with a known contract",
     DiscardedResult: "results that nobody takes",
     ViewsMerged: "views that are merged",
     PeakFromTarget: "figures in decibels",

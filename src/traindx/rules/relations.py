@@ -123,6 +123,12 @@ RELATIONS = (
     ),
     Relation(
         _LOSS,
+        "A library's function is given what its documentation says that it expects.",
+        ("C1115",),
+        "Functions that are not in the table of contracts, and what is right in form and wrong in meaning.",
+    ),
+    Relation(
+        _LOSS,
         "Every term of the loss reaches the weights, with the weight that was meant.",
         ("L302", "L303", "L306", "L307", "L311", "L322"),
         "Terms that are computed in compiled code.",

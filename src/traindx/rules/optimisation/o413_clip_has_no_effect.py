@@ -21,17 +21,19 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     calls=Threshold(3, "calls after the step, so that an odd one decides nothing"),
 )
 def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
-    """Gradients are clipped after the step that should have used them.
+    """Gradients are clipped after the step that should have used them, or before they are there.
 
     What it finds:
-        `clip_grad_norm_` or `clip_grad_value_` called between `optimizer.step()` and the next `backward()`.
+        `clip_grad_norm_` or `clip_grad_value_` called between `optimizer.step()` and the next `backward()`, whether
+        the gradients of the last step are still there or have been cleared already.
     Why it stops learning:
-        The step has already been taken with the unclipped gradient: the protection is not there.
+        The step is taken with the unclipped gradient: the protection is not there.
     Evidence it needs:
         ClippingSeen (a watched script).
     How it decides:
         All calls came after a step and before any new backward pass, while that step's gradients were still there.
-        `demonstrated`. So is a call that was given no parameters, the last one too: a generator (`model.parameters()`
+        `demonstrated`. So are calls at which none of the parameters had a gradient, where the step that followed found
+        one. So is a call that was given no parameters, the last one too: a generator (`model.parameters()`
         kept in a variable) is used up by its first use.
     Remedy:
         Clip between `backward()` and `step()`.
@@ -52,6 +54,17 @@ def clip_has_no_effect(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 standing=Standing.DEMONSTRATED,
                 location=clip.where,
                 numbers={"calls": clip.calls, "after_step": clip.after_step},
+                remedy="Move this line between backward() and step().",
+            )
+        if clip.before_backward >= limits.calls and clip.before_backward >= clip.calls - 1:
+            yield Found(
+                variant="before-backward",
+                message=f"Gradients are clipped to {clip.limit:g} before backward(), when there are none "
+                f"({clip.before_backward} of {clip.calls} times); the step then uses them unclipped.",
+                standing=Standing.DEMONSTRATED,
+                severity=Severity.MAJOR,
+                location=clip.where,
+                numbers={"calls": clip.calls, "before_backward": clip.before_backward},
                 remedy="Move this line between backward() and step().",
             )
 

@@ -24,6 +24,7 @@ from traindx.rules.state.c1111_result_thrown_away import result_thrown_away
 from traindx.rules.state.c1112_spectral_norm_not_settled import spectral_norm_not_settled
 from traindx.rules.state.c1113_option_ignored import option_ignored
 from traindx.rules.state.c1114_statement_without_effect import statement_without_effect
+from traindx.rules.state.c1115_library_given_something_else import library_given_something_else
 
 RULES: tuple[Rule, ...] = (
     partial_load.also(weights_did_not_arrive),
@@ -39,4 +40,5 @@ RULES: tuple[Rule, ...] = (
     option_ignored,
     spectral_norm_not_settled,
     statement_without_effect,
+    library_given_something_else,
 )

@@ -32,6 +32,8 @@ class _Clip:
     scaled: int = 0
     scale: float = 1.0
     after_step: int = 0
+    before_backward: int = 0
+    waiting: Any = None  # a parameter without a gradient, until its step
     empty: int = 0
     empty_at_last: bool = False
 
@@ -70,6 +72,7 @@ class Scaling(Collector):
         self._clipping = ""
         self._gradients: list[Any] = []
         self._largest: Any = None
+        self._bare: Any = None  # the first parameter that is trained, where none of those given has a gradient
         self._given = -1  # how many parameters a clipping was given, where that is known
 
     def install(self) -> None:
@@ -87,6 +90,7 @@ class Scaling(Collector):
         watch.patches.wrap(scaler, "step", self._make_step)
         watch.patches.wrap(scaler, "update", self._make_update)
         self.backwards.on_backward(self, before=self._before_backward)
+        self.optimisers.on_step(self, self._steps)
 
     # -- clipping ------------------------------------------------------------------------------------------------
 
@@ -101,7 +105,7 @@ class Scaling(Collector):
                 site = here()
                 self._inside_clip = True
                 self._clipping = function
-                self._gradients, self._largest = [], None
+                self._gradients, self._largest, self._bare = [], None, None
                 self._given = len(members(parameters)) if isinstance(parameters, list | tuple) else -1
                 try:
                     total = original(parameters, *args, **kwargs)
@@ -109,7 +113,7 @@ class Scaling(Collector):
                     self._inside_clip = False
                 with watch.ours(self):
                     self._clipped(function, site, limit, total if function == "norm" else self._largest)
-                self._gradients = []
+                self._gradients, self._bare = [], None
                 return total
 
             return clip
@@ -122,6 +126,8 @@ class Scaling(Collector):
         def scale(parameters: Any, *args: Any, **kwargs: Any) -> Any:
             if self._inside_clip and isinstance(parameters, list):
                 self._given = len(parameters)
+                if all(one.grad is None for one in parameters):
+                    self._bare = next((one for one in parameters if one.requires_grad), None)
             return original(parameters, *args, **kwargs)
 
         return scale
@@ -158,11 +164,21 @@ class Scaling(Collector):
                     entry.scale = self._factor
                 if tracked.steps and tracked.since_step == 0 and not tracked.cleared:
                     entry.after_step += 1
+        if self._bare is not None:
+            entry.waiting = self.watch.torch.utils.weak.WeakIdRef(self._bare)
         entry.unread = entry.unread or Unread(self.watch.torch)
         if size is not None:
             entry.unread.add(size)
         if self.watch.level is not ObservationLevel.OFF:
             self._read_sizes(entry)
+
+    def _steps(self, rate: float) -> None:
+        """A step is about to be taken: with gradients that were not there when they were clipped?"""
+        for entry in self._clips.values():
+            bare = entry.waiting() if entry.waiting is not None else None
+            if bare is not None and bare.grad is not None:
+                entry.before_backward += 1
+                entry.waiting = None
 
     def _read_sizes(self, entry: _Clip) -> None:
         for number in entry.unread.read() if entry.unread is not None else ():
@@ -282,6 +298,7 @@ class Scaling(Collector):
                 scaled=clip.scaled,
                 scale=clip.scale,
                 after_step=clip.after_step,
+                before_backward=clip.before_backward,
                 empty=clip.empty,
                 empty_at_last=clip.empty_at_last,
                 adaptive=clip.adaptive,

@@ -18,6 +18,7 @@ from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.collectors.clamps import Clamps
 from traindx.watch.collectors.compiled import Compiled
 from traindx.watch.collectors.configs import Configs
+from traindx.watch.collectors.contracts import Contracts
 from traindx.watch.collectors.copies import Copies
 from traindx.watch.collectors.cut_losses import CutLosses
 from traindx.watch.collectors.declared_settings import SettingsDeclared
@@ -33,6 +34,7 @@ from traindx.watch.collectors.inputs import Inputs
 from traindx.watch.collectors.item_contents import ItemContents
 from traindx.watch.collectors.item_parts import ItemParts
 from traindx.watch.collectors.kept_states import KeptStates
+from traindx.watch.collectors.library_contracts import LibraryContracts
 from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.loss_calls import LossCalls
 from traindx.watch.collectors.loss_states import LossStates
@@ -105,6 +107,7 @@ class WithoutTorch:
         self.silence = WarningFilters()
         self.resampling = Resampling()
         self.ranked = RankedScores()
+        self.contracts = LibraryContracts()
         self.arm: Preparation | None = None  # of an arm of a paired run, in which nothing is watched
         self.protect: ResumeLog | None = None  # of files that the script is about to change
 
@@ -113,6 +116,7 @@ class WithoutTorch:
         yield from self.configs.records()
         yield from self.silence.records()
         yield from self.ranked.records()
+        yield from self.contracts.records()
 
 
 class _Early(Collector):
@@ -145,6 +149,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     LossStates,
     Clamps,
     CallMeanings,
+    Contracts,
     ThrownAway,
     Statements,
     SetFields,
@@ -229,6 +234,7 @@ def before_torch(settings: Settings, imports: AfterImport, overlay: Overlay) -> 
             ("torchmetrics.functional.classification.auroc", early.ranked.install_functions),
             ("torchmetrics.functional.classification.average_precision", early.ranked.install_functions),
             ("sklearn.metrics._ranking", early.ranked.install_sklearn),
+            ("argparse", early.contracts.install_argparse),
         ):
             imports.when(name, install)
     return early
@@ -251,6 +257,8 @@ def with_torch(
     watch.closing += [early.seeds.patches.undo, early.configs.patches.undo, early.silence.patches.undo]
     watch.closing += [early.resampling.patches.undo, early.resampling.stop]
     watch.closing += [early.ranked.patches.undo, early.ranked.stop]
+    watch.closing += [early.contracts.patches.undo, early.contracts.stop]
+    early.contracts.muted = lambda: watch.over or (watch.busy and threading.get_ident() == watch.thread)
     early.ranked.muted = lambda: watch.over or (watch.busy and threading.get_ident() == watch.thread)
     early.resampling.muted = lambda: watch.over or (watch.busy and threading.get_ident() == watch.thread)
     early.silence.muted = lambda: watch.busy and threading.get_ident() == watch.thread

@@ -1,0 +1,223 @@
+"""Calls of functions and layers whose documentation says what they expect, held against the catalogue of contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
+from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
+from traindx.watch.contracts import losses, sequences, training
+from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Said, Tally, bound
+from traindx.watch.runtime.call_sites import CallSite, here
+from traindx.watch.runtime.watch import Collector, Watch
+
+FUNCTIONS = (*losses.FUNCTIONS, *sequences.FUNCTIONS, *training.FUNCTIONS)
+MODULES = (*losses.MODULES, *sequences.MODULES, *training.MODULES)
+OF_NOTES = ("__getitem__", "view", "reshape", "grid_sample")  # nothing to look at where no note was made
+
+
+@dataclass
+class _Order:
+    """Passes of a sampler that shuffles: their epochs, and who read."""
+
+    passes: list[tuple[int, CallSite | None]] = field(default_factory=list)
+    loaders: list[Loader] = field(default_factory=list)
+
+    def said(self) -> Iterator[tuple[Said, CallSite]]:
+        """Of each pass from the second one on, where it was trained on."""
+        if not any(loader.trains for loader in self.loaders):
+            return
+        for number, ((before, _), (epoch, site)) in enumerate(pairwise(self.passes), 2):
+            if site is not None:
+                again = Broken(f"pass {number} with epoch {epoch}, as the one before it")
+                yield again if before == epoch else IN_ORDER, site
+
+
+class Contracts(Collector):
+    """Looks at single calls in watched iterations and in evaluation."""
+
+    subject = "contracts of library functions"
+
+    def __init__(
+        self, watch: Watch, calls: TorchCalls, networks: Networks, loaders: Loaders, optimisers: Optimisers
+    ) -> None:
+        super().__init__(watch)
+        self.calls = calls
+        self.networks = networks
+        self.loaders = loaders
+        self.optimisers = optimisers
+        self.tally = Tally()
+        self._notes: Any = watch.weak_table()
+        self._items = 0
+        self._whole: dict[int, bool] = {}  # loaders by id: the batch lies along the first axis of all that they give
+        self._by_class: dict[type[Any], tuple[Check, ...]] = {}
+        self._outermost: tuple[Any, ...] = ()
+        self._samplers: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        self._orders: list[_Order] = []
+        self._betas: dict[CallSite, tuple[str, Said]] = {}
+
+    def install(self) -> None:
+        """Subscribe."""
+        torch = self.watch.torch
+        by_function: dict[Any, tuple[str, list[Check]]] = {}
+        for check in FUNCTIONS:
+            for target in check.targets:
+                for function, name in functions_of(torch, target).items():
+                    by_function.setdefault(function, (name, []))[1].append(check)
+        for function, (name, checks) in by_function.items():
+            self.calls.on(self, {function: name}, partial(self._called, tuple(checks)))
+        self._outermost = tuple(getattr(torch.nn, name.removeprefix("torch.nn.")) for name in sequences.OUTERMOST)
+        self.networks.on_ended(self, self._ended)
+        self.loaders.on_read(self, self._read)
+        sampler = torch.utils.data.distributed.DistributedSampler
+        self.watch.patches.wrap(sampler, "__iter__", self._make_iter)
+
+    def begin(self) -> None:
+        """Tensors of an earlier iteration mean nothing any more."""
+        self._notes.clear()
+        for tracked in self.optimisers.order:
+            optimizer = tracked.reference()
+            if optimizer is not None and tracked.made is not None and tracked.made not in self._betas:
+                betas = optimizer.param_groups[0].get("betas")
+                self._betas[tracked.made] = (tracked.name, training.betas(betas))
+
+    # -- the batch at hand -----------------------------------------------------------------------------------------
+
+    def _read(self, loader: Loader, batch: Any) -> None:
+        """How many samples the batch holds, where it plainly lies along the first axis of everything."""
+        shapes = [tensor.shape for _, tensor in tensors_in(batch, self.watch.torch) if tensor.dim()][:8]
+        lengths = {shape[0] for shape in shapes}
+        length = lengths.pop() if len(lengths) == 1 else 0
+        if length == loader.batch_size:
+            plainly = all(len(shape) < 2 or shape[1] != length for shape in shapes)
+            self._whole[id(loader)] = plainly and self._whole.get(id(loader), True)
+        elif length > loader.batch_size or not length:
+            self._whole[id(loader)] = False
+        if self._orders:
+            self._note_reader(loader)
+        self._items = length if self._whole.get(id(loader), loader.batch_size == 1) else 0
+
+    # -- functions -------------------------------------------------------------------------------------------------
+
+    def _called(
+        self, checks: tuple[Check, ...], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[[Any], None] | None:
+        if name in OF_NOTES and not self._notes:
+            return None
+        site = here()
+        if site is None:
+            return None
+        wanted = [one for one in checks if name in OF_NOTES or self.tally.wanted(one.contract, site)]
+        if not wanted:
+            return None
+        made = self.networks.library_maker()
+        later = []
+        for check in wanted:
+            given = self._given(name, bound(check.names, args, kwargs))
+            if check.after:
+                later.append((check, given))
+            else:
+                self.tally.add(check.contract, name, site, check.look(given), made)
+
+        def done(out: Any) -> None:
+            for check, given in later:
+                given.out = out
+                self.tally.add(check.contract, name, site, check.look(given), made)
+
+        return done if later else None
+
+    def _given(self, name: str, named: dict[str, Any], module: Any = None, out: Any = None) -> Given:
+        return Given(
+            torch=self.watch.torch,
+            function=name,
+            named=named,
+            module=module,
+            out=out,
+            items=self._items,
+            grad=self.watch.grad_enabled,
+            depth=self.networks.depth,
+            notes=self._notes,
+        )
+
+    # -- modules ---------------------------------------------------------------------------------------------------
+
+    def _checks_of(self, kind: type[Any]) -> tuple[Check, ...]:
+        known = self._by_class.get(kind)
+        if known is None:
+            names = {f"{one.__module__}.{one.__name__}" for one in kind.__mro__}
+            names |= {f"torch.nn.{one.__name__}" for one in kind.__mro__ if one.__module__.startswith("torch.nn.")}
+            known = self._by_class[kind] = tuple(one for one in MODULES if names & set(one.targets))
+        return known
+
+    def _ended(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        checks = self._checks_of(type(module))
+        if not checks:
+            return
+        inner = isinstance(module, self._outermost) and any(
+            isinstance(one, self._outermost) for one in self.networks.stack
+        )
+        made = self.networks.made.get(module)
+        site = here()
+        if inner or site is None:
+            return
+        name = type(module).__name__
+        for check in checks:
+            place = made if check.at_construction and made is not None else site
+            if check.look is sequences.remember or self.tally.wanted(check.contract, place):
+                given = self._given(name, bound(check.names, args, kwargs), module, out)
+                self.tally.add(check.contract, name, place, check.look(given), made)
+
+    # -- samplers and optimisers -------------------------------------------------------------------------------------
+
+    def _make_iter(self, original: Any) -> Any:
+        watch = self.watch
+
+        def iterate(sampler: Any) -> Any:
+            if watch.here_and_now and sampler.shuffle:
+                with watch.ours(self):
+                    self._order(sampler).passes.append((int(sampler.epoch), here()))
+            return original(sampler)
+
+        return iterate
+
+    def _order(self, sampler: Any) -> _Order:
+        known: _Order | None = self._samplers.get(sampler)
+        if known is None:
+            known = self._samplers[sampler] = _Order()
+            self._orders.append(known)
+        return known
+
+    def _note_reader(self, loader: Loader) -> None:
+        """Which loader reads in the order of a sampler."""
+        batches = getattr(self.loaders.reading, "_index_sampler", None)
+        known = self._samplers.get(vars(batches).get("sampler")) if batches is not None else None
+        if known is not None and not any(one is loader for one in known.loaders):
+            known.loaders.append(loader)
+
+    def records(self) -> Iterable[Record]:
+        """One record a contract and line."""
+        last = Tally()
+        for order in self._orders:
+            for said, site in order.said():
+                last.add("same-order-every-epoch", "DistributedSampler", site, said)
+        for made, (name, said) in self._betas.items():
+            last.add("betas-exchanged", name, made, said)
+        yield from self.tally.records(self.watch)
+        yield from last.records(self.watch)
+
+
+def functions_of(torch: Any, target: str) -> dict[Any, str]:
+    """Functions of torch by a dotted name, or all of a name where there are several."""
+    if "." not in target:
+        return named_functions(torch, (target,))
+    found: Any = torch
+    for part in target.split(".")[1:]:
+        found = getattr(found, part, None)
+    return {found: target.rpartition(".")[2]} if callable(found) else {}
