@@ -5,14 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from traindx.evidence.contracts import CONTRACTS
 from traindx.watch.collectors.contracts import FUNCTIONS, MODULES
-from traindx.watch.contracts import losses, sequences, training
+from traindx.watch.contracts import arrays, losses, sequences, training, values
 from traindx.watch.contracts.base import IN_ORDER, Broken, Given, Look, Said
 
 
@@ -289,6 +291,125 @@ def test_interpolated(shape: tuple[int, ...], items: int, expected: str) -> None
     assert said(training.whole_image, input=image, out=out, items=items) == expected
 
 
+@pytest.mark.parametrize(
+    ("dtype", "function", "expected"),
+    [
+        (torch.uint8, "sub", "broken"),
+        (torch.int16, "sub", "order"),
+        (torch.uint8, "mul", "broken"),
+        (torch.uint8, "add", "broken"),
+        (torch.float32, "sub", "nothing"),
+    ],
+)
+def test_small_integers(dtype: torch.dtype, function: str, expected: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randint(0, 256, (9, 9), generator=generator).to(dtype) for _ in range(2))
+    out = getattr(torch, function)(one, other)
+    assert said(values.wraps, function=function, input=one, other=other, out=out) == expected
+    masks = (one > 100).to(dtype), (one > 50).to(dtype)
+    assert said(values.wraps, function="mul", input=masks[0], other=masks[1], out=masks[0] * masks[1]) != "broken"
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (torch.arange(256.0).reshape(1, 1, 16, 16) / 255 / 255, "broken"),
+        (torch.arange(256.0).reshape(1, 1, 16, 16) / 255, "order"),
+        (draw(1, 1, 16, 16).abs().clamp(max=3) / 1000, "nothing"),  # dark in other steps
+        (draw(1, 1, 16, 16), "order"),
+        (torch.zeros(1, 1, 16, 16), "nothing"),
+        (torch.arange(256.0).reshape(16, 16) / 255 / 255, "nothing"),
+    ],
+)
+def test_scaled_twice(image: torch.Tensor, expected: str) -> None:
+    assert said(values.scaled, image=image) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "items", "depth", "expected"),
+    [((6, 4), 0, 6, 0, "broken"), ((6, 4), 1, 6, 0, "order"), ((4, 4), 0, 4, 0, "nothing"),
+     ((4, 9, 9), 0, 1, 0, "nothing"), ((6, 4), 0, 6, 1, "nothing"), ((6, 4), 0, 0, 0, "nothing")],
+)  # fmt: skip
+def test_decisions(shape: tuple[int, ...], axis: int, items: int, depth: int, expected: str) -> None:
+    assert said(values.decided, input=draw(*shape), dim=axis, items=items, depth=depth) == expected
+
+
+def test_lengths() -> None:
+    ends = torch.tensor([9, 5, 6, 3])
+    rows = draw(4, 9, 2) * (torch.arange(9)[None] < ends[:, None])[..., None]
+    for first, given in ((True, rows), (False, rows.transpose(0, 1))):
+        assert said(values.lengths, input=given, lengths=[9] * 4, batch_first=first) == "broken"
+        assert said(values.lengths, input=given, lengths=ends, batch_first=first) == "order"
+    assert said(values.lengths, input=draw(4, 9, 2), lengths=[9] * 4, batch_first=True) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "classes", "expected"),
+    [
+        (SHARES, None, "broken"),
+        ([SHARES], None, "broken"),
+        ((SHARES > 0.3).float(), None, "order"),
+        (torch.arange(4.0).reshape(1, 1, 2, 2), None, "broken"),
+        (torch.arange(4.0).reshape(1, 1, 2, 2), 4, "order"),
+        (torch.zeros(1, 1, 2, 2), None, "order"),
+    ],
+)
+def test_masks_of_metrics(prediction: Any, classes: int | None, expected: str) -> None:
+    metric = SimpleNamespace(num_classes=classes)
+    assert said(values.binary, module=metric, y_pred=prediction) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((60, 40), "order"), ((40, 60), "broken"), ((50, 50), "nothing"), ((60, 30), "nothing"), ((120, 80), "order"),
+     ((80, 120), "broken")],
+)  # fmt: skip
+def test_sizes(size: tuple[int, int], expected: str) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)  # 40 rows
+    assert said(arrays.columns_first, image=image, size=size) == expected
+    assert said(arrays.columns_first, image=Image.fromarray(image), size=size) == expected
+    assert said(arrays.rows_first, image=image, output_shape=size[::-1]) == expected
+    assert said(arrays.columns_first, image=np.zeros((50, 50)), size=size) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("image", "out", "keeps", "expected"),
+    [
+        (np.arange(4).repeat(9).astype(np.uint8), np.arange(4) / 255, False, "broken"),
+        (np.arange(4).repeat(9).astype(np.uint8), np.arange(4), True, "order"),
+        (np.array([0, 255], np.uint8).repeat(9), np.array([0, 1.0]), False, "nothing"),
+        (np.arange(200).astype(np.uint8), np.arange(200) / 255, False, "nothing"),  # an image
+        (np.array([False, True]).repeat(9), np.array([0, 1.0]), False, "nothing"),
+    ],
+)
+def test_labels(image: Any, out: Any, keeps: bool, expected: str) -> None:
+    assert said(arrays.labels_kept, image=image, out=out, preserve_range=keeps) == expected
+
+
+@pytest.mark.parametrize(
+    ("high", "data_range", "expected"),
+    [(1.0, 255, "broken"), (1.0, 1.0, "order"), (255.0, 255, "order"), (255.0, 1, "broken"), (0.3, 1.0, "order"),
+     (0.0, 1.0, "nothing"), (1.0, None, "nothing")],
+)  # fmt: skip
+def test_ranges(high: float, data_range: float | None, expected: str) -> None:
+    image = np.linspace(0, high, 400).reshape(20, 20)
+    assert said(arrays.score_range, image_true=image, image_test=image, data_range=data_range) == expected
+
+
+def test_colours() -> None:
+    image, volume = np.zeros((20, 24, 3)), np.zeros((20, 24, 22))
+    assert said(arrays.zoomed, input=image, out=np.zeros((10, 12, 2))) == "broken"
+    assert said(arrays.zoomed, input=image, out=np.zeros((10, 12, 3))) == "order"
+    assert said(arrays.zoomed, input=volume, out=np.zeros((10, 12, 11))) == "order"
+    first = image.transpose(2, 0, 1)
+    assert said(arrays.rotated, input=first, angle=10) == "broken"
+    assert said(arrays.rotated, input=first, angle=10, axes=(1, 2)) == "order"
+    assert said(arrays.rotated, input=image, angle=10) == "order"
+
+
 def test_every_check_has_its_contract() -> None:
     named = {one.contract for one in (*FUNCTIONS, *MODULES)}
-    assert named | {"text-as-bool", "betas-exchanged", "same-order-every-epoch"} == set(CONTRACTS)
+    named |= {check.contract for checks in arrays.BY_MODULE.values() for _, check in checks}
+    named |= {values.ROOT.contract, values.PACK.contract, values.METRIC.contract}
+    named |= {"text-as-bool", "betas-exchanged", "same-order-every-epoch", "fitted-again", "resampled-before-the-split"}
+    assert named == set(CONTRACTS)

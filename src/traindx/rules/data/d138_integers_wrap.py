@@ -22,7 +22,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     wrapped=Threshold(1e-3, "share of the values; overflow has no innocent cause in an image"),
 )
 def integers_wrap_round(evidence: Evidence, limits: Limits) -> Iterator[Found]:
-    """Arithmetic on small integers leaves their range on the way from a file to a batch.
+    """Arithmetic on small integers leaves their range on the way from a file to a batch, or to a figure.
 
     What it finds:
         ``image - mean`` on unsigned 8-bit images, where what is darker than the mean wraps round to white; a product or
@@ -30,7 +30,8 @@ def integers_wrap_round(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Why it stops learning:
         Dark becomes bright: the image is broken at every dark place, and looks like an image all the same.
     Evidence it needs:
-        IntegerRange (a watched script on Linux): items of a data set made once more, line by line, in a child process.
+        IntegerRange (a watched script on Linux): items of a data set made once more, line by line, in a child process,
+        and so are calls of the user's functions that were given images of small integers.
     How it decides:
         Every sum, difference and product of arrays in the user's lines is computed again in double precision. More than
         a share of `wrapped` of the integer result differs from it, or a cast leaves two values of many:

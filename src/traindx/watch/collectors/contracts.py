@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
-from traindx.watch.collectors.networks import Networks
+from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
-from traindx.watch.contracts import losses, sequences, training
+from traindx.watch.contracts import losses, sequences, training, values
 from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Said, Tally, bound
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.watch import Collector, Watch
 
-FUNCTIONS = (*losses.FUNCTIONS, *sequences.FUNCTIONS, *training.FUNCTIONS)
+FUNCTIONS = (*losses.FUNCTIONS, *sequences.FUNCTIONS, *training.FUNCTIONS, *values.FUNCTIONS)
 MODULES = (*losses.MODULES, *sequences.MODULES, *training.MODULES)
 OF_NOTES = ("__getitem__", "view", "reshape", "grid_sample")  # nothing to look at where no note was made
 
@@ -76,6 +77,8 @@ class Contracts(Collector):
         self._outermost = tuple(getattr(torch.nn, name.removeprefix("torch.nn.")) for name in sequences.OUTERMOST)
         self.networks.on_ended(self, self._ended)
         self.loaders.on_read(self, self._read)
+        self.networks.on_call(self, self._root)
+        self.watch.patches.wrap(torch.nn.utils.rnn, "pack_padded_sequence", self._make_packing)
         sampler = torch.utils.data.distributed.DistributedSampler
         self.watch.patches.wrap(sampler, "__iter__", self._make_iter)
 
@@ -111,6 +114,8 @@ class Contracts(Collector):
     ) -> Callable[[Any], None] | None:
         if name in OF_NOTES and not self._notes:
             return None
+        if name in values.ARITHMETIC and not self._of_small_integers(args):
+            return None
         site = here()
         if site is None:
             return None
@@ -132,6 +137,10 @@ class Contracts(Collector):
                 self.tally.add(check.contract, name, site, check.look(given), made)
 
         return done if later else None
+
+    def _of_small_integers(self, args: tuple[Any, ...]) -> bool:
+        torch = self.watch.torch
+        return len(args) > 1 and all(isinstance(one, torch.Tensor) and values.small(torch, one) for one in args[:2])
 
     def _given(self, name: str, named: dict[str, Any], module: Any = None, out: Any = None) -> Given:
         return Given(
@@ -173,6 +182,45 @@ class Contracts(Collector):
             if check.look is sequences.remember or self.tally.wanted(check.contract, place):
                 given = self._given(name, bound(check.names, args, kwargs), module, out)
                 self.tally.add(check.contract, name, place, check.look(given), made)
+
+    def _root(self, call: Call) -> None:
+        if not self.tally.wanted(values.ROOT.contract, call.site):
+            return
+        image = next((one for one in call.args if isinstance(one, self.watch.torch.Tensor) and one.dim() > 3), None)
+        given = self._given(type(call.network).__name__, {"image": image}, call.network)
+        self.tally.add(values.ROOT.contract, given.function, call.site, values.ROOT.look(given))
+
+    def _make_packing(self, original: Any) -> Any:
+        watch = self.watch
+
+        def pack_padded_sequence(*args: Any, **kwargs: Any) -> Any:
+            if watch.looking and watch.here_and_now:
+                with watch.ours(self):
+                    self._called((values.PACK,), "pack_padded_sequence", args, kwargs)
+            return original(*args, **kwargs)
+
+        return pack_padded_sequence
+
+    def with_monai(self, module: ModuleType) -> None:
+        """``monai.metrics.metric`` was imported: scores of masks."""
+        watch = self.watch
+
+        def make(original: Any) -> Any:
+            def call(metric: Any, *args: Any, **kwargs: Any) -> Any:
+                if type(metric).__name__ in values.OVERLAPS and watch.looking and watch.here_and_now:
+                    with watch.ours(self):
+                        self._scored(metric, bound(values.METRIC.names, args, kwargs))
+                return original(metric, *args, **kwargs)
+
+            return call
+
+        watch.patches.wrap(module.CumulativeIterationMetric, "__call__", make)
+
+    def _scored(self, metric: Any, named: dict[str, Any]) -> None:
+        site = here()
+        if site is not None and self.tally.wanted(values.METRIC.contract, site):
+            given = self._given(type(metric).__name__, named, metric)
+            self.tally.add(values.METRIC.contract, given.function, site, values.METRIC.look(given))
 
     # -- samplers and optimisers -------------------------------------------------------------------------------------
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from traindx.evidence.base import Record
-from traindx.watch.contracts.base import IN_ORDER, Broken, Tally
+from traindx.watch.contracts import arrays
+from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Tally, bound
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.patching import Patches
+from traindx.watch.runtime.source_text import statement_at
 
 OFF = frozenset({"false", "f", "no", "n", "off", "0", "none", "disable", "disabled"})
+EVALUATED = re.compile(r"(?<![a-z])(val|valid|validation|test|dev|holdout|eval)(?![a-z])", re.IGNORECASE)
+SELECTORS = ("SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFromModel", "RFE", "RFECV")
 
 
 class LibraryContracts:
-    """Wraps functions of argparse and of array libraries.
+    """Wraps functions of argparse, of array libraries and of scikit-learn.
 
     In processes that were forked (workers of a loader) nothing is noted: what they see never comes back.
     """
@@ -28,6 +35,52 @@ class LibraryContracts:
         self.active = True
         self.muted: Callable[[], bool] = lambda: False  # our own code runs
         self._added: weakref.WeakKeyDictionary[Any, CallSite] = weakref.WeakKeyDictionary()
+        self._fitted: weakref.WeakKeyDictionary[Any, tuple[CallSite, Any]] = weakref.WeakKeyDictionary()
+        self._made_of_all: dict[int, tuple[weakref.ref[Any], str]] = {}  # arrays made with the help of all rows
+
+    def waited_for(self) -> Iterable[tuple[str, Callable[[ModuleType], None]]]:
+        """Modules, and what to do when they were imported."""
+        for name in arrays.BY_MODULE:
+            yield name, partial(self.install_arrays, arrays.BY_MODULE[name])
+        yield "argparse", self.install_argparse
+        yield "sklearn.base", self.install_transformers
+        yield "sklearn.preprocessing._label", partial(self._wrap_fit, names=("LabelEncoder",))
+        yield "sklearn.decomposition._pca", partial(self._wrap_fit, names=("PCA",))
+        yield "imblearn.base", self.install_samplers
+        yield "sklearn.model_selection._split", self.install_split
+
+    # -- arrays ----------------------------------------------------------------------------------------------------
+
+    def install_arrays(self, checks: tuple[tuple[str, Check], ...], module: ModuleType) -> None:
+        """Functions, and methods of classes, of an array library."""
+        by_name: dict[str, list[Check]] = {}
+        for name, check in checks:
+            by_name.setdefault(name, []).append(check)
+        for name, several in by_name.items():
+            owner: Any = module
+            *path, last = name.split(".")
+            for part in path:
+                owner = getattr(owner, part, None)
+            if owner is not None:
+                self.patches.wrap(owner, last, partial(self._make, tuple(several), last))
+
+    def _make(self, checks: tuple[Check, ...], name: str, original: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            out = original(*args, **kwargs)
+            if self.active and not self.muted():
+                with suppress(Exception):  # whatever it is, it is not the script's concern
+                    site = here()
+                    for check in checks:
+                        if site is not None and self.tally.wanted(check.contract, site):
+                            named = bound(check.names, args, kwargs)
+                            named = {arrays.RENAMED.get(key, key): value for key, value in named.items()}
+                            given = Given(torch=None, function=name, named=named, out=out)
+                            self.tally.add(check.contract, name, site, check.look(given))
+            return out
+
+        return call
+
+    # -- options ---------------------------------------------------------------------------------------------------
 
     def install_argparse(self, module: ModuleType) -> None:
         """``argparse``: options whose type is ``bool``, and what they are given."""
@@ -64,6 +117,90 @@ class LibraryContracts:
                 said = Broken(f"{text!r} for {name}, which becomes True") if off else IN_ORDER
                 self.tally.add("text-as-bool", "bool", site, said)
 
+    # -- scikit-learn ----------------------------------------------------------------------------------------------
+
+    def install_transformers(self, module: ModuleType) -> None:
+        """``sklearn.base``: what nearly all transformers have their ``fit_transform`` from."""
+        self._wrap_fit(module, names=("TransformerMixin",))
+
+    def _wrap_fit(self, module: ModuleType, names: tuple[str, ...]) -> None:
+        for name in names:
+            owner = getattr(module, name, None)
+            if owner is not None and "fit_transform" in vars(owner):
+                self.patches.wrap(owner, "fit_transform", self._make_fit)
+
+    def _make_fit(self, original: Any) -> Any:
+        def fit_transform(transformer: Any, *args: Any, **kwargs: Any) -> Any:
+            out = original(transformer, *args, **kwargs)
+            if self.active and not self.muted():
+                with suppress(Exception):
+                    given = args[0] if args else kwargs.get("X", kwargs.get("y"))
+                    self._fitted_by(transformer, given, here())
+                    supervised = len(args) > 1 or kwargs.get("y") is not None
+                    if supervised and type(transformer).__name__ in SELECTORS:
+                        self._note(out, f"features that {type(transformer).__name__} chose by the labels of all rows")
+            return out
+
+        return fit_transform
+
+    def _fitted_by(self, transformer: Any, given: Any, site: CallSite | None) -> None:
+        columns = tuple(given.shape[1:]) if hasattr(given, "shape") else ()
+        before = self._fitted.get(transformer)
+        if site is None:
+            return
+        self._fitted[transformer] = (site, columns)
+        if before is None or before[0].file != site.file or before[0].symbol != site.symbol or before[1] != columns:
+            return
+        first, second = spoken(before[0]), spoken(site)
+        if before[0].line == site.line or not EVALUATED.search(second) or EVALUATED.search(first):
+            return
+        what = f"`{second}` after it was fitted to the training data in line {before[0].line}"
+        self.tally.add("fitted-again", f"{type(transformer).__name__}.fit_transform", site, Broken(what))
+
+    def install_samplers(self, module: ModuleType) -> None:
+        """``imblearn.base``: over- and undersampling."""
+
+        def make(original: Any) -> Any:
+            def fit_resample(sampler: Any, *args: Any, **kwargs: Any) -> Any:
+                out = original(sampler, *args, **kwargs)
+                if self.active and not self.muted():
+                    with suppress(Exception):
+                        for one in out[:2]:
+                            self._note(one, f"rows that {type(sampler).__name__} made of all rows")
+                return out
+
+            return fit_resample
+
+        for name in ("SamplerMixin", "BaseSampler"):
+            owner = getattr(module, name, None)
+            if owner is not None and "fit_resample" in vars(owner):
+                self.patches.wrap(owner, "fit_resample", make)
+
+    def install_split(self, module: ModuleType) -> None:
+        """``sklearn.model_selection._split``."""
+
+        def make(original: Any) -> Any:
+            def train_test_split(*arrays_: Any, **options: Any) -> Any:
+                if self.active and not self.muted():
+                    with suppress(Exception):
+                        site = here()
+                        notes = [known for one in arrays_ if (known := self._noted(one))]
+                        if site is not None:
+                            said = Broken(notes[0]) if notes else IN_ORDER
+                            self.tally.add("resampled-before-the-split", "train_test_split", site, said)
+                return original(*arrays_, **options)
+
+            return train_test_split
+
+        self.patches.wrap(module, "train_test_split", make)
+
+    def _note(self, array: Any, what: str) -> None:
+        self._made_of_all[id(array)] = (weakref.ref(array), what)
+
+    def _noted(self, array: Any) -> str:
+        known = self._made_of_all.get(id(array))
+        return known[1] if known is not None and known[0]() is array else ""
+
     def stop(self) -> None:
         """The watching is over; a wrapper that somebody holds passes everything through."""
         self.active = False
@@ -71,3 +208,12 @@ class LibraryContracts:
     def records(self) -> Iterable[Record]:
         """One record a contract and line."""
         yield from self.tally.records()
+
+
+def spoken(site: CallSite) -> str:
+    """The first argument of the call of ``fit_transform`` at a line, as the source has it."""
+    statement = statement_at(site.file, site.line)
+    for node in ast.walk(statement) if statement is not None else ():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fit_transform":
+            return ast.unparse(node.args[0]) if node.args else ""
+    return ""

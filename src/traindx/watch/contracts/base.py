@@ -124,7 +124,8 @@ class Tally:
         count.calls += 1
         if isinstance(said, Broken):
             count.broken += 1
-            count.given = said.given
+            if said.size >= max(count.sizes, default=0):
+                count.given = said.given
             if said.size:
                 count.sizes.add(said.size)
 

@@ -37,8 +37,18 @@ class _NotifyingLoader(Loader):
         self._callback(module)
 
 
+def _both(one: Callable[[ModuleType], None], other: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+    """Two callbacks as one."""
+
+    def call(module: ModuleType) -> None:
+        one(module)
+        other(module)
+
+    return call
+
+
 class AfterImport(MetaPathFinder):
-    """Calls back once for each awaited module; installed at the front of ``sys.meta_path``."""
+    """Calls back once for each awaited module, whoever awaits it; installed at the front of ``sys.meta_path``."""
 
     def __init__(self) -> None:
         self._awaited: dict[str, Callable[[ModuleType], None]] = {}
@@ -49,7 +59,8 @@ class AfterImport(MetaPathFinder):
         if name in sys.modules:
             callback(sys.modules[name])
             return
-        self._awaited[name] = callback
+        before = self._awaited.get(name)
+        self._awaited[name] = callback if before is None else _both(before, callback)
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
 

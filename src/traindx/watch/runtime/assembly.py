@@ -234,7 +234,7 @@ def before_torch(settings: Settings, imports: AfterImport, overlay: Overlay) -> 
             ("torchmetrics.functional.classification.auroc", early.ranked.install_functions),
             ("torchmetrics.functional.classification.average_precision", early.ranked.install_functions),
             ("sklearn.metrics._ranking", early.ranked.install_sklearn),
-            ("argparse", early.contracts.install_argparse),
+            *early.contracts.waited_for(),
         ):
             imports.when(name, install)
     return early
@@ -266,6 +266,8 @@ def with_torch(
     for collector in list(watch.collectors):
         with watch.ours(collector):
             collector.install()
+        if isinstance(collector, Contracts):
+            imports.when("monai.metrics.metric", collector.with_monai)
     watch.allow_swapping()
     with watch.ours():
         RankRecorder(torch, settings, watch).install()

@@ -9,6 +9,7 @@ from traindx.watch.probes.functions import (
     anchors,
     concordance,
     figures,
+    integers,
     inverses,
     label_maps,
     moved,
@@ -38,6 +39,7 @@ MODULES = (
     moved,
     places,
     unread,
+    integers,
 )
 FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""
