@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from traindx.watch.probes.textbook import class_losses, divergences, regression_losses
+from traindx.watch.probes.textbook import (
+    adversarial_losses,
+    class_losses,
+    divergences,
+    embedding_losses,
+    regression_losses,
+)
 from traindx.watch.probes.textbook.base import ENTRIES, any_figure, any_relevant, tried
 
-SUBJECTS = (class_losses, divergences, regression_losses)
+SUBJECTS = (adversarial_losses, class_losses, divergences, embedding_losses, regression_losses)
 
 __all__ = ["ENTRIES", "SUBJECTS", "any_figure", "any_relevant", "tried"]

@@ -184,7 +184,7 @@ def mean_of(trial: Trial, **changes: Any) -> float:
     if isinstance(result, int | float) and not isinstance(result, bool):
         found = float(result)
     elif hasattr(result, "mean") and hasattr(result, "shape"):
-        found = float(result.double().mean()) if hasattr(result, "double") else float(result.mean())
+        found = float(result.detach().double().mean()) if hasattr(result, "double") else float(result.mean())
     else:
         raise NotApplicableError
     if not math.isfinite(found):
