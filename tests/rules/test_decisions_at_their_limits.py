@@ -10,8 +10,9 @@ from traindx.evidence.dataset_labels import LabelValue, MaskValues
 from traindx.evidence.loss import FourierMask
 from traindx.evidence.model import Comparison
 from traindx.evidence.observed import Ending, IterationsSeen, ScriptRun
-from traindx.evidence.observed_items import StageInputs
+from traindx.evidence.observed_items import SidesSeen, StageInputs
 from traindx.evidence.observed_optim import PlateauSeen, SchedulerSeen
+from traindx.evidence.observed_state import SamplerSeen
 from traindx.evidence.probed import OverlapProbed
 from traindx.evidence.regions import BoxDirection
 from traindx.evidence.training_state import RateProbe
@@ -51,6 +52,24 @@ def test_an_overlap_loss_is_accuracy_only_where_a_class_is_rare(rare: float, say
         OverlapProbed(network="Net", classes=3, perfect=0.0, wrong=1.0, shares=shares, costs=shares) for _ in range(2)
     ]
     assert len(found("L321", *looks)) == says
+
+
+@pytest.mark.parametrize(("items", "pairs", "says"), [(24, 2, 1), (23, 2, 0), (60, 0, 0)])
+def test_mirrored_figures_are_counted_where_there_are_enough_of_them(items: int, pairs: int, says: int) -> None:
+    seen = {"items": items, "mirrored": items // 2, "kept": items - items // 2, "landmarks": 6, "pairs": pairs}
+    sides = SidesSeen(dataset="Poses", trains=True, **seen)  # type: ignore[arg-type]
+    evidence, rule = Evidence(), catalogue()["D136"]
+    evidence.add(sides)
+    assert len(rule.check(evidence)) == says
+    assert (rule.nothing_in(evidence, rule.limits()) is None) is bool(says)
+
+
+@pytest.mark.parametrize(("items", "looks"), [(40, True), (-1, False)])
+def test_a_sampler_over_a_data_set_without_a_length_is_not_judged(items: int, looks: bool) -> None:
+    evidence, rule = Evidence(), catalogue()["D139"]
+    evidence.add(SamplerSeen(items=items, weights=40, natural=0.1, drawn=0.5, classes=2))
+    assert not rule.check(evidence)
+    assert (rule.nothing_in(evidence, rule.limits()) is None) is looks
 
 
 def stage(phase: str, spread: float) -> StageInputs:

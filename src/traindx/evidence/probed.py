@@ -104,6 +104,26 @@ class BatchProbed(Observed):
     mixed_at: Location | None = None
 
 
+class FutureProbed(Observed):
+    """One token of a sequence changed, in a network that is asked for the next token at each position.
+
+    ``where`` is the operation that first carries it to an earlier position; the call of the network where none does.
+
+    Attributes:
+        network: Class of the network, in evaluation mode.
+        tokens: Length of the sequence.
+        before: Root mean square change of what is given for earlier positions, over the spread of the output.
+        at_all: The same of all positions.
+        called: The line that calls the network.
+    """
+
+    network: str
+    tokens: int
+    before: float
+    at_all: float
+    called: Location | None = None
+
+
 class StepProbed(Observed):
     """What an optimiser's step did to the loss of its own batch. ``where`` is the line of the backward pass.
 

@@ -36,7 +36,7 @@ from traindx.evidence.observed_state import (
     SuppressedEvidence,
     WeightsLoaded,
 )
-from traindx.evidence.probed import PeakFromTarget, ViewsMerged
+from traindx.evidence.probed import FutureProbed, PeakFromTarget, ViewsMerged
 from traindx.evidence.probed_definitions import DefinitionTried
 from traindx.evidence.probed_functions import (
     AnchorsTried,
@@ -88,6 +88,7 @@ THINGS: dict[type[Record], str] = {
     GradientNormSeen: "gradient penalties",
     ContractSeen: "calls of library functions with a known contract",
     DiscardedResult: "results that nobody takes",
+    FutureProbed: "sequences whose next token is asked for",
     ViewsMerged: "views that are merged",
     PeakFromTarget: "figures in decibels",
     InverseTried: "functions that undo one another",

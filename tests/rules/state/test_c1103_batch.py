@@ -38,12 +38,14 @@ class Net(nn.Module):
         self.norm = kinds.get(kind, nn.BatchNorm1d(16, track_running_stats=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.kind.startswith("weights"):
+            x = x * self.a(x)[:, :8].softmax(0 if self.kind == "weights of the batch" else 1)
         if self.kind == "input":
             x = (x - x.mean()) / x.std()
         elif self.kind == "each":
             x = (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True)
         h = self.a(x)
-        if self.kind not in ("input", "each", "attention"):
+        if self.kind not in ("input", "each", "attention") and "weights" not in self.kind:
             h = self.norm(h)
         if self.kind == "attention":
             h = (h @ h.T).softmax(1) @ h
@@ -65,15 +67,22 @@ def loop(kind: str) -> None:
             net(torch.randn(6, 8))
 
 
-@pytest.mark.parametrize(("kind", "line"), [("own", "centre = x.mean(0)"), ("input", "x = (x - x.mean()) / x.std()")])
-def test_an_own_normalisation_by_the_batch_is_suspected(kind: str, line: str, tmp_path: Path) -> None:
+LINES = {
+    "own": "centre = x.mean(0)",
+    "input": "x = (x - x.mean()) / x.std()",
+    "weights of the batch": 'x = x * self.a(x)[:, :8].softmax(0 if self.kind == "weights of the batch" else 1)',
+}
+
+
+@pytest.mark.parametrize("kind", list(LINES))
+def test_what_goes_by_the_batch_is_suspected(kind: str, tmp_path: Path) -> None:
     (finding,) = found("C1103", watched(lambda: loop(kind), tmp_path))
     assert finding.standing is Standing.SUSPECTED
     assert finding.location is not None
-    assert Path(__file__).read_text().splitlines()[finding.location.line - 1].strip() == line
+    assert Path(__file__).read_text().splitlines()[finding.location.line - 1].strip() == LINES[kind]
 
 
-@pytest.mark.parametrize("kind", ["running", "library", "chosen so", "each", "attention"])
+@pytest.mark.parametrize("kind", ["running", "library", "chosen so", "each", "attention", "weights of each"])
 def test_what_goes_by_running_statistics_or_is_meant_is_left_alone(kind: str, tmp_path: Path) -> None:
     evidence = watched(lambda: loop(kind), tmp_path)
     assert evidence.of(BatchProbed)

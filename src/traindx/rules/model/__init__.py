@@ -29,6 +29,7 @@ from traindx.rules.model.m215_plain_tensor import plain_tensor_with_gradient
 from traindx.rules.model.m215_tensor_outside_state import tensor_outside_state
 from traindx.rules.model.m217_mask_hides_nothing import mask_hides_nothing
 from traindx.rules.model.m218_model_function_breaks_its_definition import model_function_breaks_its_definition
+from traindx.rules.model.m219_future_is_seen import future_is_seen
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -48,4 +49,5 @@ RULES: tuple[Rule, ...] = (
     tensor_outside_state.also(plain_tensor_with_gradient),
     mask_hides_nothing,
     model_function_breaks_its_definition,
+    future_is_seen,
 )

@@ -133,12 +133,14 @@ class Recorder:
         calls: What was kept, by code object.
         until: Processor time after which :class:`EnoughError` is raised.
         most: Calls of one function that are kept.
+        left: Given the frame of every recorded call as it returns, if anything.
     """
 
     torch: Any
     calls: dict[CodeType, list[RecordedCall]] = field(default_factory=dict)
     until: float = 0.0
     most: int = MOST_CALLS
+    left: Callable[[FrameType], None] | None = None
     _functions: dict[CodeType, FunctionType | None] = field(default_factory=dict)
 
     @contextmanager
@@ -185,6 +187,8 @@ class Recorder:
             elif event == "return" and not (raised and arg is None):
                 with suppress(TooLargeError):
                     call.result, call.done = copied(self.torch, arg), True
+                if self.left is not None:
+                    self.left(frame)
             return local
 
         return local

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from traindx.evidence.base import Record
@@ -29,9 +29,11 @@ from traindx.watch.probes.captured import detached
 from traindx.watch.probes.followed import End, go_on
 from traindx.watch.probes.functions import FAMILIES, any_figure, any_relevant
 from traindx.watch.probes.item_spots import items_tried
-from traindx.watch.probes.live_calls import function_of, live_calls
+from traindx.watch.probes.live_calls import function_of, live_calls, scope_of
 from traindx.watch.probes.making import Child, seed
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
+from traindx.watch.probes.textbook.inline import Scope, any_inline, inline_calls
+from traindx.watch.probes.textbook.values import named_values
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_text import parsed
@@ -173,7 +175,7 @@ class UserFunctions(Experiment):
 
 
 def _could_be_tried(trees: list[ast.Module]) -> bool:
-    return any_relevant(trees) or textbook.any_relevant(trees)
+    return any_relevant(trees) or textbook.any_relevant(trees) or any_inline(trees, textbook.is_known)
 
 
 def _sources_around(frame: FrameType | None) -> Iterator[ast.Module]:
@@ -212,7 +214,8 @@ def _unlike(records: list[Record]) -> Iterator[Record]:
 
 def recorded_calls(torch: Any, frame: FrameType, datasets: list[Any], call: Call | None = None) -> list[RecordedCall]:
     """Calls of the user's functions, recorded while what the live frames call is called again. In a child only."""
-    recorder = Recorder(torch)
+    scopes: dict[CodeType, Scope] = {}
+    recorder = Recorder(torch, left=lambda left: _keep(scopes, left))
     until = time.process_time() + REPLAY_SECONDS
 
     def attempt(make: Callable[[], Any], seconds: float) -> bool:
@@ -250,7 +253,26 @@ def recorded_calls(torch: Any, frame: FrameType, datasets: list[Any], call: Call
         for index in range(ITEMS, MORE_ITEMS):
             if time.process_time() < until:
                 attempt(lambda dataset=dataset, index=index: dataset[index], TURNS[0])  # type: ignore[misc]
-    return recorder.done()
+    return [*recorder.done(), *_lines_and_values(torch, frame, scopes)]
+
+
+def _lines_and_values(torch: Any, frame: FrameType | None, scopes: dict[CodeType, Scope]) -> Iterator[RecordedCall]:
+    """What lines compute, and what names hold, in the functions that returned and in those that are live."""
+    while frame is not None:
+        _keep(scopes, frame)
+        frame = frame.f_back
+    for scope in scopes.values():
+        yield from inline_calls(torch, scope, textbook.is_known)
+        yield from named_values(torch, scope, textbook.is_known)
+
+
+def _keep(scopes: dict[CodeType, Scope], frame: FrameType) -> None:
+    """What the names of a function hold when it returns, or where it is."""
+    code = frame.f_code
+    if code not in scopes and users(code.co_filename):
+        statements = scope_of(code)
+        if statements is not None:
+            scopes[code] = Scope(code.co_filename, statements, dict(frame.f_locals), frame.f_globals)
 
 
 def _transforms_of(dataset: Any) -> Iterator[Callable[[], Any]]:

@@ -83,6 +83,7 @@ from traindx.watch.probes.input_influence import InputInfluence
 from traindx.watch.probes.integer_range import IntegerRanges
 from traindx.watch.probes.loss_order import LossOrder
 from traindx.watch.probes.loss_path import LossPaths
+from traindx.watch.probes.next_token import NextToken
 from traindx.watch.probes.overlap_order import OverlapOrder
 from traindx.watch.probes.own_batch import OwnBatch
 from traindx.watch.probes.share_influence import ShareInfluence
@@ -197,6 +198,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     InputInfluence,
     EvaluationRepeat,
     BatchInfluence,
+    NextToken,
     ShareInfluence,
     OwnBatch,
     LossOrder,

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from traindx.watch.probes.textbook import (
-    adversarial_losses,
-    categorical,
-    class_losses,
-    divergences,
-    embedding_losses,
-    regression_losses,
-    survival,
-)
-from traindx.watch.probes.textbook.base import ENTRIES, any_figure, any_relevant, tried
+from importlib import import_module
+from pkgutil import iter_modules
 
-SUBJECTS = (adversarial_losses, categorical, class_losses, divergences, embedding_losses, regression_losses, survival)
+from traindx.watch.probes.textbook.base import ENTRIES, any_figure, any_relevant, is_known, tried
 
-__all__ = ["ENTRIES", "SUBJECTS", "any_figure", "any_relevant", "tried"]
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)
+
+__all__ = ["ENTRIES", "any_figure", "any_relevant", "is_known", "tried"]

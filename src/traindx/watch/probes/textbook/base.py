@@ -193,6 +193,16 @@ class Trial:
         if not holds:
             raise BreaksError(given, got, line)
 
+    def result(self) -> Any:
+        """What the recorded call returned, where that is one array: as a plain tensor.
+
+        Raises:
+            NotApplicableError: It is something else.
+        """
+        found = as_tensor(self.torch, self.call.result)
+        self.require(found is not None)
+        return found
+
     def again(self, **changes: Any) -> Any:
         """The call once more with some array arguments replaced by tensors, given in the form of the original ones.
 
@@ -246,6 +256,12 @@ def _alike(torch: Any, one: Any, other: Any) -> bool:
         return a.shape == b.shape and bool(torch.allclose(a.double(), b.double(), rtol=SAME, equal_nan=True))
     x, y = number(torch, one), number(torch, other)
     return x is None or y is None or math.isclose(x, y, rel_tol=SAME) or (math.isnan(x) and math.isnan(y))
+
+
+def is_known(name: str) -> bool:
+    """True if something of this name could be one of these."""
+    known = spoken(name)
+    return any(one.is_about(known) for one in ENTRIES)
 
 
 def any_relevant(trees: Iterable[ast.Module], subject: Subject | None = None) -> bool:
