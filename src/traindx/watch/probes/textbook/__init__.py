@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
-
+from traindx.watch.probes.textbook import (
+    adversarial_losses,
+    boxes,
+    categorical,
+    class_losses,
+    divergences,
+    embedding_losses,
+    overlaps,
+    regression_losses,
+    surfaces,
+    survival,
+)
 from traindx.watch.probes.textbook.base import ENTRIES, any_figure, any_relevant, is_known, tried
 
-for _module in iter_modules(__path__, f"{__name__}."):
-    import_module(_module.name)
+SUBJECTS = (
+    adversarial_losses,
+    boxes,
+    categorical,
+    class_losses,
+    divergences,
+    embedding_losses,
+    overlaps,
+    regression_losses,
+    surfaces,
+    survival,
+)
 
 __all__ = ["ENTRIES", "any_figure", "any_relevant", "is_known", "tried"]
