@@ -200,4 +200,4 @@ def test_ignored_labels(define: Define, body: str, holds: bool) -> None:
 
 def test_boxes_and_regressions_are_something_else(define: Define) -> None:
     source = "def box_iou_loss(a, b):\n    return (a - b).abs().mean()\n"
-    assert not define(source, "box_iou_loss(torch.rand(8, 4), torch.rand(8, 4))")
+    assert not {*define(source, "box_iou_loss(torch.rand(8, 4), torch.rand(8, 4))")} - {"box-overlap-loss"}
