@@ -144,3 +144,39 @@ def test_a_small_uniform_part_alone_is_suspected(share: float, contrast: float, 
     evidence.add(record)
     findings = found("E823", evidence)
     assert [one.standing for one in findings] == [Standing.SUSPECTED] * said
+
+
+class OneBag(nn.Module):
+    """A network that gives one number for a bag, and its attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weigh, self.judge = nn.Linear(6, 1), nn.Linear(6, 1)
+
+    def forward(self, bag: Tensor) -> tuple[Tensor, Tensor]:
+        attention = self.weigh(bag[0]).softmax(0)
+        return self.judge((attention * bag[0]).sum(0)).squeeze(), attention
+
+
+def bags() -> None:
+    torch.manual_seed(0)
+    net, x = OneBag(), torch.randn(12, 5, 6)
+    y = (x[:, :, 0].mean(1) > 0).float()
+    train = DataLoader(TensorDataset(x, y), 1, shuffle=True)
+    val = DataLoader(TensorDataset(x, y), 1)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(3):
+        net.train()
+        for bag, label in train:
+            loss = F.binary_cross_entropy_with_logits(net(bag)[0], label[0])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        net.eval()
+        with torch.no_grad():
+            scores = [(net(bag)[0].item(), label.item()) for bag, label in val]
+        sum(one for one, _ in scores)
+
+
+def test_a_map_beside_a_single_number_may_be_dropped(tmp_path: Path) -> None:
+    assert not found("E822", watched(bags, tmp_path))

@@ -186,9 +186,10 @@ class EvaluationFlow(Collector):
             hooked = any(module._forward_hooks for _, module in named_modules(call.network))
             seen = self._places[key] = _Place(call.place, assigned_to(call.site), hooked)
         self._settle()
-        outputs = [value for _, value in tensors_in(call.output, watch.torch) if value.dim() and value.numel() > 1]
-        if not outputs:
-            return
+        every = [value for _, value in tensors_in(call.output, watch.torch)]
+        outputs = [value for value in every if value.dim() and value.numel() > 1]
+        if not outputs or len(outputs) < len(every):
+            return  # a single number beside a map may be all that is wanted, and is not followed
         given: frozenset[Batch] = frozenset()
         for _, value in (*tensors_in(call.args, watch.torch), *tensors_in(call.kwargs, watch.torch)):
             flow = self._of(value)
