@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from traindx.watch.probes.textbook import (
-    adversarial_losses,
-    boxes,
-    categorical,
-    class_losses,
-    divergences,
-    embedding_losses,
-    overlaps,
-    regression_losses,
-    surfaces,
-    survival,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from traindx.watch.probes.textbook.base import ENTRIES, any_figure, any_relevant, is_known, tried
 
-SUBJECTS = (
-    adversarial_losses,
-    boxes,
-    categorical,
-    class_losses,
-    divergences,
-    embedding_losses,
-    overlaps,
-    regression_losses,
-    surfaces,
-    survival,
-)
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)
 
 __all__ = ["ENTRIES", "any_figure", "any_relevant", "is_known", "tried"]
