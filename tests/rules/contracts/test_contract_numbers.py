@@ -412,4 +412,5 @@ def test_every_check_has_its_contract() -> None:
     named |= {check.contract for checks in arrays.BY_MODULE.values() for _, check in checks}
     named |= {values.ROOT.contract, values.PACK.contract, values.METRIC.contract}
     named |= {"text-as-bool", "betas-exchanged", "same-order-every-epoch", "fitted-again", "resampled-before-the-split"}
+    named |= {"metric-never-reset", "truth-and-prediction-exchanged", "split-unpacked-in-other-order", "blue-first"}
     assert named == set(CONTRACTS)

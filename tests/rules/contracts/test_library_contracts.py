@@ -12,7 +12,7 @@ import pytest
 import scipy.ndimage
 
 from traindx.evidence import Evidence
-from traindx.watch.collectors.library_contracts import LibraryContracts
+from traindx.watch.collectors.library_contracts import LibraryContracts, of_evaluation
 from traindx.watch.contracts.arrays import BY_MODULE
 from traindx.watch.runtime.after_import import AfterImport
 from watch.inside import found
@@ -78,6 +78,15 @@ def test_fitted_again(sklearn: ModuleType, contracts: LibraryContracts) -> None:
     for test in (X_train, X_test):
         anew.fit_transform(test)
     assert said(contracts) == ["scaler.fit_transform(X_test)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("X_test", True), ("Xva", True), ("xTest", True), ("df.loc[valid]", True), ("X_train", False), ("values", False),
+     ("latest", False), ("volume", False)],
+)  # fmt: skip
+def test_names_of_an_evaluation(text: str, expected: bool) -> None:
+    assert of_evaluation(text) is expected
 
 
 def test_split_of_what_all_rows_made(sklearn: ModuleType, contracts: LibraryContracts) -> None:

@@ -12,10 +12,13 @@ from types import MappingProxyType
 from traindx.evidence.contracts.base import Contract
 from traindx.evidence.contracts.data import DATA
 from traindx.evidence.contracts.losses import LOSSES
+from traindx.evidence.contracts.models import MODELS
 from traindx.evidence.contracts.sequences import SEQUENCES
 from traindx.evidence.contracts.training import TRAINING
 
 __all__ = ["CONTRACTS", "Contract"]
 
-CONTRACTS: Mapping[str, Contract] = MappingProxyType({one.key: one for one in (*LOSSES, *SEQUENCES, *TRAINING, *DATA)})
+CONTRACTS: Mapping[str, Contract] = MappingProxyType(
+    {one.key: one for one in (*LOSSES, *SEQUENCES, *TRAINING, *DATA, *MODELS)}
+)
 """Every contract by its key."""

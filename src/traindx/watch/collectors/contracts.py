@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -14,14 +15,29 @@ from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
-from traindx.watch.contracts import losses, sequences, training, values
+from traindx.watch.contracts import losses, models, sequences, training, values
 from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Said, Tally, bound
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.watch import Collector, Watch
 
-FUNCTIONS = (*losses.FUNCTIONS, *sequences.FUNCTIONS, *training.FUNCTIONS, *values.FUNCTIONS)
-MODULES = (*losses.MODULES, *sequences.MODULES, *training.MODULES)
+FUNCTIONS = (*losses.FUNCTIONS, *sequences.FUNCTIONS, *training.FUNCTIONS, *values.FUNCTIONS, *models.FUNCTIONS)
+MODULES = (*losses.MODULES, *sequences.MODULES, *training.MODULES, *models.MODULES)
 OF_NOTES = ("__getitem__", "view", "reshape", "grid_sample")  # nothing to look at where no note was made
+
+
+@dataclass
+class _Gathered:
+    """What a metric holds since it began anew.
+
+    Attributes:
+        updates: How often it was given something, where it does not count itself.
+        anew: It was told to.
+        figures: By line, updates in the last figure made there, and which pass of which loader it was.
+    """
+
+    updates: int = 0
+    anew: bool = False
+    figures: dict[CallSite, tuple[int, tuple[CallSite | None, int, int]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,6 +78,7 @@ class Contracts(Collector):
         self._outermost: tuple[Any, ...] = ()
         self._samplers: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._orders: list[_Order] = []
+        self._gathered: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._betas: dict[CallSite, tuple[str, Said]] = {}
 
     def install(self) -> None:
@@ -207,6 +224,9 @@ class Contracts(Collector):
 
         def make(original: Any) -> Any:
             def call(metric: Any, *args: Any, **kwargs: Any) -> Any:
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        self._gathered.setdefault(metric, _Gathered()).updates += 1
                 if type(metric).__name__ in values.OVERLAPS and watch.looking and watch.here_and_now:
                     with watch.ours(self):
                         self._scored(metric, bound(values.METRIC.names, args, kwargs))
@@ -214,13 +234,71 @@ class Contracts(Collector):
 
             return call
 
-        watch.patches.wrap(module.CumulativeIterationMetric, "__call__", make)
+        def make_read(original: Any) -> Any:
+            def get_buffer(metric: Any, *args: Any, **kwargs: Any) -> Any:
+                if watch.here_and_now:
+                    with watch.ours(self):
+                        self._figure_made(metric, self._gathered.setdefault(metric, _Gathered()).updates)
+                return original(metric, *args, **kwargs)
 
-    def _scored(self, metric: Any, named: dict[str, Any]) -> None:
-        site = here()
-        if site is not None and self.tally.wanted(values.METRIC.contract, site):
-            given = self._given(type(metric).__name__, named, metric)
-            self.tally.add(values.METRIC.contract, given.function, site, values.METRIC.look(given))
+            return get_buffer
+
+        watch.patches.wrap(module.CumulativeIterationMetric, "__call__", make)
+        watch.patches.wrap(module.Cumulative, "get_buffer", make_read)
+        watch.patches.wrap(module.Cumulative, "reset", self._make_reset)
+
+    def with_torchmetrics(self, module: ModuleType) -> None:
+        """``torchmetrics.metric`` was imported: when figures are made, and whether they begin anew."""
+        watch = self.watch
+
+        def make(original: Any) -> Any:
+            def wrap_compute(metric: Any, compute: Any) -> Any:
+                return self._making(metric, original(metric, compute))
+
+            return wrap_compute
+
+        watch.patches.wrap(module.Metric, "_wrap_compute", make)
+        watch.patches.wrap(module.Metric, "reset", self._make_reset)
+
+    def _making(self, metric: Any, compute: Any) -> Any:
+        watch, known = self.watch, weakref.ref(metric)
+
+        @wraps(compute)
+        def made(*args: Any, **kwargs: Any) -> Any:
+            owner = known()
+            if owner is not None and watch.here_and_now:
+                with watch.ours(self):
+                    self._figure_made(owner, int(owner._update_count))
+            return compute(*args, **kwargs)
+
+        return made
+
+    def _make_reset(self, original: Any) -> Any:
+        watch = self.watch
+
+        def reset(metric: Any, *args: Any, **kwargs: Any) -> Any:
+            if watch.here_and_now:
+                with watch.ours(self):
+                    self._gathered[metric] = _Gathered(anew=True)
+            return original(metric, *args, **kwargs)
+
+        return reset
+
+    def _figure_made(self, metric: Any, updates: int) -> None:
+        """A figure is made of all that was gathered: more passes than one since it began anew?"""
+        known = self._gathered.setdefault(metric, _Gathered())
+        loader, site = self.loaders.last, here()
+        if loader is None or site is None or not updates:
+            return
+        now = (loader.made, id(loader), loader.passes)
+        before = known.figures.get(site)
+        known.figures[site] = (updates, now)
+        name = type(metric).__name__
+        if before is None and known.anew:
+            self.tally.add("metric-never-reset", name, site, IN_ORDER)
+        elif before is not None and before[1][0] == now[0] and before[1] != now and updates > before[0]:
+            said = Broken(f"{updates} updates, {before[0]} of which were in the figure of the pass before already")
+            self.tally.add("metric-never-reset", name, site, said)
 
     # -- samplers and optimisers -------------------------------------------------------------------------------------
 

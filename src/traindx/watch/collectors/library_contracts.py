@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import linecache
 import re
 import weakref
 from collections.abc import Callable, Iterable
@@ -13,13 +14,29 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.watch.contracts import arrays
-from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Tally, bound
+from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Said, Tally, bound
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.patching import Patches
+from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.source_text import statement_at
+from traindx.watch.runtime.source_trees import source_files
 
 OFF = frozenset({"false", "f", "no", "n", "off", "0", "none", "disable", "disabled"})
-EVALUATED = re.compile(r"(?<![a-z])(val|valid|validation|test|dev|holdout|eval)(?![a-z])", re.IGNORECASE)
+EVALUATED = {"val", "va", "valid", "validation", "test", "te", "tst", "dev", "holdout", "eval"}  # in names
+TRUTH = {"true", "truth", "label", "labels", "target", "targets", "gt", "gold", "actual"}
+PREDICTED = {"pred", "preds", "prediction", "predictions", "predicted", "output", "outputs", "logits", "prob", "probs"}
+GIVEN, ASKED = {"x", "data", "images", "features", "inputs"}, {"y", "labels", "label", "target", "targets"}
+PRETRAINED = re.compile(r"pretrained|from_pretrained|weights\s*=|imagenet|0\.485", re.IGNORECASE)
+EXCHANGED = re.compile(r"cvtColor|bgr|::\s*-1|\[\s*2\s*,\s*1\s*,\s*0\s*\]|IMREAD_GRAYSCALE|convert\(", re.IGNORECASE)
+_OF_CLASSES = (
+    "precision_score",
+    "recall_score",
+    "confusion_matrix",
+    "classification_report",
+    "precision_recall_fscore_support",
+    "log_loss",
+)
+_OF_NUMBERS = ("r2_score", "explained_variance_score")
 SELECTORS = ("SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFromModel", "RFE", "RFECV")
 
 
@@ -36,6 +53,8 @@ class LibraryContracts:
         self.muted: Callable[[], bool] = lambda: False  # our own code runs
         self._added: weakref.WeakKeyDictionary[Any, CallSite] = weakref.WeakKeyDictionary()
         self._fitted: weakref.WeakKeyDictionary[Any, tuple[CallSite, Any]] = weakref.WeakKeyDictionary()
+        self._coloured: dict[CallSite, int] = {}
+        self._read_images = Bursts(dense=6, ratio=2.0)
         self._made_of_all: dict[int, tuple[weakref.ref[Any], str]] = {}  # arrays made with the help of all rows
 
     def waited_for(self) -> Iterable[tuple[str, Callable[[ModuleType], None]]]:
@@ -46,7 +65,10 @@ class LibraryContracts:
         yield "sklearn.base", self.install_transformers
         yield "sklearn.preprocessing._label", partial(self._wrap_fit, names=("LabelEncoder",))
         yield "sklearn.decomposition._pca", partial(self._wrap_fit, names=("PCA",))
+        yield "sklearn.metrics._classification", partial(self.install_scores, _OF_CLASSES)
+        yield "sklearn.metrics._regression", partial(self.install_scores, _OF_NUMBERS)
         yield "imblearn.base", self.install_samplers
+        yield "cv2", self.install_reader
         yield "sklearn.model_selection._split", self.install_split
 
     # -- arrays ----------------------------------------------------------------------------------------------------
@@ -152,7 +174,7 @@ class LibraryContracts:
         if before is None or before[0].file != site.file or before[0].symbol != site.symbol or before[1] != columns:
             return
         first, second = spoken(before[0]), spoken(site)
-        if before[0].line == site.line or not EVALUATED.search(second) or EVALUATED.search(first):
+        if before[0].line == site.line or not of_evaluation(second) or of_evaluation(first):
             return
         what = f"`{second}` after it was fitted to the training data in line {before[0].line}"
         self.tally.add("fitted-again", f"{type(transformer).__name__}.fit_transform", site, Broken(what))
@@ -188,11 +210,64 @@ class LibraryContracts:
                         if site is not None:
                             said = Broken(notes[0]) if notes else IN_ORDER
                             self.tally.add("resampled-before-the-split", "train_test_split", site, said)
+                            self.tally.add("split-unpacked-in-other-order", "train_test_split", site, unpacked(site))
                 return original(*arrays_, **options)
 
             return train_test_split
 
         self.patches.wrap(module, "train_test_split", make)
+
+    def install_scores(self, names: tuple[str, ...], module: ModuleType) -> None:
+        """Scores that are not the same both ways; what their arguments are called is read from the source."""
+
+        def make(original: Any) -> Any:
+            def score(*args: Any, **kwargs: Any) -> Any:
+                if self.active and len(args) > 1 and not self.muted():
+                    with suppress(Exception):
+                        site, name = here(), original.__name__
+                        if site is not None and self.tally.wanted("truth-and-prediction-exchanged", site):
+                            self.tally.add("truth-and-prediction-exchanged", name, site, exchanged(site, name))
+                return original(*args, **kwargs)
+
+            return score
+
+        for name in names:
+            self.patches.wrap(module, name, make)
+
+    # -- colours ---------------------------------------------------------------------------------------------------
+
+    def install_reader(self, module: ModuleType) -> None:
+        """``cv2.imread``."""
+
+        def make(original: Any) -> Any:
+            def imread(*args: Any, **kwargs: Any) -> Any:
+                image = original(*args, **kwargs)
+                if self.active and not self.muted():
+                    with suppress(Exception):
+                        site = here()
+                        if site is not None and self._read_images.wanted(site) and coloured(image):
+                            self._coloured[site] = self._coloured.get(site, 0) + 1
+                return image
+
+            return imread
+
+        self.patches.wrap(module, "imread", make)
+
+    def _colours(self) -> Iterable[Record]:
+        """Colour images, a network that learnt colours before, and no line that exchanges any."""
+        if not self._coloured:
+            return
+        texts = ["".join(linecache.getlines(name)) for name in source_files()]
+        learnt = any(PRETRAINED.search(text) for text in texts)
+        turned = any(EXCHANGED.search(text) for text in texts)
+        if not learnt or not texts:
+            return
+        last = Tally()
+        for site, count in self._coloured.items():
+            for _ in range(count):
+                what = "no conversion, and what it gives goes to a network that was trained before"
+                last.add("blue-first", "imread", site, IN_ORDER if turned else Broken(what))
+        yield from last.records()
 
     def _note(self, array: Any, what: str) -> None:
         self._made_of_all[id(array)] = (weakref.ref(array), what)
@@ -208,6 +283,57 @@ class LibraryContracts:
     def records(self) -> Iterable[Record]:
         """One record a contract and line."""
         yield from self.tally.records()
+        yield from self._colours()
+
+
+def of_evaluation(text: str) -> bool:
+    """Whether a name says that what it stands for is evaluated: ``X_test``, ``xval``, ``df.loc[valid]``."""
+    return any(word.removeprefix("x").removeprefix("y") in EVALUATED for word in _words(text))
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in re.split(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])", text) if word]
+
+
+def exchanged(site: CallSite, name: str) -> Said:
+    """Whether the arguments of a score are called the other way round."""
+    statement = statement_at(site.file, site.line)
+    for node in ast.walk(statement) if statement is not None else ():
+        if not isinstance(node, ast.Call) or len(node.args) < 2:
+            continue
+        if name != (node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")):
+            continue
+        first, second = (set(_words(ast.unparse(one))) for one in node.args[:2])
+        if first & PREDICTED and second & TRUTH and not first & TRUTH and not second & PREDICTED:
+            return Broken(f"`{ast.unparse(node.args[0])}` first and `{ast.unparse(node.args[1])}` second")
+        if first & TRUTH and second & PREDICTED and not first & PREDICTED:
+            return IN_ORDER
+    return None
+
+
+def unpacked(site: CallSite) -> Said:
+    """Whether the parts of a split of two arrays are taken in another order than they come."""
+    statement = statement_at(site.file, site.line)
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
+        return None
+    target = statement.targets[0]
+    names = [one.id for one in target.elts if isinstance(one, ast.Name)] if isinstance(target, ast.Tuple) else []
+    if len(names) != 4 or len(statement.value.args) < 2:
+        return None
+    firsts = [next(iter(_words(name)), "") for name in names]
+    kinds = ["x" if one in GIVEN or one[:1] == "x" else "y" if one in ASKED or one[:1] == "y" else "" for one in firsts]
+    apart = [("e" if of_evaluation(name) else "t" if "train" in name.lower() else "") for name in names]
+    if kinds == ["x", "y", "x", "y"] or (kinds == ["x", "x", "y", "y"] and apart == ["e", "t", "e", "t"]):
+        return Broken(f"its parts in the order {', '.join(names)}")
+    return IN_ORDER if kinds == ["x", "x", "y", "y"] else None
+
+
+def coloured(image: Any) -> bool:
+    """An image of three channels that are not the same."""
+    if getattr(image, "ndim", 0) != 3 or image.shape[2] != 3:
+        return False
+    part = image[:: max(1, image.shape[0] // 64), :: max(1, image.shape[1] // 64)].astype(float)
+    return bool(abs(part[..., 0] - part[..., 2]).mean() > 4)
 
 
 def spoken(site: CallSite) -> str:

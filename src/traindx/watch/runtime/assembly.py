@@ -270,6 +270,7 @@ def with_torch(
             collector.install()
         if isinstance(collector, Contracts):
             imports.when("monai.metrics.metric", collector.with_monai)
+            imports.when("torchmetrics.metric", collector.with_torchmetrics)
     watch.allow_swapping()
     with watch.ours():
         RankRecorder(torch, settings, watch).install()
