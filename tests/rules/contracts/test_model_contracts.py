@@ -185,3 +185,33 @@ def test_metric_never_reset(resets: bool, count: int, tmp_path: Path) -> None:
                 score.reset()
     findings = [one for one in found("C1115", Evidence.load(tmp_path)) if one.variant == "metric-never-reset"]
     assert len(findings) == count
+
+
+@pytest.mark.parametrize(("thresholds", "resets", "variants"), [
+    (False, False, ["metric-never-reset", "overlap-metric-of-no-mask"]), (True, True, []),
+])  # fmt: skip
+def test_scores_of_monai(thresholds: bool, resets: bool, variants: list[str], tmp_path: Path) -> None:
+    import monai.metrics.metric as module
+    from monai.metrics import DiceMetric
+
+    data = DataLoader(TensorDataset(torch.rand(8, 1, 6, 6)), 2)
+    with watching(tmp_path) as watch:
+        next(one for one in watch.collectors if isinstance(one, Contracts)).with_monai(module)
+        net, score = nn.Conv2d(1, 1, 3, padding=1), DiceMetric()
+        optimizer = torch.optim.SGD(net.parameters(), 0.1)
+        for _ in range(3):
+            for (image,) in data:
+                optimizer.zero_grad()
+                net(image).square().mean().backward()
+                optimizer.step()
+            net.eval()
+            with torch.no_grad():
+                for (image,) in data:
+                    chance = net(image).sigmoid()
+                    score((chance > 0.5).float() if thresholds else chance, (image > 0.5).float())
+            net.train()
+            score.aggregate()
+            if resets:
+                score.reset()
+    findings = found("C1115", Evidence.load(tmp_path))
+    assert sorted(one.variant for one in findings) == variants

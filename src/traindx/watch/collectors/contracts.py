@@ -31,7 +31,7 @@ class _Gathered:
 
     Attributes:
         updates: How often it was given something, where it does not count itself.
-        anew: It was told to.
+        anew: It was told to, after a figure was made.
         figures: By line, updates in the last figure made there, and which pass of which loader it was.
     """
 
@@ -279,7 +279,9 @@ class Contracts(Collector):
         def reset(metric: Any, *args: Any, **kwargs: Any) -> Any:
             if watch.here_and_now:
                 with watch.ours(self):
-                    self._gathered[metric] = _Gathered(anew=True)
+                    known = self._gathered.get(metric)
+                    used = known is not None and bool(known.figures or known.anew)  # not the one at construction
+                    self._gathered[metric] = _Gathered(anew=used)
             return original(metric, *args, **kwargs)
 
         return reset
@@ -299,6 +301,12 @@ class Contracts(Collector):
         elif before is not None and before[1][0] == now[0] and before[1] != now and updates > before[0]:
             said = Broken(f"{updates} updates, {before[0]} of which were in the figure of the pass before already")
             self.tally.add("metric-never-reset", name, site, said)
+
+    def _scored(self, metric: Any, named: dict[str, Any]) -> None:
+        site = here()
+        if site is not None and self.tally.wanted(values.METRIC.contract, site):
+            given = self._given(type(metric).__name__, named, metric)
+            self.tally.add(values.METRIC.contract, given.function, site, values.METRIC.look(given))
 
     # -- samplers and optimisers -------------------------------------------------------------------------------------
 
