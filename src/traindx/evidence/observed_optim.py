@@ -122,11 +122,13 @@ class ParameterSeen(Observed):
         cut: Line at which the gradient of that output ends.
         depth: Order in which its module was called in the forward pass, 0 first.
         written_out: Its module's class is the script's own, which made this very parameter, and no layer of a library.
+        alike: All its rows, of which there are four or more with at least two numbers each, are equal.
     """
 
     name: str
     network: str
     module: str
+    alike: bool = False
     network_made: Location | None = None
     shape: tuple[int, ...] = ()
     trainable: bool = True

@@ -30,6 +30,7 @@ from traindx.rules.model.m215_tensor_outside_state import tensor_outside_state
 from traindx.rules.model.m217_mask_hides_nothing import mask_hides_nothing
 from traindx.rules.model.m218_model_function_breaks_its_definition import model_function_breaks_its_definition
 from traindx.rules.model.m219_future_is_seen import future_is_seen
+from traindx.rules.model.m220_units_alike import units_alike
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -50,4 +51,5 @@ RULES: tuple[Rule, ...] = (
     mask_hides_nothing,
     model_function_breaks_its_definition,
     future_is_seen,
+    units_alike,
 )

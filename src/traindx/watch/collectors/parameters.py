@@ -17,6 +17,7 @@ from traindx.watch.runtime.structure import children, named_modules, own_paramet
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_RECORDS = 400
+LEAST_ROWS = 4  # of a weight, before their being equal says something
 
 
 class Parameters(Collector):
@@ -129,8 +130,17 @@ class Parameters(Collector):
             cut=place_of(self.destinations.cuts.get(module)),
             depth=int(self.networks.called.get(module, -1)),
             written_out=is_users_module(type(module).__module__),
+            alike=self._alike(parameter),
             step=self.watch.iteration,
         )
+
+    def _alike(self, parameter: Any) -> bool:
+        """Whether all rows are equal, the first ones before all others; not while a device would be waited for."""
+        if parameter.dim() < 2 or len(parameter) < LEAST_ROWS or parameter[0].numel() < 2:
+            return False
+        if self.watch.would_wait(parameter) or not self.watch.torch.equal(parameter[0], parameter[1]):
+            return False
+        return bool((parameter == parameter[:1]).all())
 
 
 def from_pretrained(network: Any) -> bool:
