@@ -145,6 +145,13 @@ def test_samples(define: Define, body: str, holds: bool) -> None:
     assert found["reparameterised-spread"].holds is holds
 
 
+@pytest.mark.parametrize("names", ["mu, logvar", "mean, std", "z_mean, z_log_var"])
+def test_a_divergence_from_the_standard_normal_has_no_classes(define: Define, names: str) -> None:
+    one, other = names.split(", ")
+    source = f"def kl_loss({names}):\n    return ({one} ** 2 + {other} ** 2).mean()\n"
+    assert "kl-of-classes" not in define(source, "kl_loss" + LOGITS)
+
+
 def test_a_divergence_of_weights_and_a_scheduled_one_are_something_else(define: Define) -> None:
     assert not define("def kl_weight(p, q):\n    return (p + q).mean()\n", "kl_weight" + LOGITS)
     assert not define("def kl_loss(p, q):\n    return (p - q).mean()\n", "kl_loss(torch.rand(8, 5), torch.rand(8, 5))")

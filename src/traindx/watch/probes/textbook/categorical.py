@@ -18,6 +18,10 @@ NO_DIVERGENCE = {
     "annealing", "weight", "schedule", "beta", "gaussian", "normal", "standard", "prior", "vae", "latent", "posterior",
     "anneal", "coef", "reg", "sparsity", "uniform", "free", "policy", "approx", "dirichlet", "edl", "monte", "z",
 }  # fmt: skip
+OF_NORMALS = {
+    "mu", "mus", "mean", "means", "m", "loc", "logvar", "lv", "var", "variance", "std", "stds", "sigma", "sd", "scale",
+    "log", "z", "latent", "latents", "rho", "precision", "cov", "moments",
+}  # fmt: skip
 
 
 def form_of(trial: Trial, name: str) -> tuple[str, int] | None:
@@ -53,6 +57,7 @@ def _logits(trial: Trial, name: str, seed: int, size: float = 1.0) -> Any:
 
 def _pair(trial: Trial) -> tuple[str, str]:
     first, second = trial.pair()
+    trial.require(not OF_NORMALS & {*_joined(first), *_joined(second)})
     forms = [form_of(trial, name) for name in (first, second)]
     trial.require(all(form is not None for form in forms) and trial.arrays[first].shape[-1] > 1)
     axes = {form[1] for form in forms if form is not None and form[0] != "logits"}
