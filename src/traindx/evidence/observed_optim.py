@@ -98,6 +98,26 @@ class ParameterGroupSeen(Observed):
     moved: float = 0.0
 
 
+class OutputsDropped(Observed):
+    """Steps that several calls of a network from one line came before; ``where`` is the backward pass.
+
+    Attributes:
+        network: Class of the network, in training mode and with gradients.
+        steps: Such steps.
+        calls: Calls before them.
+        learned: Of these, calls whose output a backward pass reached.
+        last_alone: Steps for which that was the last call, and no other.
+        called: The line that calls the network.
+    """
+
+    network: str
+    steps: int
+    calls: int
+    learned: int
+    last_alone: int = 0
+    called: Location | None = None
+
+
 class ParameterSeen(Observed):
     """One parameter of a network that was trained; ``where`` is the line that made its module.
 

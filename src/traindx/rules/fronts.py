@@ -27,7 +27,7 @@ from traindx.evidence.observed_calls import (
 )
 from traindx.evidence.observed_evaluation import Accumulated, EvaluationPairs, FigureRegion, MaskGiven, RankedScore
 from traindx.evidence.observed_loss import ClampSeen, ConstantTerm
-from traindx.evidence.observed_optim import ClippingSeen, ScalerSeen, SchedulerSeen
+from traindx.evidence.observed_optim import ClippingSeen, OutputsDropped, ScalerSeen, SchedulerSeen
 from traindx.evidence.observed_state import (
     CheckpointRead,
     ConfigFile,
@@ -82,6 +82,7 @@ THINGS: dict[type[Record], str] = {
     SchedulerSeen: "learning-rate schedules",
     ScalerSeen: "gradient scaling",
     ClippingSeen: "gradient clipping",
+    OutputsDropped: "steps with several calls of a network before them",
     GridSeen: "sampling grids",
     LossStateSeen: "tensors kept by a loss",
     IntegerIndexSeen: "integer vectors used as indices",

@@ -29,6 +29,7 @@ from traindx.rules.optimisation.o415_plateau_direction import plateau_waits_the_
 from traindx.rules.optimisation.o416_gradients_cleared_unused import gradients_cleared_unused
 from traindx.rules.optimisation.o417_optimiser_made_anew import optimiser_made_anew
 from traindx.rules.optimisation.o418_update_function_breaks_its_definition import update_function_breaks_its_definition
+from traindx.rules.optimisation.o419_last_batch_alone import last_batch_alone
 
 RULES: tuple[Rule, ...] = (
     step_too_small.also(rates_reach_nowhere).also(whole_stage_goes_nowhere),
@@ -49,4 +50,5 @@ RULES: tuple[Rule, ...] = (
     gradients_cleared_unused,
     optimiser_made_anew,
     update_function_breaks_its_definition,
+    last_batch_alone,
 )
