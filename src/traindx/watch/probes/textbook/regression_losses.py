@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 from traindx.watch.probes.functions.common import as_tensor, number, words
+from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.textbook.base import Trial, entry, spoken
 from traindx.watch.probes.textbook.predictions import is_loss, mean_of, roles
 
@@ -361,7 +363,9 @@ def least_at_the_variance(trial: Trial) -> None:
     rest = [name for name in trial.arrays if name not in spread]
     trial.require(all(trial.arrays[name].shape == trial.arrays[spread[0]].shape for name in rest))
     positive = "log" not in "".join(words(spread[0]))
-    trial.require(not positive or bool(trial.arrays[spread[0]].min() > 0))  # it may be activated inside
+    inside = ast.unparse(node) if (node := definition_of(trial.call.code)) is not None else ""
+    activated = any(part in inside for part in ("exp(", "softplus("))  # whatever the argument is called
+    trial.require(not positive or (not activated and bool(trial.arrays[spread[0]].min() > 0)))
     zero = torch.zeros(trial.arrays[rest[0]].shape)
 
     def value(variance: float) -> float:
