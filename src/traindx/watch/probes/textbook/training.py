@@ -121,6 +121,8 @@ def keeps_its_share(trial: Trial) -> None:
         given,
         f"the average keeps {kept:.4g} of itself",
     )
+    off = max(abs(one - 1) for one in after(1.0, 1.0))
+    trial.expect(off < 1e-3, "weights of 1 in both networks", f"the average is off by {off:.4g} then")
     trial.expect(
         kept >= 0.5 - 1e-6, given, f"the average keeps only {kept:.4g} of itself: it is replaced by the network"
     )
