@@ -24,6 +24,7 @@ from traindx.rules.optimisation.o411_clip_before_unscale import clip_before_unsc
 from traindx.rules.optimisation.o412_accumulation_remainder import too_few_updates
 from traindx.rules.optimisation.o412_budget import update_budget_is_starved
 from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
+from traindx.rules.optimisation.o414_never_stepped import never_stepped
 from traindx.rules.optimisation.o414_step_changes_nothing import step_changes_nothing
 from traindx.rules.optimisation.o415_plateau_direction import plateau_waits_the_wrong_way
 from traindx.rules.optimisation.o416_gradients_cleared_unused import gradients_cleared_unused
@@ -45,7 +46,7 @@ RULES: tuple[Rule, ...] = (
     clip_before_unscale,
     too_few_updates.also(update_budget_is_starved),
     clip_has_no_effect,
-    step_changes_nothing,
+    step_changes_nothing.also(never_stepped),
     plateau_waits_the_wrong_way,
     gradients_cleared_unused,
     optimiser_made_anew,
