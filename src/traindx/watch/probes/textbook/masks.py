@@ -156,7 +156,7 @@ def signed_distance(trial: Trial) -> None:
     shown = f"{deep:.3g} in its middle and {far:.3g} in a corner came out"
     trial.expect(deep * far < 0, "a square of 12 pixels", shown)
     trial.expect(
-        abs(deep) > abs(shallow) and (mask.deep or abs(far) > abs(near)),
+        abs(deep) > abs(shallow) and (bool(mask.deep) or abs(far) > abs(near)),
         "a square of 12 pixels",
         f"{shallow:.3g} three pixels inside and {deep:.3g} in the middle came out",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from traindx.watch.probes.functions.common import as_tensor, words
-from traindx.watch.probes.textbook.base import Trial, entry
+from traindx.watch.probes.textbook.base import NotApplicableError, Trial, entry
 from traindx.watch.probes.textbook.forms import draws, in_form, inside, learns, numbers_in, ramp
 
 LEVEL = 7.0
@@ -37,7 +37,8 @@ def _made(trial: Trial, **changes: Any) -> Any:
     if isinstance(made, tuple) and made:
         made = made[0]
     found = as_tensor(trial.torch, made)
-    trial.require(found is not None)
+    if found is None:
+        raise NotApplicableError
     return found.double()
 
 
@@ -105,8 +106,8 @@ def scale_of_one(trial: Trial) -> None:
         if {"spacing", "spacings", "pixdim", "zooms"} & set(words(one)) and numbers_in(trial, value) is not None
     ]  # fmt: skip
     if len(spacings) == 2:
-        known = numbers_in(trial, trial.call.args[spacings[0]])
-        trial.require(known.numel() == numbers_in(trial, trial.call.args[spacings[1]]).numel())
+        sizes_of = [getattr(numbers_in(trial, trial.call.args[one]), "shape", None) for one in spacings]
+        trial.require(sizes_of[0] == sizes_of[1])
         changes[spacings[1]] = trial.call.args[spacings[0]]
         asked = "equal spacings"
     else:
