@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from traindx.watch.probes.functions.common import as_tensor
-from traindx.watch.probes.textbook.base import Trial, entry
+from traindx.watch.probes.textbook.base import NotApplicableError, Trial, entry
 from traindx.watch.probes.textbook.forms import arguments, draws, in_form, learns, numbers_in
 
 STRIDES = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -46,8 +46,8 @@ def peak_at_the_landmark(trial: Trial) -> None:
     }
     trial.require(len(points) == 1)
     name, given = next(iter(points.items()))
-    first = as_tensor(torch, _first(trial.again()))
-    trial.require(first is not None and first.dim() >= 2 and float(given.double().max()) > 1.5)
+    first = _array_in(trial, _first(trial.again()))
+    trial.require(first.dim() >= 2 and float(given.double().max()) > 1.5)
     height, width = (int(size) for size in first.shape[-2:])
     trial.require(min(height, width) >= 16)
     for stride in STRIDES:  # of the map in pixels of the image
@@ -57,8 +57,8 @@ def peak_at_the_landmark(trial: Trial) -> None:
     for one, other in ((5.0, 9.0), (10.0, 6.0)):
         place = torch.tensor([one, other], dtype=torch.float64) * stride
         changed = in_form(trial, place.expand(*given.shape).clone(), trial.call.args[name])
-        made = as_tensor(torch, _first(trial.call.again(torch, **{name: changed})))
-        trial.require(made is not None and tuple(made.shape) == tuple(first.shape))
+        made = _array_in(trial, _first(trial.call.again(torch, **{name: changed})))
+        trial.require(tuple(made.shape) == tuple(first.shape))
         plane = made.double().reshape(-1, height, width)[0]
         trial.require(float(plane.max()) > float(plane.min()))
         at = int(plane.argmax())
@@ -76,6 +76,13 @@ def peak_at_the_landmark(trial: Trial) -> None:
         f"a landmark at {point[0] * stride:g}, {point[1] * stride:g}",
         f"the largest value lies at row {place[0]} and column {place[1]}",
     )
+
+
+def _array_in(trial: Trial, value: Any) -> Any:
+    found = as_tensor(trial.torch, value)
+    if found is None:
+        raise NotApplicableError
+    return found
 
 
 def _first(value: Any) -> Any:
@@ -139,7 +146,8 @@ def place_of_a_peak(trial: Trial) -> None:
             torch, **{name: heat.to(given.dtype) if _is_tensor(trial, name) else _array(heat, trial, name)}
         )
         found = numbers_in(trial, _first(made) if isinstance(made, tuple) and _is_pair(trial, made) is None else made)
-        trial.require(found is not None)
+        if found is None:
+            raise NotApplicableError
         numbers = found.double()
         trial.require(numbers.numel() in (2 * maps, 3 * maps) and numbers.numel() >= 2)
         if numbers.numel() == 3 * maps:

@@ -26,7 +26,7 @@ NAMES = {
 }  # fmt: skip
 UNLESS = {
     "nms", "match", "matcher", "mask", "masks", "segm", "seg", "segmentation", "polygon", "rotated", "obb", "poly",
-    "threshold", "assign", "assigner", "wh", "anchor", "anchors", "self", "pixel", "track", "ap", "map", "tracker",
+    "threshold", "assign", "assigner", "wh", "anchor", "anchors", "score", "coef", "self", "pixel", "track", "ap", "map", "tracker",
     "softjaccard", "3d", "class", "miou", "ltrb", "lrtb", "calibration", "aware", "sampler", "head", "branch",
 }  # fmt: skip
 
