@@ -13,6 +13,7 @@ from traindx.watch.probes.textbook.base import Trial, entry, spoken
 from traindx.watch.probes.textbook.forms import arguments, named_words, result
 
 HERE, BESIDE, BELOW, ASKEW = (1, 1, 4, 4), (12, 1, 14, 4), (1, 12, 4, 14), (12, 12, 14, 14)
+ACROSS_FIRST = (1, 4, 1, 4)
 FARTHER = (16, 12, 18, 14)
 CLOSE = (7, 7, 10, 10)  # the product of its distances along both axes from HERE is as much as an overlap of 1
 WHOLE, HALF = (0, 0, 16, 16), (0, 0, 16, 8)
@@ -26,7 +27,8 @@ NAMES = {
 }  # fmt: skip
 UNLESS = {
     "nms", "match", "matcher", "mask", "masks", "segm", "seg", "segmentation", "polygon", "rotated", "obb", "poly",
-    "threshold", "assign", "assigner", "wh", "anchor", "anchors", "score", "coef", "self", "pixel", "track", "ap", "map", "tracker",
+    "threshold", "assign", "assigner", "wh", "anchor", "anchors", "score", "coef",
+    "self", "pixel", "track", "ap", "map", "tracker",
     "softjaccard", "3d", "class", "miou", "ltrb", "lrtb", "calibration", "aware", "sampler", "head", "branch",
 }  # fmt: skip
 
@@ -105,6 +107,8 @@ def box_overlap(trial: Trial) -> None:
     apart = {"side by side": BESIDE, "one below the other": BELOW, "diagonally apart": ASKEW}
     found = {how: boxes.overlap(HERE, box) for how, box in apart.items()}
     trial.require(not _is_distances(found["side by side"], found["one below the other"]))
+    if not _all_near(same, 1.0):  # x1, x2, y1, y2 is an order, too
+        trial.require(not _all_near(boxes.overlap(ACROSS_FIRST, ACROSS_FIRST), 1.0))
     trial.expect(_all_near(same, 1.0), "two equal boxes", f"{_most_off(same, 1.0):.3g} came out")
     for how, value in found.items():
         wrong = value.abs().max() > NEAR if kind == "iou" else value.max() > 0
