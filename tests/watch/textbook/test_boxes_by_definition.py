@@ -99,7 +99,7 @@ def test_and_what_is_no_overlap(define: Callable[..., Any], source: str, call: s
          "iou(torch.rand(8, 4) * 9, torch.rand(8, 4) * 9)"),  # distances from a point to four sides
         ("def iou(a, b):\n    w, h = min(a[1], b[1]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[2], b[2])\n"
          "    area = lambda x: (x[1] - x[0]) * (x[3] - x[2])\n    inter = max(0, w) * max(0, h)\n"
-         "    return inter / (area(a) + area(b) - inter + 1e-6)", "iou([3, 9, 4, 20], [5, 9, 6, 30])"),  # x1, x2, y1, y2
+         "    return inter / (area(a) + area(b) - inter + 1e-6)", "iou([3, 9, 4, 20], [5, 9, 6, 30])"),  # by axis
         ("def mean_box_iou(a, b):\n    return (a - b).abs().mean()", f"mean_box_iou({ROWS}, {ROWS})"),
     ],
 )  # fmt: skip
