@@ -20,7 +20,11 @@ from traindx.watch.contracts.base import IN_ORDER, Broken, Given, Look, Said
 
 def said(look: Look, **fields: Any) -> str:
     """``broken``, ``order`` or ``nothing``."""
-    extra = {name: fields.pop(name) for name in ("module", "out", "items", "grad", "depth", "notes") if name in fields}
+    extra = {
+        name: fields.pop(name)
+        for name in ("module", "out", "items", "mixed", "grad", "depth", "notes")
+        if name in fields
+    }
     given = Given(torch=torch, function=fields.pop("function", "f"), named=fields, **extra)
     answer: Said = look(given)
     return "broken" if isinstance(answer, Broken) else "order" if answer == IN_ORDER else "nothing"
@@ -202,6 +206,31 @@ def test_over_batch(shape: tuple[int, ...], axis: int | None, items: int, depth:
     assert said(look, function="softmax", input=draw(*shape), dim=axis, items=items, depth=depth) == expected
 
 
+@pytest.mark.parametrize(
+    ("shape", "view", "expected"),
+    [
+        ((6, 3, 5), (6, 5, 3), "broken"),
+        ((6, 3, 5), (3, 6, 5), "broken"),
+        ((6, 1, 5), (1, 6, 5), "nothing"),
+        ((6, 3, 4), (6, 4, 3), "broken"),
+        ((6, 4, 4), (6, 4, 4), "nothing"),
+        ((8, 4, 5), (2, 16, 5), "order"),  # groups of a sample
+        ((6, 12), (12, 6), "broken"),
+    ],
+)
+def test_views(shape: tuple[int, ...], view: tuple[int, ...], expected: str) -> None:
+    tensor = draw(*shape)
+    assert said(sequences.exchanged_axes, self=tensor, out=tensor.view(view)) == expected
+    weight = nn.Parameter(tensor)
+    assert said(sequences.exchanged_axes, self=weight, out=weight.view(view)) == "nothing"
+
+
+def test_a_batch_in_order_may_be_a_sequence() -> None:
+    slices = draw(6, 1, 8)
+    for mixed, expected in ((True, "broken"), (False, "nothing")):
+        assert said(sequences.batch_axis, module=nn.GRU(8, 4), input=slices, items=6, mixed=mixed) == expected
+
+
 def test_weights_are_no_samples() -> None:
     weight = nn.Parameter(draw(10, 6))
     for tensor in (weight, weight.t()):
@@ -257,6 +286,8 @@ def test_layers() -> None:
     for value, expected in ((0.1, "order"), (0.99, "broken"), (None, "nothing"), (1.0, "order")):
         assert said(training.momentum, module=nn.BatchNorm2d(2, momentum=value)) == expected
     assert said(training.momentum, module=nn.BatchNorm2d(2, momentum=0.99).eval()) == "nothing"
+    for value, expected in ((1e-5, "order"), (0.8, "broken")):
+        assert said(training.eps, module=nn.BatchNorm2d(2, value)) == expected
     for chance, expected in ((0.5, "order"), (0.9, "broken"), (0.8, "order"), (1.0, "order")):
         assert said(training.dropped, module=nn.Dropout(chance)) == expected
     assert [isinstance(training.betas(one), Broken) for one in ((0.9, 0.999), (0.999, 0.9), (0.0, 0.9), None)] == [

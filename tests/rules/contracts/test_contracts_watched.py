@@ -35,14 +35,14 @@ class Relates(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         weights = tokens.mean(2).softmax(self.axis)
-        related = self.layer(tokens)
+        related = self.layer(tokens.view(-1, 8, 5).transpose(1, 2) if self.axis == 0 else tokens)
         return (weights[..., None] * related).sum(1)[:, :3]
 
 
 @pytest.mark.parametrize(
     ("first", "axis", "loss", "lines"),
     [
-        (False, 0, "shares", ["weights = tok", "related = sel", "return F.kl_d"]),
+        (False, 0, "shares", ["related = sel", "related = sel", "return F.kl_d", "weights = tok"]),
         (True, 1, "logarithms", []),
     ],
 )
@@ -51,7 +51,9 @@ def test_three_contracts(first: bool, axis: int, loss: str, lines: list[str], tm
         torch.manual_seed(0)
         net = Relates(first, axis)
         optimizer = torch.optim.Adam(net.parameters(), 1e-3, betas=(0.9, 0.999))
-        loader = DataLoader(TensorDataset(torch.randn(20, 5, 8), torch.rand(20, 3).softmax(1)), 8)  # 8, 8 and 4
+        loader = DataLoader(
+            TensorDataset(torch.randn(20, 5, 8), torch.rand(20, 3).softmax(1)), 8, shuffle=True
+        )  # 8, 8, 4
         for _ in range(2):
             for tokens, target in loader:
                 optimizer.zero_grad()

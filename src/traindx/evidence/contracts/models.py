@@ -75,8 +75,8 @@ MODELS = (
         meaning="The figure of an epoch is that of all epochs so far: it lags behind the model.",
         remedy="Call reset() after each compute() at the end of a pass.",
         source="torchmetrics documentation, Metric.reset; MONAI documentation of `Cumulative`.",
-        near="Several figures within one pass; one object a pass; forward() that gives the figure of a batch.",
-        standing=Standing.DEMONSTRATED,
+        near="A figure of the whole training that is meant to be one; several figures within one pass; one object a "
+        "pass; forward() that gives the figure of a batch.",
         least=1,
     ),
     Contract(

@@ -14,10 +14,24 @@ SEQUENCES = (
         meaning="Samples of a batch are related to one another, and the steps of one sample never are.",
         remedy="Construct it with batch_first=True, or transpose the first two axes before and after.",
         source="PyTorch documentation of `batch_first` (False by default).",
-        near="A batch as long as the sequence; sequences first from the loader on; one step a sample in training, as "
-        "layers that relate samples on purpose have it; sets of patches that are no batch of a loader.",
+        near="A batch as long as the sequence; sequences first from the loader on; attention over one step a sample in "
+        "training, as layers that relate samples on purpose have it; sets of patches that are no batch of a loader; "
+        "a training loader that does not shuffle, whose batch may be a sequence.",
         severity=Severity.CRITICAL,
         least=2,
+    ),
+    Contract(
+        key="axes-exchanged-by-a-view",
+        function="torch.Tensor.view, torch.Tensor.reshape",
+        expects="numbers that stay in their order; axes change places by transpose or permute",
+        meaning="Neighbours are no neighbours any more: rows are cut out of several rows, samples out of several "
+        "samples.",
+        remedy="Use transpose or permute where axes are to change places.",
+        source="PyTorch documentation of `torch.Tensor.view`.",
+        near="Axes that are split or joined, which have these lengths by chance and others when the batch is smaller; "
+        "axes of length one; what libraries do.",
+        severity=Severity.CRITICAL,
+        sizes=2,
     ),
     Contract(
         key="last-sample-for-last-step",
@@ -49,7 +63,8 @@ SEQUENCES = (
         remedy="Name the axis that was meant, mostly dim=1 or dim=-1.",
         source="PyTorch documentation of `dim`; for softmax without `dim` that of the warning it gives.",
         near="Vectors; pairs of samples (n, n); instances of one bag, which are no batch of a loader; weights; an axis "
-        "that is as long as the batch by chance, and no shorter when the batch is.",
+        "that is as long as the batch by chance, and no shorter when the batch is; a training loader that does not "
+        "shuffle.",
         severity=Severity.CRITICAL,
         sizes=2,
     ),

@@ -37,6 +37,15 @@ TRAINING = (
         near="Momentum None (a plain average) and 1 (statistics taken anew on purpose).",
     ),
     Contract(
+        key="momentum-given-as-eps",
+        function="torch.nn.BatchNorm1d, BatchNorm2d, BatchNorm3d",
+        expects="a tiny number added to the variance as its second argument; momentum is the third",
+        meaning="Channels whose variance is small are not normalised, and momentum stays what it was.",
+        remedy="Name the argument: momentum=...",
+        source="PyTorch documentation of `torch.nn.BatchNorm2d`, `eps`.",
+        near="eps up to 0.05.",
+    ),
+    Contract(
         key="keep-probability-for-dropout",
         function="torch.nn.Dropout, Dropout2d, Dropout3d",
         expects="the probability of an element to be zeroed",

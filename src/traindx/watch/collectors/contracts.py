@@ -17,12 +17,14 @@ from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
 from traindx.watch.contracts import losses, models, sequences, training, values
 from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Said, Tally, bound
-from traindx.watch.runtime.call_sites import CallSite, here
+from traindx.watch.runtime.call_sites import CallSite, here, users
+from traindx.watch.runtime.calling import caller_of_ours
 from traindx.watch.runtime.watch import Collector, Watch
 
 FUNCTIONS = (*losses.FUNCTIONS, *sequences.FUNCTIONS, *training.FUNCTIONS, *values.FUNCTIONS, *models.FUNCTIONS)
 MODULES = (*losses.MODULES, *sequences.MODULES, *training.MODULES, *models.MODULES)
-OF_NOTES = ("__getitem__", "view", "reshape", "grid_sample")  # nothing to look at where no note was made
+OF_NOTES = ("__getitem__", "grid_sample")  # nothing to look at where no note was made
+VIEWS, VIEWED = ("view", "reshape"), "axes-exchanged-by-a-view"
 
 
 @dataclass
@@ -124,6 +126,11 @@ class Contracts(Collector):
             self._note_reader(loader)
         self._items = length if self._whole.get(id(loader), loader.batch_size == 1) else 0
 
+    def _mixed(self) -> bool:
+        """The training loader shuffles, or there is none."""
+        loader = self.loaders.training()
+        return loader is None or loader.shuffled
+
     # -- functions -------------------------------------------------------------------------------------------------
 
     def _called(
@@ -133,6 +140,10 @@ class Contracts(Collector):
             return None
         if name in values.ARITHMETIC and not self._of_small_integers(args):
             return None
+        if name in VIEWS:
+            checks = self._of_a_view(checks, args)
+            if not checks:
+                return None
         site = here()
         if site is None:
             return None
@@ -155,6 +166,14 @@ class Contracts(Collector):
 
         return done if later else None
 
+    def _of_a_view(self, checks: tuple[Check, ...], args: tuple[Any, ...]) -> tuple[Check, ...]:
+        """Of the many views there are: those of noted tensors, and those with as many axes that the user writes."""
+        sizes = args[1] if len(args) == 2 and isinstance(args[1], tuple | list) else args[1:]
+        several = len(sizes) > 1 and isinstance(args[0], self.watch.torch.Tensor) and len(sizes) == args[0].dim()
+        noted = bool(self._notes) and self._notes.get(args[0]) is not None
+        direct = several and users(caller_of_ours().f_code.co_filename)
+        return tuple(one for one in checks if (direct if one.contract == VIEWED else noted))
+
     def _of_small_integers(self, args: tuple[Any, ...]) -> bool:
         torch = self.watch.torch
         return len(args) > 1 and all(isinstance(one, torch.Tensor) and values.small(torch, one) for one in args[:2])
@@ -167,6 +186,7 @@ class Contracts(Collector):
             module=module,
             out=out,
             items=self._items,
+            mixed=self._mixed(),
             grad=self.watch.grad_enabled,
             depth=self.networks.depth,
             notes=self._notes,

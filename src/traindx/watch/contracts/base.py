@@ -43,6 +43,7 @@ class Given:
         module: The module that was called; None for a function.
         out: What it gave; None before the call.
         items: Samples in the loader's batch at hand; 0 where that is not known.
+        mixed: What is trained on comes in an order of its own each time, as far as that is known.
         grad: Gradients are enabled.
         depth: Networks that are being called.
         notes: Notes on tensors that other checks made, by tensor.
@@ -54,6 +55,7 @@ class Given:
     module: Any = None
     out: Any = None
     items: int = 0
+    mixed: bool = True
     grad: bool = True
     depth: int = 0
     notes: Any = None

@@ -55,7 +55,8 @@ def batch_axis(given: Given) -> Said:
     batch, steps = (0, 1) if first else (1, 0)
     if tensor.shape[batch] == items:
         return IN_ORDER
-    if tensor.shape[steps] != items or (tensor.shape[batch] == 1 and given.grad):
+    purpose = given.grad and type(given.module).__name__ not in RECURRENT
+    if tensor.shape[steps] != items or not given.mixed or (tensor.shape[batch] == 1 and purpose):
         return None
     shape = tuple(tensor.shape)
     how = "was made with batch_first=True" if first else "was not made with batch_first=True"
@@ -130,7 +131,22 @@ def over_batch(given: Given) -> Said:
         return None
     if axis % tensor.dim():
         return IN_ORDER
+    if not given.mixed:
+        return None
     return Broken(f"{tuple(tensor.shape)} and axis 0, the {items} samples of the batch", items)
+
+
+def exchanged_axes(given: Given) -> Said:
+    """A view has the axes in their order, or others."""
+    tensor, out = given.tensor("self"), given.out
+    if tensor is None or not isinstance(out, given.torch.Tensor) or is_weight(given.torch, tensor):
+        return None
+    before, after = ([size for size in one.shape if size > 1] for one in (tensor, out))
+    if before == after or len(before) < 2:
+        return None
+    if sorted(before) != sorted(after):
+        return IN_ORDER
+    return Broken(f"a tensor {tuple(tensor.shape)} and makes {tuple(out.shape)} of it", int(tensor.shape[0]))
 
 
 def is_weight(torch: Any, tensor: Any) -> bool:
@@ -251,6 +267,13 @@ FUNCTIONS = (
         ("torch.Tensor.view", "torch.Tensor.reshape"),
         ("self",),
         hidden_view,
+        after=True,
+    ),
+    Check(
+        "axes-exchanged-by-a-view",
+        ("torch.Tensor.view", "torch.Tensor.reshape", "torch.reshape"),
+        ("self",),
+        exchanged_axes,
         after=True,
     ),
     Check("over-the-batch", ("softmax", "log_softmax"), ("input", "dim"), over_batch),

@@ -7,6 +7,7 @@ from typing import Any
 from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Said
 
 KERAS = 0.9  # momentum from which it is that of another library; 1 is statistics taken anew
+LARGE_EPS = 0.1  # added to variances, which are about one
 NEARLY_ALL = 0.88  # probability of dropout; published ones end at 0.8
 LEAST_SIDE = 16  # pixels
 
@@ -17,6 +18,14 @@ def momentum(given: Given) -> Said:
     if not isinstance(value, float) or not given.module.training or not given.module.track_running_stats:
         return None
     return Broken(f"momentum={value:g}") if KERAS <= value < 1 else IN_ORDER
+
+
+def eps(given: Given) -> Said:
+    """A tiny number."""
+    value = getattr(given.module, "eps", None)
+    if not isinstance(value, float) or not given.module.training:
+        return None
+    return Broken(f"eps={value:g}") if value >= LARGE_EPS else IN_ORDER
 
 
 def dropped(given: Given) -> Said:
@@ -77,6 +86,9 @@ MODULES = (
         ("input",),
         momentum,
         at_construction=True,
+    ),
+    Check(
+        "momentum-given-as-eps", tuple(_N + f"BatchNorm{n}d" for n in (1, 2, 3)), ("input",), eps, at_construction=True
     ),
     Check(
         "keep-probability-for-dropout",
