@@ -55,6 +55,17 @@ def test_penalties(define: Define, graph: str, body: str, holds: bool) -> None:
     assert define(PENALTY.format(graph, body), call)["gradient-penalty-of-known-slope"].holds is holds
 
 
+@pytest.mark.parametrize(("grad", "holds"), [("grad.flatten(1)", True), ("grad", False)])
+def test_a_critic_that_is_held(define: Define, grad: str, holds: bool) -> None:
+    body = PENALTY.format("True", f"(({grad}.norm(2, dim=1) - 1) ** 2).mean()").replace("(critic, ", "(self, ")
+    inner = body.strip().replace("critic(x)", "self.critic(x)").replace("\n", "\n    ")
+    start = "class GAN(nn.Module):\n    def __init__(self, critic):\n        super().__init__()\n"
+    source = f"{start}        self.critic = critic\n    {inner}\n"
+    network = "nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 1))"
+    call = f"GAN({network}).gradient_penalty(torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8))"
+    assert define(source, call)["gradient-penalty-of-known-slope"].holds is holds
+
+
 R1 = """
 def r1_penalty(scores, images):
     grad = torch.autograd.grad(scores.sum(), images, create_graph=True)[0]

@@ -69,6 +69,16 @@ def test_views(define: Define, logits: str, labels: str, broken: str | None) -> 
     assert broken in wrong if broken else not wrong
 
 
+@pytest.mark.parametrize(("how", "holds"), [("/", True), ("*", False)])
+def test_a_temperature_that_is_held(define: Define, how: str, holds: bool) -> None:
+    source = "class InfoNCELoss(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    source += "        self.temperature = 0.2\n"
+    source += "    def forward(self, a, b):\n        a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)\n"
+    source += f"        return F.cross_entropy(a @ b.t() {how} self.temperature, torch.arange(len(a)))\n"
+    found = define(source, "InfoNCELoss()(torch.randn(8, 16), torch.randn(8, 16))")
+    assert found["temperature-divides"].holds is holds
+
+
 PAIRS = "def contrastive_loss(a, b, y, margin=1.0):\n    d = (a - b).norm(dim=1)\n    return ({}).mean()\n"
 
 

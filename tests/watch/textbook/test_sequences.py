@@ -150,6 +150,20 @@ def test_rotary(define: Define, sign: str, angle: str, holds: bool) -> None:
     assert define(ROTARY.format(sign, angle), "start()")["rotary-code-turns"].holds is holds
 
 
+SINES = """
+def sinusoidal_embedding(n, d):
+    code, w = torch.zeros(n, d), torch.tensor([10000 ** (-j / d) for j in range(d)])[None]
+    t = torch.arange(n)[:, None]
+    code[:, ::2], code[:, 1::2] = (t * w[:, ::2]).sin(), (t * w[:, {}]).cos()
+    return code
+"""
+
+
+@pytest.mark.parametrize(("which", "holds"), [("::2", True), ("1::2", False)])
+def test_codes_of_one_length(define: Define, which: str, holds: bool) -> None:
+    assert define(SINES.format(which), "sinusoidal_embedding(20, 16)")["codes-of-one-length"].holds is holds
+
+
 @pytest.mark.parametrize(("body", "holds"), [("x[:, :-1]", True), ("x[:, 1:]", False)])
 def test_shifts(define: Define, body: str, holds: bool) -> None:
     source = f"def shift_tokens_right(x):\n    return torch.cat([torch.zeros_like(x[:, :1]), {body}], 1)\n"

@@ -219,7 +219,6 @@ def mmd_of_samples(trial: Trial) -> None:
         "dino",
         "detection",
     },
-    universal=True,
     remedy="F.kl_div(log_softmax(student / T), softmax(teacher / T), reduction='batchmean') * T ** 2.",
     source="Hinton et al., Distilling the Knowledge in a Neural Network, 2015, eq. 2",
 )
@@ -235,6 +234,9 @@ def least_at_the_teacher(trial: Trial) -> None:
         trial.require(len(learned) == 1)
         student, teacher = learned, [name for name in names if name not in learned]
     s, t = student[0], teacher[0]
+    held = getattr(trial.call.args.get("self"), "__dict__", {})
+    own = [n for n in [*trial.call.args, *held] if {"temp", "temperature", "center"} & set(words(n))]
+    trial.require(not any({"teacher", "student", "center"} & set(words(n)) for n in own))  # sharpened on purpose
     forms = [form_of(trial, name) for name in (s, t)]
     trial.require(trial.arrays[s].shape == trial.arrays[t].shape and all(form is not None for form in forms))
     trial.require(len({form[1] for form in forms if form is not None}) == 1)
@@ -412,6 +414,10 @@ def reparameterised_spread(trial: Trial) -> None:
     if kind == "std":
         trial.require(bool(trial.arrays[others[0]].min() > 0))
     given = {"logvar": 2.0, "logstd": 1.0, "std": math.e}[kind]
+    scales = [
+        one for n, one in trial.numbers.items() if {"temperature", "temp", "scale", "noise", "eps"} & set(words(n))
+    ]
+    trial.require(all(one == 1 for one in scales))
     owner = trial.call.args.get("self")
     centre = torch.full(shape, 5.0)
     if isinstance(owner, torch.nn.Module):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from traindx.watch.probes.functions.common import words
+from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.textbook.base import Trial, entry
 from traindx.watch.probes.textbook.predictions import Classes, bare, classes, in_one_form, is_loss, mean_of, roles
 
@@ -73,9 +75,9 @@ def _overlaps(trial: Trial, form: Classes) -> None:
     size = math.prod(form.shape[1:])
     trial.require(size >= 16)
     line = torch.arange(size)
-    known = (line % 4 < 2).long().expand(form.shape[0], -1).reshape(form.shape)
-    moved = (line % 4 // 1 % 3 > 0).long() * (line % 4 < 3).long()
-    moved = moved.expand(form.shape[0], -1).reshape(form.shape)
+    whole = line < size - size % 4
+    known = ((line % 4 < 2) & whole).long().expand(form.shape[0], -1).reshape(form.shape)
+    moved = ((line % 4 > 0) & (line % 4 < 3) & whole).long().expand(form.shape[0], -1).reshape(form.shape)
     trial.require(int(moved.sum()) == int(known.sum()) == 2 * int((moved * known).sum()))
     perfect, half = (form.loss(trial, known, form.sure(trial, one)) for one in (known, moved))
     smoothing = 2.0 / size  # of a constant of one
@@ -111,8 +113,12 @@ def _overlaps(trial: Trial, form: Classes) -> None:
         "normal",
         "bootstrap",
         "bootstrapping",
+        "adjusted",
+        "adjustment",
+        "temperature",
+        "arcface",
+        "prior",
     },
-    universal=True,
     remedy="Take the logarithm of the probability once: no activation twice, and both classes of a binary loss.",
     source="Goodfellow et al., Deep Learning, 2016, section 3.13",
 )
@@ -120,9 +126,25 @@ def entropy_of_known_probabilities(trial: Trial) -> None:
     """Every pixel has the same probability of its truth, so that weights and means cancel in the ratio."""
     trial.require(is_loss(trial) and not OVERLAPS & set(words(trial.call.name)) and len(bare(trial.call)) <= 2)
     form = classes(trial)
-    trial.require(form.kind != "columns")
+    trial.require(form.kind != "columns" and not _is_smoothed(trial))
     for label in range(min(form.count, 3)):
         in_one_form(form, partial(_costs, trial, label))
+
+
+def _is_smoothed(trial: Trial) -> bool:
+    """True if labels are smoothed or scores are divided, wherever that stands."""
+    owner = trial.call.args.get("self")
+    modules = list(owner.modules()) if isinstance(owner, trial.torch.nn.Module) else [owner]
+    held = [pair for one in modules for pair in getattr(one, "__dict__", {}).items()]
+    for name, value in [*trial.numbers.items(), *held]:
+        said = set(words(name))
+        if isinstance(value, int | float) and value and ("smoothing" in said or "smooth" in said):
+            return True
+        if {"temperature", "temp", "tau", "margin"} & said:
+            return True
+    node = definition_of(trial.call.code)
+    text = ast.unparse(node) if node is not None else ""
+    return "label_smoothing" in text or "temperature" in text
 
 
 def _costs(trial: Trial, label: int, form: Classes) -> None:
@@ -168,6 +190,7 @@ def focal_of_known_probabilities(trial: Trial) -> None:
     """Easy and hard elements alone, and both together."""
     trial.require(is_loss(trial) and not OVERLAPS & set(words(trial.call.name)))
     gamma = _gamma(trial)
+    trial.require(not _is_smoothed(trial))
     in_one_form(classes(trial), lambda form: _focuses(trial, form, gamma))
 
 
@@ -196,11 +219,11 @@ def _focuses(trial: Trial, form: Classes, gamma: float) -> None:
 
 
 def _gamma(trial: Trial) -> float:
-    numbers = {name: value for name, value in trial.numbers.items() if "gamma" in words(name)}
+    numbers = {name: value for name, value in trial.numbers.items() if {"gamma", "focusing"} & set(words(name))}
     if not numbers:
         owner = getattr(trial.call.args.get("self"), "__dict__", {})
         for name, value in owner.items():
-            if "gamma" in words(name) and isinstance(value, int | float):
+            if {"gamma", "focusing"} & set(words(name)) and isinstance(value, int | float):
                 numbers[name] = float(value)
     trial.require(len(numbers) == 1)
     return next(iter(numbers.values()))

@@ -8,6 +8,7 @@ from typing import Any
 
 from traindx.watch.probes.functions.common import as_tensor, parts_of, words
 from traindx.watch.probes.textbook.base import Trial, entry
+from traindx.watch.probes.textbook.draws import drawn as called_with
 
 NOISE = {"noise", "eps", "epsilon", "z", "e", "n", "noises"}
 STEPS = {"t", "timestep", "timesteps", "time", "step", "steps", "ts"}
@@ -57,6 +58,9 @@ def _shares(trial: Trial, times: Any) -> tuple[Any, Any]:
         return fitting[0].double(), fitting[1].double() if len(fitting) > 1 else None
 
     if noise:
+        given = {image: x, steps: times, noise: n}
+        again = [_first_of(torch, called_with(trial, seed, **given)) for seed in (0, 1)]
+        trial.require(all(one is not None for one in again) and bool(torch.equal(again[0], again[1])))  # noise on top
         still, _ = out(x, torch.zeros(shape))
         moved, _ = out(torch.zeros(shape), n)
         return (still / x).flatten(1), (moved / n).flatten(1)
@@ -67,6 +71,10 @@ def _shares(trial: Trial, times: Any) -> tuple[Any, Any]:
         spread = without.flatten(1).std(1, keepdim=True)
         return ((with_image - without) / x).flatten(1), spread.expand(len(times), without[0].numel())
     return ((with_image - without) / x).flatten(1), (without / drawn).flatten(1)
+
+
+def _first_of(torch: Any, result: Any) -> Any:
+    return as_tensor(torch, result[0] if isinstance(result, tuple) else result)
 
 
 def _known_schedule(trial: Trial) -> bool:

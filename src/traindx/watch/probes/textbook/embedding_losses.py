@@ -133,6 +133,7 @@ def contrast_without_order(trial: Trial) -> None:
     trial.require(is_loss(trial) and len(trial.arrays) == 2)
     counts = {len(one) for one in trial.arrays.values() if one.dim()}
     trial.require(len(counts) == 1 and all(one.dim() for one in trial.arrays.values()))
+    trial.require(not any(one.dim() == 2 and one.shape[0] == one.shape[1] for one in trial.arrays.values()))  # products
     count = counts.pop()
     trial.require(count >= LEAST_ROWS and max(one.dim() for one in trial.arrays.values()) >= 2)
     before = mean_of(trial)

@@ -172,13 +172,26 @@ def in_one_form(form: Classes, experiment: Callable[[Classes], None]) -> None:
     raise broken or NotApplicableError
 
 
+def result_of(trial: Trial, changes: dict[str, Any]) -> Any:
+    """What :meth:`Trial.again` gives, where the object that the function belongs to may be replaced as well."""
+    if "self" not in changes:
+        return trial.again(**changes)
+    others = {name: one for name, one in changes.items() if name != "self"}
+    kept = trial.call.args["self"]
+    trial.call.args["self"] = changes["self"]
+    try:
+        return trial.again(**others)
+    finally:
+        trial.call.args["self"] = kept
+
+
 def mean_of(trial: Trial, **changes: Any) -> float:
     """The number that a function returns, or the mean of the array.
 
     Raises:
         NotApplicableError: It returns something else, or what is not finite.
     """
-    result = trial.again(**changes)
+    result = result_of(trial, changes)
     if isinstance(result, tuple) and result:
         result = result[0]
     if isinstance(result, int | float) and not isinstance(result, bool):

@@ -134,7 +134,9 @@ def _classes_of(trial: Trial) -> tuple[str, Any]:
     for name, one in trial.call.args.items():
         tensor = as_tensor(trial.torch, one)
         whole = type(one) is list and len(one) >= 4 and all(type(part) is int for part in one)
-        if whole or (tensor is not None and tensor.dim() == 1 and len(tensor) >= 2):
+        if whole or (
+            tensor is not None and tensor.dim() == 1 and len(tensor) >= 2 and bool((tensor == tensor.round()).all())
+        ):
             found.append((name, one))
     trial.require(len(found) == 1)
     return found[0]
@@ -178,8 +180,6 @@ COUNTS = {"count", "counts", "freq", "freqs", "frequencies", "num", "numbers", "
         "balancedweights",
         "cbweights",
         "lossweights",
-        "computeweights",
-        "calculateweights",
     },
     unless={
         "loss",
@@ -354,7 +354,6 @@ TOTAL = {"total", "max", "num", "epochs", "iters", "tmax", "training", "decay", 
         "temperature",
         "current",
     },
-    universal=True,
     remedy="warm-up: base * step / warmup; then low + (base - low) * (1 + cos(pi * progress)) / 2.",
     source="Loshchilov and Hutter, SGDR, 2017, eq. 5",
 )
@@ -379,8 +378,11 @@ def falls_after_its_peak(trial: Trial) -> None:
         for n, one in whole.items()
         if TOTAL & set(words(n)) and not {"warmup", "warm"} & set(words(n)) and one >= 10
     ]
-    trial.require(bool(totals))
-    total = int(max(totals))
+    trial.require(len(set(totals)) == 1)
+    total = int(totals[0])
+    by_epoch = {"epoch", "e"} & set(words(names[0])) != set()
+    units = {word for n, one in whole.items() if one == totals[0] for word in words(n)}
+    trial.require(not units & ({"step", "steps", "iter", "iters", "iterations"} if by_epoch else {"epoch", "epochs"}))
     trial.require(total <= 10**7)
     line = sorted({round(total * index / 64) for index in range(64)} | {1, total - 1})
     kind = type(trial.call.args[names[0]])
