@@ -199,9 +199,13 @@ class LoaderSeen(Observed):
         nonfinite_key: Where in the batch.
         looked_at: Batches looked at.
         trains: Batches of this loader were followed by backward passes.
+        in_order: Every pass begins with the same items.
+        deepest: Batches read in the pass that went furthest.
     """
 
     dataset: str
+    in_order: bool = False
+    deepest: int = 0
     item: Location | None = None
     batches: int = -1
     batch_size: int = 0

@@ -34,7 +34,7 @@ RELATIONS = (
     Relation(
         _DATA,
         "Every file that is meant to be used can be read, belongs to a pair, and is what its name and header say.",
-        ("D121", "D122", "D109", "D131", "D132", "D129", "D134", "D139", "D140"),
+        ("D121", "D122", "D109", "D131", "D132", "D129", "D134", "D139", "D140", "D147"),
         "Files outside the folder, and what a program does to them before it reads them.",
     ),
     Relation(

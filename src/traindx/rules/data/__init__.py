@@ -59,6 +59,7 @@ from traindx.rules.data.d143_anchors_of_one_shape import anchors_of_one_shape
 from traindx.rules.data.d144_axes_not_as_the_numbers_lie import axes_not_as_the_numbers_lie
 from traindx.rules.data.d145_places_transposed import maps_beside_their_place, places_transposed
 from traindx.rules.data.d146_data_function_breaks_its_definition import data_function_breaks_its_definition
+from traindx.rules.data.d147_first_batches_alone import first_batches_alone
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -103,4 +104,5 @@ RULES: tuple[Rule, ...] = (
     axes_not_as_the_numbers_lie,
     places_transposed.also(maps_beside_their_place),
     data_function_breaks_its_definition,
+    first_batches_alone,
 )

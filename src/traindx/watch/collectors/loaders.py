@@ -42,6 +42,7 @@ class Loader:
     trains: bool = False
     iterations: int = 0
     in_order: bool = False
+    deepest: int = 0
 
 
 class Loaders(Collector):
@@ -165,6 +166,7 @@ class Loaders(Collector):
             return
         loader.read += 1
         loader.in_pass += 1
+        loader.deepest = max(loader.deepest, loader.in_pass)
         self.last = loader
         self.on_read.tell(loader, batch)
         tensors = list(tensors_in(batch, self.watch.torch))
@@ -226,6 +228,8 @@ class Loaders(Collector):
                 nonfinite_key=loader.nonfinite_key,
                 looked_at=loader.looked_at,
                 trains=loader.trains,
+                in_order=loader.in_order,
+                deepest=loader.deepest,
                 step=self.watch.iteration,
             )
 
