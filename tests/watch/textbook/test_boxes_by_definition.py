@@ -100,6 +100,8 @@ def test_and_what_is_no_overlap(define: Callable[..., Any], source: str, call: s
         ("def iou(a, b):\n    w, h = min(a[1], b[1]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[2], b[2])\n"
          "    area = lambda x: (x[1] - x[0]) * (x[3] - x[2])\n    inter = max(0, w) * max(0, h)\n"
          "    return inter / (area(a) + area(b) - inter + 1e-6)", "iou([3, 9, 4, 20], [5, 9, 6, 30])"),  # by axis
+        ("def compute_iou(a, b):\n    a, b = a > 0, b > 0\n    return (a & b).sum() / (a | b).sum()",
+         "compute_iou(torch.randn(8, 4), torch.randn(8, 4))"),  # logits of four classes
         ("def mean_box_iou(a, b):\n    return (a - b).abs().mean()", f"mean_box_iou({ROWS}, {ROWS})"),
     ],
 )  # fmt: skip
@@ -158,6 +160,12 @@ def nms(boxes, scores, iou_threshold=0.5):
 def test_suppression(define: Callable[..., Any], order: str, inter: str, kept: str, given: str, holds: bool) -> None:
     found = define(NMS.format(order, inter, kept, given), f"nms({ROWS}, torch.rand(5))")["suppression-of-overlaps"]
     assert found.holds is holds, found
+
+
+def test_room_for_all_beside_how_many_are_meant(define: Callable[..., Any]) -> None:
+    given = "torch.tensor(keep + [0] * 3), len(keep)"
+    source = NMS.format("scores.argsort(descending=True)", "size.clamp(0).prod(-1)", "iou <= iou_threshold", given)
+    assert define(source, f"nms({ROWS}, torch.rand(5))")["suppression-of-overlaps"].holds
 
 
 def test_several_classes_are_suppressed_apart(define: Callable[..., Any]) -> None:

@@ -65,16 +65,28 @@ def arguments(trial: Trial) -> dict[str, Any]:
     return {name: one for name, one in known.items() if one is not None and one.numel() > 1}
 
 
-def result(trial: Trial, **changes: Any) -> Any:
-    """What comes of a call whose changes are tensors in the place of arrays or lists: one tensor.
-
-    Of a tuple of arrays, or of an array and other things, it is the first; a tuple of numbers is one tensor.
-    """
+def again(trial: Trial, **changes: Any) -> Any:
+    """What comes of a call whose changes are tensors in the place of arrays or lists, as the function gave it."""
     given = {
         name: in_form(trial, value, trial.call.args[name]) if isinstance(value, trial.torch.Tensor) else value
         for name, value in changes.items()
     }
-    made = trial.call.again(trial.torch, **given)
+    return trial.call.again(trial.torch, **given)
+
+
+def result(trial: Trial, **changes: Any) -> Any:
+    """The same, as one tensor; see :func:`first_array`."""
+    return first_array(trial, again(trial, **changes))
+
+
+def first_array(trial: Trial, made: Any) -> Any:
+    """One tensor of a result.
+
+    Of a tuple of arrays, or of an array and other things, it is the first; a tuple of numbers is one tensor.
+
+    Raises:
+        NotApplicableError: There is none.
+    """
     if isinstance(made, int | float) and not isinstance(made, bool):
         return trial.torch.tensor(float(made))
     if type(made).__module__ == "numpy" and getattr(made, "shape", None) == () and hasattr(made, "item"):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from traindx.watch.probes.functions.common import words
+from traindx.watch.probes.functions.common import number, words
 from traindx.watch.probes.textbook.base import Trial, entry, spoken
-from traindx.watch.probes.textbook.forms import arguments, named_words, result
+from traindx.watch.probes.textbook.forms import again, arguments, first_array, named_words, result
 
 HERE, BESIDE, BELOW, ASKEW = (1, 1, 4, 4), (12, 1, 14, 4), (1, 12, 4, 14), (12, 12, 14, 14)
 ACROSS_FIRST = (1, 4, 1, 4)
@@ -64,7 +64,7 @@ class Boxes:
         trial.require(all(1 <= len(shape) <= 3 for shape in self.shapes))
         values = [one.double() for one in known.values()]
         whole = [bool(((one == 0) | (one == 1)).all()) for one in values]
-        trial.require(not any(whole))
+        trial.require(not any(whole) and any(bool((one[..., 2:] > 0).all()) for one in values))  # ends, or sizes
         largest = max(float(one.abs().max()) for one in values)
         trial.require(all(bool(one.isfinite().all()) for one in values))
         floating = all(one.dtype.is_floating_point for one in known.values())
@@ -261,7 +261,10 @@ def suppression(trial: Trial) -> None:
             if name not in changes:
                 changes[name] = one.double()[:1].expand(count).clone()
     trial.require(set(known) == set(changes))
-    kept = result(trial, **changes)
+    made = again(trial, **changes)
+    kept = first_array(trial, made)
+    if isinstance(made, tuple) and len(made) == 2 and (many := number(torch, made[1])) is not None:
+        kept = kept[: int(many)]  # room for all, of which so many are meant
     if kept.dim() == 2 and kept.shape[1] >= 4:
         same = int(((kept[:, :4].double() - here).abs().max(1).values < unit / 4).sum())
         other = int(((kept[:, :4].double() - askew).abs().max(1).values < unit / 4).sum())
