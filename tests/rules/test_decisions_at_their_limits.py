@@ -9,6 +9,7 @@ from traindx.evidence.dataset import Example, PairGeometry
 from traindx.evidence.dataset_labels import LabelValue, MaskValues
 from traindx.evidence.loss import FourierMask
 from traindx.evidence.model import Comparison
+from traindx.evidence.model_in_use import SettingsRead
 from traindx.evidence.observed import Ending, IterationsSeen, ScriptRun
 from traindx.evidence.observed_items import SidesSeen, StageInputs
 from traindx.evidence.observed_optim import PlateauSeen, SchedulerSeen
@@ -164,3 +165,8 @@ def test_a_schedule_is_looked_at_where_its_silence_would_mean_something(fields: 
     form = next(form for form in rule.deciders if form.needs == (SchedulerSeen,))
     assert (form.nothing_in(evidence, rule.limits()) is None) is looks
     assert looks or not list(form.decide(evidence, rule.limits()))
+
+
+@pytest.mark.parametrize(("unread", "says"), [((), 0), (("focal_alpha",), 1)])
+def test_settings_that_are_all_read_are_in_order(unread: tuple[str, ...], says: int) -> None:
+    assert len(found("C1107", SettingsRead(read=("rate", "steps"), unread=unread))) == says

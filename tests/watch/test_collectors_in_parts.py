@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from traindx.watch.collectors.plateaus import Plateaus, _Plateau
+from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.repeated_calls import RepeatedCalls
 from traindx.watch.collectors.shared_items import divided_at
 from traindx.watch.runtime.call_sites import CallSite
@@ -61,3 +63,45 @@ def test_a_pair_in_one_name_is_a_division_too(tmp_path: Path) -> None:
     place = divided_at(CallSite(str(file), 2, "<module>"), CallSite(str(file), 3, "<module>"))
     assert place is not None
     assert place.line == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "at_best"),
+    [
+        ("max", (3.0, 2.0, 1.0), 2),
+        ("max", (1.0, 2.0, 3.0), 0),
+        ("min", (1.0, 2.0, 3.0), 2),
+        ("min", (3.0, 2.0, 1.0), 0),
+    ],
+)
+def test_a_plateau_that_comes_at_the_best_value_of_the_other_direction(
+    mode: str, values: tuple[float, ...], at_best: int
+) -> None:
+    """The first value is a best one of either direction; reductions come with the second and the third."""
+    watch: Any = SimpleNamespace(torch=torch)
+    plateaus, known = Plateaus(watch), _Plateau(None, mode, 1.0)
+    for index, value in enumerate(values):
+        plateaus._stepped(known, value, 1.0, 0.1 if index else 1.0, None)
+    assert (known.reductions, known.at_best) == (2, at_best)
+
+
+def test_a_hook_on_a_gradient_is_the_scripts_only_where_the_script_runs() -> None:
+    """What other threads, and traindx itself, register says nothing of the script."""
+    patches: dict[str, Any] = {}
+    watch: Any = SimpleNamespace(
+        torch=torch,
+        here_and_now=False,
+        iteration=0,
+        patches=SimpleNamespace(wrap=lambda owner, name, make: patches.setdefault(name, make)),
+    )
+    purity = Purity(watch, SimpleNamespace(on=lambda *_: None))  # type: ignore[arg-type]
+    purity.install()
+    register = patches["register_hook"](lambda owner, *args: None)
+    register(torch.zeros(1), print)
+    assert not purity._hooked
+    watch.here_and_now = True
+    register(torch.zeros(1), print)
+    assert purity._hooked
+    watch.here_and_now = False
+    register(torch.zeros(1), print)
+    assert purity._hooked  # for good: a hook stays
