@@ -156,3 +156,13 @@ def test_the_budget_limits_the_seeds():
 
 def test_the_public_name_is_this_one():
     assert dx.compare is compare
+
+
+def test_a_fix_that_reports_under_another_name_is_judged_by_its_own():
+    case = noisy_regression()
+    name, metric = case.metric()
+    after = without_shrinking(case).replace(metrics={"of the fix": metric})
+    comparison = compare(case, after, budget=20, seeds=(0,))
+    assert any(f"judged by {name}; the case after reports of the fix" in note for note in comparison.notes)
+    same = compare(case, without_shrinking(case), budget=20, seeds=(0,))
+    assert not any("the case after reports" in note for note in same.notes)

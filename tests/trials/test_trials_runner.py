@@ -20,6 +20,7 @@ from traindx.errors import CaseError
 from traindx.finding import Standing, Verdict
 from traindx.trials import apply_results, run_trials, score, train, train_control
 from traindx.trials.jobs import run_job
+from traindx.trials.reference import CaseReference
 from traindx.trials.resume_log import fingerprint
 
 SHRINK = ("drop-term", {"term": "shrink"})
@@ -524,3 +525,20 @@ def test_shared_state_of_a_regression_is_not_changed_by_trials():
     before = [batch["x"].clone() for batch in case.train]
     run_trials(case.replace(steps=5), [finding("L302", SHRINK)], budget=60, seeds=(0,))
     assert all(torch.equal(a, b["x"]) for a, b in zip(before, case.train, strict=True))
+
+
+@pytest.mark.parametrize(("workers", "pools"), [(1, 0), (2, 1)])
+def test_one_worker_is_this_process(monkeypatch, workers, pools):
+    made = []
+
+    class Counted:
+        def __init__(self, *args, **kwargs):
+            made.append(args)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("traindx.trials.runner.Pool", Counted)
+    reference = CaseReference(f"{Path(__file__).parent / 'trial_cases.py'}:noisy_regression")
+    run_trials(noisy_regression(), [], budget=0, workers=workers, reference=reference)
+    assert len(made) == pools
