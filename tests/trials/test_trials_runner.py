@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -529,16 +530,8 @@ def test_shared_state_of_a_regression_is_not_changed_by_trials():
 
 @pytest.mark.parametrize(("workers", "pools"), [(1, 0), (2, 1)])
 def test_one_worker_is_this_process(monkeypatch, workers, pools):
-    made = []
-
-    class Counted:
-        def __init__(self, *args, **kwargs):
-            made.append(args)
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr("traindx.trials.runner.Pool", Counted)
+    pool = mock.MagicMock(workers=2)
+    monkeypatch.setattr("traindx.trials.runner.Pool", pool)
     reference = CaseReference(f"{Path(__file__).parent / 'trial_cases.py'}:noisy_regression")
     run_trials(noisy_regression(), [], budget=0, workers=workers, reference=reference)
-    assert len(made) == pools
+    assert pool.call_count == pools
