@@ -157,8 +157,8 @@ def definitions() -> str:
         "of a watched script are called again in a child process with arguments for which the definition leaves no "
         "choice, in the form in which the script gives them. A property counts as broken if every recorded call that "
         "it can be tried on breaks it, and only of functions that give the same for the same arguments.",
-        "*Universal* properties belong to the definition (their breaking is *demonstrated*); the others are what "
-        "everybody does (*suspected*).",
+        "*Universal* properties belong to the definition and were seen to be kept by public implementations (their "
+        "breaking is *demonstrated*); the others are what everybody does, or were not tried on enough (*suspected*).",
     ]
     for subject, code in SUBJECTS.items():
         rows = [

@@ -43,7 +43,6 @@ CRITICS = {"d", "disc", "dis", "discriminator", "critic", "netd"}
         "ganloss",
     },
     unless={"generator", "gen", "g", "feature", "penalty", "matching", "gp"},
-    universal=True,
     remedy="relu(1 - real).mean() + relu(1 + fake).mean().",
     source="Lim and Ye, Geometric GAN, 2017; Goodfellow et al., Generative Adversarial Nets, 2014, eq. 1",
 )
@@ -95,7 +94,6 @@ def _linear(trial: Trial, size: float) -> tuple[Any, Any]:
     "is 0 for a critic whose gradient has a norm of 1 over all values of a sample, and has a gradient of its own",
     names={"gradientpenalty", "gradpenalty", "gppenalty", "gploss", "wgangp", "gradientpen"},
     unless={"r1", "r2", "zero", "centered", "divergence", "div", "lipschitz"},
-    universal=True,
     remedy="gradients.flatten(1).norm(2, dim=1), with create_graph=True.",
     source="Gulrajani et al., Improved Training of Wasserstein GANs, 2017, eq. 3",
 )
@@ -149,7 +147,6 @@ def penalty_of_known_slope(trial: Trial) -> None:
     "R1 penalty",
     "is the squared norm of the gradient at real samples: four times as large for twice the gradient",
     names={"r1", "r1reg", "r1loss", "r1penalty", "r1regularization"},
-    universal=True,
     random=True,  # the recorded samples have no graph, so that the call cannot be made again as it was
     remedy="grad.pow(2).flatten(1).sum(1).mean(), with create_graph=True.",
     source="Mescheder et al., Which Training Methods for GANs do actually Converge?, 2018, eq. 9",

@@ -58,7 +58,8 @@ class Entry:
         unless: Words with which it is something else.
         tried: The experiment: it ends where the property holds, and raises :class:`BreaksError` where it does not and
             anything else where that cannot be told.
-        universal: It belongs to the definition, and not only to how everybody does it.
+        universal: It belongs to the definition, and a good number of public implementations were seen to keep it;
+            otherwise its breaking is only suspected.
         remedy: What makes it right.
         source: Where it is written.
         random: The function draws random numbers, so that two calls may differ (they are seeded alike).

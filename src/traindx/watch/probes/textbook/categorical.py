@@ -72,7 +72,6 @@ def _pair(trial: Trial) -> tuple[str, str]:
     "is 0 between equal distributions, and positive between others",
     names={"kl", "kldiv", "kldivergence", "kullback", "klloss", "kld", "klcategorical", "categoricalkl"},
     unless=NO_DIVERGENCE,
-    universal=True,
     remedy="(p * (p.log() - q.log())).sum(axis of classes); F.kl_div takes log q first, and p.",
     source="Cover and Thomas, Elements of Information Theory, 2006, theorem 2.6.3",
 )
@@ -101,7 +100,6 @@ def kl_of_classes(trial: Trial) -> None:
     "is 0 between equal ones, and positive between others",
     names={"kl", "normalkl", "kldiv", "kldivergence", "klgaussian", "gaussiankl", "klloss", "kld"},
     unless={"annealing", "schedule", "categorical", "beta"},
-    universal=True,
     remedy="0.5 * (logvar2 - logvar1 + (logvar1 - logvar2).exp() + (mean1 - mean2) ** 2 * (-logvar2).exp() - 1).",
     source="Kingma and Welling, 2014, appendix B; Nichol and Dhariwal, 2021, eq. 5",
 )
@@ -149,7 +147,6 @@ def _joined(name: str) -> set[str]:
     "is 0 between equal distributions, positive between others, and the same from both sides",
     names={"js", "jsd", "jsdiv", "jsdivergence", "jensen", "jensenshannon"},
     unless={"consistency", "mutual", "gan", "estimator", "dim"},
-    universal=True,
     remedy="The mean of the divergences of both from their mean distribution.",
     source="Lin, Divergence Measures Based on the Shannon Entropy, 1991, eq. 4.1",
 )
@@ -175,7 +172,6 @@ def js_symmetric(trial: Trial) -> None:
     "is least between samples of one distribution, and does not depend on the order of the samples",
     names={"mmd", "mmdloss", "mmdrbf", "rbfmmd", "maximummean", "mkmmd"},
     unless={"linear", "conditional", "local", "lmmd", "joint", "weight"},
-    universal=True,
     remedy="k(x, x).mean() + k(y, y).mean() - 2 * k(x, y).mean().",
     source="Gretton et al., A Kernel Two-Sample Test, 2012, eq. 5",
 )
@@ -292,7 +288,6 @@ def _about(name: str, choices: set[str]) -> bool:
         "get",
         "epoch",
     },
-    universal=True,
     remedy="Compare both predictions with each other, not with their mean or their sum.",
     source="Tarvainen and Valpola, Mean teachers are better role models, 2017, eq. 2",
 )
@@ -347,7 +342,6 @@ def lower_where_equal(trial: Trial) -> None:
         "penalty",
         "ce",
     },
-    universal=True,
     remedy="-(p * p.log()).sum(axis of classes).",
     source="Cover and Thomas, Elements of Information Theory, 2006, theorem 2.6.4",
 )
@@ -386,7 +380,6 @@ def entropy_of_known(trial: Trial) -> None:
         "reparameterizationtrick",
     },
     unless={"bernoulli", "gumbel", "conv", "block", "rep", "deploy"},
-    universal=True,
     random=True,
     remedy="mu + (0.5 * logvar).exp() * torch.randn_like(mu).",
     source="Kingma and Welling, Auto-Encoding Variational Bayes, 2014, section 2.4",

@@ -92,7 +92,6 @@ def _known_schedule(trial: Trial) -> bool:
     "mixes image and noise with shares whose squares sum to 1, one pair of shares for each sample",
     names=SAMPLERS,
     unless={"flow", "velocity", "sigma", "ve", "edm", "karras", "rectified", "speckle", "gaussian", "mask", "cold"},
-    universal=True,
     random=True,
     remedy="sqrt(alpha_bar[t]) * x + sqrt(1 - alpha_bar[t]) * noise, both shaped (N, 1, 1, 1).",
     source="Ho et al., Denoising Diffusion Probabilistic Models, 2020, eq. 4",
@@ -141,7 +140,6 @@ def _listed(times: Any) -> str:
     "is nearly the image at the first step, and has less of it at later ones",
     names=SAMPLERS,
     unless={"flow", "velocity", "rectified", "speckle", "gaussian", "cold"},
-    universal=True,
     random=True,
     remedy="alpha_bar is the cumulative product of 1 - beta, with beta growing from 0.0001.",
     source="Ho et al., Denoising Diffusion Probabilistic Models, 2020, section 4",
@@ -184,7 +182,6 @@ def fades(trial: Trial) -> None:
         "getx0",
     },
     unless={"loop", "model", "sample"},
-    universal=True,
     remedy="(x_t - sqrt(1 - alpha_bar[t]) * noise) / sqrt(alpha_bar[t]).",
     source="Ho et al., Denoising Diffusion Probabilistic Models, 2020, eq. 4 solved for x_0",
 )
@@ -240,7 +237,6 @@ def _before_from(trial: Trial) -> set[str]:
     "posterior of the forward process",
     "has the share of the image of the step before as its mean where there is no noise",
     names={"qposterior", "qposteriormean", "posteriormean"},
-    universal=True,
     remedy="beta sqrt(alpha_bar_prev) / (1 - alpha_bar) x_0 + (1 - alpha_bar_prev) sqrt(alpha) / (1 - alpha_bar) x_t.",
     source="Ho et al., Denoising Diffusion Probabilistic Models, 2020, eq. 7",
 )
@@ -279,7 +275,6 @@ def posterior(trial: Trial) -> None:
     "changes nothing where both predictions are equal, and moves away from the unconditional one otherwise",
     names={"cfg", "guidance", "guided", "classifierfree", "applyguidance", "guide"},
     unless={"model", "denoiser", "sample", "loss", "grad", "mask", "embed", "embedding", "project", "apg", "rescale"},
-    universal=True,
     remedy="uncond + w * (cond - uncond).",
     source="Ho and Salimans, Classifier-Free Diffusion Guidance, 2022, eq. 6",
 )

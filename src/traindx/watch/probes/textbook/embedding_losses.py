@@ -26,7 +26,6 @@ def _rows(trial: Trial, count: int, width: int, seed: int = 0) -> Any:
     "is lower where the anchor is near the positive and far from the negative than the other way round",
     names={"triplet", "tripletloss", "tripletmargin"},
     unless={"hard", "batch", "mining", "miner", "semi", "generator", "gan", "quadruplet", "magnet"},
-    universal=True,
     remedy="relu(distance(anchor, positive) - distance(anchor, negative) + margin); similarities the other way round.",
     source="Schroff et al., FaceNet, 2015, eq. 2",
 )
@@ -81,7 +80,6 @@ def prefers_the_positive(trial: Trial) -> None:
         "invert",
         "adversarial",
     },
-    universal=True,
     remedy="Pairs of one label are the positive ones: labels[:, None] == labels[None, :].",
     source="Khosla et al., Supervised Contrastive Learning, 2020, eq. 2",
 )
@@ -123,7 +121,6 @@ def lower_in_clusters(trial: Trial) -> None:
     "does not depend on the order of the samples",
     names=CONTRASTS,
     unless={"queue", "memory", "moco", "temporal", "bank", "cpc", "local", "dense", "pixel"},
-    universal=True,
     remedy="Positives follow their samples: the diagonal of the similarities between two views.",
     source="Chen et al., SimCLR, 2020, eq. 1; Khosla et al., 2020, eq. 2",
 )
@@ -154,7 +151,6 @@ def contrast_without_order(trial: Trial) -> None:
     "is lower at a lower temperature where the views of every sample agree: similarities are divided by it",
     names=CONTRASTS,
     unless={"scale", "moco", "queue", "memory", "debiased", "hard"},
-    universal=True,
     remedy="similarity / temperature.",
     source="Chen et al., SimCLR, 2020, eq. 1",
 )
@@ -196,7 +192,6 @@ def temperature_divides(trial: Trial) -> None:
     "prefers near pairs for one label and far pairs for the other",
     names={"contrastive", "contrastiveloss", "siamese"},
     unless={"sup", "supervised", "info", "nt", "clip", "text", "image"},
-    universal=True,
     remedy="y * d ** 2 + (1 - y) * relu(margin - d) ** 2.",
     source="Hadsell et al., Dimensionality Reduction by Learning an Invariant Mapping, 2006, eq. 4",
 )

@@ -78,7 +78,6 @@ def _at(trial: Trial, name: str, given: Any, values: list[float]) -> list[float]
         "partition", "sliding", "reverse", "hann", "hamming", "attention", "shift", "size", "slide", "sampler", "merge",
         "msa", "stft", "unpartition", "ssim", "gaussian", "process", "attn", "random", "params", "bounds", "range",
     },
-    universal=True,
     remedy="low = centre - width / 2; ((image - low) / width).clamp(0, 1).",
     source="DICOM PS3.3, C.11.2.1.2",
 )  # fmt: skip
@@ -132,7 +131,6 @@ def _undone(trial: Trial) -> Any:
         "scalehu", "windowct", "rescalehu", "normalizerange", "clipscale", "clipandscale", "hutounit",
     },
     unless={"partition", "sliding", "reverse", "percentile", "random", "attention", "denormalize", "inverse", "log"},
-    universal=True,
     remedy="((image - low) / (high - low)).clamp(0, 1).",
     source="monai.transforms.ScaleIntensityRange",
 )  # fmt: skip
@@ -181,7 +179,6 @@ def _follows_the_image(trial: Trial, name: str, given: Any, made: Any) -> bool:
     },
     unless={"batch", "layer", "group", "instance", "robust", "weight", "clip", "percentile", "minmax", "de", "inverse",
             "weights", "range", "mad", "target", "labels", "conv", "destandardize", "channels", "orientation"},
-    universal=True,
     remedy="(image - image.mean()) / image.std().",
     source="monai.transforms.NormalizeIntensity",
 )  # fmt: skip
@@ -262,7 +259,6 @@ def _pairs(trial: Trial) -> list[tuple[str, tuple[float, float]]]:
     },
     unless={"window", "normalize", "normalise", "norm", "inverse", "from", "moments", "unit", "loss", "density",
             "clip", "attenuation", "mu"},
-    universal=True,
     remedy="image.astype(np.float32) * slope + intercept: numbers without a sign wrap below 0.",
     source="DICOM PS3.3, C.11.1.1.2",
 )  # fmt: skip
@@ -295,7 +291,6 @@ def hounsfield_units(trial: Trial) -> None:
     "changes nothing for a gamma of 1, and keeps the order of grey values",
     names={"gammacorrection", "adjustgamma", "gammatransform", "applygamma", "gammacorrect", "gammaadjust"},
     unless={"random", "rand", "log", "inverse"},
-    universal=True,
     remedy="image ** gamma, with the image scaled to 0 … 1 and back.",
     source="skimage.exposure.adjust_gamma",
 )
@@ -331,7 +326,6 @@ def gamma_of_one(trial: Trial) -> None:
     names={"touint8", "asuint8", "uint8", "converttouint8", "imagetouint8", "tensortouint8", "touint8image",
            "float2uint8", "floattouint8", "toint8", "to8bit", "normalizetouint8"},
     unless={"from", "random", "quantize"},
-    universal=True,
     remedy="(image * 255).round().clip(0, 255).astype(np.uint8).",
     source="numpy.ndarray.astype",
 )  # fmt: skip

@@ -27,7 +27,6 @@ LEVEL = 3.0
         "radius", "focal", "sample", "rbf", "mmd", "draw", "smearing", "basis", "fourier", "policy", "mixture", "pdf",
         "density", "log", "laplacian", "derivative", "gradient", "target", "smooth", "smoothing", "conv", "splat",
     },
-    universal=True,
     remedy="exp(-(i - (size - 1) / 2) ** 2 / (2 sigma ** 2)), divided by its sum.",
     source="Wang et al., Image quality assessment, 2004",
 )  # fmt: skip
@@ -109,7 +108,6 @@ def _parts(trial: Trial, value: Any) -> list[Any]:
     },
     unless={"loss", "penalty", "norm", "clip", "policy", "reversal", "flow", "losses", "hook", "cam", "checkpoint",
             "accumulate", "graph", "eigenmaps", "pyramid", "pe", "positional", "norms", "params", "noise", "kernel"},
-    universal=True,
     remedy="Weights that sum to 0, along the axis that the name says.",
     source="Sobel and Feldman, A 3x3 isotropic gradient operator, 1968",
 )  # fmt: skip
@@ -166,7 +164,6 @@ def derivative(trial: Trial) -> None:
            "medianfilter", "gaussiansmoothing3d", "bilateralfilter", "boxfilter", "filter2d", "medianblur",
            "gaussianblurring"},
     unless={"random", "rand", "label", "loss", "kernel", "highpass", "augment", "edge"},
-    universal=True,
     remedy="Weights that sum to 1.",
     source="scipy.ndimage.gaussian_filter",
 )  # fmt: skip
@@ -209,7 +206,6 @@ ROUGH = {
     names=ROUGH,
     unless={"l1", "label", "smoothl1", "huber", "mse", "temporal", "edge", "ap", "sobel", "perceptual", "ce",
             "distance", "divergence", "mae", "kl", "nll", "wasserstein", "penalty", "dice"},
-    universal=True,
     remedy="Differences of neighbours along every spatial axis, squared or as they are, averaged.",
     source="Rudin, Osher and Fatemi, Nonlinear total variation based noise removal algorithms, 1992",
 )  # fmt: skip

@@ -29,7 +29,6 @@ PEAK = 60.0  # above the rest: certain for a softmax, and for a sum as well
         "color", "box", "boxes", "peaks",
     }
     - {"to", "from"},
-    universal=True,
     remedy="exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 sigma ** 2)) on a grid whose axes are rows (y) and columns (x).",
     source="Payer et al., Regressing heatmaps for multiple landmark localization, 2016",
 )  # fmt: skip
@@ -125,7 +124,6 @@ def _first(value: Any) -> Any:
         "spatialexpectation2d",
     },
     unless={"loss", "3d", "gumbel", "quantize"},
-    universal=True,
     remedy="index // width is the row and index % width is the column of a flattened map.",
     source="Nibali et al., Numerical coordinate regression with convolutional neural networks, 2018",
 )

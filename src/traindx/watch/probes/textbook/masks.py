@@ -77,7 +77,6 @@ class Mask:
         "largestconnectedcomponents", "getlargestregion", "maxconnectedcomponent",
     },
     unless={"k", "index", "indices", "size", "area", "label", "remove", "box", "bbox", "fraction", "graph", "tree"},
-    universal=True,
     remedy="label(mask); counts of the labels without the background; the label with the most.",
     source="scipy.ndimage.label",
 )  # fmt: skip
@@ -110,7 +109,6 @@ def largest_component(trial: Trial) -> None:
         "holefilling",
     },
     unless={"area", "remove", "small", "depth", "image", "inpaint", "value"},
-    universal=True,
     remedy="scipy.ndimage.binary_fill_holes.",
     source="scipy.ndimage.binary_fill_holes",
 )  # fmt: skip
@@ -141,7 +139,6 @@ def holes(trial: Trial) -> None:
         "computesdf1", "onehot2sdf", "sdfmap", "computesignedistance", "masktosdm", "calcdistmap", "mask2sdm",
     },
     unless={"loss", "ce", "network", "decoder", "mesh", "points", "ray", "render", "batch"},
-    universal=True,
     remedy="edt(mask) - edt(1 - mask), or the other way round.",
     source="Kervadec et al., Boundary loss, 2019",
 )  # fmt: skip
@@ -174,7 +171,6 @@ def signed_distance(trial: Trial) -> None:
         "masktocontour", "extractedges", "findboundary", "labeltoboundary",
     },
     unless={"loss", "iou", "points", "box", "distance", "polygon", "coordinates", "image", "weight", "distmap"},
-    universal=True,
     remedy="mask ^ erosion(mask).",
     source="Cheng et al., Boundary IoU, 2021",
 )  # fmt: skip
@@ -207,7 +203,6 @@ def boundary(trial: Trial) -> None:
         "argmax", "from", "decode", "inverse", "loss", "smooth", "smoothing", "soft", "gumbel", "dna", "rgb", "color",
         "residue", "atom", "seq", "sequence", "dist", "edges", "argmin", "categorical", "sample", "or", "edge",
     },
-    universal=True,
     remedy="torch.nn.functional.one_hot(labels, classes), then the new axis moved (and not reshaped) to its place.",
     source="torch.nn.functional.one_hot",
 )  # fmt: skip
@@ -270,7 +265,6 @@ def _is_code(codes: Any, wanted: Any, classes: int, values: list[int]) -> bool:
         "rlefrommask",
     },
     unless={"coco", "decode", "compressed", "from", "string2"},
-    universal=True,
     remedy="Starts and lengths where the padded, flattened mask changes.",
     source="Kaggle, Data Science Bowl 2018, submission format",
 )  # fmt: skip
@@ -309,7 +303,6 @@ def runs(trial: Trial) -> None:
     "has as many pixels as its runs are long together, within the shape that is asked for",
     names={"rledecode", "rle2mask", "rletomask", "decoderle", "maskfromrle", "rledecoding"},
     unless={"coco", "encode", "compressed"},
-    universal=True,
     remedy="mask[start - 1 : start - 1 + length] = 1 for each run, then reshape.",
     source="Kaggle, Data Science Bowl 2018, submission format",
 )

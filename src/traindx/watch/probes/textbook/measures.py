@@ -44,7 +44,6 @@ def _confident(trial: Trial, chances: str, labels: str, confidence: float, right
     "is 0 where as many predictions are right as their confidence says, and the difference elsewhere",
     names={"ece", "calibrationerror", "expectedcalibration", "ecescore"},
     unless={"loss", "max", "mce", "ace", "static", "adaptive", "classwise", "sce", "brier", "soft"},
-    universal=True,
     remedy="sum over bins of (samples of the bin / samples) * |accuracy - mean confidence|.",
     source="Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3",
 )
@@ -69,7 +68,6 @@ def calibration_error(trial: Trial) -> None:
     "is 0 for sure and right probabilities, largest for sure and wrong ones, and grows with the square between",
     names={"brier", "brierscore", "brierloss"},
     unless={"skill", "integrated", "ipcw", "survival", "time", "censored", "ibs", "decomposition"},
-    universal=True,
     remedy="((probability - outcome) ** 2).mean().",
     source="Brier, Verification of Forecasts Expressed in Terms of Probability, 1950, eq. 2",
 )
@@ -123,7 +121,6 @@ def brier(trial: Trial) -> None:
         "retrieval",
         "recall",
     },
-    universal=True,
     remedy="scores.topk(k).indices.eq(labels[:, None]).any(1).float().mean().",
     source="Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015, section 4.1",
 )
@@ -163,7 +160,6 @@ def _series(trial: Trial) -> tuple[str, str]:
     "is 1 for perfect predictions, and 0 for the mean of the truth",
     names={"r2", "r2score", "rsquared", "rsquare", "determination"},
     unless={"loss", "adjusted", "r1", "unet", "u2", "clip"},
-    universal=True,
     remedy="1 - ((truth - prediction) ** 2).sum() / ((truth - truth.mean()) ** 2).sum().",
     source="Draper and Smith, Applied Regression Analysis, 1998, section 1.3",
 )
@@ -222,7 +218,6 @@ def determination(trial: Trial) -> None:
         "partial",
         "auto",
     },
-    universal=True,
     remedy="Subtract both means; sum of products over the root of the product of both sums of squares.",
     source="Pearson, Note on Regression and Inheritance, 1895",
 )
@@ -260,7 +255,6 @@ def _texts(trial: Trial) -> tuple[str, str]:
     "is 0 for equal texts, and counts one for each letter that is put in, left out or changed",
     names={"editdistance", "levenshtein", "levenshteindistance"},
     unless={"ratio", "normalized", "normalised", "similarity", "damerau", "weighted", "loss", "score"},
-    universal=True,
     remedy="d[i][j] = min(d[i-1][j] + 1, d[i][j-1] + 1, d[i-1][j-1] + (a != b)).",
     source="Levenshtein, Binary Codes Capable of Correcting Deletions, Insertions and Reversals, 1966",
 )
@@ -287,7 +281,6 @@ def edit_distance(trial: Trial) -> None:
     "is 0 for equal texts, and higher the more words differ",
     names={"wer", "cer", "worderror", "charactererror", "charerror", "worderrorrate"},
     unless={"loss", "accuracy", "batch", "corpus"},
-    universal=True,
     remedy="Edit distance over the length of the reference.",
     source="Jurafsky and Martin, Speech and Language Processing, section 16.5",
 )
@@ -309,7 +302,6 @@ def error_rate(trial: Trial) -> None:
     "D(x) is the dose that x percent of the volume receive at least: low for D95, high for D2",
     names={"d95", "d98", "d99", "d2", "d5", "d90", "doseatvolume", "dosetovolume", "dosevolume"},
     unless={"conv2", "hausdorff", "hd95", "hd", "curve", "histogram", "plot", "loss", "conv", "2d"},
-    universal=True,
     remedy="np.percentile(dose[mask], 100 - x).",
     source="ICRU Report 83, 2010, section 3.7",
 )
@@ -368,7 +360,6 @@ def dose_of_share(trial: Trial) -> None:
         "score",
         "attention",
     },
-    universal=True,
     remedy="torch.cdist(x, x).topk(k + 1, largest=False).indices[:, 1:].",
     source="Cover and Hart, Nearest Neighbor Pattern Classification, 1967",
 )
@@ -436,7 +427,6 @@ def neighbours_are_near(trial: Trial) -> None:
         "normaliseadjacency",
     },
     unless={"laplacian", "feature", "features", "cheb", "random"},
-    universal=True,
     remedy="D ** -0.5 @ (A + I) @ D ** -0.5.",
     source="Kipf and Welling, Semi-Supervised Classification with Graph Convolutional Networks, 2017, eq. 2",
 )

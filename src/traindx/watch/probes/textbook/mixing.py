@@ -19,7 +19,6 @@ OFF = 0.02  # of a share: what is left of round-off, and of a box in whole pixel
     "gives the label of each image a weight that equals its share of the mixed image",
     names={"mixup", "cutmix", "mixupdata", "cutmixdata", "fmix", "resizemix", "snapmix", "mixcut"},
     unless={"loss", "criterion", "manifold", "model", "train", "apply", "accuracy", "collate", "snapmix"},
-    universal=True,
     random=True,
     remedy="One permutation for images and labels; lam = 1 - area of the clipped box / area of the image.",
     source="Zhang et al., mixup, 2018, eq. 1; Yun et al., CutMix, 2019, eq. 1",
@@ -101,7 +100,6 @@ def _meant(trial: Trial, result: Any, parts: Any, count: int, columns: int) -> A
         "onehotsmooth",
     },
     unless={"loss", "criterion", "ce", "cross", "entropy", "bce"},
-    universal=True,
     remedy="onehot * (1 - eps) + eps / classes.",
     source="Szegedy et al., Rethinking the Inception Architecture, 2016, section 7",
 )

@@ -82,7 +82,6 @@ def _volume(trial: Trial) -> tuple[str, Any]:
         "random",
         "matrix",
     },
-    universal=True,
     remedy="Sums (or exp of minus sums) of densities along rays.",
     source="Siddon, Fast calculation of the exact radiological path, 1985",
 )
@@ -128,7 +127,6 @@ def density(trial: Trial) -> None:
     "shows the brightest voxel of a volume with its value, at one pixel",
     names={"mip", "maximumintensityprojection", "maxip", "maxintensityprojection", "computemip", "makemip"},
     unless={"loss", "nerf", "map", "min", "solver", "encode", "encoding", "mean"},
-    universal=True,
     remedy="volume.max(axis).",
     source="Wallis et al., Three-dimensional display in nuclear medicine, 1989",
 )

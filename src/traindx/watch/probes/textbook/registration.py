@@ -87,7 +87,6 @@ class Field:
         "time", "affine", "grid", "perspective", "loss", "random", "points", "splat", "forward", "homography", "dtw",
         "warmup", "network", "block", "elastic", "error", "coarse",
     },
-    universal=True,
     remedy="grid = identity + displacement, scaled by 2 / (size - 1), in the order (x, y, z), with align_corners=True.",
     source="Jaderberg et al., Spatial transformer networks, 2015",
 )  # fmt: skip
@@ -162,7 +161,6 @@ def warp(trial: Trial) -> None:
         "squaringandscaling", "svfexp", "integratesvf",
     },
     unless={"loss", "ode", "sde", "euler", "rk4", "monte", "riemann", "trapezoid", "time"},
-    universal=True,
     remedy="v = v / 2 ** n; n times v = v + warp(v, v).",
     source="Arsigny et al., A log-Euclidean framework for statistics on diffeomorphisms, 2006",
 )  # fmt: skip
@@ -198,7 +196,6 @@ def integral(trial: Trial) -> None:
         "compositetransform", "composeddf", "compositionflow", "combineflows", "composition", "composeflow",
     },
     unless={"transforms", "loss", "transform", "image", "affine"},
-    universal=True,
     remedy="second + warp(first, second).",
     source="Ashburner, A fast diffeomorphic image registration algorithm, 2007",
 )  # fmt: skip
@@ -233,7 +230,6 @@ def composition(trial: Trial) -> None:
     unless={
         "loss", "log", "negative", "fold", "folding", "penalty", "percent", "count", "ratio", "std", "regularization",
     },
-    universal=True,
     remedy="det(I + gradient of the displacement), with all products of the gradients.",
     source="Leow et al., Statistical properties of Jacobian maps, 2007",
 )  # fmt: skip
@@ -299,7 +295,6 @@ def determinant(trial: Trial) -> None:
         "localnormalizedcrosscorrelationloss", "globalncc",
     },
     unless=LIKENESS_UNLESS,
-    universal=True,
     remedy="Covariance divided by the root of the product of both variances.",
     source="Avants et al., Symmetric diffeomorphic image registration with cross-correlation, 2008",
 )  # fmt: skip
@@ -351,7 +346,6 @@ def _two_images(trial: Trial) -> tuple[str, str, tuple[int, ...]]:
         "globalmutualinformationloss", "normalizedmutualinformation", "mutualinformationmetric", "parzenmi",
     },
     unless={*LIKENESS_UNLESS, "mine", "estimator", "upper", "lower", "bound", "club", "score", "cluster", "labels"},
-    universal=True,
     remedy="Sum of p(a, b) log(p(a, b) / (p(a) p(b))); its negative as a cost.",
     source="Viola and Wells, Alignment by maximization of mutual information, 1997",
 )  # fmt: skip

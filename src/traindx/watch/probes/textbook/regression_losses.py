@@ -91,7 +91,6 @@ def _plain(trial: Trial) -> tuple[str, str]:
         "matrix",
         "normalise",
     },
-    universal=True,
     remedy="Compare each prediction with its own target, in one shape and one unit.",
     source="Bishop, Pattern Recognition and Machine Learning, 2006, section 1.5.5",
 )
@@ -149,7 +148,6 @@ def _growth(trial: Trial, far: float) -> tuple[float, float, float]:
     "is four times as large for errors of twice the size",
     names=SQUARED,
     unless={*NOT_PLAIN, *ROOTS, *ABSOLUTE, "root", "huber", "smooth"},
-    universal=True,
     remedy="((prediction - target) ** 2).mean().",
     source="Bishop, Pattern Recognition and Machine Learning, 2006, eq. 1.46",
 )
@@ -169,7 +167,6 @@ def squared_error(trial: Trial) -> None:
     "is twice as large for errors of twice the size, and half as large for errors in half of the places",
     names=ABSOLUTE,
     unless={*NOT_PLAIN, *ROOTS, *SQUARED, "huber", "smooth", "smoothl1"},
-    universal=True,
     remedy="(prediction - target).abs().mean().",
     source="Bishop, Pattern Recognition and Machine Learning, 2006, section 1.5.5",
 )
@@ -190,7 +187,6 @@ def absolute_error(trial: Trial) -> None:
     "is twice as large for errors of twice the size, and 0.707 of it for errors in half of the places",
     names={"rmse"},
     unless={*NOT_PLAIN, *ABSOLUTE},
-    universal=True,
     remedy="((prediction - target) ** 2).mean() ** 0.5, the mean taken first.",
     source="definition of the root mean square",
 )
@@ -215,7 +211,6 @@ def root_of_the_mean(trial: Trial) -> None:
     "weighs errors of both signs alike, and grows in proportion to large errors",
     names=ROBUST,
     unless=NOT_PLAIN,
-    universal=True,
     remedy="Huber: e ** 2 / 2 up to delta, delta * (|e| - delta / 2) beyond. Charbonnier: (e ** 2 + eps ** 2) ** 0.5.",
     source="Huber, Robust Estimation of a Location Parameter, 1964; Charbonnier et al., 1994, eq. 4",
 )
@@ -255,7 +250,6 @@ def grows_linearly(trial: Trial) -> None:
     "costs q for each unit that a prediction is too low, and 1 - q for each unit that it is too high",
     names={"quantile", "pinball", "quantileloss", "pinballloss", "tilted"},
     unless={"regression", "huber", "smooth", "crps", "normalize", "transform"},
-    universal=True,
     remedy="e = target - prediction; max(q * e, (q - 1) * e).",
     source="Koenker and Bassett, Regression Quantiles, 1978, eq. 3.1",
 )
@@ -349,7 +343,6 @@ VARIANCES: dict[str, Callable[[float], float]] = {
         "poisson",
         "gamma",
     },
-    universal=True,
     remedy="0.5 * (log(var) + (target - mean) ** 2 / var).",
     source="Nix and Weigend, Estimating the Mean and Variance of the Target Probability Distribution, 1994, eq. 3",
 )
@@ -400,7 +393,6 @@ def _scale_of(name: str) -> Callable[[float], float] | None:
     "does not depend on what is predicted where the mask excludes it",
     names={"masked", "maskedmse", "maskedmae", "maskedl1", "maskedloss"},
     unless={"autoencoder", "image", "language", "lm", "fill"},
-    universal=True,
     remedy="Multiply the error of every element by the mask before it is summed, and divide by the sum of the mask.",
     source="the sum over a subset",
 )

@@ -58,7 +58,6 @@ def _long(given: Any, least: int = 6) -> list[int]:
         "downscale", "imresize", "trilinearinterpolation", "bilinearinterpolation", "resizetensor",
     },
     unless=UNLESS,
-    universal=True,
     remedy="Weights of an interpolation sum to 1 at every place.",
     source="scipy.ndimage.zoom",
 )  # fmt: skip
@@ -91,7 +90,6 @@ def constant(trial: Trial) -> None:
         "imresize", "resizetensor",
     },
     unless={*UNLESS, "pad", "crop", "letterbox", "blur", "antialias"},
-    universal=True,
     remedy="Corners (or centres) of both grids coincide; the factor is new / old along each axis.",
     source="scipy.ndimage.zoom",
 )  # fmt: skip
@@ -157,7 +155,6 @@ def _size(tensor: Any) -> str:
         "resamplearray", "resampleisotropic", "resampletoisotropic", "resamplescan",
     },
     unless=UNLESS,
-    universal=True,
     remedy="new size = size * old spacing / new spacing.",
     source="monai.transforms.Spacing",
 )  # fmt: skip
@@ -200,7 +197,6 @@ def spacing(trial: Trial) -> None:
         "cropcenter3d", "centercroptensor", "croptocenter", "centercrop2d",
     },
     unless={"random", "rand", "resize", "box", "boxes", "pad", "points", "around"},
-    universal=True,
     remedy="start = (size - new) // 2 along each axis.",
     source="torchvision.transforms.functional.center_crop",
 )  # fmt: skip
@@ -235,7 +231,6 @@ def central_crop(trial: Trial) -> None:
         "half", "every", "queries", "keys", "rotary", "random", "rand", "matrix", "pos", "points", "point", "box",
         "boxes", "bbox", "vector", "augment", "log", "logs", "qk", "loss", "prediction", "pred", "keypoints",
     },
-    universal=True,
     remedy="affine_grid and grid_sample with the same align_corners, and a matrix that is the identity for 0.",
     source="scipy.ndimage.rotate",
 )  # fmt: skip
@@ -276,7 +271,6 @@ def turned_by_nothing(trial: Trial) -> None:
         "random", "rand", "augment", "bit", "loss", "box", "boxes", "bbox", "points", "keypoints", "labels", "label",
         "coords", "byte", "back", "sign", "pairs", "test", "tta", "gradient", "rot", "joints", "perm", "maybe",
     },
-    universal=True,
     remedy="image.flip(axis).",
     source="numpy.flip",
 )  # fmt: skip
@@ -307,7 +301,6 @@ def flipped_twice(trial: Trial) -> None:
         "predictbypatches",
     },
     unless={"attention", "loss", "mask", "cache", "size", "params"},
-    universal=True,
     remedy="Sum the windows and their weights, and divide; the last window of an axis ends where the image ends.",
     source="monai.inferers.sliding_window_inference",
 )  # fmt: skip

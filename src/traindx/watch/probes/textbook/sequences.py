@@ -52,7 +52,6 @@ DISTINCT = 1e-3  # of the size of a code
         "expand",
         "transformer",
     },
-    universal=True,
     remedy="torch.triu(torch.ones(n, n), 1) is 1 where it hides; torch.tril(torch.ones(n, n)) is 1 where it shows.",
     source="Vaswani et al., Attention Is All You Need, 2017, section 3.2.3",
 )
@@ -131,7 +130,6 @@ OTHER_ATTENTION = {
     "returns a value that is the same at every place as it is: its weights sum to 1 over the keys",
     names=ATTENTION,
     unless=OTHER_ATTENTION,
-    universal=True,
     remedy="softmax(q @ k.transpose(-2, -1) / d ** 0.5, dim=-1) @ v, with the softmax over the keys.",
     source="Vaswani et al., Attention Is All You Need, 2017, eq. 1",
 )
@@ -170,7 +168,6 @@ def _plain(trial: Trial) -> dict[str, Any]:
     "makes nothing of one sample for another one",
     names=ATTENTION,
     unless={*OTHER_ATTENTION, "cross_batch"},
-    universal=True,
     remedy="The axis of samples comes first, and no product or softmax goes over it.",
     source="Vaswani et al., Attention Is All You Need, 2017, eq. 1",
 )
@@ -241,7 +238,6 @@ def keeps_samples_apart(trial: Trial) -> None:
         "apply",
         "load",
     },
-    universal=True,
     remedy="Sine and cosine of position / 10000 ** (2 * i / d), one row a position, added along the axis of positions.",
     source="Vaswani et al., Attention Is All You Need, 2017, section 3.5",
 )
@@ -389,7 +385,6 @@ def _distinct(trial: Trial, table: Any, what: str) -> None:
         "get timesteps",
         "calendar",
     },
-    universal=True,
     remedy="Sine and cosine of t times frequencies from 1 to 1 / 10000: t[:, None] * freqs[None, :].",
     source="Ho et al., Denoising Diffusion Probabilistic Models, 2020, appendix B",
 )
@@ -447,7 +442,6 @@ def codes_of_times(trial: Trial) -> None:
         "half",
         "rotate",
     },
-    universal=True,
     remedy="Pairs (a, b) become (a cos - b sin, a sin + b cos), with the cosine and the sine of one angle for both.",
     source="Su et al., RoFormer, 2021, eq. 34",
 )
@@ -484,7 +478,6 @@ def rotary_turns(trial: Trial) -> None:
     "shift of tokens to the right",
     "puts the token of each place at the next one",
     names={"shifttokens", "shiftright", "shifttokensright", "shiftinput"},
-    universal=True,
     remedy="shifted[:, 1:] = tokens[:, :-1]; shifted[:, 0] = start.",
     source="Raffel et al., T5, 2020, section 3.1.4",
 )

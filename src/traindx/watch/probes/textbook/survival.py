@@ -38,7 +38,6 @@ def _roles(trial: Trial) -> tuple[str, str]:
         "deepsurv",
     },
     unless={"concordance", "cindex", "net", "model", "discrete", "stratified", "time", "ranking"},
-    universal=True,
     remedy="Sort by time, longest first; -(risk - logcumsumexp(risk))[event == 1].mean().",
     source="Cox, Regression Models and Life-Tables, 1972, eq. 12; Katzman et al., DeepSurv, 2018, eq. 4",
 )
@@ -106,7 +105,6 @@ def cox(trial: Trial) -> None:
     "falls by the share of those at risk who die at each time, and not at a censoring",
     names={"kaplan", "kaplanmeier", "km", "kmcurve", "kmestimator", "kmestimate"},
     unless={"plot", "means", "kmeans", "draw", "logrank", "ipcw", "weights", "censoring", "net"},
-    universal=True,
     remedy="cumprod(1 - deaths / at_risk) over the times in order; those at risk at t have a time of t or more.",
     source="Kaplan and Meier, Nonparametric Estimation from Incomplete Observations, 1958, eq. 2b",
 )

@@ -86,7 +86,6 @@ def _averaged(trial: Trial) -> tuple[Any, Any, dict[str, Any], list[tuple[str, f
         "swap",
         "sync",
     },
-    universal=True,
     remedy="average.mul_(decay).add_(parameter, alpha=1 - decay).",
     source="Tarvainen and Valpola, Mean teachers are better role models, 2017, eq. 1",
 )
@@ -198,7 +197,6 @@ COUNTS = {"count", "counts", "freq", "freqs", "frequencies", "num", "numbers", "
         "model",
         "frequencies",
     },
-    universal=True,
     remedy="total / (classes * count): the inverse of the frequency.",
     source="King and Zeng, Logistic Regression in Rare Events Data, 2001, section 4.2",
 )
@@ -237,7 +235,6 @@ def rarer_weigh_more(trial: Trial) -> None:
     "is negatives over positives: above 1 where positives are rare",
     names={"posweight", "positiveweight", "posweights", "positiveweights", "computeposweight"},
     unless={"loss", "neg", "apply", "anchor"},
-    universal=True,
     remedy="(labels == 0).sum() / (labels == 1).sum().",
     source="torch.nn.BCEWithLogitsLoss, pos_weight",
 )
@@ -282,7 +279,6 @@ def positive_weight(trial: Trial) -> None:
         "weightsforsampler",
     },
     unless={"loss", "class", "apply", "normalize"},
-    universal=True,
     remedy="(1 / counts)[labels].",
     source="torch.utils.data.WeightedRandomSampler",
 )
