@@ -115,9 +115,11 @@ class IdleStatement(Observed):
             comparison that nobody uses), ``method-overwritten`` (a method gets a value in its place), ``near-name``
             (a field that nothing reads, named nearly as one that there is), ``option-later`` (an option that is read
             when the object is made, set afterwards), ``size-field`` (a layer's number of features, which does not
-            change its weight), ``group-field`` (set on an optimiser, whose groups have it).
+            change its weight), ``group-field`` (set on an optimiser, whose groups have it), ``overwritten`` (a name
+            gets another value before anything reads what was computed for it).
         source: Its source.
-        detail: What there is instead: the field that was meant, the shape of the weight, the entry of the group.
+        detail: What there is instead: the field that was meant, the shape of the weight, the entry of the group, what
+            was computed first.
     """
 
     form: str

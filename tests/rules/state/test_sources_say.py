@@ -200,3 +200,36 @@ def test_names_of_figures():
     assert [better(one) for one in ("val_loss", "valAcc", "dice_loss", "mean_dice", "neg_loss", "score", "hd95")] == [
         "lower", "higher", "lower", "higher", "", "", "lower",
     ]  # fmt: skip
+
+
+OVERWRITTEN = """
+def loss_of(outputs, weights):
+    a, b = outputs["score"], outputs["size"]
+    {first}
+    {between}
+    total = {second}
+    return total
+"""
+
+
+@pytest.mark.parametrize("first", ["total = a + 2 * b", "total = sum(weights[k] * v for k, v in outputs.items())"])
+def test_a_sum_whose_name_is_given_another_value_at_once(first):
+    (finding,) = idle(OVERWRITTEN.format(first=first, between="pass", second="outputs['score']"))
+    assert finding.variant == "overwritten"
+    assert finding.location.line == 6
+
+
+@pytest.mark.parametrize(
+    ("first", "between", "second"),
+    [
+        ("total = a + 2 * b", "pass", "total / 2"),
+        ("total = a + 2 * b", "print(total)", "a"),
+        ("total = a + 2 * b", "if weights: a = total", "a"),
+        ("total = 0.0", "pass", "a + b"),
+        ("total = step(a, b)", "pass", "step(b, a)"),
+        ("total = a + b\n    a = total", "pass", "a"),
+        ("if weights:\n        total = a + b", "pass", "a"),
+    ],
+)
+def test_values_that_are_read_or_chosen_or_made_for_an_effect(first, between, second):
+    assert idle(OVERWRITTEN.format(first=first, between=between, second=second)) == []

@@ -48,8 +48,12 @@ _SAYS = {
         "`{source}` sets something that no step reads: the optimiser's groups have {detail}, and that acts.",
         "Set it in every group: for group in optimizer.param_groups: group[...] = ...",
     ),
+    "overwritten": (
+        "`{source}` takes the place of `{detail}` before anything reads it: what was computed there is lost.",
+        "Leave one of the two out, or give one another name.",
+    ),
 }
-_SUSPECTED = ("near-name",)
+_SUSPECTED = ("near-name", "overwritten")
 
 
 @rule("C1114", "statement-without-effect", Severity.MAJOR, needs=(IdleStatement,))
@@ -60,7 +64,7 @@ def statement_without_effect(evidence: Evidence, limits: Limits) -> Iterator[Fou
         `model.eval` without parentheses; `p.require_grad = False`; `model.encoder.requires_grad = False` on a module;
         `train.dataset.transform = a` and `val.dataset.transform = b` after one `random_split`; `p.requires_grad ==
         False` as a statement; `model.train = False`; `optimizer.lr = 1e-4`; `model.fc.out_features = 2`;
-        `loader.shuffle = True`; a field with a misspelt name.
+        `loader.shuffle = True`; a field with a misspelt name; a sum whose name is given another value at once.
     Why it stops learning:
         The mode, the freezing or the augmentation that the script relies on is not in force.
     Evidence it needs:
@@ -69,8 +73,8 @@ def statement_without_effect(evidence: Evidence, limits: Limits) -> Iterator[Fou
         The sources that were loaded, and the fields of modules, optimisers, loaders and data sets that were alive. None
         of these statements can have the effect that it names: `demonstrated`. A field that nothing reads, neither in
         the sources of the script nor in those of the object's class, and that is named nearly as one that the object
-        has, is `suspected`; so is a flag of what
-        only the sources say is a module. Programs of which not all sources are read are left alone.
+        has, is `suspected`; so are a flag of what only the sources say is a module, and arithmetic whose name is given
+        another value in the same block before it is read. Programs of which not all sources are read are left alone.
     Remedy:
         Per statement.
     Trial it proposes:

@@ -125,6 +125,8 @@ def idle_statements(file: str, tree: ast.Module) -> Iterator[IdleStatement]:
             yield from _module_flags(file, node)
         if isinstance(node, ast.FunctionDef | ast.For | ast.While | ast.With | ast.If):  # at the top it may be shown
             yield from _compared(file, node)
+        if isinstance(node, ast.FunctionDef | ast.For | ast.While):
+            yield from _overwritten(file, node)
 
 
 def _module_flags(file: str, scope: ast.FunctionDef | ast.ClassDef | ast.Module) -> Iterator[IdleStatement]:
@@ -172,6 +174,42 @@ def _compared(file: str, scope: ast.stmt) -> Iterator[IdleStatement]:
         compared = node.value
         if len(compared.ops) == 1 and isinstance(compared.ops[0], ast.Eq) and isinstance(compared.left, _PLACES):
             yield _idle(file, node, "compared", ast.unparse(node))
+
+
+def _overwritten(file: str, scope: ast.FunctionDef | ast.For | ast.While) -> Iterator[IdleStatement]:
+    """``total = a + b`` and, before anything reads it, ``total = c`` in the same block: the first was for nothing.
+
+    Only what is computed from other values by arithmetic counts: a call may have been made for what it does.
+    """
+    open_: dict[str, ast.Assign] = {}
+    for node in scope.body:
+        name, value = _computed(node)
+        mentioned = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+        if name and value is not None:
+            read = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
+            if name in open_ and name not in read:
+                yield _idle(file, node, "overwritten", ast.unparse(node)).model_copy(
+                    update={"detail": ast.unparse(open_[name])[:120]}
+                )
+            mentioned = read | {name}
+        for one in mentioned & open_.keys():
+            del open_[one]
+        if name and value is not None and _arithmetic(value) and isinstance(node, ast.Assign):
+            open_[name] = node
+
+
+def _computed(node: ast.stmt) -> tuple[str, ast.expr | None]:
+    """The single name that a statement gives a value, and the value."""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id, node.value
+    return "", None
+
+
+def _arithmetic(value: ast.expr) -> bool:
+    """True for arithmetic on names: ``a + w * b``, ``sum(w[k] * l for k, l in ...)``."""
+    if isinstance(value, ast.Call) and name_of(value.func) == "sum" and value.args:
+        value = value.args[0].elt if isinstance(value.args[0], ast.GeneratorExp | ast.ListComp) else value.args[0]
+    return isinstance(value, ast.BinOp) and sum(isinstance(one, ast.Name) for one in ast.walk(value)) > 1
 
 
 def _idle(file: str, node: ast.stmt, form: str, source: str) -> IdleStatement:
