@@ -78,6 +78,24 @@ class FigureRegion(Observed):
     whole: int = 0
 
 
+class OutputThreshold(Observed):
+    """Outputs of a network in evaluation, as it gave them, compared with a number between 0 and 1 (``where``).
+
+    Attributes:
+        network: Class of the network.
+        threshold: The number.
+        calls: Comparisons.
+        low: Least value that was compared.
+        high: Greatest value that was compared.
+    """
+
+    network: str
+    threshold: float
+    calls: int
+    low: float
+    high: float
+
+
 class RankedScore(Observed):
     """A score of a library's that depends on the order of the predictions; ``where`` is the line that gives them.
 

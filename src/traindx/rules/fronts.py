@@ -25,7 +25,14 @@ from traindx.evidence.observed_calls import (
     IntegerIndexSeen,
     LossStateSeen,
 )
-from traindx.evidence.observed_evaluation import Accumulated, EvaluationPairs, FigureRegion, MaskGiven, RankedScore
+from traindx.evidence.observed_evaluation import (
+    Accumulated,
+    EvaluationPairs,
+    FigureRegion,
+    MaskGiven,
+    OutputThreshold,
+    RankedScore,
+)
 from traindx.evidence.observed_loss import ClampSeen, ConstantTerm
 from traindx.evidence.observed_optim import ClippingSeen, OutputsDropped, ScalerSeen, SchedulerSeen
 from traindx.evidence.observed_state import (
@@ -104,6 +111,7 @@ THINGS: dict[type[Record], str] = {
     Accumulated: "sums over batches that begin outside of all passes",
     MaskGiven: "masks beside sequences",
     EvaluationPairs: "outputs that meet a batch in evaluation",
+    OutputThreshold: "outputs compared with a number between 0 and 1",
     FigureRegion: "figures of a part of the output",
     ReshapeTried: "arrays that are given two axes",
     MovedTried: "functions that move an image and its mask",

@@ -25,6 +25,7 @@ from traindx.rules.evaluation.e823_figure_of_a_corner import figure_of_a_small_p
 from traindx.rules.evaluation.e824_ranking_of_decisions import ranking_of_decisions
 from traindx.rules.evaluation.e825_figure_never_reset import figure_never_reset
 from traindx.rules.evaluation.e826_figure_breaks_its_definition import figure_breaks_its_definition
+from traindx.rules.evaluation.e827_threshold_on_logits import threshold_on_logits
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -44,4 +45,5 @@ RULES: tuple[Rule, ...] = (
     ranking_of_decisions,
     figure_never_reset,
     figure_breaks_its_definition,
+    threshold_on_logits,
 )

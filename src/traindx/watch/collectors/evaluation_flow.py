@@ -8,6 +8,7 @@ that its network was given, and a part of an image the share of it that is left.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 from traindx.core import compat
 from traindx.evidence.base import Record
-from traindx.evidence.observed_evaluation import EvaluationOutputs, EvaluationPairs, FigureRegion
+from traindx.evidence.observed_evaluation import EvaluationOutputs, EvaluationPairs, FigureRegion, OutputThreshold
 from traindx.watch.collectors.destinations import operands
 from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
 from traindx.watch.collectors.networks import Call, CallPlace, Networks
@@ -35,6 +36,8 @@ SAME_VALUES = frozenset({
     "view", "reshape", "permute", "transpose", "movedim", "flatten", "requires_grad_", "type", "expand", "unflatten",
 })  # fmt: skip
 NUMBERS = frozenset({"item", "__float__", "tolist", "add", "add_", "__add__", "__radd__", "__iadd__"})
+PARTS_OF = frozenset({"__getitem__", "__get__", "select", "narrow", "index_select", "split", "chunk", "unbind"})
+THRESHOLDS = frozenset({"gt", "__gt__", "ge", "__ge__", "lt", "__lt__", "le", "__le__"})
 JOINS = frozenset({"cat", "stack", "concat", "concatenate", "hstack", "vstack"})
 LEAST_SIDE = 16  # of an image whose parts are measured
 MOST_TENSORS = 8192
@@ -58,6 +61,7 @@ class Flow:
         share: Part of the output's area that is left.
         cut: Where it was cut out.
         contrast: Spread of what was cut out over that of the whole.
+        raw: It holds numbers of the outputs as the network gave them.
     """
 
     outputs: frozenset[int] = frozenset()
@@ -66,6 +70,7 @@ class Flow:
     share: float = 1.0
     cut: CallSite | None = None
     contrast: float = 1.0
+    raw: bool = False
 
 
 @dataclass
@@ -102,6 +107,14 @@ class _Pairs:
     loader: Loader | None = None
 
 
+@dataclass
+class _Threshold:
+    network: str
+    calls: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+
+
 class EvaluationFlow(Collector):
     """Follows outputs of networks in evaluation mode, or without gradients, once training has begun."""
 
@@ -118,6 +131,7 @@ class EvaluationFlow(Collector):
         self._count = 0
         self._places: dict[tuple[object, ...], _Place] = {}
         self._pairs: dict[CallSite, _Pairs] = {}
+        self._thresholds: dict[tuple[CallSite, float], _Threshold] = {}
         self._loader_of: dict[int, Loader] = {}
         self._training_batch: list[tuple[Any, Batch]] = []
 
@@ -197,7 +211,7 @@ class EvaluationFlow(Collector):
         self._count += 1
         self._open[self._count] = _Output(call.place, watch.iteration)
         for value in outputs:
-            self._put(value, Flow(frozenset({self._count}), given))
+            self._put(value, Flow(frozenset({self._count}), given, raw=True))
         for reference, batch in self._training_batch:
             value = reference()
             if value is not None and self._of(value) is None:
@@ -241,6 +255,8 @@ class EvaluationFlow(Collector):
             return
         if outputs and not keeps and name not in JOINS:
             self._meet(name, found)
+        if name in THRESHOLDS and len(found) == 1 and found[0][1].raw and len(args) > 1:
+            self._cut_off(found[0], args[1])
         self._pass_on(name, args, found, out)
 
     def _use(self, flow: Flow) -> None:
@@ -266,6 +282,22 @@ class EvaluationFlow(Collector):
             else:
                 seen.stale += 1
                 seen.stale_at = seen.stale_at or site
+
+    def _cut_off(self, found: tuple[Any, Flow], threshold: Any) -> None:
+        """Outputs as they are, compared with a number between 0 and 1."""
+        value, flow = found
+        site = here()
+        if type(threshold) is not float or not 0 < threshold < 1 or site is None or self.watch.would_wait(value):
+            return
+        if not value.is_floating_point() or not value.numel():
+            return
+        output = self._open.get(max(flow.outputs))
+        seen = self._thresholds.setdefault(
+            (site, threshold), _Threshold(output.place.network if output is not None else "")
+        )
+        seen.calls += 1
+        part = sample(value, 65536)
+        seen.low, seen.high = min(seen.low, float(part.min())), max(seen.high, float(part.max()))
 
     def _meet(self, name: str, found: list[tuple[Any, Flow]]) -> None:
         """Values of as many samples from both sides: of which batches?"""
@@ -296,6 +328,7 @@ class EvaluationFlow(Collector):
             smallest.share,
             smallest.cut,
             smallest.contrast,
+            all(flow.raw for flow in flows) and (name in SAME_VALUES or name in JOINS or name in PARTS_OF),
         )
         if made.outputs:
             made = replace(made, batches=frozenset())
@@ -335,6 +368,7 @@ class EvaluationFlow(Collector):
         """A record a line that calls, one that compares and one that cuts."""
         self._settle()
         yield from self._outputs()
+        yield from self._cut_offs()
         step = self.watch.iteration
         for site, pairs in self._pairs.items():
             loader = pairs.loader
@@ -348,6 +382,18 @@ class EvaluationFlow(Collector):
                 loader=loader.made.location() if loader is not None and loader.made is not None else None,
                 where=site.location(),
                 step=step,
+            )
+
+    def _cut_offs(self) -> Iterator[Record]:
+        for (site, threshold), seen in self._thresholds.items():
+            yield OutputThreshold(
+                network=seen.network,
+                threshold=threshold,
+                calls=seen.calls,
+                low=seen.low,
+                high=seen.high,
+                where=site.location(),
+                step=self.watch.iteration,
             )
 
     def _outputs(self) -> Iterator[Record]:
