@@ -39,12 +39,14 @@ class RecordedCall:
         result: A copy of what it returned.
         caller: The line that called it.
         learned: Names of the arguments that had a gradient.
+        given_by: The line that called it, or called what passed its own arguments on to it.
     """
 
     function: FunctionType
     args: dict[str, Any]
     caller: CallSite | None = None
     learned: frozenset[str] = frozenset()
+    given_by: CallSite | None = None
     result: Any = None
     done: bool = False
 
@@ -172,7 +174,7 @@ class Recorder:
             return None
         tensor = self.torch.Tensor
         learned = {name for name in args if isinstance(one := frame.f_locals[name], tensor) and one.requires_grad}
-        call = RecordedCall(function, args, _caller(frame), frozenset(learned))
+        call = RecordedCall(function, args, _caller(frame), frozenset(learned), _giver(frame, set(args)))
         known.append(call)
         frame.f_trace_lines = False
         return self._inside(call)
@@ -215,6 +217,21 @@ def _caller(frame: FrameType) -> CallSite | None:
     while above is not None and not users(above.f_code.co_filename):
         above = above.f_back
     return CallSite(above.f_code.co_filename, above.f_lineno, above.f_code.co_qualname) if above is not None else None
+
+
+def _giver(frame: FrameType, names: set[str]) -> CallSite | None:
+    """The line that calls a function, or calls what only passes its own arguments on to it."""
+    passed = {id(frame.f_locals[name]) for name in names if hasattr(frame.f_locals[name], "shape")}
+    site = _caller(frame)
+    above = frame.f_back
+    while above is not None and passed:
+        if users(above.f_code.co_filename):
+            own = {id(above.f_locals.get(name)) for name in _parameters(above.f_code)}
+            site = CallSite(above.f_code.co_filename, above.f_lineno, above.f_code.co_qualname)
+            if not passed <= own:
+                break
+        above = above.f_back
+    return site
 
 
 def line_by_line(torch: Any, call: RecordedCall, **changes: Any) -> list[tuple[int, str, Any]]:
