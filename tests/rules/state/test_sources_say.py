@@ -73,7 +73,11 @@ def test_a_parameter_that_its_function_never_reads():
     assert "0.1" in finding.message
     assert settings(source.replace("nn.Dropout(0.5)", "nn.Dropout(dropout)")) == []
     assert settings(source.replace(", dropout=0.1)", ")")) == []  # nobody asks for it: off by default, and stays off
-    assert settings(source.replace("nn.Dropout(0.5)", "self.save_hyperparameters()")) == []
+    kept = source.replace("nn.Dropout(0.5)", "self.save_hyperparameters()")
+    assert len(settings(kept)) == 1  # kept, and read by nobody
+    for more in ("net.hparams.dropout", "net.hparams['dropout']", "net.hparams", "**net.hparams"):
+        assert settings(f"{kept}log({more})\n") == []
+    assert len(settings(f"{kept}log(net.hparams.width)\n")) == 1
     assert settings(source.replace("dropout=0.0", "dropout=0.2").replace(", dropout=0.1)", ")")) == []
     assert settings(source.replace("dropout=0.1", "dropout=scheduler")) == []
     assert len(settings(source.replace("dropout=0.1", "dropout=config['dropout']"))) == 1

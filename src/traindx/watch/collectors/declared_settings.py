@@ -36,6 +36,9 @@ WHOLE = (
 )
 
 
+KEEP, KEPT = "save_hyperparameters", "hparams"  # of Lightning: arguments become fields of ``self.hparams``
+
+
 @dataclass(frozen=True)
 class Setting:
     """One that is declared.
@@ -120,6 +123,7 @@ class _Uses:
         self.called: set[str] = set()
         self.defined: dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]] = {}
         self.calls: dict[str, list[ast.Call]] = {}
+        self.kept_seen = self.kept_parts = 0  # ``self.hparams`` in all, and with a name or key after it
         self.handed_on: set[str] = set()  # names that go as a whole to something that is not defined here
         for tree in trees.values():
             for node in ast.walk(tree):
@@ -132,6 +136,9 @@ class _Uses:
                 self.handed_on.update(one.id for one in values if isinstance(one, ast.Name))
 
     def _note(self, node: ast.AST) -> None:
+        self.kept_seen += _is_kept(node)
+        constant = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
+        self.kept_parts += (isinstance(node, ast.Attribute) or constant) and _is_kept(node.value)  # type: ignore[attr-defined]
         if isinstance(node, ast.Attribute):
             if isinstance(node.ctx, ast.Load):
                 self.attributes.add(node.attr)
@@ -151,9 +158,17 @@ class _Uses:
         elif isinstance(node, ast.ImportFrom | ast.Import):
             self.names.update(alias.name.rpartition(".")[2] for alias in node.names)
 
+    def keeps(self, name: str) -> bool:
+        """``self.hparams.name`` may be read: by name, or because all of them are passed on."""
+        return name in self.attributes or name in self.strings or self.kept_seen > self.kept_parts
+
     def as_a_whole(self) -> bool:
         """Somebody looks at all attributes of something at once."""
         return any(name in self.calls for name in WHOLE) or bool(self.attributes & set(WHOLE))
+
+
+def _is_kept(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == KEPT) or (isinstance(node, ast.Name) and node.id == KEPT)
 
 
 def _options(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
@@ -218,7 +233,8 @@ def _parameters(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
         ):
             continue
         body = [node for statement in function.body for node in ast.walk(statement)]
-        if any(isinstance(node, ast.Call) and name_of(node.func) in WHOLE for node in body):
+        whole = {name for node in body if isinstance(node, ast.Call) and (name := name_of(node.func)) in WHOLE}
+        if whole - {KEEP}:
             continue
         loads = {node.id for node in body if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         called = owner.name if owner is not None and function.name == "__init__" else function.name
@@ -229,7 +245,7 @@ def _parameters(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
             shown = value or (ast.unparse(default) if default is not None else "")
             symbol = f"{owner.name}.{function.name}" if owner is not None else function.name
             lost = _overwritten(function, argument.arg)
-            read = argument.arg in loads and lost is None
+            read = (argument.arg in loads and lost is None) or (KEEP in whole and uses.keeps(argument.arg))
             line = lost.lineno if lost is not None else argument.lineno
             text = ast.unparse(lost.value) if lost is not None else ""
             yield Setting("parameter", argument.arg, shown, file, line, symbol, read, text, passed)
