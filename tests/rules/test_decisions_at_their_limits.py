@@ -12,7 +12,7 @@ from traindx.evidence.model import Comparison
 from traindx.evidence.model_in_use import SettingsRead
 from traindx.evidence.observed import Ending, IterationsSeen, ScriptRun
 from traindx.evidence.observed_items import SidesSeen, StageInputs
-from traindx.evidence.observed_optim import PlateauSeen, SchedulerSeen
+from traindx.evidence.observed_optim import ParameterGroupSeen, PlateauSeen, SchedulerSeen
 from traindx.evidence.observed_state import SamplerSeen
 from traindx.evidence.probed import OverlapProbed
 from traindx.evidence.regions import BoxDirection
@@ -170,3 +170,18 @@ def test_a_schedule_is_looked_at_where_its_silence_would_mean_something(fields: 
 @pytest.mark.parametrize(("unread", "says"), [((), 0), (("focal_alpha",), 1)])
 def test_settings_that_are_all_read_are_in_order(unread: tuple[str, ...], says: int) -> None:
     assert len(found("C1107", SettingsRead(read=("rate", "steps"), unread=unread))) == says
+
+
+@pytest.mark.parametrize(
+    ("last", "other", "says"),
+    [(1e-9, 1e-3, 1), (0.0, 1e-3, 1), (1e-9, 1e-9, 0), (2e-4, 1e-3, 0)],
+)
+def test_a_rate_that_is_gone_while_another_stays(last: float, other: float, says: int) -> None:
+    """Of a schedule that takes all rates down together nothing is said here."""
+    groups = [
+        ParameterGroupSeen(
+            optimizer="AdamW", group=index, lr=rate, largest_lr=1e-3, gradient_norms=(1.0,) * 4, update_ratios=(1e-3,)
+        )
+        for index, rate in enumerate((last, other))
+    ]
+    assert [one.variant for one in found("O408", *groups)] == ["rate-gone"] * says

@@ -31,6 +31,7 @@ def _groups_of_one_optimizer(evidence: Evidence, limits: Limits) -> Nothing | No
     needs=(ParameterGroupSeen,),
     looked_at=_groups_of_one_optimizer,
     factor=Threshold(20.0, "rate of the fastest group over this one; discriminative fine-tuning uses 3 to 10 a stage"),
+    gone=Threshold(1e-3, "of its largest rate is what a group has left, while another one keeps a tenth of its own"),
     ratio=Threshold(5e-6, "update over weight a step, below which a group needs 200,000 steps to change by itself"),
 )
 def group_rate_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -38,7 +39,8 @@ def group_rate_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     What it finds:
         A group whose rate is `factor` times smaller than that of another group of the same optimiser and whose weights
-        practically stay, although gradients arrive; or a group whose rate is zero all the time.
+        practically stay, although gradients arrive; or a group whose rate is zero all the time; or one whose rate goes
+        to nothing while that of another stays (a factor that is multiplied in at every step instead of once).
     Why it stops learning:
         That part of the network keeps its initial weights; if these are random, the rest is fed with noise.
     Evidence it needs:
@@ -60,6 +62,19 @@ def group_rate_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         same = [other for other in groups if other.where == group.where and other.optimizer == group.optimizer]
         fastest = max(other.largest_lr for other in same)
         if len(same) < 2 or len(group.gradient_norms) < 3 or max(group.gradient_norms) <= 0:
+            continue
+        keeps = any(other.lr >= 0.1 * other.largest_lr > 0 for other in same)
+        if keeps and group.lr < limits.gone * group.largest_lr:
+            yield Found(
+                variant="rate-gone",
+                message=f"The learning rate of parameter group {group.group}"
+                + (f" ({group.name})" if group.name else "")
+                + f" fell from {group.largest_lr:g} to {group.lr:.2g} over the iterations seen, and another "
+                "group's did not: its weights stand still from there on.",
+                location=group.where,
+                numbers={"largest": group.largest_lr, "last": group.lr},
+                remedy="Multiply a group's rate by its factor once, when the optimiser is made.",
+            )
             continue
         stands = group.largest_lr == 0.0
         ratio = max(group.update_ratios, default=0.0)
