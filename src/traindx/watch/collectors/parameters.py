@@ -12,7 +12,7 @@ from traindx.watch.collectors.destinations import Destinations
 from traindx.watch.collectors.networks import Networks, is_users_module, place_of
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.runtime.schedule import ObservationLevel
-from traindx.watch.runtime.stats import probe
+from traindx.watch.runtime.stats import has_values, probe
 from traindx.watch.runtime.structure import children, named_modules, own_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -138,7 +138,9 @@ class Parameters(Collector):
         """Whether all rows are equal, the first ones before all others; not while a device would be waited for."""
         if parameter.dim() < 2 or len(parameter) < LEAST_ROWS or parameter[0].numel() < 2:
             return False
-        if self.watch.would_wait(parameter) or not self.watch.torch.equal(parameter[0], parameter[1]):
+        if not has_values(parameter) or self.watch.would_wait(parameter):
+            return False
+        if not self.watch.torch.equal(parameter[0], parameter[1]):
             return False
         return bool((parameter == parameter[:1]).all())
 

@@ -122,12 +122,14 @@ class Scaling(Collector):
 
     def _make_scaling(self, original: Any) -> Any:
         """How many parameters there were, again as clipping itself has them."""
+        watch = self.watch
 
         def scale(parameters: Any, *args: Any, **kwargs: Any) -> Any:
             if self._inside_clip and isinstance(parameters, list):
                 self._given = len(parameters)
-                if all(one.grad is None for one in parameters):
-                    self._bare = next((one for one in parameters if one.requires_grad), None)
+                with watch.ours(self):  # a mode of the script's would be told that gradients are asked for
+                    if all(one.grad is None for one in parameters):
+                        self._bare = next((one for one in parameters if one.requires_grad), None)
             return original(parameters, *args, **kwargs)
 
         return scale
