@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from traindx.watch.probes.functions.common import as_tensor, number
+from traindx.watch.probes.live_calls import function_of
 from traindx.watch.probes.recorded import RecordedCall, TooLargeError, copied
 from traindx.watch.runtime.call_sites import CallSite
 
@@ -152,6 +153,8 @@ def _calls_network(torch: Any, scope: Scope, statement: ast.stmt) -> bool:
                 return True
             if isinstance(value, torch.nn.Module) and any(True for _ in value.parameters()):
                 return True
+            if value is not None and function_of(value) is not None:
+                return True  # a function of the script's is tried by its own name, which may say more
     return False
 
 
