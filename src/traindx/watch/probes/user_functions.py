@@ -115,7 +115,8 @@ class UserFunctions(Experiment):
             return
         datasets = [dataset for known in self._datasets if (dataset := known()) is not None]
         with_transforms = any(type(one).__module__.startswith(TRANSFORM) for one in datasets)
-        if not with_transforms and not _could_be_tried(list(_sources_around(frame))):
+        sources = list(_sources_around(frame))
+        if not with_transforms and not _could_be_tried(sources):
             return
         call, self._call = self._call, None
         with self.watch.ours(self):
@@ -124,7 +125,6 @@ class UserFunctions(Experiment):
                 self.watch.not_examined(self.subject, "the process cannot be forked without a trace")
             else:
                 self._children.append(child)
-        sources = list(_sources_around(frame))
         if phase == "evaluation" and child is not None and (any_figure(sources) or textbook.any_figure(sources)):
             self._follow()
 

@@ -11,7 +11,7 @@ import ast
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from traindx.evidence.base import Record
@@ -259,20 +259,20 @@ def _alike(torch: Any, one: Any, other: Any) -> bool:
     return x is None or y is None or math.isclose(x, y, rel_tol=SAME) or (math.isnan(x) and math.isnan(y))
 
 
-def is_known(name: str) -> bool:
-    """True if something of this name could be one of these."""
+@lru_cache(maxsize=8192)  # the same names are asked for in every phase
+def is_known(name: str, subject: Subject | None = None) -> bool:
+    """True if something of this name could be one of these, of any subject or of one."""
     known = spoken(name)
-    return any(one.is_about(known) for one in ENTRIES)
+    return any(one.is_about(known) for one in ENTRIES if subject in (None, one.subject))
 
 
 def any_relevant(trees: Iterable[ast.Module], subject: Subject | None = None) -> bool:
     """True if a function or class in these sources could be one of these by its name."""
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            known = spoken(node.name)
-            if any(one.is_about(known) for one in ENTRIES if subject in (None, one.subject)):
-                return True
-    return False
+    return any(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and is_known(node.name, subject)
+        for tree in trees
+        for node in ast.walk(tree)
+    )
 
 
 def any_figure(trees: Iterable[ast.Module]) -> bool:

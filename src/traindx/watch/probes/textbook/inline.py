@@ -17,7 +17,7 @@ from typing import Any
 
 from traindx.watch.probes.functions.common import as_tensor, number
 from traindx.watch.probes.live_calls import function_of
-from traindx.watch.probes.recorded import RecordedCall, TooLargeError, copied
+from traindx.watch.probes.recorded import RecordedCall, copied
 from traindx.watch.runtime.call_sites import CallSite
 
 MOST_STATEMENTS = 6  # of one function that is made
@@ -99,7 +99,7 @@ def _call(torch: Any, scope: Scope, before: list[ast.stmt], name: str) -> Record
         function = _function(scope, taken, free, name)
         call = RecordedCall(function, args, CallSite(scope.file, last.lineno, name), done=True)
         call.result = copied(torch, call.again(torch))
-    except (TooLargeError, Exception):  # whatever the script's lines raise
+    except Exception:  # it is too large, or whatever the script's lines raise
         return None
     return call if _same(torch, scope, last, call.result) else None
 
