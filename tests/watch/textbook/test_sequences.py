@@ -169,3 +169,16 @@ def test_shifts(define: Define, body: str, holds: bool) -> None:
     source = f"def shift_tokens_right(x):\n    return torch.cat([torch.zeros_like(x[:, :1]), {body}], 1)\n"
     found = define(source, "shift_tokens_right(torch.randint(3, 9, (2, 7)))")
     assert found["tokens-shifted-by-one"].holds is holds
+
+
+def test_weights_of_both_signs_are_another_attention(define: Callable[..., Any]) -> None:
+    source = """
+    def attention(q, k, v):
+        similar = q @ k.transpose(-2, -1)
+        return (similar.abs().softmax(-1) * similar.sign()) @ v
+    """
+    call = "attention(*torch.randn(3, 2, 4, 6, 8))"
+    assert "attention-of-constant-values" not in define(source, call)
+    assert define(source.replace(" * similar.sign()", ""), call)["attention-of-constant-values"].holds
+    over_queries = source.replace("softmax(-1) * similar.sign()", "softmax(-2)")
+    assert not define(over_queries, call)["attention-of-constant-values"].holds
