@@ -15,6 +15,7 @@ class EvaluationOutputs(Observed):
         assigned: The name that the statement gives the output; empty where it has none.
         hooked: The network has hooks of the script's, so that its output may not be what is wanted.
         calls: Calls whose outputs were followed to their end.
+        evaluations: Evaluations that they belong to: between two of them the network was trained.
         unused: Of these, calls of whose output no value was used.
         last_used: The used ones are the last calls of their evaluations alone.
         stale: Operations in between that took what a training step had computed, with its graph.
@@ -28,6 +29,7 @@ class EvaluationOutputs(Observed):
     assigned: str = ""
     hooked: bool = False
     calls: int = 0
+    evaluations: int = 1
     unused: int = 0
     last_used: bool = False
     stale: int = 0

@@ -105,6 +105,28 @@ def test_a_loss_of_its_own_batch_is_left_alone(tmp_path: Path) -> None:
     assert not found("E822", watched(lambda: loop("own number"), tmp_path))
 
 
+def test_a_training_loss_beside_the_figure_of_a_single_batch_is_left_alone(tmp_path: Path) -> None:
+    def train() -> None:
+        torch.manual_seed(0)
+        net, x = Net(), torch.randn(24, 1, 20, 20)
+        y = (x[:, 0] > 0).long()
+        optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+        for step in range(15):
+            outputs = net(x[:12])
+            loss = F.cross_entropy(outputs, y[:12])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if step % 3 == 2:
+                with torch.no_grad():
+                    outputs = net(x[12:])
+                    sum([loss.item(), float((outputs.argmax(1) == y[12:]).float().mean())])
+
+    run = watched(train, tmp_path)
+    assert max(seen.numbers for seen in run.of(EvaluationOutputs)) >= 3  # it was seen, and is not said
+    assert not found("E822", run)
+
+
 def test_an_evaluation_of_its_last_batch_is_suspected(tmp_path: Path) -> None:
     (finding,) = found("E822", watched(lambda: loop("last batch"), tmp_path))
     assert (finding.standing, finding.variant) == (Standing.SUSPECTED, "last-batch-scored")

@@ -22,6 +22,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     ),
     calls=Threshold(3, "calls whose outputs were followed to their end; fewer may be a trial run"),
     numbers=Threshold(0.9, "of the calls in which a number of a training step is read: once a batch"),
+    batches=Threshold(2, "calls an evaluation, at least: beside a single batch the training loss may well be printed"),
     unused=Threshold(0.6, "of them: all but the last batch of a short evaluation"),
 )
 def evaluation_output_unused(evidence: Evidence, limits: Limits) -> Iterator[Found]:
@@ -51,7 +52,8 @@ def evaluation_output_unused(evidence: Evidence, limits: Limits) -> Iterator[Fou
     """
     for seen in evidence.of(EvaluationOutputs):
         often = seen.numbers >= max(limits.calls, limits.numbers * seen.calls)
-        if seen.phase == "validation" and seen.number_at is not None and often and seen.calls >= limits.calls:
+        several = seen.calls >= max(limits.calls, limits.batches * seen.evaluations)
+        if seen.phase == "validation" and seen.number_at is not None and often and several:
             yield Found(
                 variant="training-number-summed",
                 message=f"In validation this line reads a number of a training step, with its graph, {seen.numbers} "

@@ -406,6 +406,7 @@ class EvaluationFlow(Collector):
                 assigned=seen.assigned,
                 hooked=seen.hooked,
                 calls=len(ends),
+                evaluations=sum(last),
                 unused=sum(not used for _, used in ends),
                 last_used=all(is_last for (_, used), is_last in zip(ends, last, strict=True) if used),
                 stale=seen.stale,
