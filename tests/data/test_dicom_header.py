@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from patients.folders import ct_volume, write_dicom
 from traindx.data import read_dicom
 from traindx.data.dicom_header import Header, from_pydicom, read_plain
+from traindx.data.facts import Facts
+from traindx.data.names import Names
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 SLOTS = [name for name in Header.__slots__ if name not in ("pixels_at", "pixels_length", "referenced_series", "damage")]
@@ -108,6 +110,18 @@ def test_bits_beyond_the_stored_ones_are_left_to_pydicom(tmp_path: Path, stored:
     header, array = read_dicom.load(str(path))
     assert header.bits_stored == stored
     np.testing.assert_array_equal(array, pydicom.dcmread(path).pixel_array)
+
+
+@pytest.mark.parametrize(("stored", "bits"), [(12, 12), (16, 16), (None, 16)])
+def test_the_depth_of_an_image_is_that_of_its_stored_bits(tmp_path: Path, stored: int | None, bits: int) -> None:
+    """Twelve bits in words of sixteen are twelve; PS3.5 section 8.1.1. Files without BitsStored exist all the same."""
+    image = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48)
+    path = write_dicom(tmp_path / "a.dcm", image, BitsStored=stored, HighBit=stored and stored - 1)
+    header = read_plain(path.read_bytes())
+    assert header is not None
+    facts = Facts("a.dcm")
+    read_dicom._describe(facts, header, Names("a.dcm"))
+    assert facts.bits == bits
 
 
 @pytest.mark.data

@@ -11,6 +11,7 @@ from trial_cases import T, alphas_cumprod, diffusion, finding, treated
 
 import traindx as dx
 from traindx.finding import Proposal
+from traindx.trials import post_processing
 from traindx.trials.proposals import resolve
 from traindx.trials.scoring import score
 from traindx.trials.time_coding import SamplingClock, TimeCoding, training_coding
@@ -154,6 +155,29 @@ def test_reference_sampler_keeps_the_users_post_processing(finish):
     expected = finish(closed_form(noise))
     spread = float(expected.max() - expected.min())
     assert (result - expected).abs().max() < (1e-4 if finish is not curve else 0.02) * spread
+
+
+KNOWN = torch.linspace(-3, 3, 64)
+NOISE = torch.randn(64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (2 * KNOWN + 1, 2 * KNOWN + 1),
+        (KNOWN.clamp(-1, 1), KNOWN.clamp(-1, 1)),
+        (KNOWN.tanh(), KNOWN.tanh()),
+        (torch.ones(64), KNOWN),  # nothing of the image comes back
+        (torch.where(KNOWN > 2.9, torch.nan, KNOWN + 1), KNOWN),
+        (NOISE, KNOWN),  # something does, but no curve tells what
+    ],
+    ids=["line", "clip", "curve", "constant", "NaN", "noise"],
+)
+def test_only_what_is_a_curve_of_the_image_is_kept(shown, expected, monkeypatch):
+    monkeypatch.setattr(post_processing, "ask_stand_in", lambda *_: (KNOWN, shown))
+    case, batch = oracle()
+    kept = post_processing.read_post_processing(case, case.diffusion.sample, None, None, batch)
+    assert torch.allclose(kept(KNOWN), expected, atol=1e-4)
 
 
 def test_reference_sampler_refuses_a_loop_that_calls_twice_at_one_step():

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
+from traindx.core import compat
+from traindx.watch.collectors.compiled import Compiled
+from traindx.watch.collectors.loss_calls import LossCalls
 from traindx.watch.collectors.plateaus import Plateaus, _Plateau
 from traindx.watch.collectors.purity import Purity
 from traindx.watch.collectors.repeated_calls import RepeatedCalls
@@ -105,3 +109,39 @@ def test_a_hook_on_a_gradient_is_the_scripts_only_where_the_script_runs() -> Non
     watch.here_and_now = False
     register(torch.zeros(1), print)
     assert purity._hooked  # for good: a hook stays
+
+
+def test_only_a_softmax_over_an_axis_of_one_is_a_softmax_of_one_class() -> None:
+    """``softplus(x, 1)`` has a number behind its tensor too, which is no axis."""
+    watch: Any = SimpleNamespace(torch=torch, grad_enabled=True, iteration=0, shown=lambda site: site.location())
+    none: Any = mock.MagicMock()
+    calls = LossCalls(watch, none, none, none, none)
+    logits = torch.zeros(8, 1)
+    for line, (name, place) in enumerate([("softplus", True), ("softmax", False), ("softmax", True)], start=1):
+        site = CallSite("train.py", line, "<module>") if place else None
+        calls._activation(name, logits, None, site, None, (logits, 1), {})
+    (record,) = calls._activation_records()
+    assert (record.where.line, record.shape, record.axis, record.calls) == (3, (8, 1), 1, 1)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [({}, True), ({"attached": False}, False), ({"here_and_now": False}, False), ({"compiling": True}, False)],
+)
+def test_a_compiled_network_is_seen_from_outside_and_nothing_is_in_place_within(
+    fields: dict[str, bool], seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compat, "compiled_module_type", lambda: object)
+    told: list[str] = []
+    patches: dict[str, Any] = {}
+    now = {"attached": True, "here_and_now": True, "compiling": False, **fields}
+    watch: Any = mock.MagicMock(**now)
+    watch.torch.compiler.is_compiling.return_value = now["compiling"]
+    watch.patches.wrap = lambda owner, name, make: patches.setdefault(name, make)
+    watch.quiet.return_value.__enter__.side_effect = lambda: told.append("quiet")
+    networks: Any = mock.MagicMock()
+    networks.entered.side_effect = lambda module, args: told.append(f"enters {module} {args}")
+    networks.left.side_effect = lambda module, args, kwargs, output: told.append(f"leaves with {output}")
+    Compiled(watch, networks)._quiet_modules()
+    assert patches["__call__"](lambda module, value: 2 * value)("net", 3) == 6
+    assert told == (["enters net (3,)", "quiet", "leaves with 6"] if seen else [])

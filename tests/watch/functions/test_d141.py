@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+import torch
+
+from traindx.watch.probes.functions.inverses import _slope
+
 FOURIER = """
 import torch
 
@@ -100,3 +105,21 @@ def test_patches_put_back_in_another_order(script: Callable[[str], Any]) -> None
     """
     assert not script(source.format(order="1, 3, 2, 4")).found("D141")
     assert script(source.format(order="1, 2, 3, 4")).found("D141")
+
+
+@pytest.mark.parametrize(
+    ("factor", "slope"),
+    [
+        (255.0, 0.0),
+        (1 / 255, 0.0),
+        (1 / 65535, 0.0),
+        (0.09, 0.09),
+        (-2.0, -2.0),
+        (1.0, 1.0),
+        (300.0, 300.0),
+    ],
+)
+def test_a_scale_of_grey_values_is_meant_and_any_other_is_told(factor: float, slope: float) -> None:
+    change = torch.randn(64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert _slope(change, factor * change) == pytest.approx(slope)
+    assert _slope(change, factor * change.flip(0)) == 0  # no number times what went in
