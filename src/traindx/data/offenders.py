@@ -114,9 +114,9 @@ def _lines(examples: tuple[Example, ...]) -> set[str]:
 
 def _draw_boxes(ctx: AuditRoom, source: str, lines: set[str], name: str, caption: str, most: int = PANELS) -> None:
     """Up to four images with all their boxes, the offending one bright."""
-    table = next((table for table in ctx.tables if table.name == source), None)
-    if table is None or not lines:
+    if not lines:  # all boxes of the table would be read for nothing
         return
+    table = next(table for table in ctx.tables if table.name == source)
     relative = any(found.unit == "relative" for found in ctx.evidence.of(BoxTable) if found.table == source)
     every = list(boxes(ctx, table))
     panels: list[NDArray[np.float32]] = []
