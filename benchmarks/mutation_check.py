@@ -7,10 +7,12 @@
 
 Each break changes one decision of one function in a copy of the tree: a comparison turned round, *and* for *or*, a
 negation dropped, a threshold ten times larger. It is tried against tests of `make test`, the nearest first: those named
-after it (by the code of a rule, its module, what the module defines), then those of the records it reads or writes,
-then those that import what imports it, then those of its corner of the tree; up to the first that fails, or until
-`--budget` seconds of processor are spent. A test counts only if it passes in the tree without the break. So the rate is
-a lower bound of what `make test` notices: a break that survives here may yet fail a test that was never reached.
+after it (by the code of a rule, its module, what the module defines), then those of the records it reads or writes and
+of the rules that read them, then those that import what imports it, then those of its corner of the tree; among those
+that are equally near, the ones that share rare words with the broken function. It ends with the first that fails, or
+when `--budget` seconds of processor are spent. A test counts only if it passes in the tree without the break, and one
+that did not end, only if it fails a second time with it. So the rate is a lower bound of what `make test` notices: a
+break that survives here may yet fail a test that was never reached.
 
 What survives is printed with its line: a test is missing there, or the line decides nothing. Everything happens in
 forks of one process that holds torch already. What is known is kept in `--state` after each break, so that an
@@ -25,6 +27,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import random
 import re
@@ -34,7 +37,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -64,6 +68,7 @@ FOLDERS_OF_TESTS = {  # where a corner's tests are, for what nothing nearer noti
 }
 BATCHES = (10.0, 40.0)  # expected seconds of a break's first and second fork; a third one has the rest
 WORD = re.compile(r"\w[\w-]*\w")
+PART = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]{3,}")  # of a name
 USUAL_SECONDS = 0.5  # of a test that `--seconds` does not know
 PRELOADED = (
     "torch", "torch._dynamo", "torch.utils.data", "numpy", "scipy.stats", "scipy.ndimage", "pydantic", "libcst", "rich",
@@ -243,11 +248,13 @@ class House:
             kind, name, value = json.loads(line)
             if kind == "begins":
                 ran.begun.append(name)
-            elif kind == "failed":
+            elif kind in ("failed", "late"):
                 ran.failed.append(name)
+                ran.late = ran.late or kind == "late"
             ran.seconds = max(ran.seconds, value)
         if not ended[0] or code < 0 or (code not in (0, 1, 2, 5) and ran.begun):  # 5: nothing to run
             ran.failed += ran.begun[-1:]
+            ran.late = True
         return ran
 
     def _become(self, words: Sequence[str], log: Path, output: Path, budget: float) -> None:
@@ -279,6 +286,7 @@ class Ran:
     begun: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     seconds: float = 0.0  # of processor
+    late: bool = False  # a test did not end by itself
 
 
 class Forked:
@@ -369,7 +377,7 @@ class Reporter:
 
     def pytest_runtest_logreport(self, report) -> None:
         if report.outcome == "failed":
-            self.write("failed", report.nodeid)
+            self.write("late" if "Timeout" in str(report.longrepr) else "failed", report.nodeid)
 
     def pytest_runtest_logfinish(self, nodeid: str, location) -> None:
         self.write("ends", nodeid)
@@ -391,36 +399,44 @@ class Nearness:
             self.tests.setdefault(name.partition("::")[0], []).append(name)
         self.seconds = seconds
         self.words: dict[str, set[str]] = {}
+        self.stems = Counter(place.stem for place in (ROOT / SOURCE).rglob("*.py"))
+        self.defined: Counter[str] = Counter()
         self.imports: dict[str, set[str]] = {}
         for path in self.tests:
             self.imports[path] = _imported(_text(path))
             self.words.update({f"{path}::{name}": words for name, words in _words_of_functions(_text(path)).items()})
+        self.parts = {name: _parts(words) for name, words in self.words.items()}
+        holding = Counter(part for parts in self.parts.values() for part in parts)
+        self.weights = {part: math.log(len(self.parts) / count) for part, count in holding.items()}
         self.modules: dict[str, set[str]] = {}
         self.codes: dict[str, set[str]] = {}  # of the rules that read a record
         for place in sorted((ROOT / SOURCE).rglob("*.py")):
             path = place.relative_to(ROOT).as_posix()
             self.modules[_module(path)] = _imported(_text(path))
+            self.defined.update(_defined(_text(path)))
             for code in _code(path):
                 for record in _records(path):
                     self.codes.setdefault(record, set()).add(code)
 
     def ordered(self, one: Break) -> list[str]:
-        """Tests, the nearest first, then the quickest."""
+        """Tests, the nearest first, then those that speak of the same things, then the quickest."""
         module, code, records = _module(one.path), _code(one.path), _records(one.path)
         above = {name for name, imported in self.modules.items() if module in imported}
         further = {name for name, imported in self.modules.items() if imported & above} - above
-        defined = {name for name in re.findall(r"^(?:class|def) (\w+)", _text(one.path), re.M) if len(name) > 4}
+        defined = {name for name in _defined(_text(one.path)) if len(name) > 4 and self.defined[name] == 1}
         around = Path(one.path).parent.name
         named = set(code) | defined | ({around, around.replace("_", "-")} if "_" in around else set())
         others = set().union(*(self.codes.get(record, set()) for record in records)) - set(code)
         corner = next(name for name in FOLDERS_OF_TESTS if one.path.startswith(f"{SOURCE.as_posix()}/{name}"))
+        stem_of = Path(one.path).stem if self.stems[Path(one.path).stem] == 1 else None  # not ``case``, ``script``
+        about = _parts(WORD.findall(_around(one)))
         found = []
         for path, names in self.tests.items():
             stem, imports, anywhere = Path(path).stem, self.imports[path], self.words[f"{path}::"]
             parts = set(stem.upper().split("_"))
             folder = str(Path(path).parent).removeprefix("tests").lstrip("/")
             of_file = (
-                (0, parts & set(code) or Path(one.path).stem in stem),
+                (0, parts & set(code) or (stem_of and stem_of in stem)),
                 (3, module in imports),
                 (4, anywhere & named),
                 (5, parts & others),
@@ -432,10 +448,13 @@ class Nearness:
             )
             nearest = next((distance for distance, holds in of_file if holds), None)
             for name in names if nearest is not None else ():
-                words = self.words.get(f"{path}::{name.rpartition('::')[2].partition('[')[0]}", set())
-                words = words | set(WORD.findall(name.partition("[")[2]))
-                distance = min(nearest, 1 if words & named else 2 if words & records else nearest)
-                found.append((distance, self.seconds.get(name, USUAL_SECONDS), name))
+                function = f"{path}::{name.rpartition('::')[2].partition('[')[0]}"
+                words = self.words.get(function, set()) | set(WORD.findall(name.partition("[")[2]))
+                distance = min(nearest, 1 if words & named else 2 if words & (records | others) else nearest)
+                if words & named and words & records:  # what a rule makes of a record that is written by hand
+                    distance = -1
+                alike = sum(self.weights[part] for part in about & self.parts.get(function, set()))
+                found.append((distance, -alike, self.seconds.get(name, USUAL_SECONDS), name))
         return [name for *_, name in sorted(found)]
 
     def batches(self, one: Break, budget: float, without: set[str]) -> list[list[str]]:
@@ -459,6 +478,23 @@ def _words_of_functions(text: str) -> dict[str, set[str]]:
     return found
 
 
+def _around(one: Break) -> str:
+    """The innermost function that a break is in."""
+    lines = _text(one.path).splitlines()
+    functions = [
+        node
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.FunctionDef) and node.lineno <= one.line <= (node.end_lineno or 0)
+    ]
+    inner = max(functions, key=lambda node: node.lineno, default=None)
+    return "\n".join(lines[inner.lineno - 1 : inner.end_lineno]) if inner else lines[one.line - 1]
+
+
+def _parts(words: Iterable[str]) -> set[str]:
+    """What names are made of, without endings: ``_closures`` and ``closure`` are about the same."""
+    return {part.lower().rstrip("s") for word in words for part in PART.findall(word)}
+
+
 def _module(path: str) -> str:
     return path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
@@ -466,6 +502,11 @@ def _module(path: str) -> str:
 def _code(path: str) -> tuple[str, ...]:
     found = re.match(r"([a-z]\d{3,4})_", Path(path).name)
     return (found[1].upper(),) if found else ()
+
+
+def _defined(text: str) -> set[str]:
+    """Names of functions and classes at the top of a file."""
+    return set(re.findall(r"^(?:class|def) (\w+)", text, re.M))
 
 
 def _imported(text: str) -> set[str]:
@@ -478,7 +519,7 @@ def _imported(text: str) -> set[str]:
 
 def _records(path: str) -> set[str]:
     found = {name.rpartition(".")[2] for name in _imported(_text(path)) if name.startswith("traindx.evidence")}
-    return {name for name in found if name[0].isupper()} - {"Evidence", "Where", "CallSite"}
+    return {name for name in found if name[0].isupper()} - {"Record", "Evidence", "Where", "CallSite"}
 
 
 @dataclass
@@ -499,10 +540,15 @@ def tried(one: Break, near: Nearness, house: House, budget: float, unfit: set[st
             break
         house.put(one.path, [(one.begin, one.end, one.made)])
         ran = house.run(batch, budget - seconds)
+        by = ran.failed[0] if ran.failed else None
+        if by and ran.late and not house.run([by], budget).failed:
+            by = None  # the machine was busy
         house.put(one.path, ())
         tests, seconds = tests + len(ran.begun), seconds + ran.seconds
-        if ran.failed:
-            return Verdict(ran.failed[0], tests, seconds)
+        if by:
+            return Verdict(by, tests, seconds)
+        if ran.late:
+            continue
         if ran.code not in (0, 2, 5):  # 2: its time was spent
             raise RuntimeError(f"{one}: pytest ended with {ran.code} and no failed test:\n{ran.output[-2000:]}")
     return Verdict(None, tests, seconds)
