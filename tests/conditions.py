@@ -1,0 +1,65 @@
+"""Every condition of a rule by itself: a record that is just enough, and what each of its numbers may not be.
+
+What a row says is taken from the page of its rule, not from the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from traindx.evidence import Evidence, Record
+from traindx.finding import Standing
+from traindx.rules import catalogue
+
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record of which a rule speaks.
+
+    Attributes:
+        code: The rule.
+        base: The record.
+        silent: Changes with which it looks and says nothing.
+        unseen: Changes with which it has not seen enough to say anything.
+        speaks: Changes with which it speaks all the same, and the variant or standing of what it says.
+        beside: Other records.
+        times: How many records like it there are.
+    """
+
+    code: str
+    base: Record
+    silent: Sequence[Changes] = ()
+    unseen: Sequence[Changes] = ()
+    speaks: Sequence[tuple[Changes, str | Standing | None]] = ()
+    beside: tuple[Record, ...] = ()
+    times: int = 1
+
+    def cases(self) -> Iterator[Any]:
+        """One case a change."""
+        given = [({}, "speaks", None), *((changes, "speaks", how) for changes, how in self.speaks)]
+        given += [(changes, "silent", None) for changes in self.silent]
+        given += [(changes, "unseen", None) for changes in self.unseen]
+        for changes, what, how in given:
+            words = " ".join(f"{name}={value}" for name, value in changes.items())
+            name = f"{self.code} {type(self.base).__name__} {words} {what}".replace("  ", " ")
+            yield pytest.param(self, changes, what, how, id=name)
+
+    def check(self, changes: Changes, what: str, how: str | Standing | None) -> None:
+        """Ask the form of the rule that reads such records."""
+        evidence = Evidence()
+        for record in (*[self.base.model_copy(update=changes)] * self.times, *self.beside):
+            evidence.add(record)
+        rule = catalogue()[self.code]
+        form = next(one for one in rule.deciders if one.needs == (type(self.base),))
+        found = list(form.decide(evidence, rule.limits()))
+        assert len(found) == (what == "speaks")
+        looked = form.nothing_in(evidence, rule.limits()) is None
+        assert looked is (what != "unseen")
+        if how is not None:
+            assert how in (found[0].variant, found[0].standing)
