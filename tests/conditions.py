@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from traindx.evidence import Evidence, Record
-from traindx.finding import Standing
+from traindx.finding import Location, Severity, Standing
 from traindx.rules import catalogue
 
 Changes = dict[str, Any]
+How = str | Standing | Severity | None
+PLACE = Location(file="place.py", line=11)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Row:
         base: The record.
         silent: Changes with which it looks and says nothing.
         unseen: Changes with which it has not seen enough to say anything.
-        speaks: Changes with which it speaks all the same, and the variant or standing of what it says.
+        speaks: Changes with which it speaks all the same, and the variant or standing of that, or words of its message.
         beside: Other records.
         times: How many records like it there are.
     """
@@ -36,7 +38,7 @@ class Row:
     base: Record
     silent: Sequence[Changes] = ()
     unseen: Sequence[Changes] = ()
-    speaks: Sequence[tuple[Changes, str | Standing | None]] = ()
+    speaks: Sequence[tuple[Changes, How]] = ()
     beside: tuple[Record, ...] = ()
     times: int = 1
 
@@ -50,16 +52,17 @@ class Row:
             name = f"{self.code} {type(self.base).__name__} {words} {what}".replace("  ", " ")
             yield pytest.param(self, changes, what, how, id=name)
 
-    def check(self, changes: Changes, what: str, how: str | Standing | None) -> None:
+    def check(self, changes: Changes, what: str, how: How) -> None:
         """Ask the form of the rule that reads such records."""
         evidence = Evidence()
         for record in (*[self.base.model_copy(update=changes)] * self.times, *self.beside):
-            evidence.add(record)
+            evidence.add(record if record.where is not None else record.model_copy(update={"where": PLACE}))
         rule = catalogue()[self.code]
         form = next(one for one in rule.deciders if one.needs == (type(self.base),))
         found = list(form.decide(evidence, rule.limits()))
         assert len(found) == (what == "speaks")
         looked = form.nothing_in(evidence, rule.limits()) is None
         assert looked is (what != "unseen")
-        if how is not None:
-            assert how in (found[0].variant, found[0].standing)
+        if what == "speaks":
+            assert found[0].location is not None
+            assert how in (None, found[0].variant, found[0].standing, found[0].severity) or how in found[0].message

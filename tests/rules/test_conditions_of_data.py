@@ -73,7 +73,8 @@ ROWS = (
         "D108",
         SplitTried(function="split", part="test", items=100, training=100, shared=2),
         silent=[{"shared": 1}, {"items": 10, "shared": 0}],
-        speaks=[({"items": 10, "shared": 1}, MAYBE), ({"part": "test and validation"}, "parts-in-common")],
+        speaks=[({"items": 10, "shared": 1}, MAYBE), ({"part": "test and validation"}, "the validation part"),
+                ({}, "the training part")],
     ),
     Row(
         "D108",
@@ -98,10 +99,27 @@ ROWS = (
     ),
     Row(
         "D119",
+        MaskOnImage(
+            dataset="Scans", trains=True, reference=0.5, items=16, low=4, explained=0.15, by_other=0.1, made_at=HERE
+        ),
+        silent=[{"made_at": None}],  # a function that does so is the better place
+        beside=(MovedTried(function="turn", how="together", tries=4, apart=1),),
+    ),
+    Row(
+        "D119",
+        MovedTried(function="turn", how="together", tries=4, apart=1),
+        silent=[{"tries": 6}],
+        beside=(MaskOnImage(dataset="Scans", trains=True, reference=0.5, items=16, low=4, explained=0.1,
+            by_other=0.1),),
+    ),
+    Row(
+        "D119",
         MovedTried(function="turn", how="together", tries=4, apart=1),
         silent=[{"apart": 0}, {"tries": 6}],
         unseen=[{"tries": 3, "apart": 3}],
-        speaks=[({"tries": 5}, SURE), ({"how": "items"}, "moved-apart")],
+        speaks=[({"tries": 5}, SURE), ({"how": "items"}, "Items of turn"), ({"how": "apart"},
+            "is called for the image"),
+                ({}, "moves the image and the mask")],
     ),
     Row(
         "D134",
@@ -117,7 +135,8 @@ ROWS = (
         silent=[{"growing": 5}, {"factor": 1.4}, {"factor": 0.0}, {"growing": 0, "rising": 6, "shift": 0.9},
                 {"growing": 0, "rising": 5, "shift": 1.0}],
         unseen=[{"alike": 5, "growing": 5}],
-        speaks=[({}, "scale"), ({"growing": 0, "shrinking": 6, "factor": 0.6}, "scale"),
+        speaks=[({}, "scale"), ({"growing": 0, "shrinking": 6, "factor": 0.6}, "scale"), ({}, " 1.5 times"),
+                ({"growing": 0, "shrinking": 6, "factor": 0.5}, "1/2 times"),
                 ({"growing": 0, "rising": 6, "shift": 1.0}, "offset"), ({"growing": 0, "falling": 6, "shift": 1.0},
                     "offset")],
     ),
@@ -126,6 +145,7 @@ ROWS = (
         LabelsResampled(function="zoom", how="linear", values=(0.0, 1.0, 3.0), voxels=1000, invented=2, between=1),
         silent=[{"invented": 1}, {"values": (0.0, 4.0)}],
         unseen=[{"voxels": 0, "invented": 0}],
+        speaks=[({"between": 2}, "values between them"), ({}, "labels that are nowhere near")],
         beside=(CLASSES,),
     ),
     Row(
@@ -133,7 +153,7 @@ ROWS = (
         IntegerRange(items=1, how="arithmetic", share=0.0011),
         silent=[{"share": 0.001}],
         unseen=[{"items": 0, "share": 0.0}],
-        speaks=[({}, "arithmetic"), ({"how": "cast"}, "cast")],
+        speaks=[({}, "arithmetic"), ({"how": "cast"}, "cast"), ({}, "wrap round"), ({"how": "cast"}, "are lost")],
     ),
     Row(
         "D140",
@@ -182,6 +202,7 @@ ROWS = (
         LoaderSeen(dataset="Scans", trains=True, batches=8, passes=10, in_order=True, deepest=4),
         silent=[{"deepest": 5}, {"in_order": False}],
         unseen=[{"passes": 9}, {"trains": False}, {"batches": 1, "deepest": 0}],
+        speaks=[({}, "its first 4 batches"), ({"deepest": 1}, "its first batch of")],
     ),
     Row(
         "E802",
@@ -270,6 +291,7 @@ ROWS = (
                 {"function": "rand", "owner": "DropPath.forward"},
                 {"function": "rand", "owner": "DropPath.forward", "alone": True, "reads_mode": True},
                 {"function": "rand", "owner": "MCDropout.forward", "alone": True},
+                {"function": "rand", "owner": "DropPath.helper", "alone": True},
                 {"function": "randn", "owner": "add_noise", "alone": True, "arguments": 1},
                 {"function": "randn", "owner": "add_noise", "alone": True, "rate": True, "arguments": 2},
                 {"function": "randn", "owner": "add_noise", "rate": True, "arguments": 1}],

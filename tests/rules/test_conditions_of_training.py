@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conditions import Row
-from traindx.evidence.observed import LayerBuiltInCall
+from traindx.evidence.observed import Ending, LayerBuiltInCall, LossSeries, ScriptRun
 from traindx.evidence.observed_calls import GradientNormSeen, GridSeen, IntegerIndexSeen, LossStateSeen
 from traindx.evidence.observed_evaluation import MaskGiven
 from traindx.evidence.observed_loss import ClampSeen, ConstantTerm, LossCall, LossCutOff, LossTermSeen
@@ -24,11 +24,11 @@ from traindx.evidence.probed import (
     ViewsMerged,
 )
 from traindx.evidence.probed_functions import LossArguments, PaddingTried, PairLossTried, ReloadTried
-from traindx.finding import Location, Standing
+from traindx.finding import Location, Severity, Standing
 
 SURE, MAYBE = Standing.DEMONSTRATED, Standing.SUSPECTED
 HERE = Location(file="train.py", line=7)
-ORDER = OrderProbed(network="Net", function="rank", actual=0.5, perfect=1.0, shuffled=0.99)
+ORDER = OrderProbed(network="Net", function="rank", actual=0.5, perfect=1.0, shuffled=0.998)
 GIVEN = GivenProbed(network="Net", ignored=0.5, blanked=0.5, known=True, actual=1.0, identity=0.001)
 FINER = {"name": "w", "network": "Net", "module": "Linear", "in_optimizer": True, "gradient_seen": 2, "shape": (2, 2)}
 
@@ -63,8 +63,22 @@ ROWS = (
     ),
     Row(
         "L302",
+        term("mse", 0.2, meets_data=True),
+        silent=[{"gradient_shares": (0.21, 0.21)}],
+        unseen=[{"meets_data": False}],
+        beside=(term("kl", 0.6),),
+    ),
+    Row(
+        "L302",
+        term("mse", 0.2, meets_data=True),
+        unseen=[{"gradient_shares": (0.2,)}],
+        beside=(term("kl", 0.6), term("size", 0.2)),
+    ),
+    Row(
+        "L302",
         term("kl", 0.3).model_copy(update={"cosines": (-0.3, -0.3)}),
         silent=[{"cosines": (-0.29, -0.29)}, {"gradient_shares": (0.21, 0.21)}],
+        speaks=[({}, "points against them (cosine -0.30)")],
         beside=(term("mse", 0.21, meets_data=True),),
     ),
     Row("L303", LossCutOff(passes=2), silent=[{"passes": 1}], speaks=[({}, SURE)]),
@@ -73,7 +87,9 @@ ROWS = (
         ConstantTerm(how="number", values=(1.0, 1.006, 1.011), totals=(1.0, 1.0, 1.0)),
         silent=[{"values": (1.0, 1.004, 1.009)}, {"values": (1.0, 1.02, 1.02)}, {"totals": (2.0, 2.0, 2.0)}],
         unseen=[{"values": (1.0, 1.02)}],
-        speaks=[({"totals": (0.0, 0.0, 0.0)}, SURE), ({"totals": (-1.0, -1.0, -1.0)}, SURE)],
+        speaks=[({"how": "number"}, "a Python number"), ({"how": "tensor"}, "a tensor without gradient"),
+                ({"cut": HERE}, "cut off at train.py:7"), ({"totals": (0.0, 0.0, 0.0)}, SURE), ({"totals": (-1.0,
+                    -1.0, -1.0)}, SURE)],
     ),
     Row(
         "L306",
@@ -83,6 +99,12 @@ ROWS = (
         unseen=[{"before_log": True}, {"reaches_loss": False}],
         speaks=[({}, MAYBE), ({"gradient_lost": 0.9}, SURE), ({"gradient_lost": 0.89}, MAYBE),
                 ({"hidden": True, "gradient_lost": 0.9}, MAYBE)],
+    ),
+    Row(
+        "L306",
+        ClampSeen(function="clamp", low=0.0, high=1.0, reaches_loss=True, gradient_lost=0.5, step=2),
+        silent=[{"step": 0}],
+        beside=(ClampSeen(function="clamp", low=0.0, high=1.0, reaches_loss=True, step=1),),
     ),
     Row(
         "L307",
@@ -128,14 +150,14 @@ ROWS = (
         "L331",
         PaddingTried(function="pool", mask="mask", padding=0.2, content=1.0),
         silent=[{"padding": 0.19}, {"content": 0.0}],
-        speaks=[({}, "counts")],
+        speaks=[({}, "counts"), ({}, "What it returns"), ({"value": "pooled"}, "pooled")],
     ),
     Row(
         "L331",
         PaddingTried(function="pool", mask="mask", rows=4, rows_padded=4, reach=0.05, reach_padded=0.9),
         silent=[{"reach": 0.06}, {"reach_padded": 0.89}, {"rows": 3}, {"rows_padded": 3}, {"reach": -1.0},
                 {"reach": 0.9, "reach_padded": -1.0}],
-        speaks=[({}, "last"), ({"reach": 0.9, "reach_padded": 0.05}, SURE)],
+        speaks=[({}, "last"), ({}, "without"), ({"reach": 0.9, "reach_padded": 0.05}, SURE)],
     ),
     Row("L332", PairLossTried(function="ntxent", samples=8, together=0.99, apart=1.0, actual=1.0),
         silent=[{"together": 0.97}, {"together": -1.03, "apart": -1.0}], speaks=[({"together": -1.01, "apart": -1.0},
@@ -239,7 +261,8 @@ ROWS = (
     Row("M217", MaskGiven(network="Net", argument="mask", calls=4, padded=4, constant=4),
         silent=[{"constant": 3}], unseen=[{"padded": 3}]),
     Row("M219", FutureProbed(network="Net", tokens=8, before=0.0011, at_all=1.0),
-        silent=[{"before": 0.001}], unseen=[{"at_all": 0.001, "before": 0.0}], times=2),
+        silent=[{"before": 0.001}, {"at_all": 0.0011, "before": 0.0}], unseen=[{"at_all": 0.001, "before": 0.0}],
+            times=2),
     Row(
         "M220",
         ParameterSeen(**{**FINER, "alike": True, "called": True, "gradient_seen": 10}),
@@ -260,6 +283,11 @@ ROWS = (
     Row("O402", step(10.5), silent=[{"after": 10.0}, {"after": 0.9}], beside=(step(0.9), step(0.9), step(0.9))),
     Row("O402", step(1.6), silent=[{"after": 1.4}], beside=(step(1.6), step(0.9))),
     Row("O402", step(1.6), silent=[{"after": 0.9}], beside=(step(1.6), step(1.6), step(0.9), step(0.9))),
+    Row("O402", step(1.6), silent=[{"after": 1.4}], speaks=[({}, Severity.CRITICAL)], times=2,
+        beside=(LossSeries(iterations=(), values=(1.0,), first_nonfinite=9),)),
+    Row("O402", step(1.6), silent=[{"where": HERE}], speaks=[({}, Severity.MAJOR)], times=2,
+        beside=(LossSeries(iterations=(), values=(1.0,) * 6 + (0.91,) * 6),
+                LossSeries(iterations=(), values=(1.0,) * 6 + (0.89,) * 6, where=HERE))),
     Row(
         "O403",
         ParameterSeen(**FINER, depth=0, gradient_rms=9.9e-7),
@@ -300,7 +328,18 @@ ROWS = (
             misfit=0.3),
         silent=[{"stills": 3}, {"steps": 59}, {"misfit": 0.31}, {"rates": (0.29,) * 6}, {"rates": (0.3,) * 4},
                 {"steps": 20, "late": 0.79}],
-        speaks=[({}, "copy-follows-at-once"), ({"steps": 20, "late": 0.8}, "copy-follows-at-once")],
+        speaks=[({}, "copy-follows-at-once"), ({"steps": 20, "late": 0.8}, "it is the network"),
+                ({}, "it averages over 3.3 steps")],
+    ),
+    Row(
+        "O410",
+        CopySeen(
+            network="Net", looks=10, source_moved=0.01, stills=2, steps=200, rates=(0.01, 0.01, 0.01), misfit=0.3,
+            judged=True, share=0.29,
+        ),
+        silent=[{"judged": False}, {"share": 0.3}, {"rates": (0.01, 0.01, 0.0)}, {"misfit": 0.31}, {"stills": 3}],
+        speaks=[({}, "copy-lags"), ({"rates": (0.01, 0.01, 0.01, 0.0)}, "copy-lags")],
+        beside=(ScriptRun(target="train.py", ending=Ending.FINISHED),),
     ),
     Row(
         "O414",
