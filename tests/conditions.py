@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from traindx.evidence import Evidence, Record
+from traindx.evidence.observed import Observed
 from traindx.finding import Location, Severity, Standing
 from traindx.rules import catalogue
 
@@ -64,5 +65,5 @@ class Row:
         looked = form.nothing_in(evidence, rule.limits()) is None
         assert looked is (what != "unseen")
         if what == "speaks":
-            assert found[0].location is not None
+            assert found[0].location is not None or not isinstance(self.base, Observed)  # data folders have no lines
             assert how in (None, found[0].variant, found[0].standing, found[0].severity) or how in found[0].message
