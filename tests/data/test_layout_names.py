@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from patients.folders import examined, radiograph, write_dicom, write_png, write_series
 from traindx.data.layout.conventions import CONVENTIONS, check_layout, recognised
 from traindx.data.layout.lines import shape
 from traindx.data.layout.naming import OTHER, naming
@@ -142,3 +147,25 @@ def test_a_survey_keeps_a_few_names_of_every_group() -> None:
 )
 def test_what_was_understood_is_said_without_numbers(path: str, said: str) -> None:
     assert shape(path) == said
+
+
+def test_segmentations_of_a_series_that_is_not_there_are_no_riddle_of_names(tmp_path: Path) -> None:
+    """A DICOM segmentation says itself which series it belongs to."""
+    write_series(tmp_path / "ct", 1)
+    reference = Dataset()
+    reference.SeriesInstanceUID = "1.2.77.4"
+    labels = np.zeros((16, 16), np.uint8)
+    labels[4:8, 4:8] = 1
+    header = {"Modality": "SEG", "ReferencedSeriesSequence": [reference], "SeriesInstanceUID": "1.2.9"}
+    write_dicom(tmp_path / "seg" / "seg.dcm", labels, **header)
+    diagnosis = examined(tmp_path)
+    (said,) = diagnosis.extras["layout"]["unclear"]
+    assert "1 segmentation refers to a series of which no image is in the folder" in said
+    assert "--masks" not in said
+
+
+def test_one_folder_called_test_is_no_division(tmp_path: Path) -> None:
+    for number in range(4):
+        write_png(tmp_path / "data_test_png" / f"{number}.png", radiograph(number))
+        write_png(tmp_path / "cohort" / f"{number}.png", radiograph(20 + number))
+    assert [said for said in examined(tmp_path).extras["layout"]["lines"] if "splits" in said] == []

@@ -47,13 +47,28 @@ def test_decimal_commas() -> None:
 def test_identifiers_readers_folds_epochs_and_metrics_are_no_labels(tmp_path: Path) -> None:
     rows = [
         {"": k, "image_id": f"a{k}", "rad_id": k % 2, "Follow-up #": k % 2, "kfold": k % 2, "epoch": k % 2,
-         "val_auc": k % 2, "Frontal/Lateral": k % 2, "oof_pred": k % 2, "pneumonia": k % 2, "No Finding": (k + 1) % 2}
+         "val_auc": k % 2, "Frontal/Lateral": k % 2, "oof_pred": k % 2, "AcquisitionNumber": k % 2,
+         "PartialFourier": k % 2, "EchoTrain": k % 2, "PatientSpeciesDescription": k % 2, "pneumonia": k % 2, "No Finding": (k + 1) % 2}
         for k in range(8)
     ]  # fmt: skip
     table = understand(write_csv(tmp_path / "t.csv", rows), "t.csv")
     assert table.labels == ("pneumonia", "No Finding")
     assert table.split == "kfold"
     assert table.reader == "rad_id"
+
+
+def test_a_table_that_nothing_is_known_of_is_named(tmp_path: Path) -> None:
+    """It speaks of the images, so that somebody could think it had been checked."""
+    for k in range(6):
+        write_png(tmp_path / f"a{k}.png", radiograph(k))
+    write_csv(tmp_path / "t.csv", [{"image": f"a{k}", "volume_ml": 1.5 * k + 0.25} for k in range(6)])
+    write_csv(
+        tmp_path / "header.csv", [{"image": f"a{k}", "EchoTime": k, "FlipAngle": 9, "ImageType": "M"} for k in range(6)]
+    )
+    write_csv(tmp_path / "other.csv", [{"run": f"r{k}", "value": k / 7} for k in range(6)])
+    unclear = examined(tmp_path).extras["layout"]["unclear"]
+    assert [one.partition(":")[0] for one in unclear] == ["table t.csv"]
+    assert "volume_ml" in unclear[0]
 
 
 def test_a_form_for_predictions_holds_no_labels(tmp_path: Path) -> None:

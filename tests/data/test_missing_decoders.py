@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from traindx.data import read_images
+from traindx.data import read_dicom, read_images
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,19 @@ def test_what_pillow_lacks_is_told_from_what_is_broken(
     monkeypatch.setattr(Image, "open", broken)
     with pytest.raises(error, match=says):
         read_images._pillow(str(tmp_path / "a.jp2"))
+
+
+@pytest.mark.parametrize(
+    ("error", "syntax", "says"),
+    [
+        (NotImplementedError("not supported"), "1.2.840.10008.1.2.8.1", "Deflated Image Frame Compression is not"),
+        (NotImplementedError("not supported"), "1.2.840.10008.1.2.4.203", "is not decoded by pydicom"),
+        (RuntimeError("RLE encoded pixel data with 1 bits allocated"), "1.2.840.10008.1.2.5", "of one bit a pixel"),
+        (RuntimeError("missing dependencies"), "1.2.840.10008.1.2.4.70", "pip install"),
+        (RuntimeError("the frame ends early"), "1.2.840.10008.1.2.5", ""),
+    ],
+)
+def test_what_pydicom_lacks_is_told_from_what_is_broken(error: Exception, syntax: str, says: str) -> None:
+    said = read_dicom._decoder(error, syntax)
+    assert says in said
+    assert bool(said) is bool(says)

@@ -19,6 +19,8 @@ from traindx.data.names import Names, case_key, is_placeholder, without_suffix
         ("masks/ct_07.png", "mask", "CT", ""),
         ("lung_segmentation/p1.nii.gz", "", "", ""),
         ("segmentation/p1.nii.gz", "mask", "", ""),
+        ("segmentations/screenshots/p1.png", "other", "", ""),
+        ("masks/p1_overlay.png", "other", "", ""),
         ("image_without_label_01.nii.gz", "", "", ""),
         ("scans/labels.nii.gz", "mask", "", ""),
         ("patients/ct_mr/p1.nii.gz", "", "", ""),

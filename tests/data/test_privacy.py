@@ -16,11 +16,13 @@ from pydicom.datadict import DicomDictionary, keyword_for_tag
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from patients.folders import ct_volume, radiograph_folder, segmentation_folder
+from patients.folders import ct_volume, radiograph_folder, segmentation_folder, write_series
 from traindx import report
 from traindx.data import verify
 from traindx.data.privacy import Identities
 from traindx.data.sharing import shareable
+from traindx.diagnosis import Diagnosis
+from traindx.evidence import Evidence
 
 # Value representations that hold text, dates or identifiers (PS3.5 6.2); sequences are filled one level deep.
 TEXTS = ("LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "AS", "CS", "UR", "DA", "DT", "TM", "UI")
@@ -205,6 +207,7 @@ def test_what_is_hidden(text: str, hidden: list[str]) -> None:
         "3 of 20 files cannot be read: images/case_017.nii.gz (truncated)",
         "values from -4711.5 to 4711 HU in 512x512x94",
         "lung_004/mask.png and chest/series_2/ct.dcm",
+        "1.2.840.10008.1.2.8.1 is a transfer syntax of the standard",
         "erika is a word of no path, and so is Mustermann",
         "sub-01/anat/sub-01_T1w.nii.gz, ISIC_0024306.jpg, LIDC-IDRI-0001",
     ],
@@ -213,6 +216,28 @@ def test_what_is_not(text: str) -> None:
     identities = Identities()
     identities.learn([("name", "Mustermann^Erika"), ("name", "CHEST^LUNG"), ("id", "4711"), ("patient", "anonymous")])
     assert identities.mask(text) == text
+
+
+@pytest.mark.parametrize("called", ["Name^Files", "Examples^Demonstrated", "Code^Curves", "Title^D109"])
+def test_somebody_may_be_called_like_a_field(called: str, tmp_path: Path) -> None:
+    """Names of our own fields, codes and choices are no data, whatever a header says."""
+    root = tmp_path / "data"
+    write_series(root / "ct", 1)
+    for path in sorted((root / "ct").iterdir()):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName = called
+        dataset.save_as(path)
+    (root / "copy.dcm").write_bytes(path.read_bytes())
+    family = called.partition("^")[0]
+    (root / f"{family}_17.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    diagnosis = verify(root, out=out, workers=0)
+    assert {"D109", "D121"} <= {finding.code for finding in diagnosis.findings}
+    assert not diagnosis.errors
+    assert len(list(Evidence.load(out))) > 3
+    again = Diagnosis.model_validate_json((out / "diagnosis.json").read_text())
+    assert [finding.name for finding in again.findings] == [finding.name for finding in diagnosis.findings]
+    assert f"{family}_17".encode() not in written(out)
 
 
 def test_tokens_are_of_one_run(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ PATIENT_COLUMNS = (
 )  # fmt: skip
 CLASS_COLUMNS = (
     "class", "class_name", "classname", "label", "labels", "label_name", "category", "finding", "findings",
-    "finding_label", "finding_labels", "diagnosis", "dx", "concept", "target", "lesion", "lung", "organ", "name",
-    "kind", "type", "level", "grade",
+    "finding_label", "finding_labels", "diagnosis", "dx", "pathology", "disease", "concept", "target", "lesion",
+    "lung", "organ", "name", "kind", "type", "level", "grade",
 )  # fmt: skip
 CORNERS = (
     ("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
@@ -48,6 +48,8 @@ _NEVER_WORDS = (
     # what came out of a model
     "auc auroc acc accuracy loss dice iou jaccard f1 precision recall sensitivity specificity metric oof pred preds "
     "prediction predicted prob probability logit logits confidence "
+    # how it was acquired
+    "acquisition echo repetition flip tesla fourier resolution bandwidth inversion coil sequence protocol exposure "
     # what is measured of the picture or the patient
     "index idx row rows column columns unnamed width height spacing pixel size orig thickness slice slices nx ny nz "
     "dx_type dy dz age sex gender weight view position viewposition projection orientation frontal lateral ap pa "
@@ -55,6 +57,28 @@ _NEVER_WORDS = (
 )
 _NEVER = frozenset(_NEVER_WORDS.split())
 _PLAIN = re.compile(r"[^a-z0-9]+")
+
+
+_COORDINATE = re.compile(r"^(?:(?P<before>.*?)_?)?(?P<axis>[xyz])(?P<after>_?\d*)$")
+_NO_PLACE_WORDS = (
+    "spacing size pixel voxel origin resolution dim dimension shape orientation offset translation shift scale "
+    "position patient direction bbox box umap tsne pca embedding max min ma mi inde e pre d n v f"
+)
+_NO_PLACES = frozenset(_NO_PLACE_WORDS.split())
+"""What stands before x where it is no place in an image, or no x at all (``max``, ``index``)."""
+
+
+def coordinate(name: str) -> tuple[str, str, dict[str, str]] | None:
+    """What a plain header that ends in x, y or z is a coordinate of, which one, and the headers of the others."""
+    found = _COORDINATE.match(name)
+    if found is None:
+        return None
+    before, axis, after = found["before"] or "", found["axis"], found["after"]
+    if _NO_PLACES.intersection(before.split("_")):
+        return None
+    head = name[: found.start("axis")]
+    called = (before + after).strip("_") or "point"
+    return called, axis, {other: f"{head}{other}{after}" for other in "xyz"}
 
 
 def plain(header: str) -> str:
@@ -70,11 +94,20 @@ def without_box(name: str) -> str:
     return name
 
 
+def of_dicom(header: str) -> bool:
+    """True for the keyword of an attribute of more than one word (``PartialFourier``), as tables of headers have it."""
+    from pydicom.datadict import tag_for_keyword
+
+    return tag_for_keyword(header) is not None
+
+
 def never_learned(header: str) -> bool:
     """True for columns that identify, describe or report and are never a label."""
     name = plain(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", header))
     if name in ("dx", "") or name in CLASS_COLUMNS:
         return name == ""
+    if name.count("_") and of_dicom(header.strip()):
+        return True
     words = name.split("_")
     return (
         bool(_NEVER.intersection(words)) or name in _NEVER or re.fullmatch(r"column_\d+|unnamed_\d+", name) is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 from traindx.data import headers
 from traindx.data.store import Store
-from traindx.data.tables import Table, classes, corners, truth
+from traindx.data.tables import Table, classes, corners, number, truth
 
 _CANDIDATES = ("name", "sop", "series", "case_key", "patient", "study")
 _CODES = {"train_val_test": {"1": "train", "2": "val", "3": "test"}}
@@ -21,6 +21,8 @@ def fill(store: Store, tables: Iterable[Table]) -> None:
             continue
         if table.box is not None:
             store.fill("boxes", _boxes(table))
+        if table.points:
+            store.fill("points", _points(table))
         if table.split is not None and table.split != table.id:
             store.fill("splits", _splits(table, table.split))
         if table.patient is not None and table.patient != table.id:
@@ -65,6 +67,15 @@ def _boxes(table: Table) -> Iterator[tuple[Any, ...]]:
             reader = (row.get(table.reader) or "").strip() if table.reader else ""
             at = row.get("at") or f"{table.name}:{line}"
             yield table.name, line, table.key(row), name, *four, reader, at
+
+
+def _points(table: Table) -> Iterator[tuple[Any, ...]]:
+    """Landmarks of every row; blanks and pairs of -1 are landmarks that nobody saw."""
+    for line, row in enumerate(table.rows(), start=2):
+        for name, across, down in table.points:
+            x, y = (number((row.get(column) or "").strip()) for column in (across, down))
+            if x is not None and y is not None and not x == y == -1:
+                yield table.name, line, table.key(row), name, x, y
 
 
 def _labels(table: Table) -> Iterator[tuple[Any, ...]]:

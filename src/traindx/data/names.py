@@ -76,6 +76,9 @@ SPLIT_WORDS = {
 OUTPUT_WORDS = frozenset(["predict", "prediction", "predictions", "predicted", "pred", "preds"])
 """What a network made is neither an image nor a mask of the set."""
 
+SHOWN_WORDS = frozenset(["screenshot", "screenshots", "overlay", "overlays"])
+"""Pictures of a viewer or of masks drawn over images."""
+
 IMAGE_SUFFIXES = (
     ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npz", ".npy",
     ".gif", ".webp", ".jp2", ".mhd", ".mha", ".nrrd", ".h5", ".hdf5",
@@ -140,7 +143,7 @@ def nearest(parts: tuple[str, ...], vocabulary: dict[str, str]) -> str:
 
 _TASKS = frozenset(("segmentation", "segmentations", "annotation", "annotations"))
 _ROLES = {
-    **dict.fromkeys(OUTPUT_WORDS, "other"),
+    **dict.fromkeys((*OUTPUT_WORDS, *SHOWN_WORDS), "other"),
     **dict.fromkeys(MASK_WORDS, "mask"),
     **dict.fromkeys(IMAGE_WORDS, "image"),
 }

@@ -13,17 +13,18 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
+from enum import Enum
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel
 
 from traindx.data.names import IMAGE_WORDS, MASK_WORDS, MODALITY_WORDS, SPLIT_WORDS, is_placeholder
-from traindx.data.store import Store
+from traindx.data.store import OF_TABLES, Store
 
 M = TypeVar("M", bound=BaseModel)
 
-_UID = re.compile(r"(?<![\d.])[0-2](?:\.\d{1,40}){4,}(?![\d])")
+_UID = re.compile(r"(?<![\d.])(?!1\.2\.840\.10008\.)[0-2](?:\.\d{1,40}){4,}(?![\d])")
 _CARETS = re.compile(r"[^\W\d_][^\W\d_'.-]*(?:\^[^\W\d_'. -]*)+")
 _NAME_AND_BIRTH = re.compile(r"[^\W\d_]{2,}[ _.,-]+[^\W\d_]{2,}[ _.,-]+(?:18|19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?!\d)")
 _RUN = re.compile(r"[^\W_]+")
@@ -40,6 +41,7 @@ COMMON = frozenset((*MASK_WORDS, *IMAGE_WORDS, *MODALITY_WORDS, *SPLIT_WORDS)) |
         "leg", "liver", "lung", "lungs", "male", "nii", "patient", "pelvis", "phantom", "png", "prostate", "sagittal",
         "scan", "series", "slice", "spine", "spleen", "study", "subject", "the", "thorax", "unknown", "vertebra",
         "volume",
+        "date", "id", "name", "uid",  # begin tokens of ours
     )
 )  # fmt: skip
 """Words that are no names of anybody, whatever a header says: hiding them would make reports unreadable."""
@@ -149,25 +151,41 @@ class Identities:
             index = hit + 1
         return "".join(pieces) + text[at:] if pieces else text
 
-    def plain(self, value: Any) -> Any:
-        """JSON-like data with every text in it masked, keys included."""
+    def plain(self, value: Any, like: Any = None) -> Any:
+        """JSON-like data with every text in it masked, keys included.
+
+        Args:
+            value: The data.
+            like: The record that they were dumped from. The names of its fields, its choices and its codes are ours,
+                and stay: somebody may be called ``name``.
+        """
         if isinstance(value, str):
-            return self.mask(value) if type(value) is str else value
+            return self.mask(value) if type(value) is str and not isinstance(like, Enum) else value
         if isinstance(value, dict):
-            return {self.plain(key): self.plain(inner) for key, inner in value.items()}
+            if like is _KEYS:
+                return {key: self.plain(inner, _KEYS) for key, inner in value.items()}
+            if isinstance(like, BaseModel):
+                return {
+                    key: inner if _ours(like, key) else self.plain(inner, _field(like, key))
+                    for key, inner in value.items()
+                }
+            known = like if isinstance(like, dict) else {}
+            return {self.plain(key): self.plain(inner, known.get(key)) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self.plain(inner) for inner in value]
+            same = isinstance(like, list | tuple) and len(like) == len(value)
+            each = like if same else [like if like is _KEYS else None] * len(value)
+            return [self.plain(inner, one) for inner, one in zip(value, each, strict=True)]
         return value
 
     def model(self, value: M) -> M:
         """A record or diagnosis with every text in it masked."""
-        return type(value).model_validate(self.plain(value.model_dump()))
+        return type(value).model_validate(self.plain(value.model_dump(), value))
 
     def clean(self, store: Store) -> None:
         """Mask every text of the store, in place; what stood there before is overwritten."""
         store.function("mask", 1, self.mask)
         store.function("token", 2, self._structural)
-        for table in ("items", "files", "labels", "boxes", "splits", "patients", "runs"):
+        for table in ("items", "files", *OF_TABLES):
             columns = [str(row[1]) for row in store.rows(f"PRAGMA table_info({table})") if row[2] == "TEXT"]
             changes = [
                 f"{column} = token('{column}', {column})" if column in STRUCTURAL else f"{column} = mask({column})"
@@ -186,6 +204,28 @@ class Identities:
             return self.mask(value)
         key = _normal(value)
         return self._strong.get(key) or self._weak.get(key) or self.token(kind, value)
+
+
+_CODED = frozenset(
+    (("Finding", "code"), ("Finding", "name"), ("Finding", "variant"), ("Finding", "evidence"), ("Elsewhere", "codes"),
+     ("NotExamined", "incomplete"), ("Provenance", "traindx"), ("Provenance", "python"), ("Provenance", "torch"),
+     ("Provenance", "platform"), ("Provenance", "started"))
+)  # fmt: skip
+"""Fields that hold words of this program and none of the data."""
+
+_KEYS = object()
+"""In place of a record: data whose keys are names of fields, at every depth."""
+
+
+def _ours(like: BaseModel, key: str) -> bool:
+    """True for a field whose values are chosen from a list of this program."""
+    known = type(like).model_fields.get(key)
+    return (type(like).__name__, key) in _CODED or (known is not None and get_origin(known.annotation) is Literal)
+
+
+def _field(like: BaseModel, key: str) -> Any:
+    """What a field was dumped from; what commands add (``extras``) was dumped from records before."""
+    return _KEYS if key == "extras" else getattr(like, key, None)
 
 
 def _joined(between: str) -> bool:

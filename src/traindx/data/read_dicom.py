@@ -237,12 +237,19 @@ def _check_size(header: Header, dataset: FileDataset) -> None:
     limits.check(shape, -(-bits // 8), stored=stored, ratio=ratio)
 
 
+_LATER = {"1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression"}
+"""Transfer syntaxes (PS3.5 A) that pydicom has no name for yet."""
+
+
 def _decoder(error: Exception, syntax: str) -> str:
-    """Says which package would decode the pixels, where one that is not installed would."""
-    if "missing dependencies" not in str(error):
-        return ""
+    """Says which package would decode the pixels, or that none here does; empty where the file is at fault."""
     from pydicom.uid import UID
 
+    if isinstance(error, NotImplementedError) or "with 1 bits allocated" in str(error):
+        bits = " of one bit a pixel" if "1 bits" in str(error) else ""
+        return f"{_LATER.get(syntax) or UID(syntax).name}{bits} is not decoded by pydicom"
+    if "missing dependencies" not in str(error):
+        return ""
     package = "pylibjpeg-openjpeg" if syntax in JPEG_2000 else "pylibjpeg-libjpeg"
     return f"{UID(syntax).name} needs a decoder: pip install pylibjpeg {package}"
 

@@ -1,8 +1,8 @@
 """The facts of all files in one SQLite file: constant memory, and the user can ask it questions afterwards.
 
 Tables: ``files`` (one row a file, with what became of it), ``items`` (one row an image or mask, columns of
-:class:`traindx.data.facts.Facts`), ``labels``, ``boxes``, ``splits``, ``patients`` and ``runs`` (rows of
-the user's tables).
+:class:`traindx.data.facts.Facts`), ``labels``, ``boxes``, ``points``, ``splits``, ``patients`` and ``runs`` (rows
+of the user's tables).
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from traindx.data.names import without_suffix
 _TYPES = {"int": "INTEGER", "float": "REAL", "str": "TEXT", "bytes": "BLOB"}
 _BATCH = 2048
 
+
+OF_TABLES = ("labels", "boxes", "points", "splits", "patients", "runs")
+"""Tables of the store that hold rows of the user's tables; each has a column ``id``."""
 
 STORE = "files.sqlite"
 PARTIAL = ".unfinished"
@@ -99,7 +102,7 @@ class Store:
             self._connection.execute(statement)
         if self.resumed:
             self._connection.execute("CREATE INDEX IF NOT EXISTS files_path ON files (path)")
-            for table in ("labels", "boxes", "splits", "patients", "runs"):
+            for table in OF_TABLES:
                 self._connection.execute(f"DELETE FROM {table}")  # they are read again at once
         else:
             self._make(signature)
@@ -119,6 +122,7 @@ class Store:
             "CREATE TABLE labels (source TEXT, id TEXT, name TEXT, value REAL)",
             "CREATE TABLE boxes (source TEXT, line INTEGER, id TEXT, name TEXT, x0 REAL, y0 REAL, x1 REAL, y1 REAL, "
             "reader TEXT, at TEXT)",
+            "CREATE TABLE points (source TEXT, line INTEGER, id TEXT, name TEXT, x REAL, y REAL)",
             "CREATE TABLE splits (source TEXT, id TEXT, split TEXT)",
             "CREATE TABLE runs (source TEXT, line INTEGER, id TEXT, starts INTEGER, offsets INTEGER)",
             "CREATE TABLE patients (source TEXT, id TEXT, patient TEXT)",
@@ -181,7 +185,7 @@ class Store:
         """Indices for the audits, made once everything is in."""
         for column in ("name", "case_key", "series", "digest", "set_name", "sop", "patient", *PLACES):
             self._connection.execute(f"CREATE INDEX IF NOT EXISTS items_{column} ON items ({column})")
-        for table in ("labels", "boxes", "splits", "patients", "runs"):
+        for table in OF_TABLES:
             self._connection.execute(f"CREATE INDEX IF NOT EXISTS {table}_id ON {table} (id)")
 
     def place(self) -> None:
@@ -257,7 +261,7 @@ class Reader:
         queries = (
             "SELECT 1 FROM items WHERE name = ? OR case_key = ? LIMIT 1",
             "SELECT 1 FROM items WHERE patient = ? OR study = ? LIMIT 1",
-            *(f"SELECT 1 FROM {table} WHERE id = ? LIMIT 1" for table in ("labels", "boxes", "splits", "patients")),
+            *(f"SELECT 1 FROM {table} WHERE id = ? LIMIT 1" for table in OF_TABLES),
         )
         return any(next(self.rows(query, *([name] * query.count("?"))), None) is not None for query in queries)
 

@@ -101,6 +101,7 @@ class Table:
         box: The four box columns, or one that holds all four.
         box_form: ``corners``, ``size`` or ``centre``.
         box_class: Column of box classes.
+        points: Landmarks: what each is called, its column of x and its column of y.
         runs: Column of run lengths.
         labels: Columns to be learned.
         row_count: Rows.
@@ -121,6 +122,7 @@ class Table:
     box: tuple[str, ...] | None = None
     box_form: str = ""
     box_class: str | None = None
+    points: tuple[tuple[str, str, str], ...] = ()
     runs: str | None = None
     labels: tuple[str, ...] = ()
     row_count: int = 0
@@ -198,6 +200,7 @@ def decide(table: Table) -> None:
     table.patient = _first(known, headers.PATIENT_COLUMNS)
     table.reader = _first(known, headers.READER_COLUMNS)
     table.runs = next((header for name, header in known.items() if name in headers.RUN_COLUMNS), None)
+    table.points = () if table.box is not None else tuple(_points(table))
     table.id = _first(known, headers.ID_COLUMNS) or table.patient or _first_text(table)
     if table.box is not None:
         rest = [known[name] for name in headers.CLASS_COLUMNS if name in known and known[name] != table.id]
@@ -247,8 +250,27 @@ def _first_text(table: Table) -> str | None:
     return next(iter(table.columns), None)
 
 
+def _points(table: Table) -> Iterator[tuple[str, str, str]]:
+    """Pairs of columns of coordinates: ``Fovea_X`` and ``Fovea_Y``, ``x1`` and ``y1``; not with a third (mm of space).
+
+    A column of x alone, or one of which the other half is not a number, is none.
+    """
+    known = {headers.plain(header): header for header in table.columns}
+    for name, header in known.items():
+        found = headers.coordinate(name)
+        if found is None:
+            continue
+        called, axis, partners = found
+        if axis != "x" or partners["y"] not in known or partners["z"] in known:
+            continue
+        pair = (header, known[partners["y"]])
+        if all(table.columns[one].numeric and table.columns[one].rows for one in pair):
+            yield called, *pair
+
+
 def _label_columns(table: Table) -> Iterator[str]:
     known = {table.id, table.split, table.patient, table.reader, table.runs, *(table.box or ())}
+    known.update(header for _, *pair in table.points for header in pair)
     unnamed = {f"column {place + 1}" for place in range(len(table.columns))}
     for header, column in table.columns.items():
         name = headers.plain(header)

@@ -139,14 +139,15 @@ class Evidence:
 
     Args:
         directory: Where ``evidence.jsonl`` and ``pictures/`` are written; None keeps everything in memory.
-        masked: What becomes of a record, as JSON-like data, and of the name of a picture before they are written.
+        masked: What becomes of the JSON-like data of a record (and the record beside them), and of the name of a
+            picture, before they are written.
 
     Each record is flushed as it is added, so a crash loses nothing that was measured.
     """
 
-    def __init__(self, directory: Path | None = None, masked: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, directory: Path | None = None, masked: Callable[..., Any] | None = None) -> None:
         self.directory = directory
-        self._masked = masked or (lambda value: value)
+        self._masked = masked or (lambda value, like=None: value)
         self._records: list[Record] = []
         self._arrays: dict[str, NDArray[np.float32]] = {}
         self._log: IO[str] | None = None
@@ -164,8 +165,8 @@ class Evidence:
         """Append a record and flush it to disk."""
         self._records.append(record)
         if self._log is not None:
-            line = {"kind": record.kind, **record.model_dump(mode="json", exclude_defaults=True)}
-            self._log.write(json.dumps(self._masked(line)) + "\n")
+            said = self._masked(record.model_dump(mode="json", exclude_defaults=True), record)
+            self._log.write(json.dumps({"kind": record.kind, **said}) + "\n")
             self._log.flush()
 
     def add_picture(self, picture: Picture, array: NDArray[Any]) -> None:

@@ -143,6 +143,28 @@ class BoxTable(Record):
     repeated_examples: tuple[Example, ...] = ()
 
 
+class PointTable(Record):
+    """Landmarks of a table against the images they belong to.
+
+    Attributes:
+        table: The table's file.
+        points: Landmarks whose image is known.
+        images: Images with at least one.
+        unit: ``relative`` (to width and height) or ``pixel``.
+        outside: Landmarks that lie more than a pixel beyond their image.
+        outside_examples: Those.
+        as_exchanged: Landmarks outside that would lie inside with x and y exchanged.
+    """
+
+    table: str
+    points: int
+    images: int
+    unit: str = "pixel"
+    outside: int = 0
+    outside_examples: tuple[Example, ...] = ()
+    as_exchanged: int = 0
+
+
 class BoxesOnMap(Record):
     """Boxes drawn on a network's coarse map.
 

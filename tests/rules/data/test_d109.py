@@ -36,6 +36,20 @@ def test_identical_pixels_with_other_labels_are_demonstrated(tmp_path: Path) -> 
     assert finding.numbers["with other labels"] == 1
 
 
+def test_copies_of_different_splits_alone_are_the_leak_that_is_said_already(tmp_path: Path) -> None:
+    for part, first in (("train", 0), ("val", 20)):
+        for number in range(first, first + 6):
+            write_png(tmp_path / part / f"{number}.png", radiograph(number))
+    write_png(tmp_path / "val" / "copy.png", radiograph(3))
+    (leak,) = found(tmp_path, "D108")
+    assert "train/3.png" in leak.message
+    assert "the same as val/copy.png" in leak.message
+    assert found(tmp_path, "D109") == []
+    write_png(tmp_path / "val" / "again.png", radiograph(3))  # twice in one split, too
+    (finding,) = found(tmp_path, "D109")
+    assert finding.numbers["copies"] == 2
+
+
 def test_near_duplicate_is_suspected_once(tmp_path: Path) -> None:
     radiograph_folder(tmp_path)
     write_png(tmp_path / "images" / "copy.png", resized(radiograph(3), 0.8))

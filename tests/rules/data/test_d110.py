@@ -56,6 +56,25 @@ def test_shift_is_demonstrated_beyond_half_a_voxel_and_suspected_below(tmp_path:
     assert finding.standing == "suspected"
 
 
+def scaled(factor: float) -> np.ndarray:
+    affine = RAS.copy()
+    affine[:3, 0] *= factor
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("factor", "standing", "said"),
+    [
+        (1.003, "suspected", "a fraction of a voxel beside"),  # an affine of two decimals: 0.06 voxels at the far end
+        (1.05, "demonstrated", "differ in voxel size"),
+    ],
+)
+def test_a_rounded_affine_counts_by_how_far_it_leads(tmp_path: Path, factor: float, standing: str, said: str) -> None:
+    (finding,) = with_mask(tmp_path, organ(2)[1], scaled(factor))
+    assert finding.standing == standing
+    assert said in finding.message
+
+
 def test_rounding_in_the_header_is_no_shift(tmp_path: Path) -> None:
     assert with_mask(tmp_path, organ(2)[1], shifted(0.01)) == []
 

@@ -41,6 +41,18 @@ def test_odd_mask_is_suspected(tmp_path: Path, mask: np.ndarray, said: str) -> N
     assert "organ_002" in finding.message
 
 
+def numbered(*values: int) -> np.ndarray:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask.reshape(-1)[1000 : 1000 + 5 * len(values) : 5] = values
+    return mask
+
+
+@pytest.mark.parametrize(("mask", "silent"), [(numbered(3), True), (numbered(1, 2, 3), True), (numbered(3, 3), False)])
+def test_numbered_points_are_no_remnants(tmp_path: Path, mask: np.ndarray, silent: bool) -> None:
+    """Vertebrae are often numbered by one voxel each."""
+    assert (with_mask(tmp_path, mask) == []) is silent
+
+
 def test_ordinary_and_small_masks_are_silent(tmp_path: Path) -> None:
     assert with_mask(tmp_path, spot(9)) == []
 

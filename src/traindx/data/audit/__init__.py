@@ -24,6 +24,7 @@ def catalogue() -> tuple[tuple[str, Audit], ...]:
         masks,
         pairs,
         photometry,
+        points,
         series,
     )
 
@@ -37,5 +38,6 @@ def catalogue() -> tuple[tuple[str, Audit], ...]:
         ("mask values", masks.audit),
         ("labels", labels.audit),
         ("boxes", boxes.audit),
+        ("landmarks", points.audit),
         ("copies and leaks", copies.audit),
     )

@@ -76,17 +76,21 @@ def audit(ctx: AuditRoom) -> None:
 
 
 def _identical(ctx: AuditRoom) -> None:
+    """Images that are one and the same, but for those of different splits only, which are a leak."""
     real = "role = 'image' AND vmax > vmin"
     found = Collector()
     copies = contrary = 0
     query = (
-        f"SELECT digest, path, item, key, name FROM items WHERE {real} AND digest IN "
+        f"SELECT digest, path, item, key, name, split FROM items WHERE {real} AND digest IN "
         f"(SELECT digest FROM items WHERE {real} GROUP BY digest HAVING COUNT(*) > 1) ORDER BY digest, path, item"
     )
     for _, rows in grouped(ctx.store.rows(query)):
         names = [item_name(*row[1:5]) for row in rows]
-        copies += len(rows) - 1
+        splits = {row[5] for row in rows}
         differ = _labels_differ(ctx, {row[4] for row in rows})
+        if not differ and "" not in splits and len(splits) == len(rows):
+            continue  # D108 says so
+        copies += len(rows) - 1
         contrary += differ
         said = ", ".join(names[1:4]) + (", ..." if len(names) > 4 else "")
         found.add(names[0], f"the same pixels as {said}" + (", with another label" if differ else ""))
@@ -136,8 +140,11 @@ def _identities(ctx: AuditRoom, sizes: dict[str, int]) -> None:
             images += sum(row[2] for row in rows)
             where = ", ".join(f"{row[2]} in {row[1]}" for row in rows)
             name = item_name(*rows[0][3:6])
-            label = "" if identity == "pixels" else f"{identity} {value}: "
-            found.add(name, label + where)
+            if identity == "pixels":  # which of the two to remove is asked next
+                where += "; the same as " + ", ".join(item_name(*row[3:6]) for row in rows[1:])
+                found.add(name, where)
+            else:
+                found.add(name, f"{identity} {value}: {where}")
         studies = ctx.store.count(f"SELECT COUNT(DISTINCT study) FROM items WHERE {known} AND study <> ''")
         usable = not (identity == "patient" and members == 1 and studies > 1)
         if not usable:

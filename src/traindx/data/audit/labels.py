@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from traindx.data import headers
 from traindx.data.audit.context import EXAMPLES, AuditRoom
 from traindx.data.join import matching_column
 from traindx.data.tables import Column, Table
+from traindx.evidence import Action, NotExamined
 from traindx.evidence.dataset import Example, PairCensus, Share
 from traindx.evidence.dataset_labels import LabelColumn
 
@@ -28,6 +32,8 @@ def audit(ctx: AuditRoom) -> None:
     said: list[str] = []
     for table in ctx.tables:
         said += _rows(ctx, table)
+        if not _kind(table):
+            _unused(ctx, table)
     ctx.notes["table lines"] = said
 
 
@@ -133,7 +139,7 @@ def _rows(ctx: AuditRoom, table: Table) -> list[str]:
     """Rows without an image, images without a row; what was understood of the table, in a sentence."""
     if table.form:
         return [f"{table.name} is a form for predictions: not used"]
-    kind = "boxes" if table.box is not None else "labels" if table.labels else "splits" if table.split else ""
+    kind = _kind(table)
     if not kind or not ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'image'"):
         return []
     key = matching_column(ctx.store, kind, table.name)
@@ -160,7 +166,8 @@ def _rows(ctx: AuditRoom, table: Table) -> list[str]:
     lost = f"SELECT DISTINCT id FROM {kind} WHERE source = ? AND id NOT IN (SELECT {key} FROM items)"
     missing = ctx.store.count(f"SELECT COUNT(*) FROM ({lost})", table.name)
     by = _JOINED.get(key, key)
-    what = {"boxes": "boxes", "labels": f"labels ({_some(table.labels)})", "splits": "splits"}[kind]
+    places = f"landmarks ({_some([name for name, _, _ in table.points])})"
+    what = {"boxes": "boxes", "points": places, "labels": f"labels ({_some(table.labels)})", "splits": "splits"}[kind]
     line = [f"{table.name}: {what}, joined by {by} “{table.id}” ({total - missing} of {total})"]
     if missing > MOSTLY * total and not table.declared:
         ctx.skip(
@@ -181,10 +188,41 @@ def _rows(ctx: AuditRoom, table: Table) -> list[str]:
             ),
         )
     )
-    if kind != "boxes":  # an image without a box is a negative
+    if kind not in ("boxes", "points"):  # an image without a box is a negative
         _unnamed(ctx, table, kind, key)
     return line
 
+
+def _kind(table: Table) -> str:
+    """What a table is used for; nothing for one that is not used."""
+    if table.box is not None:
+        return "boxes"
+    return "points" if table.points else "labels" if table.labels else "splits" if table.split else ""
+
+
+def _unused(ctx: AuditRoom, table: Table) -> None:
+    """Name a table that speaks of the images and says nothing that is known: nobody should think it was checked."""
+    key = ctx.store.joined.get(table.name)
+    if key in _OF_SEVERAL or sum(map(headers.of_dicom, table.columns)) >= _ACQUIRED:
+        return
+    known = {table.id, table.patient, table.reader, table.runs}
+    rest = [
+        header
+        for header, column in table.columns.items()
+        if header not in known and column.rows and not headers.never_learned(header)
+    ]
+    if not key or not rest:
+        return
+    by = _JOINED.get(key, key)
+    reason = f"names images by {by} “{table.id}”; no label, box or split is known in its columns ({_some(rest)})"
+    ctx.evidence.add(NotExamined(subject=f"table {table.name}", reason=reason, action=Action.GIVE))
+
+
+_OF_SEVERAL = ("patient", "study", "visit", "folder")
+"""Tables joined by these are about people and visits; ages and scanners need no checking."""
+
+_ACQUIRED = 3
+"""Columns named like attributes of DICOM from which on a table is one of acquisition parameters."""
 
 _JOINED = {
     "name": "file name", "stem": "path", "tail": "folder and name", "sop": "SOPInstanceUID", "case_key": "case",
@@ -192,7 +230,7 @@ _JOINED = {
 }  # fmt: skip
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 

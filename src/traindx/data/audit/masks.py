@@ -58,7 +58,7 @@ def _set(ctx: AuditRoom, name: str, declared: tuple[float, ...], by: str, ignore
                 empty.add(where)
         elif foreground == size:
             full.add(where, f"only {', '.join(f'{value:g}' for value in sorted(values)[:4])}")
-        elif foreground <= TINY:
+        elif foreground <= TINY and not _landmarks(values):
             tiny.add(where, f"{foreground} of {size} voxels")
         strange = {value: number for value, number in values.items() if known and value not in known}
         if strange and not is_fractional:
@@ -106,6 +106,12 @@ def _part(ctx: AuditRoom) -> str:
         "id IN (SELECT p.mask FROM pairs p WHERE (SELECT COUNT(*) FROM pairs q JOIN items m ON m.id = q.mask "
         "WHERE q.image = p.image AND m.grp = items.grp) > 1)"
     )
+
+
+def _landmarks(values: dict[float, int]) -> bool:
+    """True for numbered points: one voxel a value, and not the one value that a drawn mask has."""
+    marked = {value: count for value, count in values.items() if value}
+    return set(marked.values()) == {1} and (len(marked) > 1 or not set(marked) & {1.0, 255.0})
 
 
 def _odd(values: dict[float, int]) -> float:

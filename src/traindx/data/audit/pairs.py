@@ -19,6 +19,10 @@ SPACING_TOLERANCE = 1e-3
 CORNER_TOLERANCE = 0.05
 """Corner distance in voxels that counts as the same place: rounding of quaternions leaves about a hundredth."""
 
+ROUNDED = 0.01
+"""Relative difference of voxel sizes up to which two affines are compared by where they put the corners: an affine
+written with two decimals has voxels of 1.003 mm for 1 mm, and lies half a voxel off at the far end, or less."""
+
 
 MOST_CHANNELS = 0.8
 """Share of the cases that must have a channel before it is missed in the others."""
@@ -59,6 +63,12 @@ def _masks_alone(ctx: AuditRoom) -> None:
         if paired:
             understood.append(group)
             total += count
+        elif count == ctx.store.count(
+            "SELECT COUNT(*) FROM items WHERE role = 'mask' AND kind = 'dicom' AND case_key <> series AND grp = ?",
+            group,
+        ):
+            noun = "segmentation refers to a series" if count == 1 else "segmentations refer to series"
+            ctx.skip(f"masks in {group or 'the folder'}", f"{count} {noun} of which no image is in the folder")
         else:
             ctx.skip(
                 f"masks in {group or 'the folder'}",
@@ -257,7 +267,7 @@ def _compare_space(
     off = max((abs(math.log(a / b)) for a, b in sizes if a > 0 and b > 0), default=0.0)
     if image[7] and mask[7] and image[7] != mask[7]:
         orientation.add(name, f"mask {mask[7]}, image {image[7]} in {partner}")
-    elif off > SPACING_TOLERANCE:
+    elif off > (ROUNDED if image[8] and mask[8] else SPACING_TOLERANCE):
         say = [" x ".join(f"{size:.4g}" for size in side if size is not None) for side in (mask[4:7], image[4:7])]
         spacing.add(name, f"mask {say[0]} mm, image {say[1]} mm in {partner}", off)
     elif image[8] and mask[8]:

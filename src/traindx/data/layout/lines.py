@@ -29,7 +29,8 @@ def write(ctx: AuditRoom) -> None:
     said += ctx.notes.get("table lines", [])
     others = ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'other'")
     if others:
-        said.append(f"{others} pictures are neither image nor mask ({_others(ctx)})")
+        verb = "is" if others == 1 else "are"
+        said.append(f"{_count(others, 'picture')} {verb} neither image nor mask ({_others(ctx)})")
     subjects = ("masks in", "table ")
     unclear = [
         f"{one.subject}: {one.reason}" for one in ctx.evidence.of(NotExamined) if one.subject.startswith(subjects)
@@ -79,10 +80,14 @@ def _pairs(ctx: AuditRoom) -> list[str]:
     said = []
     for way, count in ways.most_common(_MOST):
         masks, images = shapes[way]
-        said.append(f"masks {_some(masks)} belong to images {_some(images)} ({count} pairs)")
+        said.append(f"masks {_some(masks)} belong to images {_some(images)} ({_count(count, 'pair')})")
     if len(ways) > _MOST:
         said.append(f"and {len(ways) - _MOST} more kinds of pairs")
     return said
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _some(names: Counter[str]) -> str:
@@ -97,15 +102,19 @@ def _unpaired(ctx: AuditRoom) -> list[str]:
         "SELECT grp, COUNT(*) FROM items WHERE role = 'image' AND kind <> 'dicom' GROUP BY grp "
         "HAVING SUM(id IN (SELECT image FROM pairs)) = 0 ORDER BY grp"
     )
-    return [
-        f"{count} images in {group or os.curdir} have no masks and are taken to need none"
-        for group, count in ctx.store.rows(query)
-    ][:_MOST]
+    found = list(ctx.store.rows(query))
+    said = [
+        f"{_count(count, 'image')} in {group or os.curdir} without masks, taken to need none"
+        for group, count in found[:_MOST]
+    ]
+    return said + ([f"and {len(found) - _MOST} more folders of images without masks"] if len(found) > _MOST else [])
 
 
 def _splits(ctx: AuditRoom) -> list[str]:
     query = "SELECT split, COUNT(*) FROM items WHERE role = 'image' AND split <> '' GROUP BY split ORDER BY split"
     found = [f"{split} {count}" for split, count in ctx.store.rows(query)]
+    if len(found) == 1 and ctx.store.count("SELECT COUNT(*) FROM items WHERE role = 'image' AND split = ''"):
+        return []  # a folder called test_data beside others is no division
     return [f"splits of images: {', '.join(found[:8])}{', ...' if len(found) > 8 else ''}"] if found else []
 
 

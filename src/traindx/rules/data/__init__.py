@@ -12,6 +12,7 @@ from traindx.rules.data.d104_constant_label_column import constant_label_column
 from traindx.rules.data.d105_class_imbalance_extreme import class_imbalance_extreme
 from traindx.rules.data.d106_box_invalid import box_invalid
 from traindx.rules.data.d106_in_batches import boxes_crossed_in_batches
+from traindx.rules.data.d106_landmarks import landmarks_outside
 from traindx.rules.data.d107_label_box_inconsistent import label_box_inconsistent
 from traindx.rules.data.d108_in_batches import items_shared_with_training
 from traindx.rules.data.d108_patient_leak import patient_leak
@@ -67,7 +68,7 @@ RULES: tuple[Rule, ...] = (
     not_finite.also(batches_not_finite),
     constant_label_column,
     class_imbalance_extreme,
-    box_invalid.also(boxes_crossed_in_batches),
+    box_invalid.also(boxes_crossed_in_batches).also(landmarks_outside),
     label_box_inconsistent,
     patient_leak.also(items_shared_with_training).also(parts_have_items_in_common),
     duplicate_case,

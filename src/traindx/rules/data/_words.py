@@ -35,6 +35,11 @@ def of(count: int, total: int, noun: str) -> str:
     return f"{count} of {total} {noun}{'' if total == 1 else 's'}"
 
 
+def copied(count: int) -> str:
+    """``1 image occurs``, ``2 images occur``."""
+    return "1 image occurs" if count == 1 else f"{count} images occur"
+
+
 def pairs(count: int, least: bool) -> str:
     """``2 pairs of images look like copies of one another``, with ``At least`` before it where not all are known."""
     said = "1 pair of images looks" if count == 1 else f"{count} pairs of images look"

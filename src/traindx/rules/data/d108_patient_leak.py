@@ -8,7 +8,7 @@ from traindx.evidence.base import Evidence
 from traindx.evidence.dataset import SplitOverlap
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
-from traindx.rules.data._words import pairs, place, some
+from traindx.rules.data._words import copied, pairs, place, some
 
 _PLURALS = {"patient": "patients", "study": "studies", "series": "series", "case": "cases"}
 
@@ -78,7 +78,7 @@ def patient_leak(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     for record in shared:
         if record.identity == "pixels":
             yield Found(
-                message=f"{record.shared} images occur pixel for pixel in more than one of the splits "
+                message=f"{copied(record.shared)} pixel for pixel in more than one of the splits "
                 f"{', '.join(record.splits)}: {some(record.examples)}.",
                 standing=Standing.DEMONSTRATED,
                 location=place(evidence, record.examples),
