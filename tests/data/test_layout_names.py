@@ -157,7 +157,7 @@ def test_segmentations_of_a_series_that_is_not_there_are_no_riddle_of_names(tmp_
     labels = np.zeros((16, 16), np.uint8)
     labels[4:8, 4:8] = 1
     header = {"Modality": "SEG", "ReferencedSeriesSequence": [reference], "SeriesInstanceUID": "1.2.9"}
-    write_dicom(tmp_path / "seg" / "seg.dcm", labels, **header)
+    write_dicom(tmp_path / "seg" / "seg.dcm", labels, **header, PerFrameFunctionalGroupsSequence=[Dataset()])
     diagnosis = examined(tmp_path)
     (said,) = diagnosis.extras["layout"]["unclear"]
     assert "1 segmentation refers to a series of which no image is in the folder" in said

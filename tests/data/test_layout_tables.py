@@ -48,7 +48,8 @@ def test_identifiers_readers_folds_epochs_and_metrics_are_no_labels(tmp_path: Pa
     rows = [
         {"": k, "image_id": f"a{k}", "rad_id": k % 2, "Follow-up #": k % 2, "kfold": k % 2, "epoch": k % 2,
          "val_auc": k % 2, "Frontal/Lateral": k % 2, "oof_pred": k % 2, "AcquisitionNumber": k % 2,
-         "PartialFourier": k % 2, "EchoTrain": k % 2, "PatientSpeciesDescription": k % 2, "pneumonia": k % 2, "No Finding": (k + 1) % 2}
+         "PartialFourier": k % 2, "EchoTrain": k % 2, "PatientSpeciesDescription": k % 2, "pneumonia": k % 2,
+         "No Finding": (k + 1) % 2}
         for k in range(8)
     ]  # fmt: skip
     table = understand(write_csv(tmp_path / "t.csv", rows), "t.csv")
