@@ -245,6 +245,16 @@ def test_tokens_are_of_one_run(tmp_path: Path) -> None:
     assert first.token("patient", "7") == first.token("patient", "7") != second.token("patient", "7")
 
 
+@pytest.mark.parametrize(("said", "lines"), [("YES", 1), ("NO", 0), (None, 0)])
+def test_text_that_a_header_says_is_in_the_pixels_is_pointed_out(tmp_path: Path, said: str | None, lines: int) -> None:
+    write_series(tmp_path / "us", 1, BurnedInAnnotation=said)
+    write_series(tmp_path / "ct", 2)
+    diagnosis = verify(tmp_path, workers=0)
+    found_ = [line for line in diagnosis.extras["layout"]["lines"] if "burnt into" in line]
+    assert len(found_) == lines
+    assert all("6 DICOM images say" in line for line in found_)
+
+
 def test_pydicom_quotes_nothing(tmp_path: Path) -> None:
     """A value that a reader cannot convert is not repeated in its message."""
     (tmp_path / "data").mkdir()

@@ -48,6 +48,7 @@ TAGS: dict[int, tuple[str, str]] = {
     0x00280101: ("bits_stored", "short"),
     0x00280103: ("signed", "short"),
     0x00280120: ("padding", "pixel"),
+    0x00280301: ("burned_in", "text"),
     0x00281050: ("window_center", "number"),
     0x00281051: ("window_width", "number"),
     0x00281052: ("intercept", "number"),
@@ -97,6 +98,7 @@ class Header:
     bits_stored: int = 0
     signed: int = 0
     padding: int | None = None
+    burned_in: str = ""
     window_center: float | None = None
     window_width: float | None = None
     intercept: float | None = None

@@ -29,6 +29,7 @@ class Facts:
         height: Rows of a 2-D image; size of the last but one axis of a volume. ``width`` likewise.
         bits: Bits stored.
         photometric: Photometric interpretation, ``palette`` or ``colour`` for image files.
+        burned_in: 1 where the header says that text is burnt into the pixels.
         rescaled: 1 if a rescale slope and intercept were present, 0 if not, -1 where the format has none.
         levels: Number of distinct values (of the sample, for floating-point volumes).
         below_air: Share of values below -1100. ``below_value`` is the most frequent of them.
@@ -74,6 +75,7 @@ class Facts:
     dtype: str = ""
     bits: int = 0
     photometric: str = ""
+    burned_in: int = 0
     rescaled: int = -1
     vmin: float = 0.0
     p01: float = 0.0

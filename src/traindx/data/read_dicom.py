@@ -313,6 +313,7 @@ def _describe(facts: Facts, header: Header, names: Names) -> None:
         facts.case_key = header.referenced_series
     facts.bits = header.bits_stored or header.bits_allocated
     facts.photometric = header.photometric
+    facts.burned_in = int(header.burned_in.strip().upper() == "YES")
     facts.rescaled = int(header.slope is not None and header.intercept is not None)
     spacing = header.pixel_spacing or header.imager_spacing
     if len(spacing) == 2:

@@ -7,14 +7,13 @@ of the user's tables).
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from urllib.parse import quote
 from traindx.data.facts import COLUMNS, PASSING, Facts, Report
 from traindx.data.layout.survey import folder_group
 from traindx.data.names import without_suffix
+from traindx.data.sealed import Journal
 
 _TYPES = {"int": "INTEGER", "float": "REAL", "str": "TEXT", "bytes": "BLOB"}
 _BATCH = 2048
@@ -32,10 +32,10 @@ OF_TABLES = ("labels", "boxes", "points", "splits", "patients", "runs")
 
 STORE = "files.sqlite"
 PARTIAL = ".unfinished"
-"""Ends the name of a store while it is written: the next run in the same folder goes on from it."""
+"""Ends the name of what a run that goes on keeps, sealed: the next run in the same folder goes on from it."""
 
 _EVERY = 2.0
-"""Seconds after which what came is committed; what a kill costs is read again."""
+"""Seconds after which what came is written down; what a kill costs is read again."""
 
 _LETTERS = re.compile(r"^[A-Za-z]+(?=\d)")
 
@@ -79,44 +79,54 @@ class Store:
 
     def __init__(self, path: Path | None = None, signature: str = "") -> None:
         self.joined: dict[str, str] = {}
-        self._temporary = None
-        if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="traindx-")
-            path = Path(self._temporary.name) / "files.sqlite"
-        path.unlink(missing_ok=True)
+        if path is not None:
+            path.unlink(missing_ok=True)
         self.path = path
-        self._partial = path.with_name(path.name + PARTIAL)
-        self.resumed = self._temporary is None and _left_by(self._partial, signature)
-        self.since = self._partial.stat().st_mtime if self.resumed else 0.0
-        if not self.resumed:
-            self._partial.unlink(missing_ok=True)
-        os.close(os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o600))  # names of files are nobody else's business
-        self._connection = sqlite3.connect(self._partial, isolation_level=None)
+        self._journal = Journal(path.with_name(path.name + PARTIAL), signature) if path is not None else None
+        self._connection, self._working = _scratch(path)
         for statement in (
-            "PRAGMA journal_mode = TRUNCATE",  # a kill in the middle of a commit is taken back by the next run
+            "PRAGMA journal_mode = OFF",  # nobody reads it but this process, and it is gone with it
             "PRAGMA synchronous = OFF",
-            "PRAGMA secure_delete = ON",
+            "PRAGMA locking_mode = EXCLUSIVE",
             "PRAGMA cache_size = -16000",  # 16 MB, whatever the number of files
             "PRAGMA temp_store = FILE",
         ):
             self._connection.execute(statement)
-        if self.resumed:
-            self._connection.execute("CREATE INDEX IF NOT EXISTS files_path ON files (path)")
-            for table in OF_TABLES:
-                self._connection.execute(f"DELETE FROM {table}")  # they are read again at once
-        else:
-            self._make(signature)
+        self._make()
         self._connection.execute("BEGIN")
-        self._committed = time.monotonic()
         self._insert = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+        self._waiting: list[Report] = []
+        self._written = time.monotonic()
+        if self._journal is not None and self._journal.resumed:
+            self._go_on()
 
-    def _make(self, signature: str) -> None:
+    @property
+    def resumed(self) -> bool:
+        """True if a killed run left facts."""
+        return self._journal is not None and self._journal.resumed
+
+    @property
+    def since(self) -> float:
+        """When the killed run wrote the last of them, in seconds since the epoch."""
+        return self._journal.since if self._journal is not None else 0.0
+
+    def _go_on(self) -> None:
+        """Take in what a killed run left."""
+        assert self._journal is not None
+        for record in self._journal.records():
+            self._histograms = record["histograms"]
+            reports = [_report(values) for values in record["reports"]]
+            self._take(reports)
+            for report in reports:
+                self.note(report.identifiers)
+        self._connection.execute("CREATE INDEX files_path ON files (path)")
+
+    def _make(self) -> None:
         types = {name: _TYPES[str(kind)] for name, kind in Facts.__annotations__.items() if name not in PASSING}
         types["set_name"] = "TEXT"
         columns = ", ".join(f"{name} {types[name]}" for name in COLUMNS)
         places = ", ".join(f"{name} TEXT" for name in (*PLACES, "home"))
         for statement in (
-            "BEGIN",
             f"CREATE TABLE items (id INTEGER PRIMARY KEY, {columns}, {places})",
             "CREATE TABLE files (path TEXT, status TEXT, kind TEXT, size INTEGER, reason TEXT)",
             "CREATE TABLE labels (source TEXT, id TEXT, name TEXT, value REAL)",
@@ -127,12 +137,9 @@ class Store:
             "CREATE TABLE runs (source TEXT, line INTEGER, id TEXT, starts INTEGER, offsets INTEGER)",
             "CREATE TABLE patients (source TEXT, id TEXT, patient TEXT)",
             "CREATE TABLE identifiers (kind TEXT, value TEXT, PRIMARY KEY (kind, value)) WITHOUT ROWID",
-            "CREATE TABLE histograms (set_name TEXT PRIMARY KEY, counts TEXT)",
-            "CREATE TABLE written (signature TEXT)",
         ):
             self._connection.execute(statement)
-        self._connection.execute("INSERT INTO written VALUES (?)", (signature,))
-        self._connection.execute("COMMIT")
+        self._histograms: dict[str, list[int]] = {}
 
     def knows(self, path: str, size: int) -> bool:
         """True if a run that was killed looked at this file already."""
@@ -144,27 +151,33 @@ class Store:
         self._connection.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", identifiers)
 
     def forget(self) -> None:
-        """Remove them, and what only a run that goes on needs."""
-        for table in ("identifiers", "histograms", "written"):
-            self._connection.execute(f"DROP TABLE {table}")
+        """Remove them."""
+        self._connection.execute("DROP TABLE identifiers")
 
     def histograms(self) -> dict[str, list[int]]:
-        """Grey-value histograms by set of what was read so far."""
-        return {name: json.loads(counts) for name, counts in self.rows("SELECT set_name, counts FROM histograms")}
+        """Grey-value histograms by set of what a killed run read."""
+        return self._histograms
 
     def checkpoint(self, histograms: Mapping[str, Sequence[int]], *, now: bool = False) -> None:
-        """Commit what came, every two seconds."""
-        if not now and time.monotonic() - self._committed < _EVERY:
+        """Write down what came, every two seconds."""
+        if self._journal is None or not (now or time.monotonic() - self._written >= _EVERY):
             return
-        rows = [(name, json.dumps([int(count) for count in counts])) for name, counts in histograms.items()]
-        self._connection.executemany("INSERT OR REPLACE INTO histograms VALUES (?, ?)", rows)
-        self._connection.execute("COMMIT")
-        self._connection.execute("BEGIN")
-        self._committed = time.monotonic()
+        counts = {name: [int(count) for count in counted] for name, counted in histograms.items()}
+        reports = [[getattr(report, name) for name in _REPORT] for report in self._waiting]
+        for report in reports:
+            report[_REPORT.index("identifiers")] = sorted(report[_REPORT.index("identifiers")])
+        self._journal.append({"reports": reports, "histograms": counts})
+        self._waiting = []
+        self._written = time.monotonic()
 
     def add(self, reports: Iterable[Report]) -> None:
         """Keep what came of some files."""
         came = list(reports)
+        self._take(came)
+        if self._journal is not None:
+            self._waiting += came
+
+    def _take(self, came: list[Report]) -> None:
         read = (row for report in came if report.status == "read" for row in report.rows)
         self._connection.executemany(self._insert, read)
         files = ((report.path, report.status, report.kind, report.size, report.reason) for report in came)
@@ -219,21 +232,35 @@ class Store:
         """The first value of a query as an integer."""
         return int(self.one(query, *values)[0] or 0)
 
-    def close(self, *, complete: bool = True) -> None:
-        """Write everything and close; a temporary store is removed.
+    def keep(self) -> None:
+        """Give the store its name: it appears whole, and what a killed run would have left is removed."""
+        if self.path is None:
+            return
+        self._connection.execute("COMMIT")
+        new = self.path.with_name(self.path.name + ".new")
+        new.unlink(missing_ok=True)
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # names of files are nobody else's business
+        self._copy(new)
+        os.replace(new, self.path)
+        if self._journal is not None:
+            self._journal.remove()
 
-        Args:
-            complete: Give the store its name. One that is not complete keeps the name of an unfinished one.
-        """
-        with suppress(sqlite3.OperationalError):  # a full disk: what was committed before stays
-            # What is not complete keeps the facts of files alone: tables change them, and are read again.
-            self._connection.execute("COMMIT" if complete else "ROLLBACK")
+    def _copy(self, new: Path) -> None:
+        """Everything that is valid into a file: pages that were freed hold what stood there before it was masked."""
+        try:
+            self._connection.execute("VACUUM INTO ?", (str(new),))
+        except UnicodeEncodeError:  # a folder whose name is no text
+            self._connection.execute("VACUUM")
+            with closing(sqlite3.connect(new)) as written:
+                self._connection.backup(written)
+
+    def close(self) -> None:
+        """Close; without :meth:`keep` before, the facts of files wait for the next run."""
         self._connection.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
-        elif complete:
-            os.replace(self._partial, self.path)
-            self._partial.with_name(self._partial.name + "-journal").unlink(missing_ok=True)
+        if self._working is not None:
+            self._working.unlink(missing_ok=True)
+        if self._journal is not None:
+            self._journal.close()
 
 
 class Reader:
@@ -266,13 +293,31 @@ class Reader:
         return any(next(self.rows(query, *([name] * query.count("?"))), None) is not None for query in queries)
 
 
-def _left_by(path: Path, signature: str) -> bool:
-    """True if a killed run left a store that can be gone on from."""
-    if not path.is_file() or path.is_symlink():
-        return False
+_REPORT = tuple(item.name for item in fields(Report))
+
+
+def _report(values: list[Any]) -> Report:
+    """A report as it was before it was written down."""
+    report = Report(*values)
+    report.rows = [tuple(row) for row in report.rows]
+    report.identifiers = {(str(kind), str(value)) for kind, value in report.identifiers}
+    return report
+
+
+def _scratch(path: Path | None) -> tuple[sqlite3.Connection, Path | None]:
+    """A database that nobody else sees, on the disk of ``path``, gone with this process; a file only where it must be.
+
+    Returns:
+        The connection, and the file to remove where the system does not let go of the name of an open file.
+    """
+    if path is None:
+        return sqlite3.connect("", isolation_level=None), None
+    name = path.with_name(f"{path.name}.{os.getpid()}")
+    os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
+    connection = sqlite3.connect(name, isolation_level=None)
     try:
-        with closing(sqlite3.connect(path)) as connection:
-            found = connection.execute("SELECT signature FROM written").fetchone()
-    except sqlite3.Error:
-        return False
-    return found is not None and found[0] == signature
+        connection.execute("SELECT * FROM sqlite_master").fetchall()  # opens the file
+        name.unlink()
+    except OSError:
+        return connection, name
+    return connection, None

@@ -130,7 +130,6 @@ def verify(
     store = Store(directory / STORE if directory is not None else None, _signature(root, options))
     identities = Identities()
     evidence = Evidence(directory, None if show_identifiers else identities.plain)
-    finished = False
     try:
         ctx = AuditRoom(store, evidence, options, given, root, identities=identities)
         _read(ctx, cores() if workers is None else workers, progress or silent)
@@ -146,15 +145,15 @@ def verify(
             diagnosis = identities.model(diagnosis)
             identities.clean(store)
         store.forget()
+        store.keep()
         if directory is not None:
             write_whole(directory / "diagnosis.json", diagnosis.model_dump_json(indent=2))
-        finished = True
         return diagnosis
     except sqlite3.OperationalError as error:
         raise TraindxError(f"the store of facts cannot be written: {error}", do="make room, or give --out") from error
     finally:
         evidence.close()
-        store.close(complete=finished)
+        store.close()
 
 
 def _signature(root: str, options: Options) -> str:

@@ -31,6 +31,7 @@ def write(ctx: AuditRoom) -> None:
     if others:
         verb = "is" if others == 1 else "are"
         said.append(f"{_count(others, 'picture')} {verb} neither image nor mask ({_others(ctx)})")
+    said += _burned_in(ctx)
     subjects = ("masks in", "table ")
     unclear = [
         f"{one.subject}: {one.reason}" for one in ctx.evidence.of(NotExamined) if one.subject.startswith(subjects)
@@ -108,6 +109,17 @@ def _unpaired(ctx: AuditRoom) -> list[str]:
         for group, count in found[:_MOST]
     ]
     return said + ([f"and {len(found) - _MOST} more folders of images without masks"] if len(found) > _MOST else [])
+
+
+def _burned_in(ctx: AuditRoom) -> list[str]:
+    """Headers know of text in the pixels: a network reads it, and a picture in a report shows it."""
+    count = ctx.store.count("SELECT COUNT(*) FROM items WHERE burned_in")
+    if not count:
+        return []
+    (path,) = ctx.store.one("SELECT MIN(path) FROM items WHERE burned_in")
+    verb = "says" if count == 1 else "say"
+    said = f"{_count(count, 'DICOM image')} {verb} that text is burnt into the pixels (BurnedInAnnotation)"
+    return [f"{said}, for example {path}: look before pictures are shown to anybody"]
 
 
 def _splits(ctx: AuditRoom) -> list[str]:
