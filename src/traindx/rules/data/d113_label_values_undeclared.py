@@ -128,8 +128,8 @@ def _by_pattern(record: MaskValues, evidence: Evidence, limits: Limits) -> Itera
     if top is not None and len(values) >= 3 and top.share > limits.majority and top.value > 0:
         yield Found(
             message=f"Value {top.value:g} of “{record.name}” covers {top.share:.0%} of all voxels, more than any "
-            "foreground usually does: it may be the background of inverted masks, or mean “not labelled”, and would then "
-            "be trained as foreground.",
+            "foreground usually does: it may be the background of inverted masks, or mean “not labelled”, and would "
+            "then be trained as foreground.",
             numbers={f"share of value {entry.value:g}": entry.share for entry in values},
             remedy=f"Find out what {top.value:g} means; invert the masks if it is background, and mask it out of every "
             "loss and metric if it is not labelled.",
