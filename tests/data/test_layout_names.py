@@ -54,6 +54,17 @@ def test_families(family: str) -> None:
     }
 
 
+@pytest.mark.parametrize("channel", ["", "_0000"])
+def test_numbers_of_cases_that_look_like_channels(channel: str) -> None:
+    """``case_0000`` is one case, though every name of nnU-Net holds ``0000``."""
+    images = [f"imagesTr/case_{n:04}{channel}.nii.gz" for n in range(1, 14)]
+    masks = [f"labelsTr/case_{n:04}.nii.gz" for n in range(14)]
+    found = paired(masks, images)
+    assert found == {mask: [image] for mask, image in zip(masks[1:], images, strict=True)}
+    assert paired(masks[:1], images) == {}
+    assert paired(masks[:2], images) == {masks[1]: images[:1]}
+
+
 def test_channels_all_belong_to_the_mask() -> None:
     images = [f"B_{n:05}/B_{n:05}_{c}.nii.gz" for n in range(4) for c in ("flair", "t1", "t1ce", "t2")]
     found = paired([f"B_{n:05}/B_{n:05}_seg.nii.gz" for n in range(4)], images)

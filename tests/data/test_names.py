@@ -58,6 +58,9 @@ def test_patients_in_folder_names(path: str, patient: str) -> None:
         ("p1/ct.nii.gz", "p2/ct.nii.gz", False),
         ("a_1_1.png", "a_1.png", False),
         ("ctA/x.png", "ctB/x.png", False),
+        ("imagesTr/case_0003_0000.nii.gz", "labelsTr/case_0003.nii.gz", True),
+        ("labelsTr/case_0003.nii.gz", "labelsTr/case_0004.nii.gz", False),
+        ("imagesTr/case_0003.nii.gz", "labelsTr/case_0003.nii.gz", True),
     ],
 )
 def test_case_keys(first: str, second: str, same: bool) -> None:

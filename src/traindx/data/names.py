@@ -105,7 +105,7 @@ _SHORT = ("tr", "ts")  # imagesTs is a test set, BraTS2021 is none
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _HASH = re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{12,}(?![A-Za-z0-9])", re.IGNORECASE)
-_CHANNEL = re.compile(r"^000\d$")
+CHANNEL = re.compile(r"^000\d$")
 
 
 def without_suffix(name: str) -> str:
@@ -216,12 +216,13 @@ def case_key(folders: list[str], name: str) -> str:
     """The key that an image shares with its mask: folders and name without the words for role, modality and split.
 
     ``imagesTr/hippocampus_001`` and ``labelsTr/hippocampus_001`` give ``hippocampus 001``;
-    ``p7/ct`` and ``p7/mask`` give ``p7``; a channel number such as ``_0000`` is left out.
+    ``p7/ct`` and ``p7/mask`` give ``p7``; a channel number such as ``_0000`` behind the number of a case is left out.
     """
     dull = _ROLES.keys() | MODALITY_WORDS.keys()
     kept = [folder.lower() for folder in folders if not _is_only(folder, _ROLES, SPLIT_WORDS, MODALITY_WORDS)]
     own = [word for word in (raw.lower() for raw in _WORD.findall(_CAMEL.sub(" ", name))) if word not in dull]
-    if len(own) > 1 and _CHANNEL.match(own[-1]):
+    # In case_0009_0000 the last number is the channel; in case_0009 it is the case.
+    if len(own) > 1 and CHANNEL.match(own[-1]) and any(letter.isdigit() for letter in own[-2]):
         own.pop()
     unique: list[str] = []
     for word in own:  # a name that is repeated (case__image__case) counts once; numbers stay as they are

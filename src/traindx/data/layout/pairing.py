@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from traindx.data.names import without_suffix
+from traindx.data.names import CHANNEL, MODALITY_WORDS, without_suffix
 
 _SEPARATED = re.compile(r"[A-Za-z0-9.]+")
 _FINE = re.compile(r"[A-Za-z]+|\d+")
@@ -63,6 +63,14 @@ class _Index:
         """True for a word that tells cases apart: it has a digit, or hardly anybody else has it."""
         return _identifies(word, len(self.posting[word]), len(self.places))
 
+    def cases_apart(self, images: list[int]) -> bool:
+        """True if several images each have a number of their own, and not all of these are those of channels."""
+        if len(images) < 2:
+            return False
+        counts = Counter(word for image in images for word in self.words[image])
+        own = [{word for word in self.words[image] if counts[word] == 1 and _numbered(word)} for image in images]
+        return all(own) and not all(CHANNEL.match(word) for words in own for word in words)
+
     def names_a_case(self, word: str, shared: str) -> bool:
         """True for a word that only occurs together with another one, as a case's own number does.
 
@@ -72,6 +80,10 @@ class _Index:
             return False
         posted = self.posting[word]
         return len(posted) <= len(self.posting[shared]) and all(self.words[image][shared] for image in posted)
+
+
+def _numbered(word: str) -> bool:
+    return any(letter.isdigit() for letter in word) and word not in MODALITY_WORDS
 
 
 def _identifies(word: str, count: int, total: int) -> bool:
@@ -127,6 +139,6 @@ def _images_of(mask: Place, words: Words, counts: Counter[str], total: int, inde
     named = words(mask.path.rpartition("/")[2])
     if any(word.isdigit() for word in own if word in named) and any(word in shared for word in named):
         return []  # a number in the name that no image has: p_1_2 is not p_1
-    if not any(index.rare(word) for word in shared) and len(index.places) > len(best):
+    if not any(index.rare(word) for word in shared) and (len(index.places) > len(best) or index.cases_apart(best)):
         return []  # all that is shared is shared by everybody
     return best
