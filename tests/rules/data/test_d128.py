@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patients.folders import found, organ, segmentation_folder, write_nifti
+from patients.folders import found, organ, segmentation_folder, write_dicom, write_nifti
 
 
 def scaled(root: Path, factor: float) -> list[object]:
@@ -42,3 +42,25 @@ def test_ct_is_judged_by_hounsfield_units(tmp_path: Path) -> None:
     for number in range(5):
         write_nifti(tmp_path / "ct" / f"c{number}.nii.gz", organ(number)[0] * (30 if number else 1))
     assert found(tmp_path, "D128") == []
+
+
+def heads(root: Path, *gains: float) -> list[object]:
+    """MR series of six slices, the uppermost of which shows hardly anything."""
+    for number, gain in enumerate(gains):
+        random = np.random.default_rng(number)
+        for slice_, bright in enumerate((0.02, 0.5, 1.0, 1.0, 0.9, 0.7)):
+            stored = (random.random((24, 24)) * 2000 * bright * gain).astype(np.int16)
+            header = {"SeriesInstanceUID": f"1.2.{number}.4", "PatientID": f"P{number}", "Modality": "MR"}
+            write_dicom(root / f"s{number}" / f"{slice_}.dcm", stored, ImagePositionPatient=[0, 0, slice_], **header)
+    return found(root, "D128")
+
+
+def test_slices_of_one_series_are_on_one_scale(tmp_path: Path) -> None:
+    assert heads(tmp_path, 1, 1, 1, 1, 1) == []
+
+
+def test_series_of_another_scale_are_suspected(tmp_path: Path) -> None:
+    (finding,) = heads(tmp_path, 1, 1, 1, 1, 0.02)
+    assert "s4/" in finding.message
+    assert "6 slices" in finding.message
+    assert 40 < finding.numbers["ratio"] < 60

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from traindx.data.audit.context import AuditRoom, spread
-from traindx.evidence.dataset import ImageSet, Share
+from traindx.data.audit.context import EXAMPLES, AuditRoom, item_name, spread
+from traindx.evidence.dataset import Example, ImageSet, Share
 from traindx.evidence.dataset_intensities import HounsfieldFacts, IntensitySpread, NonFiniteVoxels
 
 _AIR = -200.0
@@ -47,36 +47,50 @@ def _set(ctx: AuditRoom, name: str, role: str) -> None:
     )
 
 
+_CASES = (
+    "SELECT MIN(path) AS path, item, key, dtype, COUNT(*) AS files, MIN(p01) AS low, MAX(p99) AS high FROM items "
+    "WHERE set_name = ? AND p99 > p01 GROUP BY CASE kind WHEN 'dicom' THEN series ELSE CAST(id AS TEXT) END, dtype"
+)
+"""Lowest and highest percentile of every case. The slices of a series are one: the uppermost of a head is darker than
+the others and on the same scale."""
+
+
 def _intensity(ctx: AuditRoom, name: str) -> None:
-    where = "set_name = ? AND vmax > vmin"
-    low, high = ctx.columns("p01, p99", where, name)
-    width = high - low
-    usable = width > 0
-    if not usable.any():
+    table = np.array(list(ctx.store.rows(f"SELECT low, high FROM ({_CASES})", name)), dtype=np.float64).reshape(-1, 2)
+    if not len(table):
         return
-
-    def say(p01: float, p99: float, dtype: str) -> tuple[str, float]:
-        return f"1st to 99th percentile {p01:g} to {p99:g}, {dtype}", p99 - p01
-
-    dtypes = ctx.tally("dtype", where, name)
+    low, high = table.T
+    types = f"SELECT dtype, COUNT(*) FROM ({_CASES}) GROUP BY dtype ORDER BY COUNT(*) DESC, dtype"
+    dtypes = [(str(dtype), int(count)) for dtype, count in ctx.store.rows(types, name)]
     ranges = {}
-    for share in dtypes:
-        (of_type,) = ctx.columns("p99 - p01", f"{where} AND dtype = ?", name, share.value)
-        ranges[share.value] = float(np.median(of_type))
-    columns, where = "p01, p99, dtype", f"{where} AND p99 > p01"
+    for dtype, _ in dtypes:
+        of_type = [row[0] for row in ctx.store.rows(f"SELECT high - low FROM ({_CASES}) WHERE dtype = ?", name, dtype)]
+        ranges[dtype] = float(np.median(of_type))
     ctx.evidence.add(
         IntensitySpread(
             name=name,
             modality=_modality(ctx, name),
-            members=int(usable.sum()),
-            dynamic_range=spread(width[usable]),
-            low=spread(low[usable]),
-            high=spread(high[usable]),
-            dtypes=dtypes,
+            members=len(table),
+            dynamic_range=spread(high - low),
+            low=spread(low),
+            high=spread(high),
+            dtypes=tuple(Share(value=dtype, count=count) for dtype, count in dtypes[:20]),
             dtype_range=ranges,
-            narrow_examples=ctx.examples(columns, where, say, name, order="p99 - p01"),
-            wide_examples=ctx.examples(columns, where, say, name, order="p01 - p99"),
+            narrow_examples=_by_range(ctx, name, "ASC"),
+            wide_examples=_by_range(ctx, name, "DESC"),
         )
+    )
+
+
+def _by_range(ctx: AuditRoom, name: str, order: str) -> tuple[Example, ...]:
+    query = f"SELECT * FROM ({_CASES}) ORDER BY high - low {order}, path, item LIMIT {EXAMPLES}"
+    return tuple(
+        Example(
+            name=item_name(path, item, key),
+            detail=f"1st to 99th percentile {low:g} to {high:g}, {dtype}" + (f", {files} slices" if files > 1 else ""),
+            value=high - low,
+        )
+        for path, item, key, dtype, files, low, high in ctx.store.rows(query, name)
     )
 
 

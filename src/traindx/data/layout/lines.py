@@ -22,7 +22,7 @@ _UID = re.compile(r"\d+(?:\.\d+){3,}")
 
 def write(ctx: AuditRoom) -> None:
     """Write :class:`LayoutFacts`."""
-    said: list[str] = []
+    said = _series(ctx)
     said += _pairs(ctx)
     said += _unpaired(ctx)
     said += _splits(ctx)
@@ -60,6 +60,18 @@ def shape(path: str) -> str:
 
 def _numberless(part: str) -> str:
     return _DIGITS.sub("#", HASH.sub("*", part))
+
+
+def _series(ctx: AuditRoom) -> list[str]:
+    """How many series the DICOM images make up: what is a case in everything that follows."""
+    images, series, single = ctx.store.one(
+        "SELECT SUM(n), COUNT(*), SUM(n = 1) FROM (SELECT COUNT(*) AS n FROM items "
+        "WHERE kind = 'dicom' AND role = 'image' GROUP BY series)"
+    )
+    if not images:
+        return []
+    lone = "" if not single or single == series else f", {single} of them single images"
+    return [f"{_count(images, 'DICOM image')} in {series} series{lone}"]
 
 
 def _pairs(ctx: AuditRoom) -> list[str]:
