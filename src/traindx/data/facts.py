@@ -116,7 +116,11 @@ class Facts:
     def set_name(self) -> str:
         """The set this image is compared with: role, modality or key, format and folder."""
         what = self.modality or self.key
-        flat = self.kind == "dicom" or sum(size not in ("1", "3", "4") for size in self.shape.split("x")) <= 2
+        sizes = self.shape.split("x")
+        if self.kind in ("nifti", "volume"):  # three slices are a volume, three channels of a picture are none
+            flat = sum(size != "1" for size in sizes[:3]) <= 2
+        else:
+            flat = self.kind == "dicom" or sum(size not in ("1", "3", "4") for size in sizes) <= 2
         parts = (self.role, what, "2D" if flat else "3D", self.kind, self.collection)
         return " ".join(part for part in parts if part)
 

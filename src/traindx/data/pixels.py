@@ -229,16 +229,21 @@ def grey(array: NDArray[Any]) -> tuple[NDArray[Any], bool]:
     Channels that differ by at most :data:`COLOUR_TOLERANCE` are one grey image; of others the mean is taken.
     """
     step = max(1, _SLAB // max(1, math.prod(array.shape[1:])))
+    # Channel by channel: a reduction over an axis of length three takes five times as long.
     for start in range(0, len(array), step):
-        part = array[start : start + step, ..., :3]
-        low, high = part.min(axis=-1), part.max(axis=-1)
+        first, second, third = (array[start : start + step, ..., channel] for channel in range(3))
+        low = np.minimum(np.minimum(first, second), third)
+        high = np.maximum(np.maximum(first, second), third)
         if float((high.astype(np.float32) - low).max(initial=0.0)) > COLOUR_TOLERANCE:
             break
     else:
         return np.ascontiguousarray(array[..., 0]), False
     mean = np.empty(array.shape[:-1], array.dtype)
     for start in range(0, len(array), step):
-        part = array[start : start + step, ..., :3].mean(axis=-1, dtype=np.float32)
+        part = array[start : start + step, ..., 0].astype(np.float32)
+        part += array[start : start + step, ..., 1]
+        part += array[start : start + step, ..., 2]
+        part /= np.float32(3)
         mean[start : start + step] = np.round(part) if array.dtype.kind in "ui" else part
     return mean, True
 
