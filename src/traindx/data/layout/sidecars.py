@@ -1,4 +1,6 @@
-"""Boxes and splits that lie beside the images in files of their own: VOC, COCO, YOLO, lists of names, fold files.
+"""Boxes and splits that lie beside the images in files of their own: VOC, COCO, YOLO, LabelMe, VIA, lists, fold files.
+
+Of outlines the box around them is taken.
 
 Every one becomes a table like those in CSV, so that one set of audits judges them all.
 """
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from traindx.data.layout import outlines
 from traindx.data.names import SPLIT_WORDS, words
 from traindx.data.tables import Table, from_rows
 
@@ -34,6 +37,7 @@ def box_tables(root: str, texts: Iterable[str]) -> Found:
     """
     xml: dict[str, list[str]] = defaultdict(list)
     txt: dict[str, list[str]] = defaultdict(list)
+    shapes: dict[str, list[str]] = defaultdict(list)
     found: Found = []
     for name in sorted(texts):
         lower = name.lower()
@@ -42,9 +46,15 @@ def box_tables(root: str, texts: Iterable[str]) -> Found:
         elif lower.endswith(".txt"):
             txt[name.rpartition("/")[0]].append(name)
         elif lower.endswith(".json") and _size(root, name) <= LARGEST_JSON:
-            table = _json(root, name)
+            content = _content(root, name)
+            if outlines.is_labelme(content):
+                shapes[name.rpartition("/")[0]].append(name)
+                continue
+            table = _json(root, name, content)
             if table is not None:
                 found.append(table)
+    for folder, names in shapes.items():
+        found.append(_table(root, folder, lambda names=names: _labelme(root, names)))  # type: ignore[misc]
     for folder, names in xml.items():
         if "<bndbox>" in _text(root, names[0]).lower():
             found.append(_table(root, folder, lambda names=names: _voc(root, names)))  # type: ignore[misc]
@@ -95,21 +105,27 @@ def _looks_like_yolo(root: str, names: list[str]) -> bool:
     for name in names[:20]:
         lines = [line.split() for line in _text(root, name).splitlines() if line.strip()]
         for parts in lines[:20]:
-            if len(parts) != 5 or not parts[0].isdigit() or not all(_NUMBER.match(part) for part in parts):
+            if not _is_yolo(parts) or not parts[0].isdigit() or not all(_NUMBER.match(part) for part in parts):
                 return False
             seen += 1
     return seen > 0
+
+
+def _is_yolo(parts: list[str]) -> bool:
+    """Class and box, or class and at least three corners of an outline."""
+    return len(parts) == 5 or (len(parts) >= 7 and len(parts) % 2 == 1)
 
 
 def _yolo(root: str, names: list[str], kinds: list[str]) -> Iterator[Row]:
     for name in names:
         for line, text in enumerate(_text(root, name).splitlines(), start=1):
             parts = text.split()
-            if len(parts) == 5:
+            if _is_yolo(parts):
                 number = int(parts[0]) if parts[0].isdigit() else -1
                 kind = kinds[number] if 0 <= number < len(kinds) else parts[0]
                 row = {"image": name.rpartition("/")[2][:-4], "class": kind}
-                yield row | dict(zip(("cx", "cy", "w", "h"), parts[1:], strict=True)) | {"at": f"{name}:{line}"}
+                place = parts[1:] if len(parts) == 5 else outlines.centred(parts[1:])
+                yield row | dict(zip(("cx", "cy", "w", "h"), place, strict=True)) | {"at": f"{name}:{line}"}
 
 
 def _class_names(root: str, folder: str) -> list[str]:
@@ -130,19 +146,28 @@ def _class_names(root: str, folder: str) -> list[str]:
     return []
 
 
-def _json(root: str, name: str) -> Table | None:
+def _content(root: str, name: str) -> Any:
+    """What a JSON file holds; None where it cannot be read."""
     try:
         with open(os.path.join(root, name), encoding="utf-8") as stream:
-            content = json.load(stream)
+            return json.load(stream)
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _labelme(root: str, names: list[str]) -> Iterator[Row]:
+    for name in names:
+        yield from outlines.labelme(name, _content(root, name))
+
+
+def _json(root: str, name: str, content: Any) -> Table | None:
     if not isinstance(content, dict):
         return None
     rows: list[Row] = []
     if isinstance(content.get("images"), list) and isinstance(content.get("annotations"), list):
         rows = _coco(name, content)
     else:
-        rows = _boxes_by_name(name, content)
+        rows = outlines.via(name, content) or _boxes_by_name(name, content)
     return _table(root, name, lambda: iter(rows)) if rows else None
 
 
