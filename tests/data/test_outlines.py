@@ -101,3 +101,21 @@ def test_what_encloses_nothing_is_no_box(content: dict[str, Any]) -> None:
 )
 def test_broken_regions_are_no_boxes(content: dict[str, Any]) -> None:
     assert outlines.via("a.json", content) == []
+
+
+@pytest.mark.parametrize("drawn_on", [(SIDE, SIDE), (0, 0), (None, None), (2 * SIDE, 2 * SIDE)])
+def test_the_size_that_boxes_were_drawn_on(drawn_on: tuple[int | None, int | None], tmp_path: Path) -> None:
+    for number in range(8):
+        write_png(tmp_path / f"{number}.png", radiograph(number, SIDE))
+    width, height = drawn_on
+    content = {
+        "images": [{"id": k, "file_name": f"{k}.png", "width": width, "height": height} for k in range(8)],
+        "annotations": [{"id": k, "image_id": k % 8, "category_id": 1, "bbox": [4, 6, 20, 30 + k]} for k in range(16)],
+        "categories": [{"id": 1, "name": "cell"}],
+    }
+    write(tmp_path / "instances.json", json.dumps(content))
+    findings = [finding for finding in examined(tmp_path).findings if finding.code == "D106"]
+    assert [(finding.standing, finding.variant) for finding in findings] == [("suspected", "size")] * (
+        width == 2 * SIDE
+    )
+    assert all("8 of 8 images" in finding.message for finding in findings)

@@ -66,7 +66,7 @@ def _boxes(table: Table) -> Iterator[tuple[Any, ...]]:
             name = (row.get(table.box_class) or "").strip() if table.box_class else ""
             reader = (row.get(table.reader) or "").strip() if table.reader else ""
             at = row.get("at") or f"{table.name}:{line}"
-            yield table.name, line, table.key(row), name, *four, reader, at
+            yield table.name, line, table.key(row), name, *four, reader, at, row.get("drawn_on") or ""
 
 
 def _points(table: Table) -> Iterator[tuple[Any, ...]]:

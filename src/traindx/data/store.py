@@ -131,7 +131,7 @@ class Store:
             "CREATE TABLE files (path TEXT, status TEXT, kind TEXT, size INTEGER, reason TEXT)",
             "CREATE TABLE labels (source TEXT, id TEXT, name TEXT, value REAL)",
             "CREATE TABLE boxes (source TEXT, line INTEGER, id TEXT, name TEXT, x0 REAL, y0 REAL, x1 REAL, y1 REAL, "
-            "reader TEXT, at TEXT)",
+            "reader TEXT, at TEXT, drawn_on TEXT)",
             "CREATE TABLE points (source TEXT, line INTEGER, id TEXT, name TEXT, x REAL, y REAL)",
             "CREATE TABLE splits (source TEXT, id TEXT, split TEXT)",
             "CREATE TABLE runs (source TEXT, line INTEGER, id TEXT, starts INTEGER, offsets INTEGER)",

@@ -117,6 +117,8 @@ class BoxTable(Record):
         size_known: Boxes whose image size is known.
         median_area: Median share of the image that a box covers.
         classes: Boxes by class.
+        other_size: Images that have another size than the file of the boxes gives for them.
+        other_size_examples: Those.
         repeated: Boxes that repeat another one of the same image and class.
         repeated_examples: Those.
     """
@@ -139,6 +141,8 @@ class BoxTable(Record):
     size_known: int = 0
     median_area: float = float("nan")
     classes: tuple[Share, ...] = ()
+    other_size: int = 0
+    other_size_examples: tuple[Example, ...] = ()
     repeated: int = 0
     repeated_examples: tuple[Example, ...] = ()
 

@@ -25,7 +25,10 @@ OUTSIDE_SHARE = 0.01
 
 @dataclass(slots=True)
 class Box:
-    """One row of a box table; sizes of its image are 0 where unknown, ``at`` is its file and line."""
+    """One row of a box table; sizes of its image are 0 where unknown, ``at`` is its file and line.
+
+    ``drawn_on`` is the size of the image as the table gives it, ``640x480``, or nothing.
+    """
 
     line: int
     id: str
@@ -35,6 +38,7 @@ class Box:
     height: int
     reader: str = ""
     at: str = ""
+    drawn_on: str = ""
 
     @property
     def finite(self) -> bool:
@@ -74,13 +78,15 @@ def boxes(ctx: AuditRoom, table: Table) -> Iterator[Box]:
     )
     ctx.store.run("CREATE INDEX sizes_id ON sizes (id)")
     query = (
-        "SELECT b.line, b.id, b.name, b.x0, b.y0, b.x1, b.y1, s.width, s.height, b.reader, b.at FROM boxes b "
+        "SELECT b.line, b.id, b.name, b.x0, b.y0, b.x1, b.y1, s.width, s.height, b.reader, b.at, b.drawn_on "
+        "FROM boxes b "
         "LEFT JOIN sizes s ON s.id = b.id WHERE b.source = ? ORDER BY b.line"
     )
-    for line, name, kind, x0, y0, x1, y1, width, height, reader, at in ctx.store.rows(query, table.name):
+    for line, name, kind, x0, y0, x1, y1, width, height, reader, at, drawn_on in ctx.store.rows(query, table.name):
         corners = tuple(math.nan if value is None else float(value) for value in (x0, y0, x1, y1))
         four = (corners[0], corners[1], corners[2], corners[3])
-        yield Box(line, name, kind, four, width or 0, height or 0, reader or "", at or f"{table.name}:{line}")
+        where = at or f"{table.name}:{line}"
+        yield Box(line, name, kind, four, width or 0, height or 0, reader or "", where, drawn_on or "")
 
 
 def _is_relative(ctx: AuditRoom, table: Table) -> bool:
@@ -90,7 +96,7 @@ def _is_relative(ctx: AuditRoom, table: Table) -> bool:
 
 def _table(ctx: AuditRoom, table: Table, relative: bool) -> None:
     other, lost, outside = Collector(), Collector(), Collector(worst_first=True)
-    swapped, flat, repeated = Collector(), Collector(), Collector()
+    swapped, flat, repeated, resized = Collector(), Collector(), Collector(), Collector()
     count = sizes = as_size = 0
     areas: list[float] = []
     images: set[str] = set()
@@ -98,6 +104,8 @@ def _table(ctx: AuditRoom, table: Table, relative: bool) -> None:
     names: Counter[str] = Counter()
     for box in boxes(ctx, table):
         count += 1
+        if box.id not in images and box.width and box.drawn_on not in ("", f"{box.width}x{box.height}"):
+            resized.add(box.at, f"{box.id} is {box.width}x{box.height}, drawn on {box.drawn_on}")
         images.add(box.id)
         names[box.name] += 1
         sizes += box.width > 0
@@ -150,6 +158,8 @@ def _table(ctx: AuditRoom, table: Table, relative: bool) -> None:
             size_known=sizes,
             median_area=float(np.median(areas)) if areas else math.nan,
             classes=tuple(Share(value=name, count=number) for name, number in names.most_common(100)),
+            other_size=resized.count,
+            other_size_examples=resized.examples,
             repeated=repeated.count,
             repeated_examples=repeated.examples,
         )

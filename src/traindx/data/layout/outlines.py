@@ -31,6 +31,15 @@ def centred(numbers: Sequence[str]) -> tuple[str, str, str, str]:
     )
 
 
+def size(width: Any, height: Any) -> str:
+    """The size that a file gives for its image, ``640x480``; nothing where it gives none (or 0, as some tools do)."""
+    try:
+        across, down = int(float(width)), int(float(height))
+    except (TypeError, ValueError):
+        return ""
+    return f"{across}x{down}" if across > 0 and down > 0 else ""
+
+
 def is_labelme(content: Any) -> bool:
     """True for a file of LabelMe: one image and its shapes."""
     return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
@@ -51,6 +60,7 @@ def labelme(name: str, content: Any) -> Iterator[Row]:
         if len(points) < 2:
             continue
         row = {"image": image, "class": str(shape.get("label", ""))}
+        row["drawn_on"] = size(content.get("imageWidth"), content.get("imageHeight"))
         yield row | around(points) | {"at": f"{name}#shapes[{place}]"}
 
 

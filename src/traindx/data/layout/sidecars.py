@@ -97,7 +97,8 @@ def _voc(root: str, names: list[str]) -> Iterator[Row]:
             line = content.count("\n", 0, match.start()) + 1
             row = {"image": _tag(content, "filename") or stem, "class": _tag(match[1], "name")}
             row |= {key: _tag(match[1], key) for key in ("xmin", "ymin", "xmax", "ymax")}
-            yield row | {"object": str(place), "at": f"{name}:{line}"}
+            size = outlines.size(_tag(content, "width"), _tag(content, "height"))
+            yield row | {"object": str(place), "at": f"{name}:{line}", "drawn_on": size}
 
 
 def _looks_like_yolo(root: str, names: list[str]) -> bool:
@@ -173,7 +174,7 @@ def _json(root: str, name: str, content: Any) -> Table | None:
 
 def _coco(name: str, content: dict[str, Any]) -> list[Row]:
     """Boxes of a COCO file; their place is the number of the annotation."""
-    images = {one.get("id"): str(one.get("file_name", "")) for one in content["images"] if isinstance(one, dict)}
+    known = {one.get("id"): one for one in content["images"] if isinstance(one, dict)}
     listed = content.get("categories") or ()
     kinds = {one.get("id"): str(one.get("name", "")) for one in listed if isinstance(one, dict)}
     rows: list[Row] = []
@@ -181,7 +182,9 @@ def _coco(name: str, content: dict[str, Any]) -> list[Row]:
         box = one.get("bbox") if isinstance(one, dict) else None
         if not isinstance(box, list) or len(box) != 4:
             continue
-        row = {"image": images.get(one.get("image_id"), ""), "class": kinds.get(one.get("category_id"), "")}
+        image = known.get(one.get("image_id"), {})
+        row = {"image": str(image.get("file_name", "")), "class": kinds.get(one.get("category_id"), "")}
+        row["drawn_on"] = outlines.size(image.get("width"), image.get("height"))
         row |= {key: str(value) for key, value in zip(("x", "y", "w", "h"), box, strict=True)}
         rows.append(row | {"at": f"{name}#annotations[{place}]"})
     return rows

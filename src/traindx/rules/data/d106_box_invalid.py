@@ -9,7 +9,7 @@ from traindx.evidence.dataset import Example
 from traindx.evidence.dataset_labels import BoxTable
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
-from traindx.rules.data._words import row_place, some
+from traindx.rules.data._words import of, row_place, some
 
 
 @rule(
@@ -37,7 +37,8 @@ def box_invalid(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Demonstrated by one such box: a box must lie in its image (margin: one pixel, or 1 %), have its corners in order
         and a positive area. The unit of the table is that of most of its boxes: relative where no coordinate exceeds
         1.5. Where more than ``other_size`` lie outside, the message says that the boxes belong to another image size.
-        Repeated boxes alone are suspected.
+        Repeated boxes alone are suspected, and so are images of another size than the file of the boxes (COCO, VOC,
+        LabelMe) gives for them.
 
     Remedy:
         Repair the rows named; where the boxes belong to the original image size, scale them with the image.
@@ -84,6 +85,19 @@ def box_invalid(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 remedy="Mend the rows named; if the boxes belong to another image size, scale them by width and "
                 "height.",
                 pictures=picture,
+            )
+        if record.other_size:
+            yield Found(
+                message=f"{of(record.other_size, record.images, 'image')} with boxes in {record.table} have another "
+                f"size than {record.table} gives for them ({some(record.other_size_examples, 2)}): the boxes do not "
+                "fit, unless they were scaled with the image.",
+                severity=Severity.MAJOR,
+                variant="size",
+                location=row_place(evidence, record.other_size_examples),
+                offenders=record.other_size_examples,
+                numbers={"images of another size": record.other_size, "images": record.images},
+                remedy="Draw some boxes on their images; scale the boxes, or take the images that they were drawn on. "
+                "Width and height exchanged means an image that its header (EXIF) turns.",
             )
         if record.repeated:
             yield Found(
