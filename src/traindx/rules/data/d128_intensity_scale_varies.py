@@ -39,8 +39,8 @@ def intensity_scale_varies(evidence: Evidence, limits: Limits) -> Iterator[Found
 
     How it decides:
         Suspected, because normalisation per image fixes it: at least ``fewest`` members and a ratio of the largest to
-        the smallest dynamic range above ``ratio``. CT is left out (its scale is D112's), and PET, whose values are
-        quantities.
+        the smallest dynamic range above ``ratio``. The slices of a DICOM series are one member. CT is left out (its
+        scale is D112's), and PET, whose values are quantities.
 
     Remedy:
         Normalise each image by its own percentiles or by mean and standard deviation of its foreground.
