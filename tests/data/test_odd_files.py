@@ -105,7 +105,7 @@ def test_broken_dicom(diagnoses: dict[str, Diagnosis]) -> None:
     (same,) = of(diagnosis, "D109")
     assert same.numbers["copies"] == 2  # one MR slice in three encodings
     assert not of(diagnosis, "D122")  # a segmentation whose CT is not there, so it is the only one of its kind
-    assert any("none of 1 could be given an image" in one.reason for one in diagnosis.not_examined)
+    assert any("1 segmentation refers to a series" in one.reason for one in diagnosis.not_examined)
 
 
 def test_all_together(data_root: Path) -> None:
