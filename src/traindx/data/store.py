@@ -95,6 +95,7 @@ class Store:
         self._make()
         self._connection.execute("BEGIN")
         self._insert = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+        self._histograms: dict[str, list[int]] = {}
         self._waiting: list[Report] = []
         self._written = time.monotonic()
         if self._journal is not None and self._journal.resumed:
@@ -139,7 +140,6 @@ class Store:
             "CREATE TABLE identifiers (kind TEXT, value TEXT, PRIMARY KEY (kind, value)) WITHOUT ROWID",
         ):
             self._connection.execute(statement)
-        self._histograms: dict[str, list[int]] = {}
 
     def knows(self, path: str, size: int) -> bool:
         """True if a run that was killed looked at this file already."""

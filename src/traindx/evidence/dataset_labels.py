@@ -81,6 +81,7 @@ class LabelColumn(Record):
         positives: Rows that are positive, for binary columns and classes.
         by_split: ``split -> (positives, rows)``, where splits are known.
         declared: True if the table was given as a label table and not just found in the folder.
+        folders: True if there is no table, and the labels are names of folders.
     """
 
     table: str
@@ -93,6 +94,7 @@ class LabelColumn(Record):
     positives: int = 0
     by_split: dict[str, tuple[int, int]] = Field(default_factory=dict)
     declared: bool = False
+    folders: bool = False
 
 
 class BoxTable(Record):

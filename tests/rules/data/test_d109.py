@@ -86,6 +86,17 @@ def test_images_of_one_patient_may_be_alike(tmp_path: Path) -> None:
     assert found(tmp_path, "D109", splits=tmp_path / "splits.csv") == []
 
 
+def test_two_sequences_of_one_slice_are_no_copies(tmp_path: Path) -> None:
+    """Exported under their names with a hash behind; two cases that look alike are copies all the same."""
+    for number in range(14):
+        write_png(tmp_path / f"im{number}_T2_jpg.rf.{number:032x}.png", radiograph(number))
+    write_png(tmp_path / f"im3_FLAIR_jpg.rf.{99:032x}.png", resized(radiograph(3), 0.9))
+    assert found(tmp_path, "D109") == []
+    write_png(tmp_path / f"im40_FLAIR_jpg.rf.{98:032x}.png", resized(radiograph(3), 0.8))
+    (finding,) = found(tmp_path, "D109")
+    assert "im40_FLAIR" in finding.message
+
+
 def test_blank_images_are_not_copies(tmp_path: Path) -> None:
     for name in "abc":
         write_png(tmp_path / f"{name}.png", np.zeros((64, 64), np.uint8))

@@ -17,6 +17,7 @@ def catalogue() -> tuple[tuple[str, Audit], ...]:
     from traindx.data.audit import (
         boxes,
         census,
+        classes,
         copies,
         geometry,
         grey_values,
@@ -37,6 +38,7 @@ def catalogue() -> tuple[tuple[str, Audit], ...]:
         ("slices of series", series.audit),
         ("mask values", masks.audit),
         ("labels", labels.audit),
+        ("class folders", classes.audit),
         ("boxes", boxes.audit),
         ("landmarks", points.audit),
         ("copies and leaks", copies.audit),

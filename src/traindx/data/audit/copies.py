@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traindx.data import perceptual
+from traindx.data.audit import classes
 from traindx.data.audit.context import AuditRoom, Collector, batched, grouped, item_name
+from traindx.data.layout.survey import HASH
 from traindx.data.names import case_key, is_placeholder
 from traindx.data.pixels import THUMB
 from traindx.data.read_dicom import FOLDER_SERIES
@@ -88,6 +90,8 @@ def _identical(ctx: AuditRoom) -> None:
         names = [item_name(*row[1:5]) for row in rows]
         splits = {row[5] for row in rows}
         differ = _labels_differ(ctx, {row[4] for row in rows})
+        if ctx.notes.get("class folders"):
+            differ = differ or len({classes.of(row[1]) for row in rows}) > 1
         if not differ and "" not in splits and len(splits) == len(rows):
             continue  # D108 says so
         copies += len(rows) - 1
@@ -245,11 +249,17 @@ def _each(ctx: AuditRoom) -> Iterator[tuple[int, str, tuple[str, str, str, bytes
     query = f"SELECT {columns} FROM items WHERE {real} AND kind <> 'dicom' ORDER BY path, item, key"
     for rows in batched(ctx.store.rows(query), 1024):
         for number, path, item, key, name, case, patient, split, thumb, digest in rows:
-            yield number, item_name(path, item, key, name), (case, patient, split, digest), _thumb(thumb)
+            known = (_without_hash(case), patient, split, digest)
+            yield number, item_name(path, item, key, name), known, _thumb(thumb)
     query = f"SELECT series, {columns} FROM items WHERE {real} AND kind = 'dicom' ORDER BY series, position, path"
     for _, rows in grouped(ctx.store.rows(query)):
         _, number, path, item, key, _, case, patient, split, thumb, digest = rows[len(rows) // 2]
         yield number, item_name(path, item, key), (case, patient, split, digest), _thumb(thumb)
+
+
+def _without_hash(case: str) -> str:
+    """A case without the hash that an export tool has put behind its name: ``p7_t1.rf.9c2e…`` is of ``p7``."""
+    return " ".join(HASH.sub(" ", case).split())
 
 
 def _thumb(data: bytes) -> NDArray[np.uint8]:

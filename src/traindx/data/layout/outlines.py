@@ -91,7 +91,7 @@ def _shape(shape: Any) -> list[tuple[float, float]]:
             return [(x, y), (x + float(shape["width"]), y + float(shape["height"]))]
         if "r" in shape or "rx" in shape:
             x, y = float(shape["cx"]), float(shape["cy"])
-            wide, high = float(shape.get("rx", shape.get("r"))), float(shape.get("ry", shape.get("r")))
+            wide, high = float(shape.get("rx") or shape["r"]), float(shape.get("ry") or shape["r"])
             return [(x - wide, y - high), (x + wide, y + high)]
     except (KeyError, TypeError, ValueError):
         return []

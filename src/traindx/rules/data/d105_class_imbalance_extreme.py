@@ -81,7 +81,7 @@ def class_imbalance_extreme(evidence: Evidence, limits: Limits) -> Iterator[Foun
             message=f"{len(classes)} {'class' if len(classes) == 1 else 'classes'} of {table} can hardly be learned or "
             f"measured: {said}{more}.",
             severity=Severity.MINOR if record.declared else Severity.NOTE,
-            location=table_place(evidence, table),
+            location=None if record.folders else table_place(evidence, table),
             numbers={"classes": len(classes), "fewest": rarest, "balancing weight of the rarest": weight},
             remedy="Merge or drop classes that cannot be measured, or sample them more often with a capped weight.",
         )
