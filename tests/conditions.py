@@ -33,6 +33,7 @@ class Row:
         speaks: Changes with which it speaks all the same, and the variant or standing of that, or words of its message.
         beside: Other records.
         times: How many records like it there are.
+        form: What the form of the rule needs, if not records like it.
     """
 
     code: str
@@ -42,6 +43,7 @@ class Row:
     speaks: Sequence[tuple[Changes, How]] = ()
     beside: tuple[Record, ...] = ()
     times: int = 1
+    form: type[Record] | None = None
 
     def cases(self) -> Iterator[Any]:
         """One case a change."""
@@ -59,7 +61,8 @@ class Row:
         for record in (*[self.base.model_copy(update=changes)] * self.times, *self.beside):
             evidence.add(record if record.where is not None else record.model_copy(update={"where": PLACE}))
         rule = catalogue()[self.code]
-        form = next(one for one in rule.deciders if one.needs == (type(self.base),))
+        forms = [one for one in rule.deciders if (self.form or type(self.base)) in one.needs]
+        form = min(forms, key=lambda one: len(one.needs))
         found = list(form.decide(evidence, rule.limits()))
         assert len(found) == (what == "speaks")
         looked = form.nothing_in(evidence, rule.limits()) is None

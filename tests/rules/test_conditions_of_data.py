@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from conditions import Row
-from traindx.evidence.observed import InputSeen
-from traindx.evidence.observed_calls import ArgumentTried, KeptFigure
-from traindx.evidence.observed_evaluation import Accumulated, EvaluationOutputs, EvaluationPairs, RankedScore
+from traindx.evidence.observed import InputSeen, IterationsSeen, NetworkCalls, RankDifference, SwallowedException
+from traindx.evidence.observed_calls import ArgumentTried, DiscardedResult, IdleStatement, KeptFigure
+from traindx.evidence.observed_evaluation import (
+    Accumulated,
+    EvaluationOutputs,
+    EvaluationPairs,
+    FigureRegion,
+    OutputThreshold,
+    RankedScore,
+)
 from traindx.evidence.observed_items import (
     BatchClasses,
     BoxesSeen,
@@ -22,8 +29,19 @@ from traindx.evidence.observed_items import (
     WorkerGenerator,
 )
 from traindx.evidence.observed_loss import LossCall
-from traindx.evidence.observed_state import CheckpointRead, LoaderSeen, SpectralNormSeen, StateReused
+from traindx.evidence.observed_state import (
+    CheckpointRead,
+    ConfigFile,
+    DeclaredSettings,
+    LoaderSeen,
+    SpectralNormSeen,
+    SplitSeen,
+    StateReused,
+    SuppressedEvidence,
+    WeightsLoaded,
+)
 from traindx.evidence.probed import BatchProbed, PeakFromTarget, RandomnessProbed
+from traindx.evidence.probed_definitions import DefinitionTried
 from traindx.evidence.probed_functions import (
     AnchorsTried,
     InverseTried,
@@ -34,7 +52,7 @@ from traindx.evidence.probed_functions import (
     ScoreTried,
     SplitTried,
 )
-from traindx.finding import Location, Standing
+from traindx.finding import Location, Severity, Standing
 
 SURE, MAYBE = Standing.DEMONSTRATED, Standing.SUSPECTED
 HERE = Location(file="data.py", line=7)
@@ -317,6 +335,93 @@ ROWS = (
         StateReused(network="Net", parameters=2, shared=2, changed=True),
         silent=[{"changed": False}, {"shared": 1}, {"parameters": 0, "shared": 0}],
     ),
+    Row(
+        "D108",
+        SharedItems(dataset="Scans", contents=20, shared=1, training=20),
+        silent=[{"shared": 0}, {"shared": 20}, {"contents": 21}],
+        unseen=[{"contents": 15}],
+        speaks=[({"shared": 19}, SURE)],
+    ),
+    Row(
+        "D146",
+        DefinitionTried(function="f", subject="data", key="k", stands_for="s", must="m", holds=False),
+        silent=[{"holds": True}],
+        unseen=[{"subject": "loss"}],
+        speaks=[({}, MAYBE), ({"universal": True}, SURE)],
+        times=2,  # one place: said once
+    ),
+    Row(
+        "E823",
+        FigureRegion(network="Net", share=0.09, contrast=0.49, calls=3),
+        silent=[{"share": 0.1}, {"contrast": 0.5}, {"calls": 2}, {"whole": 1}],
+    ),
+    Row(
+        "E827",
+        OutputThreshold(network="Net", threshold=0.5, calls=3, low=-0.51, high=1.0),
+        silent=[{"low": -0.5}],
+        speaks=[({"low": 0.0, "high": 1.51}, None)],
+        beside=(LossCall(function="binary_cross_entropy_with_logits"),),
+    ),
+    Row(
+        "E827",
+        LossCall(function="multilabel_soft_margin_loss"),
+        unseen=[{"function": "binary_cross_entropy"}],
+        beside=(OutputThreshold(network="Net", threshold=0.5, calls=3, low=-9.0, high=9.0),),
+    ),
+    Row(
+        "L311",
+        SwallowedException(error="ValueError", function="loss", times=3, iterations=3),
+        silent=[{"iterations": 2}],
+        beside=(IterationsSeen(iterations=9, watched=9),),
+        form=IterationsSeen,
+    ),
+    Row(
+        "C1102",
+        WeightsLoaded(network="Net", tensors=10, offered=9, matched=4, strict=False, unexpected=1),
+        silent=[{"matched": 5}, {"offered": 8, "unexpected": 0}],
+        unseen=[{"strict": True}, {"offered": 2, "matched": 0}, {"tensors": 0}],
+        speaks=[({}, Severity.MAJOR), ({"matched": 0}, Severity.CRITICAL), ({"offered": 8}, None), ({"offered": 9,
+            "unexpected": 0}, None),
+                ({"examples_unexpected": ("a",), "examples_missing": ("b",)}, "The file says 'a', the network 'b'")],
+    ),
+    Row("C1105", SplitSeen(function="random_split", checkpoints=True), silent=[{"seeded": True}],
+        unseen=[{"checkpoints": False}]),
+    Row(
+        "C1106",
+        RankDifference(ranks=(0, 1), calls=4, same_batches=0.75),
+        silent=[{"same_batches": 0.74}],
+        unseen=[{"calls": 3}],
+        speaks=[({}, Severity.MAJOR), ({"same_batches": 0.0, "weights_differ": 1}, Severity.CRITICAL),
+                ({"same_batches": 0.0, "buffers_differ": 1}, MAYBE), ({}, "0 and 1"), ({"ranks": (0, 1, 2)}, "0 to 2"),
+                ({"same_batches": 0.0, "weights_differ": 1, "buffers_differ": 1}, Severity.CRITICAL)],
+        beside=(NetworkCalls(network="Net", phase="training", calls=9, iterations=9),),
+    ),
+    Row(
+        "C1107",
+        ConfigFile(file="train.yaml", keys=4, read=2, unread=("loss.alpha",), lines=(3,), values=("1",),
+            in_bulk=("x",)),
+        silent=[{"unread": ("loss.name",)}, {"unread": ("eval.alpha",)}, {"file": "scans.json"}],
+        unseen=[{"read": 1}, {"keys": 0, "read": 0, "unread": (), "lines": (), "values": ()}],
+        speaks=[({"file": "config.json"}, None), ({"file": "scans.json", "in_bulk": ()}, None),
+                ({"unread": ("loss.focalGamma",)}, None)],
+    ),
+    Row(
+        "C1107",
+        DeclaredSettings(form="option", declared=1, names=("alpha",), values=("1",), places=(HERE,), overwritten=("",),
+                         passed=(False,)),
+        silent=[{"names": ("name",)}, {"form": "parameter"}, {"form": "parameter", "passed": (True,),
+            "names": ("epoch",)},
+                {"form": "parameter", "passed": (True,), "values": ("given",)}],
+        unseen=[{"declared": 0, "names": ("name",)}],
+        speaks=[({}, Severity.MINOR), ({"overwritten": ("0.5",)}, "overwritten"), ({"form": "parameter",
+            "passed": (True,)}, Severity.MAJOR),
+                ({"form": "parameter", "passed": (True,)}, "although a call passes 1")],
+    ),
+    Row("C1109", SuppressedEvidence(what="warnings", hidden=("a",)), silent=[{"hidden": ()}]),
+    Row("C1111", DiscardedResult(function="clamp", calls=2),
+        speaks=[({}, SURE), ({"calls": 0}, MAYBE), ({}, "ran 2 times")]),
+    Row("C1114", IdleStatement(form="not-called", source="x"),
+        speaks=[({}, SURE), ({"form": "near-name"}, MAYBE), ({"detail": "sources"}, MAYBE)]),
     Row("C1112", SpectralNormSeen(layers=1, largest=2.1), silent=[{"largest": 2.0}]),
 )  # fmt: skip
 

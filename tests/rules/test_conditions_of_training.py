@@ -8,12 +8,26 @@ from typing import Any
 import pytest
 
 from conditions import Row
-from traindx.evidence.observed import Ending, LayerBuiltInCall, LossSeries, ScriptRun
+from traindx.evidence.observed import Ending, IterationsSeen, LayerBuiltInCall, LossSeries, ScriptRun
 from traindx.evidence.observed_calls import GradientNormSeen, GridSeen, IntegerIndexSeen, LossStateSeen
 from traindx.evidence.observed_evaluation import MaskGiven
-from traindx.evidence.observed_loss import ClampSeen, ConstantTerm, LossCall, LossCutOff, LossTermSeen
-from traindx.evidence.observed_optim import OptimizerSeen, OutputsDropped, ParameterSeen, PlainTensorSeen, ScalerSeen
-from traindx.evidence.observed_state import CopySeen, FrozenSeen, StatisticsSeen
+from traindx.evidence.observed_loss import (
+    ClampSeen,
+    ConstantTerm,
+    LossCall,
+    LossCutOff,
+    LossTermSeen,
+    NonFiniteOrigin,
+)
+from traindx.evidence.observed_optim import (
+    ClippingSeen,
+    OptimizerSeen,
+    OutputsDropped,
+    ParameterSeen,
+    PlainTensorSeen,
+    ScalerSeen,
+)
+from traindx.evidence.observed_state import CopySeen, FrozenSeen, LoaderSeen, StatisticsSeen
 from traindx.evidence.probed import (
     CoarseOutputProbed,
     FutureProbed,
@@ -127,6 +141,153 @@ ROWS = (
         times=2,
     ),
     Row("L317", GIVEN, silent=[{"known": False}], beside=(GIVEN, GIVEN)),
+    Row(
+        "L319",
+        LossCall(
+            function="mse_loss", calls=3, values=(1e-6, 0.0, -1e-6), target_low=0.0, target_high=1.0, reduction="mean",
+            prediction_shape=(4, 4),
+        ),
+        silent=[{"values": (0.0, 0.0, 2e-6)}, {"values": (0.0, 0.0)}, {"target_high": 0.0}, {"target_high": 0.5}],
+        unseen=[{"function": "cross_entropy"}, {"phase": "evaluation"}, {"calls": 2, "values": (0.0, 0.0)}],
+        speaks=[({"target_high": 9.0}, SURE), ({"reduction": "sum", "values": (0.0, 0.0, 1.6e-5)}, SURE),
+                ({"reduction": "batchmean", "values": (0.0, 0.0, 1.6e-5)}, SURE)],
+    ),
+    Row(
+        "L323",
+        LossCall(function="binary_cross_entropy", calls=6, target_low=1.0, target_high=1.0),
+        silent=[{"calls": 5}, {"target_low": 0.0}, {"target_low": 0.0, "target_high": 0.0}],
+        unseen=[{"function": "mse_loss"}, {"phase": "evaluation"}],
+        speaks=[({"function": "binary_cross_entropy_with_logits"}, SURE)],
+    ),
+    Row(
+        "L323",
+        LossCall(function="binary_cross_entropy", calls=3, target_low=1.0, target_high=1.0, where=HERE),
+        silent=[{"target_low": 0.0}, {"calls": 2}],
+        speaks=[({"where": None}, SURE)],
+        beside=(LossCall(function="binary_cross_entropy", calls=3, target_low=1.0, target_high=1.0),),
+    ),
+    Row(
+        "O405",
+        ClippingSeen(function="norm", limit=1.0, norms=(20.0,) * 5, active=0.95, calls=5),
+        silent=[{"norms": (19.0,) * 5}, {"active": 0.94}, {"scaled": 1}],
+        unseen=[{"norms": (20.0,) * 4}, {"adaptive": True}],
+        speaks=[({"limit": 0.0}, MAYBE), ({}, MAYBE)],
+    ),
+    Row(
+        "O406",
+        OptimizerSeen(optimizer="SGD", never_zeroed=9, zeroed=1),
+        silent=[{"zeroed": 2}, {"never_zeroed": 2, "zeroed": 1}],
+        unseen=[{"never_zeroed": 2, "zeroed": 0}],
+        speaks=[({"never_zeroed": 3, "zeroed": 0}, SURE)],
+    ),
+    Row(
+        "O411",
+        ClippingSeen(function="norm", limit=1.0, calls=5, scaled=1, scale=2.0),
+        silent=[{"scaled": 0}, {"scale": 1.9}],
+        beside=(ScalerSeen(steps=9, skipped=0),),
+    ),
+    Row(
+        "O412",
+        OptimizerSeen(optimizer="SGD", steps=9, lost=3),
+        silent=[{"lost": 2}],
+        unseen=[{"steps": 0}],
+        speaks=[({}, Severity.MINOR), ({"leaked": 1}, SURE), ({"lost": 0, "accumulation": 6}, Severity.MAJOR)],
+        beside=(IterationsSeen(iterations=9, watched=9, backwards=100),
+                LoaderSeen(dataset="Scans", trains=True, passes=2, batches=40)),
+    ),
+    Row(
+        "O412",
+        OptimizerSeen(optimizer="SGD", steps=9, accumulation=6),
+        silent=[{"accumulation": 5}, {"accumulation": 1}, {"accumulation": 41}],
+        beside=(IterationsSeen(iterations=9, watched=9, backwards=100),
+                LoaderSeen(dataset="Scans", trains=True, passes=2, batches=40)),
+    ),
+    Row(
+        "O412",
+        LoaderSeen(dataset="Scans", trains=True, passes=2, batches=40),
+        silent=[{"batches": 39}],
+        unseen=[{"passes": 1, "batches": 39}, {"trains": False}],
+        beside=(IterationsSeen(iterations=9, watched=9, backwards=100),
+                OptimizerSeen(optimizer="SGD", steps=9, accumulation=6)),
+        form=OptimizerSeen,
+    ),
+    Row(
+        "O413",
+        ClippingSeen(function="norm", limit=1.0, calls=4, after_step=3),
+        silent=[{"after_step": 2, "calls": 3}, {"calls": 5}],
+        unseen=[{"calls": 2, "after_step": 2}],
+        speaks=[({}, Severity.MINOR), ({"after_step": 0, "before_backward": 3}, "before-backward"),
+                ({"after_step": 0, "empty": 3, "empty_at_last": True}, "no-parameters")],
+    ),
+    Row(
+        "O413",
+        ClippingSeen(function="norm", limit=1.0, calls=4, before_backward=3),
+        silent=[{"before_backward": 2}, {"calls": 5}, {"before_backward": 0, "empty": 2, "empty_at_last": True},
+                {"before_backward": 0, "empty": 3}],
+    ),
+    Row(
+        "O414",
+        IterationsSeen(iterations=0, watched=0, backwards=100),
+        silent=[{"backwards": 99}, {"optimizers": 1}],
+        unseen=[{"backwards": 0}],
+        speaks=[({}, SURE)],
+        beside=(OptimizerSeen(optimizer="SGD"), ParameterSeen(name="w", network="Net", module="Linear"),
+                ScriptRun(target="train.py", ending=Ending.FINISHED)),
+    ),
+    Row(
+        "O414",
+        ParameterSeen(name="w", network="Net", module="Linear"),
+        silent=[{"by_hand": True}, {"moved": 0.1}],
+        speaks=[({}, MAYBE)],
+        beside=(OptimizerSeen(optimizer="SGD"), IterationsSeen(iterations=0, watched=0, backwards=100),
+                ScriptRun(target="train.py", ending=Ending.FINISHED, window_ended=True)),
+        form=IterationsSeen,
+    ),
+    Row(
+        "O414",
+        OptimizerSeen(optimizer="SGD"),
+        silent=[{"steps": 1}],
+        beside=(ParameterSeen(name="w", network="Net", module="Linear"),
+                IterationsSeen(iterations=0, watched=0, backwards=100)),
+        form=IterationsSeen,
+    ),
+    Row(
+        "O416",
+        OptimizerSeen(optimizer="SGD", steps=3, bare=2, stepped=HERE),
+        silent=[{"steps": 2}, {"bare": 1}, {"steps": 4}],
+        unseen=[{"steps": 0}],
+        speaks=[({}, "before-the-step"), ({"bare": 0, "wasted": 6, "used": 13}, "outside-the-loop")],
+        beside=(IterationsSeen(iterations=9, watched=9, optimizers=1),),
+    ),
+    Row(
+        "O416",
+        OptimizerSeen(optimizer="SGD", steps=3, wasted=6, used=13, stepped=HERE),
+        silent=[{"wasted": 5, "used": 0}, {"used": 14}],
+        beside=(IterationsSeen(iterations=9, watched=9, optimizers=1),),
+    ),
+    Row(
+        "T906",
+        LossSeries(iterations=(), values=(1.0,), first_nonfinite=0),
+        silent=[{"first_nonfinite": -1}],
+        speaks=[({}, "from iteration 0 on: log gets values")],
+        beside=(NonFiniteOrigin(function="log", input_low=0.0, input_high=1.0),),
+    ),
+    Row(
+        "T906",
+        NonFiniteOrigin(function="log", input_low=0.0, input_high=math.nan),
+        speaks=[({}, "sqrt is taken of exactly 0"), ({"input_high": 1.0}, "log gets values"),
+                ({"input_high": 1.0, "function": "input"}, "sqrt is taken of exactly 0")],
+        beside=(NonFiniteOrigin(function="sqrt", direction="backward"),
+                LossSeries(iterations=(), values=(1.0,), first_nonfinite=3)),
+        form=LossSeries,
+    ),
+    Row(
+        "T906",
+        NonFiniteOrigin(function="input"),
+        speaks=[({}, "already not finite"), ({"direction": "backward", "function": "pow"}, "pow is taken")],
+        beside=(LossSeries(iterations=(), values=(1.0,), first_nonfinite=3),),
+        form=LossSeries,
+    ),
     Row(
         "L318",
         GradientNormSeen(calls=2, left=2, per_sample=True, graph=True),
