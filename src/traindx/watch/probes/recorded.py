@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import inspect
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -18,6 +21,19 @@ from traindx.watch.runtime.call_sites import CallSite, users
 MOST_CALLS = 6  # of one function that are kept
 MOST_VALUES = 2_000_000  # of a tensor that is copied
 MOST_ENTRIES = 64  # of a container that is copied
+MOST_STATE = 200_000  # numbers of an object whose state is copied for every call that is made again
+MOST_PARTS = 400  # objects inside of it
+SAYS_NOTHING = {
+    "forward", "call", "loss", "losses", "compute", "calc", "calculate", "update", "apply", "score", "scores", "get",
+    "evaluate", "value", "values", "result", "fn", "func", "function", "measure", "metric", "criterion", "cost",
+    "objective", "inner", "wrapped", "impl", "single", "batch", "average",
+}  # fmt: skip
+"""Words of a name that says only that the function does what its class (or file) is named for."""
+NOT_TELLING = {
+    "trainer", "model", "net", "network", "learner", "experiment", "pipeline", "solver", "engine", "agent", "module",
+    "task", "system", "wrapper", "train", "main", "run", "script", "test", "tests",
+}  # fmt: skip
+"""Last words of classes, and words of files, whose functions do other things as well."""
 _MISSING = object()
 
 
@@ -40,6 +56,8 @@ class RecordedCall:
         caller: The line that called it.
         learned: Names of the arguments that had a gradient.
         given_by: The line that called it, or called what passed its own arguments on to it.
+        changes: The only array argument that it changes in place, of a function that returns nothing: what that
+            holds afterwards is its result.
     """
 
     function: FunctionType
@@ -49,6 +67,7 @@ class RecordedCall:
     given_by: CallSite | None = None
     result: Any = None
     done: bool = False
+    changes: str = ""
 
     @property
     def code(self) -> CodeType:
@@ -57,20 +76,75 @@ class RecordedCall:
 
     @property
     def name(self) -> str:
-        """Name of the function; of the class where it is its ``forward`` or ``__call__``."""
+        """Name of the function; with that of its class, of the function that made it or of its file, if telling.
+
+        A ``forward`` or ``__call__`` has the name of its class. ``NCC.loss`` and the ``compute`` of a file ``dice.py``
+        (``dice.compute``) have both names, since the second one says nothing.
+        """
         parts = [part for part in self.code.co_qualname.split(".") if not part.startswith("<")]
         if len(parts) > 1 and parts[-1] in ("forward", "__call__"):
             parts.pop()
-        return parts[-1]
+        own = parts[-1]
+        if len(parts) > 1 and _says_nothing(own) and not NOT_TELLING & set(_words(parts[-2])[-1:]):
+            own = f"{parts[-2]}.{own}"
+        if all(_says_nothing(part) for part in own.split(".")) and self.function.__module__ != "__main__":
+            file = PurePath(self.code.co_filename).stem
+            own = own if NOT_TELLING & set(_words(file)) else f"{file}.{own}"
+        return own
 
     def at(self, line: int | None) -> CallSite:
         """A line of the function; its first one where the line is not known."""
         return CallSite(self.code.co_filename, line or self.code.co_firstlineno, self.code.co_qualname)
 
     def again(self, torch: Any, **changes: Any) -> Any:
-        """Make the call again with some arguments replaced, always with the same random numbers."""
-        values = {**{name: copied(torch, value) for name, value in self.args.items()}, **changes}
-        return called(torch, self.function, values)
+        """Make the call again with some arguments replaced, always with the same random numbers.
+
+        The object that the function belongs to is a copy where it is small, so that no call leaves a trace in it.
+        """
+        values = {name: copied(torch, value) for name, value in self.args.items()}
+        if "self" in values and "self" not in changes:
+            values["self"] = own_copy(torch, values["self"])
+        if self.changes:
+            changes = {name: copied(torch, value) for name, value in changes.items()}
+        values |= changes
+        result = called(torch, self.function, values)
+        return copied(torch, values[self.changes]) if self.changes and result is None else result
+
+
+def _words(name: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return [word for word in re.split(r"[_\W]+", spaced.lower()) if word]
+
+
+def _says_nothing(name: str) -> bool:
+    return set(_words(name)) <= SAYS_NOTHING
+
+
+def own_copy(torch: Any, owner: Any) -> Any:
+    """A deep copy of an object with little in it; the object itself of anything else."""
+    numpy = sys.modules.get("numpy")
+    numbers, parts, seen = 0, [owner], set()
+    while parts:
+        one = parts.pop()
+        if id(one) in seen or isinstance(one, type | FunctionType | str | int | float):
+            continue
+        seen.add(id(one))
+        if isinstance(one, torch.Tensor):
+            numbers += one.numel()
+        elif numpy is not None and isinstance(one, numpy.ndarray):
+            numbers += one.size
+        elif isinstance(one, dict):
+            parts += list(one.values())
+        elif isinstance(one, list | tuple | set):
+            parts += list(one)
+        else:
+            parts += list(getattr(one, "__dict__", {}).values())
+        if numbers > MOST_STATE or len(seen) > MOST_PARTS or len(parts) > MOST_STATE:
+            return owner
+    try:
+        return copy.deepcopy(owner)
+    except Exception:  # whatever a class of the script's does about copies
+        return owner
 
 
 def arguments_for(function: FunctionType, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -177,9 +251,9 @@ class Recorder:
         call = RecordedCall(function, args, _caller(frame), frozenset(learned), _giver(frame, set(args)))
         known.append(call)
         frame.f_trace_lines = False
-        return self._inside(call)
+        return self._inside(call, {name: frame.f_locals[name] for name in args})
 
-    def _inside(self, call: RecordedCall) -> Callable[[FrameType, str, Any], Any]:
+    def _inside(self, call: RecordedCall, given: dict[str, Any]) -> Callable[[FrameType, str, Any], Any]:
         raised = False
 
         def local(frame: FrameType, event: str, arg: Any) -> Any:
@@ -189,11 +263,20 @@ class Recorder:
             elif event == "return" and not (raised and arg is None):
                 with suppress(TooLargeError):
                     call.result, call.done = copied(self.torch, arg), True
+                    if arg is None:
+                        self._look_at_arguments(call, given)
                 if self.left is not None:
                     self.left(frame)
             return local
 
         return local
+
+    def _look_at_arguments(self, call: RecordedCall, given: dict[str, Any]) -> None:
+        """What a function that returns nothing has done to an array that it was given."""
+        changed = {name: after for name, after in given.items() if _differ(self.torch, call.args[name], after)}
+        if len(changed) == 1:
+            call.changes, after = changed.popitem()
+            call.result = copied(self.torch, after)
 
     def _function(self, code: CodeType) -> FunctionType | None:
         if code not in self._functions:
@@ -204,6 +287,19 @@ class Recorder:
     def done(self) -> list[RecordedCall]:
         """All calls that came to their end."""
         return [call for calls in self.calls.values() for call in calls if call.done]
+
+
+def _differ(torch: Any, before: Any, after: Any) -> bool:
+    """True of two arrays with other numbers; False of anything else."""
+    numpy = sys.modules.get("numpy")
+    if isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor):
+        one, other = before, after.detach().cpu()
+        if other.is_floating_point() or other.is_complex():
+            one, other = one.nan_to_num(), other.nan_to_num()
+        return not bool(torch.equal(one, other))
+    if numpy is not None and isinstance(before, numpy.ndarray) and isinstance(after, numpy.ndarray):
+        return after.dtype.kind in "buifc" and not numpy.array_equal(before, after, equal_nan=after.dtype.kind in "fc")
+    return False
 
 
 def _parameters(code: CodeType) -> tuple[str, ...]:
