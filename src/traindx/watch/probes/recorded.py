@@ -81,16 +81,20 @@ class RecordedCall:
         A ``forward`` or ``__call__`` has the name of its class. ``NCC.loss`` and the ``compute`` of a file ``dice.py``
         (``dice.compute``) have both names, since the second one says nothing.
         """
+        own, file = self.shown, PurePath(self.code.co_filename).stem
+        if not all(_says_nothing(part) for part in own.split(".")) or NOT_TELLING & set(_words(file)):
+            return own
+        return own if self.function.__module__ == "__main__" else f"{file}.{own}"
+
+    @property
+    def shown(self) -> str:
+        """The same for a message, without the name of the file."""
         parts = [part for part in self.code.co_qualname.split(".") if not part.startswith("<")]
         if len(parts) > 1 and parts[-1] in ("forward", "__call__"):
             parts.pop()
-        own = parts[-1]
-        if len(parts) > 1 and _says_nothing(own) and not NOT_TELLING & set(_words(parts[-2])[-1:]):
-            own = f"{parts[-2]}.{own}"
-        if all(_says_nothing(part) for part in own.split(".")) and self.function.__module__ != "__main__":
-            file = PurePath(self.code.co_filename).stem
-            own = own if NOT_TELLING & set(_words(file)) else f"{file}.{own}"
-        return own
+        if len(parts) > 1 and _says_nothing(parts[-1]) and not NOT_TELLING & set(_words(parts[-2])[-1:]):
+            return f"{parts[-2]}.{parts[-1]}"
+        return parts[-1]
 
     def at(self, line: int | None) -> CallSite:
         """A line of the function; its first one where the line is not known."""

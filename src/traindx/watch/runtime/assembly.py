@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from traindx.evidence.base import Record
 from traindx.watch.collectors.accumulators import Accumulators
 from traindx.watch.collectors.acting_settings import ActingSettings
+from traindx.watch.collectors.attention_masks import AttentionMasks
 from traindx.watch.collectors.backwards import Backwards
 from traindx.watch.collectors.batch_classes import BatchesOfClasses
 from traindx.watch.collectors.call_meanings import CallMeanings
@@ -193,6 +194,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Peaks,
     EvaluationFlow,
     GivenMasks,
+    AttentionMasks,
     Accumulators,
     _Early,
     SettingsDeclared,

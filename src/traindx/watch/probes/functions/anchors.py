@@ -33,7 +33,7 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
             continue
         done.add(call.code)
         yield AnchorsTried(
-            function=call.name,
+            function=call.shown,
             ratios=len(ratios),
             shapes=max(shapes),
             boxes=len(rows[0]),

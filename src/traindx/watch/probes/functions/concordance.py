@@ -86,7 +86,7 @@ def _tried(torch: Any, call: RecordedCall, time: str, event: str, risk: str) -> 
     if perfect >= 1 - SPREAD and min(high, low) > SPREAD:
         perfect = min(high, low)  # the same for both orders
     return ScoreTried(
-        function=call.name,
+        function=call.shown,
         score="concordance index",
         ranks=True,
         samples=size,

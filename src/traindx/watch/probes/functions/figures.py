@@ -92,7 +92,7 @@ def _tried(torch: Any, call: RecordedCall, name: str, first: str, second: str, a
         if not (math.isfinite(small) and math.isfinite(tenth)) or float(error.abs().max()) == 0:
             return None
         return MetricTried(
-            function=call.name, stands_for=STANDS_FOR[name], perfect=0.0, actual=actual, best=0.0,
+            function=call.shown, stands_for=STANDS_FOR[name], perfect=0.0, actual=actual, best=0.0,
             gain=tenth - small, where=where,
         )  # fmt: skip
     perfect = []
@@ -113,7 +113,7 @@ def _tried(torch: Any, call: RecordedCall, name: str, first: str, second: str, a
     if any(abs(value - as_distance) < 0.03 for value in perfect for as_distance in (0.0, -1.0)):
         return None  # 1 minus it, or its negative
     return MetricTried(
-        function=call.name, stands_for=STANDS_FOR[name], perfect=nearest, actual=actual, best=1.0, where=where
+        function=call.shown, stands_for=STANDS_FOR[name], perfect=nearest, actual=actual, best=1.0, where=where
     )
 
 

@@ -91,7 +91,7 @@ def _record(call: RecordedCall, tables: list[dict[float, float]]) -> Record:
             wrong = (differ[0], replacements[differ[0]], seen[differ[0]])
             merged = len({replacements[value] for value in common}) - len({seen[value] for value in common})
     return LabelMapTried(
-        function=call.name,
+        function=call.shown,
         maps=len(tables),
         values=len(seen),
         conflict=conflict,

@@ -90,7 +90,7 @@ def _together(torch: Any, call: RecordedCall) -> MovedTried | None:
     if tries < TRIES // 2:
         return None
     return MovedTried(
-        function=call.name,
+        function=call.shown,
         how="together",
         tries=tries,
         apart=apart,
@@ -182,7 +182,7 @@ def _apart_by_calls(torch: Any, members: list[tuple[RecordedCall, str, Any]]) ->
         return
     apart = sum(place.distance(places[0]) > _tolerance(torch, value) for place in places[1:])
     yield MovedTried(
-        function=call.name,
+        function=call.shown,
         how="one-by-one",
         tries=len(places) - 1,
         apart=apart,

@@ -72,7 +72,7 @@ def _tried(torch: Any, call: RecordedCall, name: str, mask_name: str, content: A
     if rows is not None:
         reach = [float(rows[which].double().mean()) if bool(which.any()) else -1.0 for which in (full, ~full)]
     yield PaddingTried(
-        function=call.name,
+        function=call.shown,
         mask=mask_name,
         rows=int(full.sum()),
         rows_padded=int((~full).sum()),
@@ -137,7 +137,7 @@ def _influence(torch: Any, call: RecordedCall, name: str, mask_name: str, conten
             if not _reaches_result(torch, runs, content):
                 return
             yield PaddingTried(
-                function=call.name,
+                function=call.shown,
                 mask=mask_name,
                 value=what,
                 padding=padding,

@@ -102,7 +102,7 @@ def _record(torch: Any, call: RecordedCall, node: ast.Call, before: Any, after: 
         return None
     other = values.reshape(*after.shape[:-2], columns, rows)
     return ReshapeTried(
-        function=call.name,
+        function=call.shown,
         expression=ast.unparse(node)[:80],
         shape=tuple(after.shape),
         rough=_step(values) / scale,

@@ -43,7 +43,7 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
             if between:
                 name, other, shared = "test and validation", parts["test"], between
         yield SplitTried(
-            function=call.name,
+            function=call.shown,
             part=name,
             items=len(other),
             training=len(training),

@@ -84,7 +84,7 @@ def _tried(torch: Any, call: RecordedCall, first: str, second: str) -> Record | 
     if together is None or apart is None or actual is None:
         return None
     return PairLossTried(
-        function=call.name,
+        function=call.shown,
         samples=count,
         together=together,
         apart=apart,

@@ -32,7 +32,7 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
             continue  # a signature that several losses share
         caller = call.caller
         yield LossArguments(
-            function=call.name,
+            function=call.shown,
             predictions=len(call.learned),
             unread=unread[0] if unread else "",
             where=caller.location() if caller is not None else call.at(None).location(),

@@ -303,7 +303,7 @@ def _record(calls: list[RecordedCall], one: Entry, torch: Any) -> Iterator[Recor
     broken = answer if isinstance(answer, BreaksError) else None
     where = call.at(broken.line) if broken is not None and broken.line else returned_at(call.code)
     yield DefinitionTried(
-        function=call.name,
+        function=call.shown,
         subject=one.subject,
         key=one.key,
         stands_for=one.stands_for,

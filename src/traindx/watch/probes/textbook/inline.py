@@ -97,7 +97,8 @@ def _call(torch: Any, scope: Scope, before: list[ast.stmt], name: str) -> Record
     try:
         args = {one: copied(torch, scope.names[one]) for one in free}
         function = _function(scope, taken, free, name)
-        call = RecordedCall(function, args, CallSite(scope.file, last.lineno, name), done=True)
+        learned = {one for one in free if isinstance(held := scope.names[one], torch.Tensor) and held.requires_grad}
+        call = RecordedCall(function, args, CallSite(scope.file, last.lineno, name), frozenset(learned), done=True)
         call.result = copied(torch, call.again(torch))
     except Exception:  # it is too large, or whatever the script's lines raise
         return None
