@@ -12,12 +12,12 @@ from traindx.evidence.model import Comparison
 from traindx.evidence.model_in_use import SettingsRead
 from traindx.evidence.observed import Ending, IterationsSeen, ScriptRun
 from traindx.evidence.observed_items import SidesSeen, StageInputs
-from traindx.evidence.observed_optim import ParameterGroupSeen, PlateauSeen, SchedulerSeen
+from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen, PlateauSeen, SchedulerSeen
 from traindx.evidence.observed_state import SamplerSeen
 from traindx.evidence.probed import OverlapProbed
 from traindx.evidence.regions import BoxDirection
 from traindx.evidence.training_state import RateProbe
-from traindx.finding import Finding, Standing
+from traindx.finding import Finding, Location, Standing
 from traindx.rules import catalogue
 
 
@@ -185,3 +185,6 @@ def test_a_rate_that_is_gone_while_another_stays(last: float, other: float, says
         for index, rate in enumerate((last, other))
     ]
     assert [one.variant for one in found("O408", *groups)] == ["rate-gone"] * says
+    line = Location(file="train.py", line=7)
+    set_by_hand = OptimizerSeen(optimizer="AdamW", rate_set=line)
+    assert [one.location for one in found("O408", *groups, set_by_hand)] == [line] * says

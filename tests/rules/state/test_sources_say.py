@@ -41,6 +41,38 @@ def kept(source):
 # -- settings ----------------------------------------------------------------------------------------------------
 
 
+MODEL = """
+class VAE({base}):
+    def __init__(self, width, kl_coeff=0.1):
+        super().__init__()
+        {stores}
+
+    def loss(self, recon, kl):
+        return recon + {term}
+
+model = VAE(8, kl_coeff=0.01)
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "stores", "term", "count"),
+    [
+        ("nn.Module", "self.kl_coeff = kl_coeff", "kl", 1),
+        ("nn.Module", "self.width, self.kl_coeff = width, kl_coeff", "kl", 1),
+        ("pl.LightningModule", "self.save_hyperparameters()", "kl * self.hparams.width", 1),
+        ("nn.Module", "self.kl_coeff = kl_coeff", "self.kl_coeff * kl", 0),
+        ("nn.Module", "self.kl_coeff = kl_coeff", "getattr(self, 'kl_coeff') * kl", 0),
+        ("nn.Module", "self.kl_coeff = kl_coeff\n        self.schedule = Schedule(kl_coeff)", "kl", 0),
+        ("PretrainedConfig", "self.kl_coeff = kl_coeff", "kl", 0),  # whose base reads fields by name
+        ("pl.LightningModule", "self.save_hyperparameters()", "self.hparams.kl_coeff * kl", 0),
+        ("nn.Module", "self.kl_coeff = kl_coeff", "sum(vars(self).values())", 0),
+    ],
+)
+def test_a_weight_that_is_kept_and_never_read(base: str, stores: str, term: str, count: int) -> None:
+    findings = settings(MODEL.format(base=base, stores=stores, term=term))
+    assert ["kl_coeff" in one.message for one in findings] == [True] * count
+
+
 def test_an_option_that_no_source_reads():
     source = """
     import argparse

@@ -70,3 +70,21 @@ def test_a_line_that_calls_a_network_is_left_alone(lines: Callable[..., Any]) ->
     net = torch.nn.Linear(8, 8)
     source = LOOP.format(before="pass", kld="0.5 * torch.sum(1 + logvar - net(mu).pow(2) - logvar.exp())")
     assert not lines(source, net=net)
+
+
+OVERLAP = """
+def loop(encoder):
+    mu, logvar = encoder()
+    target = (torch.rand(4, 1, 2, 4) > 0.6).float()
+    {p} = {made}
+    both = ({p} * target).sum()
+    loss = 1 - 2 * both / ({p}.sum() + target.sum())
+"""
+
+
+def test_an_overlap_of_a_raw_output_in_a_line_that_is_only_called_loss(lines: Callable[..., Any]) -> None:
+    raw = OVERLAP.format(p="out", made="3 * mu.reshape(4, 1, 2, 4)")
+    found = lines(raw)
+    assert [(one.key, one.holds, one.where.line) for one in found] == [("overlap-of-shares", False, 7)]
+    assert not lines(OVERLAP.format(p="out", made="torch.sigmoid(3 * mu.reshape(4, 1, 2, 4))"))
+    assert not lines(raw.replace("1 - 2 * both / (out.sum() + target.sum())", "both"))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.observed_optim import ParameterGroupSeen
+from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen
 from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
 
@@ -64,6 +64,11 @@ def group_rate_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if len(same) < 2 or len(group.gradient_norms) < 3 or max(group.gradient_norms) <= 0:
             continue
         keeps = any(other.lr >= 0.1 * other.largest_lr > 0 for other in same)
+        set_at = [
+            one.rate_set
+            for one in evidence.of(OptimizerSeen)
+            if one.where == group.where and one.optimizer == group.optimizer
+        ]
         if keeps and group.lr < limits.gone * group.largest_lr:
             yield Found(
                 variant="rate-gone",
@@ -71,7 +76,7 @@ def group_rate_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
                 + (f" ({group.name})" if group.name else "")
                 + f" fell from {group.largest_lr:g} to {group.lr:.2g} over the iterations seen, and another "
                 "group's did not: its weights stand still from there on.",
-                location=group.where,
+                location=next((line for line in set_at if line is not None), group.where),
                 numbers={"largest": group.largest_lr, "last": group.lr},
                 remedy="Multiply a group's rate by its factor once, when the optimiser is made.",
             )

@@ -14,7 +14,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
 _TUNES = re.compile(  # whole words of a name: ``separate``, ``registry`` and ``schema`` speak of nothing that is tuned
     r"weights?|weighting|lambdas?|alphas?|betas?\d?|gammas?|lr|rates?|decay|wd|momentum|dropout|ema|warm|warmup|"
     r"clip|clipping|temperature|temp|tau|smooth|smoothing|margin|accum|accumulat\w+|sigma|noise|focal|dice|epochs?|"
-    r"scale|scaling|reg|regulari[sz]ation",
+    r"scale|scaling|reg|regulari[sz]ation|coeffs?|coefs?|coefficients?|penalty|strength",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+[0-9]*|[0-9]+")

@@ -236,7 +236,12 @@ def _parameters(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
         whole = {name for node in body if isinstance(node, ast.Call) and (name := name_of(node.func)) in WHOLE}
         if whole - {KEEP}:
             continue
-        loads = {node.id for node in body if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        kept = _kept_unread(owner, function, uses)
+        loads = {
+            node.id
+            for node in body
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in kept
+        }
         called = owner.name if owner is not None and function.name == "__init__" else function.name
         for position, argument, default in _arguments(function, method=owner is not None):
             passed, value = _passed(uses.calls.get(called, ()), position, argument.arg)
@@ -249,6 +254,36 @@ def _parameters(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
             line = lost.lineno if lost is not None else argument.lineno
             text = ast.unparse(lost.value) if lost is not None else ""
             yield Setting("parameter", argument.arg, shown, file, line, symbol, read, text, passed)
+
+
+_PLAIN = ("nn.Module", "torch.nn.Module", "Module", "object", "pl.LightningModule", "LightningModule")
+
+
+def _kept_unread(owner: ast.ClassDef | None, function: ast.FunctionDef, uses: _Uses) -> set[int]:
+    """Names in ``self.weight = weight`` of a constructor, by id, where no source reads a field of that name.
+
+    Of classes whose base reads fields by their names (a configuration, an estimator) nothing is told.
+    """
+    if owner is None or function.name != "__init__" or uses.as_a_whole():
+        return set()
+    if any(ast.unparse(base) not in _PLAIN for base in owner.bases) or owner.decorator_list:
+        return set()
+    found = set()
+    for statement in function.body:
+        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+            continue
+        target, value = statement.targets[0], statement.value
+        pairs = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+            pairs = list(zip(target.elts, value.elts, strict=True))
+        for one, given in pairs:
+            kept = isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id == "self"
+            if not kept or not isinstance(given, ast.Name):
+                continue
+            assert isinstance(one, ast.Attribute)
+            if one.attr not in uses.attributes and one.attr not in uses.strings:
+                found.add(id(given))
+    return found
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[ast.ClassDef | None, ast.FunctionDef]]:

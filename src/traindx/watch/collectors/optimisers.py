@@ -375,7 +375,8 @@ class Optimisers(Collector):
     def _rate_set(self, tracked: Tracked) -> Location | None:
         """Where the script sets the rate; looked for where it is gone, as the sources have to be read for it."""
         gone, never_there = tracked.steps - tracked.alive >= 8, tracked.highest < 0.5 * tracked.base
-        if tracked.highest <= 0 or not (gone or never_there):
+        of_a_group = any(one.lr < 1e-3 * one.largest_lr for one in tracked.groups.values())
+        if tracked.highest <= 0 or not (gone or never_there or of_a_group):
             return None
         lines = rate_setting_lines(tracked.files)
         return lines[0].location() if len(lines) == 1 else None

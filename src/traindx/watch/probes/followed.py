@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from traindx.watch.probes.recorded import RecordedCall, Recorder
+from traindx.watch.runtime.call_sites import users
 
 SECONDS = 3.0  # of processor time that it goes on
 End = Callable[[Callable[[], list[Any]]], None]
@@ -39,15 +40,32 @@ class Following(Recorder):
         return super().__call__(frame, event, arg)
 
 
-def go_on(torch: Any, end: End, look: Callable[[list[RecordedCall]], list[Any]]) -> None:
+def go_on(
+    torch: Any,
+    end: End,
+    look: Callable[[list[RecordedCall]], list[Any]],
+    left: Callable[[FrameType], None] | None = None,
+) -> None:
     """In a child: record from now on, and end it where training goes on, the script ends, or the time is over.
 
     Args:
         torch: The script's torch.
         end: Ends the process with an answer.
         look: Gives the answer for what was recorded.
+        left: Given the frame of every function of the user's as it returns, also of those that run already.
     """
-    recorder = Following(torch, until=time.process_time() + SECONDS)
+    recorder = Following(torch, until=time.process_time() + SECONDS, left=left)
+
+    def returns(frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "return" and left is not None:
+            left(frame)
+        return returns
+
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and left is not None:
+        if users(frame.f_code.co_filename):
+            frame.f_trace, frame.f_trace_lines = returns, False
+        frame = frame.f_back
 
     def answer() -> list[Any]:
         sys.settrace(None)

@@ -32,6 +32,7 @@ from traindx.watch.probes.item_spots import items_tried
 from traindx.watch.probes.live_calls import function_of, live_calls, scope_of
 from traindx.watch.probes.making import Child, seed
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
+from traindx.watch.probes.textbook.base import is_known
 from traindx.watch.probes.textbook.inline import Scope, any_inline, inline_calls
 from traindx.watch.probes.textbook.values import named_values
 from traindx.watch.runtime.call_sites import users
@@ -125,7 +126,7 @@ class UserFunctions(Experiment):
                 self.watch.not_examined(self.subject, "the process cannot be forked without a trace")
             else:
                 self._children.append(child)
-        if phase == "evaluation" and child is not None and (any_figure(sources) or textbook.any_figure(sources)):
+        if phase == "evaluation" and child is not None and _has_figures(sources):
             self._follow()
 
     def _follow(self) -> None:
@@ -140,9 +141,13 @@ class UserFunctions(Experiment):
     def _go_on(self, end: End) -> None:
         torch = self.watch.torch
         self.watch.over = True
-        go_on(
-            torch, end, lambda calls: [[record.kind, record.model_dump(mode="json")] for record in tried(torch, calls)]
-        )
+        scopes: dict[CodeType, Scope] = {}
+
+        def look(calls: list[RecordedCall]) -> list[Any]:
+            lines = _lines_and_values(torch, _user_frame(sys._getframe(1)), scopes)
+            return [[record.kind, record.model_dump(mode="json")] for record in tried(torch, [*calls, *lines])]
+
+        go_on(torch, end, look, left=lambda left: _keep(scopes, left))
 
     def _look(self, frame: FrameType, datasets: list[Any], call: Call | None) -> Callable[[], list[Any]]:
         watch = self.watch
@@ -176,6 +181,10 @@ class UserFunctions(Experiment):
 
 def _could_be_tried(trees: list[ast.Module]) -> bool:
     return any_relevant(trees) or textbook.any_relevant(trees) or any_inline(trees, textbook.is_known)
+
+
+def _has_figures(trees: list[ast.Module]) -> bool:
+    return any_figure(trees) or textbook.any_figure(trees) or any_inline(trees, lambda name: is_known(name, "figure"))
 
 
 def _sources_around(frame: FrameType | None) -> Iterator[ast.Module]:

@@ -22,6 +22,7 @@ from traindx.watch.runtime.call_sites import CallSite
 
 MOST_STATEMENTS = 6  # of one function that is made
 _BLOCKS = ("body", "orelse", "finalbody")
+_ANY = {"loss", "losses", "cost", "objective", "criterion"}  # names that say nothing of what is computed
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Scope:
 def names_given(tree: ast.AST) -> Iterator[str]:
     """Every name, attribute or constant key that a single value is given under, anywhere in a tree."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and (name := _target(node)):
+        if isinstance(node, ast.Assign) and (name := _told(node)):
             yield name
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.attr
@@ -56,7 +57,7 @@ def inline_calls(torch: Any, scope: Scope, wanted: Callable[[str], bool]) -> Ite
     """Assignments to names that are wanted, as calls that were made with what the names hold."""
     for block in _blocks(scope.statements):
         for index, statement in enumerate(block):
-            name = _target(statement)
+            name = _told(statement)
             if name and wanted(name):
                 call = _call(torch, scope, block[: index + 1], name)
                 if call is not None:
@@ -74,6 +75,13 @@ def _target(statement: ast.AST) -> str:
         return target.id
     key = target.slice.value if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant) else None
     return key if isinstance(key, str) and key.isidentifier() else ""
+
+
+def _told(statement: ast.AST) -> str:
+    """The same; of a name that may be any loss only where something is divided by something, as an overlap is."""
+    name = _target(statement)
+    divides = any(isinstance(one, ast.Div) for one in ast.walk(statement)) if name in _ANY else True
+    return name if divides else ""
 
 
 def _blocks(statements: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
