@@ -74,13 +74,52 @@ class {}:
 """
 
 
-@pytest.mark.parametrize("name", ["EMA", "ModelEMA", "ModelEma"])
+@pytest.mark.parametrize("name", ["EMA", "ModelEMA", "ModelEmaV2"])
 @pytest.mark.parametrize(
     ("kept", "taken", "holds"), [("self.decay", "(1 - self.decay)", True), ("(1 - self.decay)", "self.decay", False)]
 )
 def test_averages_that_an_object_holds(define: Define, name: str, kept: str, taken: str, holds: bool) -> None:
     found = define(EMA.format(name, kept, taken), f"(lambda n: {name}(n).update(n))(nn.Linear(3, 3))")
     assert found["moving-average-keeps-its-share"].holds is holds
+
+
+SHADOW = """
+class EMA:
+    def __init__(self, net, decay=0.9):
+        self.decay, self.updates, self.backup = decay, 0, {{}}
+        self.shadow = {{k: v.detach().clone() for k, v in net.{state}}}
+
+    def update(self, net):
+        self.updates += 1
+        for k, v in net.{state}:
+            {step}
+"""
+
+
+@pytest.mark.parametrize("state", ["named_parameters()", "state_dict().items()"])
+@pytest.mark.parametrize(
+    ("step", "holds"),
+    [
+        ("self.shadow[k] = self.decay * self.shadow[k] + (1 - self.decay) * v.detach()", True),
+        ("self.shadow[k].mul_(self.decay).add_(v.detach(), alpha=1 - self.decay)", True),
+        ("self.shadow[k] = (1 - self.decay) * self.shadow[k] + self.decay * v.detach()", False),
+        ("v.data.copy_(self.decay * self.shadow[k] + (1 - self.decay) * v)", False),
+        ("self.shadow[k].mul_(self.decay).add_(v.detach(), alpha=self.decay)", False),
+    ],
+)
+def test_averages_that_are_kept_by_name(define: Define, state: str, step: str, holds: bool) -> None:
+    network = "nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))"
+    if "state_dict" in state:
+        step = f"if v.dtype.is_floating_point: {step}"
+    found = define(SHADOW.format(state=state, step=step), f"(lambda n: EMA(n).update(n))({network})")
+    assert found["moving-average-keeps-its-share"].holds is holds
+
+
+def test_averages_of_numbers_are_no_averages_of_weights(define: Define) -> None:
+    source = (
+        "class EMA:\n    value, decay = 0.0, 0.9\n    def update(self, x):\n        self.value += x\n        return 7.0"
+    )
+    assert not define(source, "EMA().update(3.0)")
 
 
 CLIP = """

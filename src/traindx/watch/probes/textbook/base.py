@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -109,9 +110,20 @@ def entry(
     return add
 
 
+_NUMBERED = re.compile(r"([a-z]{3,})(v\d|\d)$")
+
+
 def spoken(name: str) -> set[str]:
-    """The words of a name, and each two or three neighbours joined: ``kl_div_loss`` has ``kldiv``, no ``klloss``."""
+    """The words of a name, and each two or three neighbours joined: ``kl_div_loss`` has ``kldiv``, no ``klloss``.
+
+    A version is left out: ``DiceLoss2`` and ``ModelEMAV2`` are what they are without it.
+    """
     single = words(name)
+    without = [numbered[1] if (numbered := _NUMBERED.fullmatch(word)) else word for word in single]
+    return _joined(single) | _joined(without)
+
+
+def _joined(single: list[str]) -> set[str]:
     return {"".join(single[i : i + size]) for size in (1, 2, 3) for i in range(len(single) - size + 1)}
 
 

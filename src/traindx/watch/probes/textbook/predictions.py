@@ -64,7 +64,7 @@ def roles(trial: Trial) -> Roles:
 
 def is_loss(trial: Trial) -> bool:
     """True if the name says that less is better, and the caller does not turn it round."""
-    if not LOSSES & set(words(trial.call.name)):
+    if not LOSSES & spoken(trial.call.name):
         return False
     caller = trial.call.caller
     line = linecache.getline(caller.file, caller.line) if caller is not None else ""

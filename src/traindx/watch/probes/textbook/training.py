@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from traindx.watch.probes.functions.common import as_tensor, number, words
@@ -15,24 +17,32 @@ COUNTERS = {"step", "steps", "updates", "iteration", "iter", "epoch", "num", "it
 FAR = 10**6
 
 
-def _averaged(trial: Trial) -> tuple[Any, Any, dict[str, Any], list[tuple[str, float]]]:
-    """Two networks of one form (copies), the arguments that hold them, and what may be the share that is kept."""
+Weights = Callable[[], list[Any]]
+"""Tensors of one of two sets of weights, as they are now: a network's, or those that an object keeps by name."""
+
+
+def _averaged(trial: Trial) -> tuple[Weights, Weights, dict[str, Any], list[tuple[str, float]]]:
+    """Two sets of weights of one form (copies), the arguments that hold them, and what may be the share kept."""
     torch = trial.torch
     modules = {n: one for n, one in trial.call.args.items() if isinstance(one, torch.nn.Module) and n != "self"}
     owner = trial.call.args.get("self")
     changes: dict[str, Any] = {n: copy.deepcopy(one) for n, one in modules.items()}
-    inside: dict[str, Any] = {}
+    found: list[Weights] = []
     if owner is not None:
         twin = copy.deepcopy(owner)
         changes["self"] = twin
         held = {**getattr(twin, "__dict__", {}), **getattr(twin, "_modules", {})}
-        inside = {n: one for n, one in held.items() if isinstance(one, torch.nn.Module)}
+        found += [partial(_of_network, one) for one in held.values() if isinstance(one, torch.nn.Module)]
+        found += [partial(_of_field, twin, name) for name, one in held.items() if _is_state(torch, one)]
         for name, one in getattr(twin, "__dict__", {}).items():
             if COUNTERS & set(words(name)) and type(one) is int:
                 setattr(twin, name, FAR)
-    found = [*inside.values(), *(changes[n] for n in modules)]
-    shapes = [[tuple(p.shape) for p in one.parameters()] for one in found]
-    trial.require(len(found) == 2 and bool(shapes[0]) and shapes[0] == shapes[1] and found[0] is not found[1])
+    found += [partial(_of_network, changes[n]) for n in modules]
+    trial.require(len(found) == 2)
+    shapes = [[tuple(one.shape) for one in weights()] for weights in found]
+    count = min(map(len, shapes))
+    trial.require(count > 0 and shapes[0][:1] == shapes[1][:1] and sorted(shapes[0]) == sorted(shapes[1]))
+    trial.require(not any(one is other for one in found[0]() for other in found[1]()))
     numbers = [(n, one) for n, one in trial.numbers.items()]
     if owner is not None:
         numbers += [(n, float(one)) for n, one in getattr(owner, "__dict__", {}).items() if type(one) is float]
@@ -41,6 +51,20 @@ def _averaged(trial: Trial) -> tuple[Any, Any, dict[str, Any], list[tuple[str, f
         if COUNTERS & set(words(name)) and type(one) is int:
             changes[name] = FAR
     return found[0], found[1], changes, decays
+
+
+def _of_network(network: Any) -> list[Any]:
+    return list(network.parameters())
+
+
+def _of_field(owner: Any, name: str) -> list[Any]:
+    """Of the tensors that an object keeps under names, those that are no buffers: the statistics of a layer."""
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    return [one for key, one in getattr(owner, name).items() if not str(key).endswith(buffers)]
+
+
+def _is_state(torch: Any, value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(one, torch.Tensor) for one in value.values())
 
 
 @entry(
@@ -90,7 +114,7 @@ def _averaged(trial: Trial) -> tuple[Any, Any, dict[str, Any], list[tuple[str, f
     source="Tarvainen and Valpola, Mean teachers are better role models, 2017, eq. 1",
 )
 def keeps_its_share(trial: Trial) -> None:
-    """Two networks of one form: among the arguments, or held by the object; weights of 0 and of 1."""
+    """Two sets of weights of one form: networks among the arguments or held by the object, or tensors by name."""
     torch = trial.torch
     _, _, changes, decays = _averaged(trial)
     trial.require(len(decays) == 1)
@@ -99,11 +123,11 @@ def keeps_its_share(trial: Trial) -> None:
     def after(*levels: float) -> tuple[float, float]:
         first, second, changes, _ = _averaged(trial)
         with torch.no_grad():
-            for network, level in zip((first, second), levels, strict=True):
-                for parameter in network.parameters():
-                    parameter.fill_(level)
+            for weights, level in zip((first, second), levels, strict=True):
+                for tensor in weights():
+                    tensor.fill_(level)
         called(torch, trial.call.function, {**trial.call.args, **changes})
-        a, b = (float(next(iter(one.parameters())).detach().double().mean()) for one in (first, second))
+        a, b = (float(weights()[0].detach().double().mean()) for weights in (first, second))
         return a, b
 
     a, b = after(0.0, 1.0)
