@@ -11,6 +11,7 @@ from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
 from traindx.watch.contracts.attention import INVERTED, hidden_by_mask, hidden_by_scores, judged, padding_of
 from traindx.watch.contracts.base import Tally, bound
 from traindx.watch.runtime.call_sites import CallSite, here
+from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.watch import Collector, Watch
 
 SOFTMAX = "softmax"
@@ -30,6 +31,8 @@ class AttentionMasks(Collector):
         self.networks = networks
         self.tally = Tally()
         self._padding: list[Any] = []
+        self._looks = False
+        self.bursts = Bursts(6, 1.5)
         self._filled: Any = watch.weak_table()
         layers = watch.torch.nn
         self._of_torch = (layers.MultiheadAttention, layers.TransformerEncoderLayer, layers.TransformerDecoderLayer)
@@ -53,11 +56,12 @@ class AttentionMasks(Collector):
     def _begins(self, call: Call, args: tuple[Any, ...]) -> None:
         self._padding = []
         self._filled.clear()
-        for value in args[:4]:
+        self._looks = self.watch.looking and self.bursts.wanted(call.site)
+        for value in args[:4] if self._looks else ():
             self._note(value)
 
     def _ended(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if isinstance(module, self.watch.torch.nn.Embedding) and args and self.networks.depth:
+        if isinstance(module, self.watch.torch.nn.Embedding) and args and self._looks and self.networks.depth:
             self._note(args[0])
 
     def _note(self, sequences: Any) -> None:

@@ -15,7 +15,8 @@ NORMS = {
 OTHERS = {
     "pre", "post", "residual", "attention", "attn", "block", "conv", "spectral", "weight", "batch", "ada", "adaptive",
     "adain", "linear", "relu", "act", "swish", "silu", "gelu", "gated", "with", "proj", "response", "l2", "loss",
-    "init", "cond", "conditional", "film", "mlp", "drop", "fused", "switchable", "get", "build", "make", "spade", "norms",
+    "init", "cond", "conditional", "film", "mlp", "drop", "fused", "switchable", "get", "build", "make", "spade",
+    "norms",
 }  # fmt: skip
 PATHS = {"droppath", "stochasticdepth", "droppaths"}
 TIMES = 3.0  # as large
