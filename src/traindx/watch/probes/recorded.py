@@ -100,7 +100,7 @@ class RecordedCall:
         """A line of the function; its first one where the line is not known."""
         return CallSite(self.code.co_filename, line or self.code.co_firstlineno, self.code.co_qualname)
 
-    def again(self, torch: Any, **changes: Any) -> Any:
+    def again(self, torch: Any, /, **changes: Any) -> Any:
         """Make the call again with some arguments replaced, always with the same random numbers.
 
         The object that the function belongs to is a copy where it is small, so that no call leaves a trace in it.

@@ -19,6 +19,8 @@ from traindx.evidence.base import Record
 from traindx.evidence.probed_definitions import DefinitionTried, Subject
 from traindx.watch.probes.functions.common import as_tensor, like, number, parts_of, words
 from traindx.watch.probes.recorded import RecordedCall, returned_at
+from traindx.watch.probes.textbook.owners import with_settings
+from traindx.watch.probes.textbook.samples import taken_apart
 
 MOST_CALLS = 3  # of one function that are tried
 SAME = 1e-5  # relative difference of two calls with the same arguments: round-off
@@ -298,8 +300,8 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
     A property counts as broken only if every recorded call that it can be tried on breaks it.
     """
     by_code: dict[Any, list[RecordedCall]] = {}
-    for call in calls:
-        by_code.setdefault(call.code, []).append(call)
+    for call in [*calls, *taken_apart(torch, calls)]:
+        by_code.setdefault((call.code, getattr(call, "part", "")), []).append(call)
     for known in by_code.values():
         name = spoken(known[0].name)
         for one in ENTRIES:
@@ -330,7 +332,14 @@ def _record(calls: list[RecordedCall], one: Entry, torch: Any) -> Iterator[Recor
 
 
 def _answer(torch: Any, call: RecordedCall, one: Entry) -> BreaksError | Literal[""] | None:
-    """What breaks, "" where it holds, None where it cannot be told."""
+    """What breaks, "" where it holds, None where it cannot be told; with the settings of its object if need be."""
+    answer = _said(torch, call, one)
+    if answer is None and (more := with_settings(call)) is not None:
+        return _said(torch, more, one)
+    return answer
+
+
+def _said(torch: Any, call: RecordedCall, one: Entry) -> BreaksError | Literal[""] | None:
     trial = Trial(torch, call)
     try:
         try:
