@@ -97,3 +97,30 @@ def test_each_part_is_one_call(define: Define, mask: str, keys: list[bool]) -> N
 def test_other_dictionaries(define: Define) -> None:
     source = "def normalize(config, mean=0.0, std=1.0):\n    return {'rate': 1.0}"
     assert not define(source, "normalize({'rate': 0.1})")
+
+
+CHANNELS = """
+class Normalize:
+    def __init__(self, mean, std):
+        self.mean, self.std = mean, std
+
+    def __call__(self, image):
+        mean, std = np.array(self.mean), np.array(self.std)
+        return {value}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"),
+    [
+        ("(image - mean) / std", True),
+        ("(image / 255 - mean) / std", True),
+        ("((image[:, :, ::-1] - mean) / std).transpose(2, 0, 1)", True),
+        ("(image - mean / std)", False),
+        ("(image - 255 * mean) / std", False),
+        ("(image - mean[::-1]) / std", False),
+    ],
+)
+def test_levels_of_each_channel(define: Define, value: str, holds: bool) -> None:
+    call = "Normalize((0.48, 0.45, 0.3), (0.2, 0.21, 0.3))(np.random.rand(16, 18, 3).astype(np.float32))"
+    assert define(CHANNELS.format(value=value), call)["normalisation-by-given-numbers"].holds is holds

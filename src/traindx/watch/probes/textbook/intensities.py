@@ -367,19 +367,58 @@ def eight_bits(trial: Trial) -> None:
     source="torchvision.transforms.functional.normalize",
 )  # fmt: skip
 def normalisation(trial: Trial) -> None:
-    """An image, and a mean and a standard deviation by name that are single numbers."""
+    """An image, and a mean and a standard deviation by name: numbers, or one each a channel."""
     name, given = _image(trial)
-    mean, spread = _number(trial, {"mean", "mu"}), _number(trial, {"std", "sd", "sigma"})
-    trial.require(mean is not None and spread is not None and given.dtype.is_floating_point and not draws(trial))
-    assert mean is not None
-    assert spread is not None
-    trial.require(spread[1] > 1e-3)
-    made = _at(trial, name, given, [mean[1], mean[1] + spread[1]])
-    shown = ", ".join(f"{one:.4g}" for one in made)
-    asked = f"a mean of {mean[1]:g} and a standard deviation of {spread[1]:g}, and the values {mean[1]:g} and "
-    trial.expect(
-        abs(made[0]) < 1e-2 and abs(made[1] - 1) < 2e-2, asked + f"{mean[1] + spread[1]:g}", f"{shown} came out"
+    mean, spread = _levels(trial, {"mean", "mu", "means"}), _levels(trial, {"std", "sd", "sigma", "stds"})
+    trial.require(given.dtype.is_floating_point and not draws(trial) and mean.numel() == spread.numel())
+    trial.require(bool((spread > 1e-3).all()))
+    answers = []
+    for unit in (1.0, 255.0):  # bytes may be divided by 255 first
+        for axis in _channel_axes(given, mean.numel()):
+            for order in (mean, mean.flip(0)):  # blue may come first
+                wide = (spread if order is mean else spread.flip(0)).reshape(axis)
+                made = [
+                    trial.tensor(**{name: (unit * (order.reshape(axis) + step * wide)).expand(given.shape).clone()})
+                    for step in (0.0, 1.0)
+                ]
+                trial.require(all(not one.dtype.is_complex for one in made))
+                off = [float((one.double() - step).abs().max()) for step, one in enumerate(made)]
+                if off[0] < 1e-2 and off[1] < 2e-2:
+                    return
+                answers.append(", ".join(f"{float(one.double().mean()):.4g}" for one in made))
+    trial.require(bool(answers))
+    said = [", ".join(f"{float(one):g}" for one in levels) for levels in (mean, spread)]
+    asked = (
+        f"a mean of {said[0]} and a standard deviation of {said[1]}, and images of the mean and of one deviation more"
     )
+    trial.expect(False, asked, f"{answers[0]} came out")
+
+
+def _levels(trial: Trial, choices: set[str]) -> Any:
+    """A mean or a spread by name, as a vector.
+
+    Raises:
+        NotApplicableError: There is none or more than one.
+    """
+    torch = trial.torch
+    single = _number(trial, choices)
+    if single is not None:
+        return torch.tensor([single[1]], dtype=torch.float64)
+    lists = [
+        numbers_in(trial, value)
+        for key, value in trial.call.args.items()
+        if choices & set(words(key)) and isinstance(value, list | tuple)
+    ]
+    trial.require(len(lists) == 1 and lists[0] is not None and lists[0].dim() == 1)
+    return lists[0].double()
+
+
+def _channel_axes(given: Any, count: int) -> list[list[int]]:
+    """Shapes of a vector of one number a channel, for every axis that may be that of the channels."""
+    if count == 1:
+        return [[1] * given.dim()]
+    places = [axis for axis in {max(given.dim() - 3, 0), given.dim() - 1, 0} if given.shape[axis] == count]
+    return [[count if axis == place else 1 for axis in range(given.dim())] for place in sorted(places)]
 
 
 @entry(
