@@ -94,6 +94,18 @@ def test_each_part_is_one_call(define: Define, mask: str, keys: list[bool]) -> N
     assert found.holds is keys[-1]
 
 
+PAIR = """
+def hflip(image, mask):
+    return image.flip(-1), {mask}
+"""
+
+
+@pytest.mark.parametrize(("mask", "holds"), [("mask.flip(-1)", True), ("mask.roll(1, -1)", False)])
+def test_images_side_by_side(define: Define, mask: str, holds: bool) -> None:
+    call = "hflip(torch.rand(1, 16, 16), torch.rand(1, 16, 16))"
+    assert define(PAIR.format(mask=mask), call)["flipped-twice"].holds is holds
+
+
 def test_other_dictionaries(define: Define) -> None:
     source = "def normalize(config, mean=0.0, std=1.0):\n    return {'rate': 1.0}"
     assert not define(source, "normalize({'rate': 0.1})")

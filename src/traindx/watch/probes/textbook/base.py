@@ -20,7 +20,7 @@ from traindx.evidence.probed_definitions import DefinitionTried, Subject
 from traindx.watch.probes.functions.common import as_tensor, like, number, parts_of, words
 from traindx.watch.probes.recorded import RecordedCall, returned_at
 from traindx.watch.probes.textbook.owners import with_settings
-from traindx.watch.probes.textbook.samples import taken_apart
+from traindx.watch.probes.textbook.samples import PartOfSample, taken_apart
 
 MOST_CALLS = 3  # of one function that are tried
 SAME = 1e-5  # relative difference of two calls with the same arguments: round-off
@@ -304,8 +304,9 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
         by_code.setdefault((call.code, getattr(call, "part", "")), []).append(call)
     for known in by_code.values():
         name = spoken(known[0].name)
+        of_data = isinstance(known[0], PartOfSample)  # what a loss or a layer is given belongs together
         for one in ENTRIES:
-            if one.is_about(name):
+            if one.is_about(name) and (one.subject == "data" or not of_data):
                 yield from _record(known[:MOST_CALLS], one, torch)
 
 

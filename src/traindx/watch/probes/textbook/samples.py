@@ -1,7 +1,8 @@
-"""Functions that take a sample as a dictionary and give it back: one call a part of the sample that they change.
+"""Functions that take a sample as a dictionary, or as several arrays, and give it back: one call a part of it.
 
-``Normalize()({"image": image, "label": label})`` is a normalisation of ``image`` like any function of that name.
-Nothing is entered here: calls are only taken apart, so that the properties of other files apply.
+``Normalize()({"image": image, "label": label})`` is a normalisation of ``image`` like any function of that name, and
+``hflip(image, mask)`` flips two images. Nothing is entered here: calls are only taken apart, so that the properties of
+other files apply.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ class PartOfSample(RecordedCall):
 
     Attributes:
         whole: The call with the whole sample.
-        sample: Name of its argument that is the sample.
-        part: Key of the part.
+        sample: Name of its argument that is the sample; "" where its arguments are.
+        part: Key of the part, or name of the argument.
+        place: Where it is in a result that is a tuple.
     """
 
     whole: RecordedCall | None = None
     sample: str = ""
     part: str = ""
+    place: int = 0
 
     def again(self, torch: Any, /, **changes: Any) -> Any:
         """Make the call with another part, and give what became of it."""
@@ -38,35 +41,51 @@ class PartOfSample(RecordedCall):
             values["self"] = own_copy(torch, values["self"])
         values |= {name: value for name, value in changes.items() if name != self.part}
         if self.part in changes:
-            values[self.sample][self.part] = copied(torch, changes[self.part])
+            held = values[self.sample] if self.sample else values
+            held[self.part] = copied(torch, changes[self.part])
         result = called(torch, self.whole.function, values)
+        if not self.sample:
+            return result[self.place]
         return (values[self.sample] if result is None else result)[self.part]
 
 
 def taken_apart(torch: Any, calls: list[RecordedCall]) -> Iterator[RecordedCall]:
-    """Calls by part, of those that take one dictionary with arrays and give one with the same keys, or change it."""
+    """Calls by part, of those that take a sample and give one with the same parts."""
     for call in calls:
-        samples = [name for name, value in call.args.items() if type(value) is dict and _arrays(torch, value)]
-        after = call.result if call.result is not None else None
-        if len(samples) != 1 or not isinstance(after, dict) or isinstance(call, PartOfSample):
-            continue
-        before = call.args[samples[0]]
-        if any(as_tensor(torch, value) is not None for name, value in call.args.items() if name != "self"):
-            continue
-        others = {name: value for name, value in call.args.items() if name != samples[0]}
-        for part in [key for key in _arrays(torch, before) if key in after][:MOST_PARTS]:
-            if not _same(torch, before[part], after[part]):
-                yield PartOfSample(
-                    function=call.function,
-                    args={**others, part: before[part]},
-                    caller=call.caller,
-                    given_by=call.given_by,
-                    result=after[part],
-                    done=True,
-                    whole=call,
-                    sample=samples[0],
-                    part=part,
-                )
+        others = {name: value for name, value in call.args.items() if name != "self"}
+        samples = [name for name, value in others.items() if type(value) is dict and _arrays(torch, value)]
+        arrays = _arrays(torch, others)
+        if len(samples) == 1 and not arrays and isinstance(call.result, dict):
+            before = others[samples[0]]
+            for part in [key for key in _arrays(torch, before) if key in call.result][:MOST_PARTS]:
+                yield from _part(torch, call, samples[0], part, before[part], call.result[part])
+        elif len(arrays) >= 2 and not samples and type(call.result) in (list, tuple):
+            if len(call.result) == len(arrays):
+                for place, part in enumerate(arrays[:MOST_PARTS]):
+                    yield from _part(torch, call, "", part, others[part], call.result[place], place)
+
+
+def _part(
+    torch: Any, call: RecordedCall, sample: str, part: str, before: Any, after: Any, place: int = 0
+) -> Iterator[RecordedCall]:
+    a, b = as_tensor(torch, before), as_tensor(torch, after)
+    if a is None or b is None or a.dim() != b.dim() or not a.dim():
+        return
+    if a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b)):
+        return
+    kept = {name for name, value in call.args.items() if as_tensor(torch, value) is None and name != sample}
+    yield PartOfSample(
+        function=call.function,
+        args={**{name: value for name, value in call.args.items() if name in kept}, part: before},
+        caller=call.caller,
+        given_by=call.given_by,
+        result=after,
+        done=True,
+        whole=call,
+        sample=sample,
+        part=part,
+        place=place,
+    )
 
 
 def _arrays(torch: Any, sample: dict[Any, Any]) -> list[str]:
@@ -75,8 +94,3 @@ def _arrays(torch: Any, sample: dict[Any, Any]) -> list[str]:
         for key, value in sample.items()
         if isinstance(key, str) and key.isidentifier() and key != "self" and as_tensor(torch, value) is not None
     ]
-
-
-def _same(torch: Any, one: Any, other: Any) -> bool:
-    a, b = as_tensor(torch, one), as_tensor(torch, other)
-    return a is None or b is None or (a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b)))
