@@ -69,6 +69,8 @@ CALL = "Normalize(100.0, 20.0)({'image': 100 + 20 * torch.randn(1, 16, 16), 'lab
     ("how", "holds"),
     [
         ("return {'image': (image - self.mean) / self.std, 'label': label}", True),
+        ("return {'image': (image - self.mean) / self.std, 'label': label.long()}", True),
+        ("return {'image': (image - self.mean) / self.std, 'label': (label > 0).float() * 2}", True),
         ("return {'image': image - self.mean / self.std, 'label': label}", False),
         ("sample['image'] = (image - self.mean) / self.std; return sample", True),
         ("sample['image'] = (image - self.mean) * self.std; return sample", False),

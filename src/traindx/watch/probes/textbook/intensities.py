@@ -15,6 +15,8 @@ LOWEST = {"low", "lower", "min", "amin", "humin", "minhu", "minbound", "vmin", "
 HIGHEST = {"high", "upper", "max", "amax", "humax", "maxhu", "maxbound", "vmax", "hi", "upperbound", "maxvalue",
            "maxval", "ub"}  # fmt: skip
 LEAST = 64  # values of an image
+NO_IMAGE = {"mask", "masks", "label", "labels", "seg", "segmentation", "target", "gt", "annotation", "weight", "weights",
+            "landmarks", "points", "boxes", "bbox", "keypoints", "coords"}  # fmt: skip
 
 
 def _number(trial: Trial, choices: set[str]) -> tuple[str, float] | None:
@@ -31,10 +33,11 @@ def _image(trial: Trial) -> tuple[str, Any]:
     """The only array, of real numbers.
 
     Raises:
-        NotApplicableError: There are others, or it is small.
+        NotApplicableError: There are others, or it is small, or called a mask.
     """
     name = trial.only()
     given = trial.arrays[name]
+    trial.require(not NO_IMAGE & set(words(name)))
     trial.require(given.numel() >= LEAST and not given.dtype.is_complex and given.dtype != trial.torch.bool)
     return name, given
 

@@ -59,10 +59,10 @@ def taken_apart(torch: Any, calls: list[RecordedCall]) -> Iterator[RecordedCall]
             before = others[samples[0]]
             for part in [key for key in _arrays(torch, before) if key in call.result][:MOST_PARTS]:
                 yield from _part(torch, call, samples[0], part, before[part], call.result[part])
-        elif len(arrays) >= 2 and not samples and type(call.result) in (list, tuple):
-            if len(call.result) == len(arrays):
-                for place, part in enumerate(arrays[:MOST_PARTS]):
-                    yield from _part(torch, call, "", part, others[part], call.result[place], place)
+        elif len(arrays) >= 2 and not samples and isinstance(call.result, list | tuple):
+            several = len(call.result) == len(arrays)
+            for place, part in enumerate(arrays[:MOST_PARTS] if several else ()):
+                yield from _part(torch, call, "", part, others[part], call.result[place], place)
 
 
 def _part(
@@ -71,7 +71,7 @@ def _part(
     a, b = as_tensor(torch, before), as_tensor(torch, after)
     if a is None or b is None or a.dim() != b.dim() or not a.dim():
         return
-    if a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b)):
+    if a.shape == b.shape and bool((a == b).all()):  # another type is no other image
         return
     kept = {name for name, value in call.args.items() if as_tensor(torch, value) is None and name != sample}
     yield PartOfSample(
