@@ -36,7 +36,7 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
         values = torch.cat([prediction.flatten() for _, prediction, _ in known]).unique()
         labels = torch.cat([target.flatten() for _, _, target in known]).unique()
         yield RankedScore(
-            function=known[0][0].name,
+            function=known[0][0].shown,
             calls=len(known),
             samples=sum(prediction.numel() for _, prediction, _ in known),
             values=tuple(float(one) for one in values) if len(values) <= MOST_VALUES else (),

@@ -15,8 +15,8 @@ LOWEST = {"low", "lower", "min", "amin", "humin", "minhu", "minbound", "vmin", "
 HIGHEST = {"high", "upper", "max", "amax", "humax", "maxhu", "maxbound", "vmax", "hi", "upperbound", "maxvalue",
            "maxval", "ub"}  # fmt: skip
 LEAST = 64  # values of an image
-NO_IMAGE = {"mask", "masks", "label", "labels", "seg", "segmentation", "target", "gt", "annotation", "weight", "weights",
-            "landmarks", "points", "boxes", "bbox", "keypoints", "coords"}  # fmt: skip
+NO_IMAGE = {"mask", "masks", "label", "labels", "seg", "segmentation", "target", "gt", "annotation", "weight",
+            "weights", "landmarks", "points", "boxes", "bbox", "keypoints", "coords"}  # fmt: skip
 
 
 def _number(trial: Trial, choices: set[str]) -> tuple[str, float] | None:
