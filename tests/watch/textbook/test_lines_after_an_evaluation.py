@@ -18,7 +18,7 @@ from torch import nn
 
 from traindx.evidence.probed_definitions import DefinitionTried
 from traindx.watch.probes.followed import go_on
-from traindx.watch.probes.textbook import tried
+from traindx.watch.probes.textbook import ranges, tried
 from traindx.watch.probes.textbook.inline import Scope
 from traindx.watch.probes.user_functions import _keep, _lines_and_values
 
@@ -60,6 +60,12 @@ def followed(script: Callable[[Callable[[], None]], None]) -> list[Any]:
         text = stream.read()
     os.waitpid(child, 0)
     return list(json.loads(text or b"[]"))
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests that are loaded are no sources of this script."""
+    monkeypatch.setattr(ranges, "own_sources", dict)
 
 
 @pytest.mark.parametrize("samples", [False, True])

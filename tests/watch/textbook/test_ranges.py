@@ -7,6 +7,15 @@ from typing import Any
 
 import pytest
 
+from traindx.watch.probes.textbook import ranges
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This file speaks of hundreds, and is no source of the scripts in it."""
+    monkeypatch.setattr(ranges, "own_sources", dict)
+
+
 Define = Callable[..., dict[str, Any]]
 CALL = "accuracy(torch.ones(40), torch.ones(40), list(range(4)))"
 
@@ -27,6 +36,7 @@ def test_shares(define: Define, body: str, holds: bool) -> None:
     [
         "return float((p == y).sum())",  # a count
         "return 100.0 * float((p == y).sum()) / len(y)",
+        "return float((p == y).sum().float().mul_(100.0 / len(y)) / 1.0)",
         "return 'percent', float((p == y).sum()) / len(batches)",
     ],
 )

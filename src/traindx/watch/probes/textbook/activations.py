@@ -25,7 +25,7 @@ STEPS = (1 - 1e-6, 0.9, 0.6, 0.05)  # probabilities of the truth, from right to 
 @entry(
     "overlap-of-shares",
     "loss",
-    "overlap of what it is given",
+    "overlap of predictions and labels",
     "is computed of probabilities, which a sigmoid or a softmax makes of the output of a network",
     names={*LOSSES, *OVERLAPS, *ENTROPIES, "focal"},
     unless={"wasserstein", "critic", "discriminator", "generator", "gan", "adversarial", "adv", "box", "boxes", "bbox"},

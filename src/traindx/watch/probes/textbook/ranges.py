@@ -8,6 +8,7 @@ import math
 from traindx.watch.probes.functions.common import number
 from traindx.watch.probes.textbook.base import Trial, entry
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.source_trees import own_sources
 
 ROUND_OFF = 1e-3
 AS_LOSS = {"loss", "losses", "criterion", "penalty", "weight", "weights", "total", "sum", "count", "num", "running"}
@@ -25,13 +26,27 @@ def _value(trial: Trial) -> float:
 
 
 def _in_percent(trial: Trial) -> bool:
-    """True if the file speaks of hundreds anywhere, or of percent."""
+    """True if the sources multiply by a hundred, divide by one, or speak of percent anywhere."""
     tree = parsed(trial.call.code.co_filename)
-    return tree is None or any(
-        (isinstance(one, ast.Constant) and one.value in (100, 100.0, 1e-2))
-        or (isinstance(one, ast.Constant) and isinstance(one.value, str) and "percent" in one.value.lower())
-        for one in ast.walk(tree)
-    )
+    trees = [tree, *own_sources().values()] if tree is not None else []
+    return not trees or any(_of_hundreds(node) for one in trees for node in ast.walk(one))
+
+
+def _of_hundreds(node: ast.AST) -> bool:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+        return any(_is_hundred(side) for side in (node.left, node.right))
+    if isinstance(node, ast.AugAssign):
+        return _is_hundred(node.value)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr.strip("_") in ("mul", "div", "multiply") and any(_is_hundred(one) for one in node.args)
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and "percent" in node.value.lower()
+
+
+def _is_hundred(node: ast.AST) -> bool:
+    """100 or 0.01, also as a part of a quotient: ``100.0 / count``."""
+    if isinstance(node, ast.BinOp):
+        return any(_is_hundred(side) for side in (node.left, node.right))
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value in (100, 0.01)
 
 
 @entry(
