@@ -134,3 +134,32 @@ def test_a_watched_program(turned: bool, tmp_path: Path) -> None:
         assert one.standing is Standing.DEMONSTRATED
         assert one.location is not None
         assert "masked_fill" in Path(__file__).read_text().splitlines()[one.location.line - 1]
+
+
+class Encoder(nn.Module):
+    """Dropout makes padding differ between samples, so that only the tokens tell what is padding."""
+
+    def __init__(self, turned: bool) -> None:
+        super().__init__()
+        self.embed, self.drop, self.out = nn.Embedding(30, 8), nn.Dropout(0.2), nn.Linear(8, 2)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.turned = turned
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        padding = (tokens == 0) != self.turned
+        return self.out(self.layer(self.drop(self.embed(tokens)), src_key_padding_mask=padding).mean(1))
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_layer_of_torch(turned: bool, tmp_path: Path) -> None:
+    def script() -> None:
+        torch.manual_seed(0)
+        net = Encoder(turned)
+        optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+        for _ in range(6):
+            optimizer.zero_grad()
+            F.cross_entropy(net(tokens=TOKENS), torch.tensor([0, 1, 0, 1])).backward()
+            optimizer.step()
+
+    findings = found("C1115", watched(script, tmp_path))
+    assert [one.variant for one in findings] == ["padding-mask-inverted"] * turned

@@ -8,7 +8,15 @@ from typing import Any
 from traindx.evidence.base import Record
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
-from traindx.watch.contracts.attention import INVERTED, hidden_by_mask, hidden_by_scores, judged, padding_of
+from traindx.watch.contracts.attention import (
+    INVERTED,
+    PADDING,
+    hidden_by_mask,
+    hidden_by_padding_mask,
+    hidden_by_scores,
+    judged,
+    padding_of,
+)
 from traindx.watch.contracts.base import Tally, bound
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import Bursts
@@ -18,6 +26,12 @@ SOFTMAX = "softmax"
 FILLS = ("masked_fill", "where")
 OF_SOFTMAX = ("input", "dim")
 OF_SDPA = ("query", "key", "value", "attn_mask")
+OF_LAYERS = {
+    "MultiheadAttention": ("query", "key", "value", "key_padding_mask"),
+    "TransformerEncoderLayer": ("src", "src_mask", "src_key_padding_mask"),
+    "TransformerEncoder": ("src", "mask", "src_key_padding_mask"),
+}
+OF_PADDING = ("key_padding_mask", "src_key_padding_mask")
 
 
 class AttentionMasks(Collector):
@@ -35,7 +49,7 @@ class AttentionMasks(Collector):
         self.bursts = Bursts(6, 1.5)
         self._filled: Any = watch.weak_table()
         layers = watch.torch.nn
-        self._of_torch = (layers.MultiheadAttention, layers.TransformerEncoderLayer, layers.TransformerDecoderLayer)
+        self._of_torch = tuple(getattr(layers, name) for name in (*OF_LAYERS, "TransformerDecoderLayer"))
 
     def install(self) -> None:
         """Subscribe."""
@@ -61,8 +75,27 @@ class AttentionMasks(Collector):
             self._note(value)
 
     def _ended(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if isinstance(module, self.watch.torch.nn.Embedding) and args and self._looks and self.networks.depth:
+        if not self._looks:
+            return
+        if isinstance(module, self.watch.torch.nn.Embedding) and args and self.networks.depth:
             self._note(args[0])
+        elif isinstance(module, self._of_torch) and self._padding and not self._in_a_layer_of_torch():
+            self._layer(module, args, kwargs)
+
+    def _layer(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A layer of torch's, which is told what is padding: True is hidden."""
+        kind = next((name for name in OF_LAYERS if isinstance(module, getattr(self.watch.torch.nn, name))), "")
+        named = bound(OF_LAYERS.get(kind, ()), args, kwargs)
+        mask = next((named[name] for name in OF_PADDING if isinstance(named.get(name), self.watch.torch.Tensor)), None)
+        site = here()
+        if mask is None or site is None or mask.dim() != 2 or self.watch.would_wait(mask):
+            return
+        if not self.tally.wanted(PADDING, site):
+            return
+        hidden = hidden_by_padding_mask(mask)
+        for padding in self._padding:
+            said = judged(self.watch.torch, hidden, padding).get(INVERTED)
+            self.tally.add(PADDING, type(module).__name__, site, said, self.networks.made.get(module))
 
     def _note(self, sequences: Any) -> None:
         torch = self.watch.torch

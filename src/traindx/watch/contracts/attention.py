@@ -11,6 +11,7 @@ from traindx.watch.runtime.stats import plain
 FORBIDDEN = -1e4  # a score from which on a softmax leaves nothing, in half precision as well
 MOST = 8_000_000  # scores that are looked at
 INVERTED, QUERIES, OTHERS = "own-mask-inverted", "own-mask-over-queries", "own-mask-of-another-sample"
+PADDING = "padding-mask-inverted"
 
 
 def padding_of(torch: Any, sequences: Any) -> Any:
@@ -57,6 +58,13 @@ def hidden_by_mask(torch: Any, mask: Any, queries: int, keys: int) -> Any:
     hidden = ~found if found.dtype is torch.bool else found <= FORBIDDEN
     hidden = hidden.expand(*hidden.shape[:2], queries, keys)
     return hidden if hidden.numel() <= MOST else None
+
+
+def hidden_by_padding_mask(mask: Any) -> Any:
+    """The same, of the mask (B, keys) that torch's layers are given: True is hidden, or it is added."""
+    found = plain(mask)
+    hidden = found <= FORBIDDEN if found.is_floating_point() else found.bool()
+    return hidden[:, None, None, :]
 
 
 def judged(torch: Any, hidden: Any, padding: Any) -> dict[str, Said]:
