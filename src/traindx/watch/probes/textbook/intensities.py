@@ -412,8 +412,10 @@ def _levels(trial: Trial, choices: set[str]) -> Any:
         for key, value in trial.call.args.items()
         if choices & set(words(key)) and isinstance(value, list | tuple)
     ]
-    trial.require(len(lists) == 1 and lists[0] is not None and lists[0].dim() == 1)
-    return lists[0].double()
+    found = lists[0] if len(lists) == 1 else None
+    trial.require(found is not None and found.dim() == 1)
+    assert found is not None
+    return found.double()
 
 
 def _channel_axes(given: Any, count: int) -> list[list[int]]:
