@@ -14,7 +14,7 @@ from torch import nn
 
 from traindx.evidence.contracts import CONTRACTS
 from traindx.watch.collectors.contracts import FUNCTIONS, MODULES
-from traindx.watch.contracts import arrays, losses, sequences, training, values
+from traindx.watch.contracts import arrays, attention, losses, sequences, training, values
 from traindx.watch.contracts.base import IN_ORDER, Broken, Given, Look, Said
 
 
@@ -444,4 +444,5 @@ def test_every_check_has_its_contract() -> None:
     named |= {values.ROOT.contract, values.PACK.contract, values.METRIC.contract}
     named |= {"text-as-bool", "betas-exchanged", "same-order-every-epoch", "fitted-again", "resampled-before-the-split"}
     named |= {"metric-never-reset", "truth-and-prediction-exchanged", "split-unpacked-in-other-order", "blue-first"}
+    named |= {attention.INVERTED, attention.QUERIES, attention.OTHERS}
     assert named == set(CONTRACTS)
