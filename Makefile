@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Hundreds of processes start here and import the same sources: they are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all lint format docs clean help
 

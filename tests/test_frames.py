@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 import weakref
@@ -17,6 +18,7 @@ import traindx.faults
 import traindx.recipes
 from traindx.core import frames
 from traindx.errors import CaseError
+from traindx.watch.runtime.call_sites import loaded_files
 
 
 class Reporter(TorchFunctionMode):
@@ -124,3 +126,32 @@ def test_reading_the_names_of_a_function_keeps_nothing_alive_and_changes_nothing
 
     assert reads() == [(True, False)] * 3
     assert keeps_its_own() == ["first", "1"]
+
+
+def test_links_are_followed_and_names_without_a_folder_are_not_remembered(tmp_path, monkeypatch):
+    """A file may be linked into a package, a package may be linked out of one, and the working directory changes."""
+    mine, installed = tmp_path / "mine", tmp_path / "lib" / "site-packages"
+    for folder in (mine, installed / "theirs"):
+        folder.mkdir(parents=True)
+        (folder / "model.py").touch()
+    (installed / "linked").symlink_to(mine)
+    (installed / "single.py").symlink_to(mine / "model.py")
+    (mine / "vendored").symlink_to(installed / "theirs")
+    theirs = [installed / "theirs" / "model.py", mine / "vendored" / "model.py"]
+    ours = [mine / "model.py", installed / "linked" / "model.py", installed / "single.py"]
+    assert not any(frames.is_user_file(str(path)) for path in theirs)
+    assert all(frames.is_user_file(str(path)) for path in ours)
+    for name in ("first.py", "second.py"):
+        monkeypatch.chdir(mine if name == "first.py" else installed)
+        assert frames.is_user_file(name) is (name == "first.py")
+
+
+def test_a_source_that_comes_or_goes_is_noticed(tmp_path, monkeypatch):
+    file = tmp_path / "comes_later.py"
+    file.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(2):
+        assert str(file) not in loaded_files()
+        importlib.import_module(file.stem)
+        assert str(file) in loaded_files()
+        del sys.modules[file.stem]

@@ -42,12 +42,28 @@ def is_user_file(filename: str) -> bool:
     """True if a file is the user's own. Notebook cells are; ``<string>`` and frozen modules are not."""
     if filename.startswith("<"):
         return filename.startswith("<ipython")
-    path = os.path.realpath(filename)
+    path = _real(filename)
     if path.startswith(_TRAINDX + os.sep):
         return path.startswith(_USER_ROOMS)
     if any(f"{os.sep}{name}{os.sep}" in path for name in ("site-packages", "dist-packages")):
         return False
     return not path.startswith(_library_roots()) and not _is_installed_beside(path)
+
+
+def _real(filename: str) -> str:
+    """``os.path.realpath``, each folder's way followed once: a program holds thousands of files in a few folders."""
+    if not os.path.isabs(filename) or os.path.islink(filename):
+        return os.path.realpath(filename)
+    folder, name = os.path.split(filename)
+    return os.path.join(_real_folder(folder), name)
+
+
+@cache
+def _real_folder(folder: str) -> str:
+    parent, name = os.path.split(folder)
+    if parent == folder or name in ("", os.curdir, os.pardir) or os.path.islink(folder):
+        return os.path.realpath(folder)
+    return os.path.join(_real_folder(parent), name)
 
 
 def _is_installed_beside(path: str) -> bool:

@@ -125,7 +125,7 @@ class FrozenStatistics(Collector):
     def _frozen(self, module: Any, name: str) -> Iterable[tuple[str, Any]]:
         """Largest parts without a weight that takes gradients, in training mode, with running statistics."""
         weights = [one for _, one in named_parameters(module)]
-        if not weights:
+        if all(one.requires_grad for one in weights):  # there are none, or nothing below is frozen
             return
         if not any(one.requires_grad for one in weights):
             if any(

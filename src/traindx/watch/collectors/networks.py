@@ -22,7 +22,7 @@ from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here, users
 from traindx.watch.runtime.calling import without_hooks
-from traindx.watch.runtime.structure import children, named_modules, named_parameters
+from traindx.watch.runtime.structure import children, named_modules, own_parameters
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
@@ -251,7 +251,7 @@ class Networks(Collector):
         """True if a module or any of its children has a parameter (remembered: parameters are rarely added later)."""
         if self._has_parameters.get(module):
             return True
-        known = any(True for _ in named_parameters(module))
+        known = any(own_parameters(part) for _, part in named_modules(module))
         if known:
             self._has_parameters[module] = known
         return known

@@ -25,6 +25,7 @@ class CallSite(NamedTuple):
 _users: dict[str, bool] = {}
 _sites: dict[tuple[int, int], tuple[CodeType, CallSite]] = {}
 _roots: list[str] = []
+_loaded: dict[str, Any] = {}
 
 
 def count_as_users(folder: str) -> None:
@@ -43,9 +44,17 @@ def users(filename: str) -> bool:
 
 
 def loaded_files() -> list[str]:
-    """Source files of the user's that are loaded."""
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return sorted(name for name in files if isinstance(name, str) and users(name))
+    """Source files of the user's that are loaded.
+
+    A summary asks a dozen times; thousands of modules are gone through again only when another one came or went.
+    """
+    last = next(reversed(sys.modules))
+    ends = (getattr(sys.modules.get(name), "__file__", None) for name in ("__main__", last))
+    state = (len(sys.modules), last, *ends, len(_roots))
+    if _loaded.get("state") != state:
+        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        _loaded.update(state=state, files=sorted(name for name in files if isinstance(name, str) and users(name)))
+    return list(_loaded["files"])
 
 
 def here(depth: int = 1) -> CallSite | None:

@@ -21,9 +21,12 @@ def source_files() -> tuple[str, ...]:
 def own_sources() -> dict[str, ast.Module]:
     """Trees by file; none at all for a large program, of which a part would tell what is not true of the whole."""
     files = source_files()
-    if len(files) > MOST_FILES or sum(len(linecache.getlines(file)) for file in files) > MOST_LINES:
-        return {}
-    return trees_of(files)
+    return trees_of(files) if _few(files) else {}
+
+
+@lru_cache(maxsize=1)
+def _few(files: tuple[str, ...]) -> bool:
+    return len(files) <= MOST_FILES and sum(len(linecache.getlines(file)) for file in files) <= MOST_LINES
 
 
 @lru_cache(maxsize=1)
