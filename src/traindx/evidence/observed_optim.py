@@ -98,6 +98,26 @@ class ParameterGroupSeen(Observed):
     moved: float = 0.0
 
 
+class WeightDecaySeen(Observed):
+    """Weight decay that is added to the gradients of one group; ``where`` is the optimiser's construction.
+
+    Attributes:
+        optimizer: Class name.
+        group: Index.
+        decay: Coefficient λ of the penalty λ/2 |w|², whose gradient λw is added to that of the loss.
+        shares: ``λ |w| / |g|`` of the whole group at the watched iterations, where g is the gradient of the loss.
+        first_norm: ``|w|`` at the first of these.
+        last_norm: ``|w|`` at the last.
+    """
+
+    optimizer: str
+    group: int
+    decay: float
+    shares: tuple[float, ...]
+    first_norm: float
+    last_norm: float
+
+
 class OutputsDropped(Observed):
     """Steps that several calls of a network from one line came before; ``where`` is the backward pass.
 

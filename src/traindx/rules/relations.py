@@ -136,7 +136,7 @@ RELATIONS = (
     Relation(
         _UPDATE,
         "A step lowers the loss, and the planned steps can carry the weights to a solution.",
-        ("O401", "O402", "O403", "O404", "O408", "O414", "T901", "T902"),
+        ("O401", "O402", "O403", "O404", "O408", "O414", "O420", "T901", "T902"),
         "A plan that is longer than the window.",
     ),
     Relation(

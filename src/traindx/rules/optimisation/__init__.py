@@ -31,6 +31,7 @@ from traindx.rules.optimisation.o416_gradients_cleared_unused import gradients_c
 from traindx.rules.optimisation.o417_optimiser_made_anew import optimiser_made_anew
 from traindx.rules.optimisation.o418_update_function_breaks_its_definition import update_function_breaks_its_definition
 from traindx.rules.optimisation.o419_last_batch_alone import last_batch_alone
+from traindx.rules.optimisation.o420_decay_outweighs_loss import decay_outweighs_loss
 
 RULES: tuple[Rule, ...] = (
     step_too_small.also(rates_reach_nowhere).also(whole_stage_goes_nowhere),
@@ -52,4 +53,5 @@ RULES: tuple[Rule, ...] = (
     optimiser_made_anew,
     update_function_breaks_its_definition,
     last_batch_alone,
+    decay_outweighs_loss,
 )

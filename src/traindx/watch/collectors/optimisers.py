@@ -157,6 +157,7 @@ class Optimisers(Collector):
         tracked: What is known of each optimiser that is alive.
         order: The same in order of construction, the dead ones too.
         on_step: Tells the first group's learning rate right before every step.
+        on_measure: Tells an optimiser whose gradients are complete and looked at, right before it steps.
         first_probe: A sample of each parameter at its optimiser's first step.
         gradients: Root mean square of each parameter's gradient at the watched iterations.
     """
@@ -176,6 +177,7 @@ class Optimisers(Collector):
         self._moved: Any = watch.weak_table()  # of parameters on a device, when it was last looked at
         watch.weak_tables.append(self)
         self.on_step: Signal[[float]] = Signal(watch)
+        self.on_measure: Signal[[Any]] = Signal(watch)
         self._steps: list[tuple[Any, bool, int]] = []  # optimisers that step: whether to attach afterwards, stack depth
         self._closures: list[Any] = []  # optimisers whose step will compute loss and gradients first
 
@@ -357,6 +359,7 @@ class Optimisers(Collector):
                 self._probe(optimizer)
             if watch.level is not ObservationLevel.OFF:
                 self._measure_gradients(optimizer, tracked)
+                self.on_measure.tell(optimizer)
             if not any(one is optimizer for one in self._closures):
                 self._count(tracked)
         self._steps.append((optimizer, watch.attached, stack_depth()))

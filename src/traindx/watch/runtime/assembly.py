@@ -72,6 +72,7 @@ from traindx.watch.collectors.statements import Statements
 from traindx.watch.collectors.thrown_away import ThrownAway
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.collectors.upsampled_outputs import UpsampledOutputs
+from traindx.watch.collectors.weight_decays import WeightDecays
 from traindx.watch.collectors.weighted_samplers import WeightedSamplers
 from traindx.watch.collectors.worker_generators import WorkerGenerators
 from traindx.watch.interventions.files import PROTECT, ResumeLog
@@ -154,6 +155,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     CallMeanings,
     Contracts,
     DroppedOutputs,
+    WeightDecays,
     ThrownAway,
     Statements,
     SetFields,
