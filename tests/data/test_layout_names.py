@@ -180,3 +180,32 @@ def test_one_folder_called_test_is_no_division(tmp_path: Path) -> None:
         write_png(tmp_path / "data_test_png" / f"{number}.png", radiograph(number))
         write_png(tmp_path / "cohort" / f"{number}.png", radiograph(20 + number))
     assert [said for said in examined(tmp_path).extras["layout"]["lines"] if "splits" in said] == []
+
+
+def drawn(seed: int) -> np.ndarray:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10 + seed : 30 + seed, 12:40] = 255
+    return mask
+
+
+def test_numbered_masks_of_one_image(tmp_path: Path) -> None:
+    for number in range(1, 13):
+        write_png(tmp_path / "images" / f"benign ({number}).png", radiograph(number))
+        write_png(tmp_path / "mask" / f"benign ({number})_mask.png", drawn(number))
+    for number in (3, 7):
+        write_png(tmp_path / "mask" / f"benign ({number})_mask_1.png", drawn(number + 20))
+    diagnosis = examined(tmp_path)
+    assert "14 pairs" in diagnosis.extras["layout"]["lines"][0]
+    assert [finding.code for finding in diagnosis.findings if finding.code == "D122"] == []
+    (tmp_path / "images" / "benign (7).png").unlink()
+    (finding,) = [finding for finding in examined(tmp_path).findings if finding.code == "D122"]
+    assert "2 of 14 masks have no image" in finding.message
+
+
+def test_pictures_alone_in_a_folder_called_after_masks_are_images(tmp_path: Path) -> None:
+    for number in range(8):
+        write_png(tmp_path / "labels" / f"{number}.png", radiograph(number))
+    assert examined(tmp_path).extras["census"]["images"] == 8
+    for number in range(8):
+        write_png(tmp_path / "labels" / f"{number}.png", drawn(number))
+    assert examined(tmp_path).extras["census"]["masks"] == 8

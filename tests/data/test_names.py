@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from traindx.data.kinds import by_suffix, suffix_of
-from traindx.data.names import Names, case_key, is_placeholder, without_suffix
+from traindx.data.names import Names, case_key, is_placeholder, whole_case, without_suffix
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from traindx.data.names import Names, case_key, is_placeholder, without_suffix
         ("masks/ct_07.png", "mask", "CT", ""),
         ("lung_segmentation/p1.nii.gz", "", "", ""),
         ("segmentation/p1.nii.gz", "mask", "", ""),
+        ("Dataset_with_GT/benign/p1.png", "", "", ""),
+        ("Training_labels_v2/p1.png", "mask", "", "train"),
         ("segmentations/screenshots/p1.png", "other", "", ""),
         ("masks/p1_overlay.png", "other", "", ""),
         ("image_without_label_01.nii.gz", "", "", ""),
@@ -99,3 +101,17 @@ def test_suffixes(name: str, suffix: str, kind: str) -> None:
 def test_placeholders() -> None:
     assert all(map(is_placeholder, ["", " ", "Anonymous", "UNKNOWN", "0"]))
     assert not any(map(is_placeholder, ["P1", "STS_001", "10"]))
+
+
+@pytest.mark.parametrize(
+    ("path", "case"),
+    [
+        ("benign/mask/benign (7)_mask_2.png", "benign/benign 7"),
+        ("masks/case12-seg1.png", "case12"),
+        ("masks/case12_mask.png", ""),
+        ("masks/mask_2.png", ""),  # the number of the case
+        ("masks/case_mask_12.png", ""),
+    ],
+)
+def test_masks_that_are_one_of_several(path: str, case: str) -> None:
+    assert whole_case(path) == case

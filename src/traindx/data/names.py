@@ -141,7 +141,10 @@ def nearest(parts: tuple[str, ...], vocabulary: dict[str, str]) -> str:
     return ""
 
 
-_TASKS = frozenset(("segmentation", "segmentations", "annotation", "annotations"))
+_TASKS = frozenset(
+    ("segmentation", "segmentations", "annotation", "annotations", "with", "without", "and", "incl", "plus")
+)
+"""Words of a name that tells what a whole set is or has: ``lung_segmentation``, ``Dataset_with_GT``."""
 _ROLES = {
     **dict.fromkeys((*OUTPUT_WORDS, *SHOWN_WORDS), "other"),
     **dict.fromkeys(MASK_WORDS, "mask"),
@@ -229,6 +232,18 @@ def case_key(folders: list[str], name: str) -> str:
         if word.isdigit() or word not in unique:
             unique.append(word)
     return "/".join([*kept, " ".join(unique)]) if kept else " ".join(unique)
+
+
+_PART = re.compile(
+    rf"^(?P<case>.*\d.*?)[^A-Za-z0-9]*(?:{'|'.join(sorted(MASK_WORDS))})[^A-Za-z0-9]?\d{{1,3}}$", re.IGNORECASE
+)
+
+
+def whole_case(path: str) -> str:
+    """The case key of a mask that is one of several: ``benign (7)_mask_2`` is of ``benign 7``; empty for all others."""
+    *folders, base = path.split("/")
+    found = _PART.match(without_suffix(base))
+    return case_key(folders, found["case"]) if found else ""
 
 
 def is_placeholder(patient: str) -> bool:

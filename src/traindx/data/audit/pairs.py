@@ -11,6 +11,7 @@ import numpy as np
 from traindx.data import geometry
 from traindx.data.audit.context import AuditRoom, Collector, item_name
 from traindx.data.layout.pairing import Place, pair
+from traindx.data.names import whole_case
 from traindx.evidence.dataset import Example, PairCensus, PairGeometry
 
 SPACING_TOLERANCE = 1e-3
@@ -179,6 +180,11 @@ def _match(ctx: AuditRoom) -> None:
         "INSERT INTO pairs SELECT m.id, i.id FROM items m JOIN items i ON i.case_key = m.case_key "
         f"WHERE {free} AND i.role = 'image' AND i.kind <> 'dicom' {apart}"
     )
+    store.function("whole_case", 1, whole_case)
+    store.run(
+        "INSERT INTO pairs SELECT m.id, i.id FROM items m JOIN items i ON i.case_key = whole_case(m.path) "
+        f"WHERE {free} AND i.role = 'image' AND i.kind = m.kind AND m.item < 0 {apart}"
+    )
     rest = [
         Place(*row)
         for row in store.rows(
@@ -192,7 +198,9 @@ def _match(ctx: AuditRoom) -> None:
         ctx.skip("images and masks", f"more than {GIVEN_UP} images: masks are paired by equal names only")
         return
     images = [Place(*row) for row in store.rows(f"SELECT id, path, home FROM items WHERE {known} ORDER BY path")]
-    store.fill("pairs", pair(rest, images))
+    paired = "role = 'mask' AND kind <> 'dicom' AND item < 0 AND id IN (SELECT mask FROM pairs)"
+    others = [str(path) for (path,) in store.rows(f"SELECT path FROM items WHERE {paired}")]
+    store.fill("pairs", pair(rest, images, others))
 
 
 def _missing(ctx: AuditRoom, left: str, right: str, total: int, where: str, *, declared: bool) -> None:

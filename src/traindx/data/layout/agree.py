@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MOST = 9
 """Masks by content for each picture of the same suffix that is taken for a damaged mask among them."""
 
+LEVELS = 64
+"""Grey levels beyond which a picture is none of labels; JPEG and interpolation leave a set of masks around this."""
+
 FEWEST = 10
 """Masks from which on a suffix says something."""
 
@@ -27,6 +30,7 @@ def settle(ctx: AuditRoom) -> None:
     folder whose other files are told by their pixels too, the majority of those that can be told decides.
     """
     store = ctx.store
+    _pictures_in_a_mask_folder(ctx)
     told = "role_from = 'content' AND kind <> 'dicom'"
     query = (
         f"SELECT grp, kind, SUM(role = 'mask'), SUM(role = 'image' AND levels > 1), "
@@ -46,6 +50,25 @@ def settle(ctx: AuditRoom) -> None:
                     number,
                 )
     _damaged_masks(ctx, told)
+
+
+def _pictures_in_a_mask_folder(ctx: AuditRoom) -> None:
+    """Make images of what a folder's name calls masks, where there is no image and their pixels are those of pictures.
+
+    A set of nothing but masks does not exist, and a folder may be called after what used to lie in it.
+    """
+    store = ctx.store
+    if store.count("SELECT COUNT(*) FROM items WHERE role = 'image'"):
+        return
+    named = "role = 'mask' AND role_from = 'name' AND kind = 'image'"
+    query = f"SELECT grp, SUM(levels > {LEVELS}), COUNT(*) FROM items WHERE {named} GROUP BY grp"
+    for group, pictures, count in list(store.rows(query)):
+        if pictures > 0.5 * count:
+            store.run(
+                "UPDATE items SET role = 'image', role_from = 'content', label_values = '', fractional = 0, "
+                f"set_name = REPLACE('|' || set_name, '|mask ', 'image ') WHERE {named} AND grp = ?",
+                group,
+            )
 
 
 def _damaged_masks(ctx: AuditRoom, told: str) -> None:

@@ -92,19 +92,21 @@ def _identifies(word: str, count: int, total: int) -> bool:
     return bool(_HEX.match(word)) or (count == 1 and total >= 3)
 
 
-def pair(masks: Iterable[Place], images: Iterable[Place]) -> Iterator[tuple[int, int]]:
+def pair(masks: Iterable[Place], images: Iterable[Place], others: Iterable[str] = ()) -> Iterator[tuple[int, int]]:
     """Numbers of masks and of their images. A mask may have several (channels), an image many masks.
 
     Args:
         masks: Masks without an image.
         images: All images.
+        others: Paths of masks that have an image already: what most masks say tells no case apart.
     """
-    rest, known = list(masks), list(images)
+    rest, known, paired = list(masks), list(images), list(others)
     for words in (coarse, fine):
         if not rest or not known:
             return
         indices: dict[str, _Index] = {}
-        counts = Counter(word for mask in rest for word in set(words(mask.path)))
+        said = Counter(word for path in paired for word in set(words(path)))
+        counts = said + Counter(word for mask in rest for word in set(words(mask.path)))
         alone: list[Place] = []
         for mask in rest:
             index = indices.get(mask.split)
@@ -113,7 +115,7 @@ def pair(masks: Iterable[Place], images: Iterable[Place]) -> Iterator[tuple[int,
                 for image in known:
                     if not (mask.split and image.split and mask.split != image.split):
                         index.add(image, words(image.path))
-            found = _images_of(mask, words, counts, len(rest), index)
+            found = _images_of(mask, words, counts, len(rest) + len(paired), index)
             if not found:
                 alone.append(mask)
             yield from ((mask.number, index.places[image].number) for image in found)
