@@ -36,6 +36,19 @@ def test_identical_pixels_with_other_labels_are_demonstrated(tmp_path: Path) -> 
     assert finding.numbers["with other labels"] == 1
 
 
+def test_other_labels_in_a_table_of_paths_are_demonstrated(tmp_path: Path) -> None:
+    rows = []
+    for kind in ("benign", "malignant"):
+        for number in range(8):
+            write_png(tmp_path / kind / f"{number}.png", radiograph(number + 50 * (kind == "benign")))
+            rows.append({"image_path": f"{kind}/{number}.png", "label": kind})
+    write_png(tmp_path / "benign" / "5.png", radiograph(5))  # as malignant/5.png
+    write_csv(tmp_path / "labels.csv", rows)
+    (finding,) = found(tmp_path, "D109")
+    assert finding.standing == "demonstrated"
+    assert finding.numbers["with other labels"] == 1
+
+
 def test_copies_of_different_splits_alone_are_the_leak_that_is_said_already(tmp_path: Path) -> None:
     for part, first in (("train", 0), ("val", 20)):
         for number in range(first, first + 6):

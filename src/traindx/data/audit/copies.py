@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from traindx.data import perceptual
 from traindx.data.audit import classes
 from traindx.data.audit.context import AuditRoom, Collector, batched, grouped, item_name
+from traindx.data.join import matching_column
 from traindx.data.layout.survey import HASH
 from traindx.data.names import case_key, is_placeholder
 from traindx.data.pixels import THUMB
@@ -83,13 +84,13 @@ def _identical(ctx: AuditRoom) -> None:
     found = Collector()
     copies = contrary = 0
     query = (
-        f"SELECT digest, path, item, key, name, split FROM items WHERE {real} AND digest IN "
+        f"SELECT digest, path, item, key, name, split, id FROM items WHERE {real} AND digest IN "
         f"(SELECT digest FROM items WHERE {real} GROUP BY digest HAVING COUNT(*) > 1) ORDER BY digest, path, item"
     )
     for _, rows in grouped(ctx.store.rows(query)):
         names = [item_name(*row[1:5]) for row in rows]
         splits = {row[5] for row in rows}
-        differ = _labels_differ(ctx, {row[4] for row in rows})
+        differ = _labels_differ(ctx, [row[6] for row in rows])
         if ctx.notes.get("class folders"):
             differ = differ or len({classes.of(row[1]) for row in rows}) > 1
         if not differ and "" not in splits and len(splits) == len(rows):
@@ -110,14 +111,20 @@ def _identical(ctx: AuditRoom) -> None:
     )
 
 
-def _labels_differ(ctx: AuditRoom, names: set[str]) -> bool:
-    """True if the label tables say different things of images that are one and the same."""
-    if len(names) < 2:
-        return False
-    query = "SELECT name, value FROM labels WHERE id = ? AND value <> 0 ORDER BY name"
-    said = [tuple(ctx.store.rows(query, name)) for name in sorted(names)]
-    known = [labels for labels in said if labels]
-    return len(set(known)) > 1
+def _labels_differ(ctx: AuditRoom, numbers: list[int]) -> bool:
+    """True if one label table says different things of images that are one and the same."""
+    for (source,) in list(ctx.store.rows("SELECT DISTINCT source FROM labels")):
+        key = matching_column(ctx.store, "labels", source)
+        if not key:
+            continue
+        query = (
+            f"SELECT l.name, l.value FROM labels l JOIN items i ON i.{key} = l.id "
+            "WHERE i.id = ? AND l.source = ? AND l.value <> 0 ORDER BY l.name"
+        )
+        said = [tuple(ctx.store.rows(query, number, source)) for number in numbers]
+        if len({labels for labels in said if labels}) > 1:
+            return True
+    return False
 
 
 def _identities(ctx: AuditRoom, sizes: dict[str, int]) -> None:
