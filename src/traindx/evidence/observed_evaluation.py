@@ -107,6 +107,7 @@ class RankedScore(Observed):
         samples: Samples in all.
         values: Different values of the predictions; empty where there are more than eight.
         labels: Different values of the labels.
+        whole: Predictions are integers or truth values, which no score is.
     """
 
     function: str
@@ -114,6 +115,7 @@ class RankedScore(Observed):
     samples: int
     values: tuple[float, ...] = ()
     labels: int = 0
+    whole: bool = False
 
 
 class MaskGiven(Observed):

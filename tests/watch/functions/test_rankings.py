@@ -41,6 +41,11 @@ def test_decisions_are_placed_at_the_line_that_hands_them_over(script: Callable[
     assert finding.location.line == seen.line("return metric(labels, predicted)")
 
 
+def test_decisions_that_are_all_alike_early_in_a_training(script: Callable[[str], Any]) -> None:
+    assert script(SOURCE.format(predicted="(probability > 2).long()", count=120)).found("E824")
+    assert not script(SOURCE.format(predicted="(probability > 2).float()", count=120)).found("E824")  # a dead network
+
+
 @pytest.mark.parametrize(("predicted", "count"), [("probability", 120), ("(probability > 0.5).long()", 20)])
 def test_scores_and_few_samples(script: Callable[[str], Any], predicted: str, count: int) -> None:
     seen = script(SOURCE.format(predicted=predicted, count=count))

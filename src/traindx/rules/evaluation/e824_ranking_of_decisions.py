@@ -34,8 +34,9 @@ def ranking_of_decisions(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Evidence it needs:
         RankedScore (a watched script that uses torchmetrics or scikit-learn).
     How it decides:
-        All of at least `samples` predictions that such a score was given at a line are 0 or 1, and both occur, and so
-        do several labels: `suspected`.
+        All of at least `samples` predictions that such a score was given at a line are 0 or 1, and both occur (or
+        they are integers or truth values, which may be all alike early in a training), and so do several labels:
+        `suspected`.
     Remedy:
         Give it the probabilities or logits.
     Trial it proposes:
@@ -46,7 +47,8 @@ def ranking_of_decisions(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27, 2006.
     """
     for seen in evidence.of(RankedScore):
-        if seen.samples < limits.samples or seen.values != (0.0, 1.0) or seen.labels < 2:
+        decided = seen.values == (0.0, 1.0) or (seen.whole and seen.values in ((0.0,), (1.0,)))
+        if seen.samples < limits.samples or not decided or seen.labels < 2:
             continue
         yield Found(
             message=f"{seen.function} depends on the order of the predictions, and all {seen.samples} that it is given "

@@ -22,6 +22,7 @@ RANKING = ("AUROC", "AveragePrecision")  # in names of classes of torchmetrics
 @dataclass
 class _Line:
     function: str
+    whole: bool = True
     calls: int = 0
     samples: int = 0
     values: set[float] = field(default_factory=set)
@@ -91,6 +92,7 @@ class RankedScores:
         if given is None or wanted is None:
             return
         line.samples += len(given)
+        line.whole = line.whole and given.dtype.kind in "biu"
         if len(line.values) <= MOST_DIFFERENT:
             line.values.update(float(one) for one in _different(given))
         if len(line.labels) <= MOST_DIFFERENT:
@@ -109,6 +111,7 @@ class RankedScores:
                 samples=line.samples,
                 values=tuple(sorted(line.values)) if len(line.values) <= MOST_DIFFERENT else (),
                 labels=len(line.labels),
+                whole=line.whole and line.samples > 0,
                 where=site.location(),
             )
 

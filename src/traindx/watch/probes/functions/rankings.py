@@ -23,6 +23,7 @@ def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
     """Every function that is named for an area under a curve: what it was given, in all calls from one line."""
     seen: dict[Any, list[tuple[RecordedCall, Any, Any]]] = {}
+    whole: dict[Any, bool] = {}
     for call in calls:
         if score_of(words(call.name)) not in RANKS:
             continue
@@ -31,8 +32,10 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
             continue
         prediction, target = (as_tensor(torch, call.args[name]) for name in (pair.prediction, pair.target))
         if prediction is not None and target is not None and prediction.numel() == target.numel():
-            seen.setdefault((call.code, call.given_by), []).append((call, prediction.double(), target.double()))
-    for (_, site), known in seen.items():
+            key = (call.code, call.given_by)
+            seen.setdefault(key, []).append((call, prediction.double(), target.double()))
+            whole[key] = whole.get(key, True) and not prediction.is_floating_point()
+    for (code, site), known in seen.items():
         values = torch.cat([prediction.flatten() for _, prediction, _ in known]).unique()
         labels = torch.cat([target.flatten() for _, _, target in known]).unique()
         yield RankedScore(
@@ -41,5 +44,6 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
             samples=sum(prediction.numel() for _, prediction, _ in known),
             values=tuple(float(one) for one in values) if len(values) <= MOST_VALUES else (),
             labels=len(labels),
+            whole=whole[code, site],
             where=site.location() if site is not None else None,
         )
