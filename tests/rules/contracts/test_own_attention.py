@@ -62,6 +62,13 @@ def test_scores(where: Tensor, contract: str, value: float) -> None:
         assert set(said.values()) == {IN_ORDER}
 
 
+def test_masks_that_are_added_to_scores() -> None:
+    for where, broken in ((KEYS, False), (~KEYS, True)):
+        said = judged(torch, hidden_by_scores(SCORES + 5 + where * -10000.0, -1), PADDING)
+        assert isinstance(said[INVERTED], Broken) is broken
+    assert not judged(torch, hidden_by_scores(SCORES + KEYS * -100.0, -1), PADDING)
+
+
 def test_scores_of_heads_in_a_row() -> None:
     flat = torch.randn(8, 7, 7)
     right, wrong = (

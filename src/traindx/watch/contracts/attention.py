@@ -8,7 +8,7 @@ from traindx.watch.collectors.given_masks import ends_of
 from traindx.watch.contracts.base import IN_ORDER, Broken, Said
 from traindx.watch.runtime.stats import plain
 
-FORBIDDEN = -1e4  # a score from which on a softmax leaves nothing, in half precision as well
+FORBIDDEN = -1e3  # a score of which a softmax leaves nothing; -1e4 is added to others, and shifted windows have -100
 MOST = 8_000_000  # scores that are looked at
 INVERTED, QUERIES, OTHERS = "own-mask-inverted", "own-mask-over-queries", "own-mask-of-another-sample"
 PADDING = "padding-mask-inverted"
