@@ -32,8 +32,8 @@ SAYS_NOTHING = {
 NOT_TELLING = {
     "trainer", "model", "net", "network", "learner", "experiment", "pipeline", "solver", "engine", "agent", "module",
     "task", "system", "wrapper", "train", "main", "run", "script", "test", "tests", "head", "heads", "detector",
-    "backbone", "encoder", "decoder", "block", "layer", "classifier", "segmenter", "segmentor", "generator", "predictor",
-    "policy", "dataset", "loader",
+    "backbone", "encoder", "decoder", "block", "layer", "classifier", "segmenter", "segmentor", "generator",
+    "predictor", "policy", "dataset", "loader",
 }  # fmt: skip
 """Last words of classes, and words of files, whose functions do other things as well."""
 _MISSING = object()
