@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,19 +20,19 @@ from traindx.watch.collectors.backwards import Backward
 from traindx.watch.collectors.batch_classes import BatchesOfClasses
 from traindx.watch.collectors.cut_losses import CutLosses
 from traindx.watch.collectors.dropped_outputs import DroppedOutputs
-from traindx.watch.collectors.elsewhere import runs_python
+from traindx.watch.collectors.elsewhere import Elsewhere, runs_python
 from traindx.watch.collectors.given_masks import ends_of
 from traindx.watch.collectors.loaders import Loader
 from traindx.watch.collectors.merged_views import MergedViews
 from traindx.watch.collectors.networks import Call, CallPlace
 from traindx.watch.collectors.peaks import Peaks
-from traindx.watch.collectors.reading_order import drops_labels
+from traindx.watch.collectors.reading_order import ReadingOrders, drops_labels
 from traindx.watch.collectors.repeated_calls import RepeatedCalls
 from traindx.watch.collectors.resampled_tensors import ResampledTensors
-from traindx.watch.collectors.seeds import SeedCalls
+from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.set_fields import _differs
 from traindx.watch.collectors.shared_items import SharedItemsSeen
-from traindx.watch.collectors.stage_inputs import StagesSeen
+from traindx.watch.collectors.stage_inputs import StagesSeen, given_at
 from traindx.watch.collectors.weighted_samplers import WeightedSamplers
 from traindx.watch.probes.captured import _inside
 from traindx.watch.probes.targets import _before_activation
@@ -198,7 +200,8 @@ def test_views_are_merged_where_they_are_folded_encoded_unfolded_and_reduced(
 @pytest.mark.parametrize(
     ("labels", "natural", "drawn", "classes"),
     [
-        ([0, 0, 0, 1], 0.25, 0.5, 2),  # weights 1, 1, 1, 3
+        ([0, 0, 0, 1], 0.25, 0.625, 2),  # weights 1, 1, 1, 5
+        ([1, 0, 0, 0], 0.25, 0.125, 2),
         ([0, 0, 0, 0], -1.0, -1.0, 1),
         ([0.0, 0.0, 0.0, 1.0], -1.0, -1.0, 0),
         ([0, 0, 0, -1], -1.0, -1.0, 0),
@@ -211,7 +214,7 @@ def test_what_a_sampler_does_to_the_rarest_class(
     seen = WeightedSamplers(watch)
     data: Any = TensorDataset(torch.rand(4, 2))
     data.labels = torch.tensor(labels)
-    sampler = WeightedRandomSampler([1.0, 1.0, 1.0, 3.0], 4)
+    sampler = WeightedRandomSampler([1.0, 1.0, 1.0, 5.0], 4)
     loaders = DataLoader(data, sampler=sampler), DataLoader(data)
     seen._look(loaders[0])  # made where nobody looked
     seen._made[sampler] = SITE
@@ -220,6 +223,23 @@ def test_what_a_sampler_does_to_the_rarest_class(
     (record,) = seen.records()
     assert (record.items, record.weights) == (4, 4)  # type: ignore[attr-defined]
     assert (record.natural, record.drawn, record.classes) == (natural, drawn, classes)  # type: ignore[attr-defined]
+
+
+def test_labels_are_kept_in_lists_arrays_or_the_last_of_the_tensors(watch: Any) -> None:
+    sampler = WeightedRandomSampler([1.0, 1.0, 1.0, 5.0], 4)
+    seen = WeightedSamplers(watch)
+    seen._made[sampler] = None
+    data: list[Any] = [TensorDataset(torch.rand(4, 2)) for _ in range(4)]
+    data[0].targets = [0, 0, 0, 1]
+    data[1].y = np.array([0, 0, 0, 1])
+    data[2].labels = [0, 0, 0.5, 1]
+    data[3].labels = "0001"
+    data.append(TensorDataset(torch.rand(4, 2), torch.tensor([0, 0, 0, 1])))
+    for one in data:
+        seen._look(DataLoader(one, sampler=sampler))
+    records: list[Any] = list(seen.records())
+    assert [one.classes for one in records] == [2, 2, 0, 0, 2]
+    assert records[0].where is None
 
 
 @pytest.mark.parametrize(("count", "which", "steps", "alone"), [(4, [3], 1, 1), (4, [0, 3], 1, 0), (4, [0], 1, 0),
@@ -233,7 +253,7 @@ def test_a_step_learns_from_the_last_of_many_calls(
     outputs = [network(torch.rand(4, 2)) for _ in range(count)]
     for output in outputs:
         dropped._called(Call(network, SITE, place, True, (), {}, output))
-        dropped._called(Call(network, SITE, place, False, (), {}, output))
+    dropped._called(Call(network, SITE, place, False, (), {}, network(torch.rand(4, 2))))
     if which:
         dropped._before(Backward(torch.stack([outputs[one].sum() for one in which]).sum(), HERE, 1.0))
     dropped._stepped(0.1)
@@ -241,6 +261,7 @@ def test_a_step_learns_from_the_last_of_many_calls(
     records: list[Any] = list(dropped.records())
     assert sum(one.steps for one in records) == steps
     assert [(one.calls, one.learned, one.last_alone) for one in records] == [(count, len(which), alone)] * steps
+    assert [one.where.line for one in records] == [9] * steps
 
 
 def test_a_network_in_evaluation_is_not_learned_from(watch: Any) -> None:
@@ -296,6 +317,81 @@ def test_two_calls_that_differ_in_one_argument(
 def test_what_a_loop_does_with_labels(text: str, expected: tuple[bool, bool], tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(text)
     assert drops_labels(CallSite(str(tmp_path / "train.py"), 1, "<module>")) == expected
+
+
+def test_only_shuffled_loaders_and_the_first_batches_tell_an_order(watch: Any) -> None:
+    orders = ReadingOrders(watch, used())
+    shuffled, plain_ = loader("shuffled"), loader("plain")
+    shuffled.shuffled = True
+    with mock.patch("traindx.watch.collectors.reading_order.here", side_effect=[SITE, None, SITE, SITE]):
+        orders._read(plain_, None)
+        orders._read(shuffled, None)
+        orders._read(shuffled, None)  # nobody's line
+        orders._read(shuffled, None)
+        shuffled.in_pass = 3
+        orders._read(shuffled, None)
+    (record,) = orders.records()
+    assert (record.dataset, record.read, record.where.line) == ("shuffled", 2, 8)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("seeded", "generator", "expected"), [([], None, False), ([SITE], None, True),
+                                                              ([], torch.Generator(), True)])  # fmt: skip
+@pytest.mark.parametrize("site", [SITE, None])
+def test_a_random_split_is_seeded_by_its_generator_or_globally(
+    seeded: list[Any], generator: Any, expected: bool, site: Any, watch: Any
+) -> None:
+    calls = SeedCalls()
+    calls.seeded["torch"] = seeded
+    seeds = Seeds(watch, calls, SimpleNamespace(used=True))  # type: ignore[arg-type]
+    split = seeds._make_split(lambda data, lengths, *args, **kwargs: [data[:3], data[3:]])
+    with mock.patch.multiple("traindx.watch.collectors.seeds", here=lambda: site, users=lambda file: True):
+        split(range(5), [3, 2], generator=generator)
+        split(range(5), [3, 2], generator)
+    with mock.patch.multiple("traindx.watch.collectors.seeds", here=lambda: SITE, users=lambda file: False):
+        split(range(5), [3, 2], generator=generator)
+    watch.here_and_now = False
+    split(range(5), [3, 2], generator)
+    first, *records = seeds.records()
+    assert first.torch is bool(seeded)  # type: ignore[attr-defined]
+    assert [(one.lengths, one.seeded) for one in records] == [((3, 2), expected)] * (2 if site else 0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("x = a\nx = b\nnet(x)\nx = c", 2),
+        ("x = a\nnet(y, x)", None),
+        ("x = a\nnet(1)", None),
+        ("x = a\ndef f():\n    x = b\n    net(x)\nx = c", 3),
+        ("def f():\n    x = b\ndef g(x):\n    net(x)", None),
+        ("def f():\n    x = b\n    def g():\n        x = c\n        net(x)", 4),
+        ("y = x = a\nprint(y)\nnet(x)", 1),
+        ("x.a = 1\nnet(x)", None),
+    ],
+)
+def test_where_the_argument_of_a_call_gets_its_value(text: str, line: int | None, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(text)
+    number = next(number for number, one in enumerate(text.split("\n"), 1) if "net(" in one)
+    place = given_at(CallSite(str(tmp_path / "train.py"), number, "f"))
+    assert (place.line if place is not None else None) == line
+    assert given_at(CallSite(str(tmp_path / "gone.py"), number, "f")) is None
+    assert given_at(CallSite("", number, "f")) is None
+
+
+@pytest.mark.parametrize(("process", "over", "moved", "said"), [(True, False, False, True), (False, False, False,
+    False),
+                                                               (True, True, False, False), (True, False, True,
+                                                                   False)])  # fmt: skip
+def test_backward_passes_in_another_thread(process: bool, over: bool, moved: bool, said: bool, watch: Any) -> None:
+    watch.pid, watch.over = os.getpid() if process else -1, over
+    watch.move_to_this_thread.return_value = moved
+    seen = Elsewhere(watch, used(), used())
+    seen._backward_elsewhere()
+    assert watch.not_examined.called is said
+    seen._started("a process", None)
+    assert watch.not_examined.call_count == said
+    seen._started("a process", SITE)
+    assert watch.not_examined.call_count == said + 1
 
 
 def test_the_statement_is_the_one_at_the_line(tmp_path: Path) -> None:
@@ -389,6 +485,11 @@ def test_items_of_two_loaders(watch: Any) -> None:
         shared._read(validation, batch)
     (record,) = shared.records()
     assert (record.contents, record.training, record.shared) == (5, 4, 3)  # type: ignore[attr-defined]
+    assert record.where.line == len("validation")  # type: ignore[attr-defined]
+    shared._read(training, [items[4:]])  # the training goes on
+    shared._read(validation, [items[:0]])
+    (record,) = shared.records()
+    assert (record.training, record.shared) == (6, 5)  # type: ignore[attr-defined]
 
 
 def test_stages_are_images_of_enough_values(watch: Any) -> None:
