@@ -122,13 +122,14 @@ def breaks_of(path: Path) -> Iterator[Break]:
     starts = [0]
     for line in text.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
+    zero = set(re.findall(r"(\w+)=Threshold\(\s*0(?:\.0)?\s*,", text.decode(errors="replace")))  # the same ten times
     offered: set[tuple[int, int]] = set()
     for function in ast.walk(ast.parse(text)):
         if not isinstance(function, ast.FunctionDef) or _only_draws(function):
             continue
         for node in _deciding(function):
             made = _turned(node)
-            if made is None:
+            if made is None or (isinstance(node, ast.Attribute) and node.attr in zero):
                 continue
             assert node.end_lineno is not None
             assert node.end_col_offset is not None

@@ -12,11 +12,21 @@ from traindx.evidence.data_path import InputWindow
 from traindx.evidence.dataset import Copies, Example, ImageSet, SeriesGeometry, Share, SplitOverlap
 from traindx.evidence.dataset_intensities import BitDepth, DisplayWindow, HounsfieldFacts, Polarity
 from traindx.evidence.dataset_labels import BoxesOnMap, LabelBoxAgreement, LabelColumn
-from traindx.evidence.deployment import HardenedScore, ModelSwap, RepeatedSelection, RepeatedValidation
+from traindx.evidence.deployment import DeployedWeights, HardenedScore, ModelSwap, RepeatedSelection, RepeatedValidation
 from traindx.evidence.dynamics import LossBeforeAfter
 from traindx.evidence.evaluation import SharedSamples
-from traindx.evidence.model_in_use import ConditionRange, GuidanceEffect, PictureMarker, SelectionKey
+from traindx.evidence.model import FrozenPart, HeadBounds, InputEffect, SilentParameters
+from traindx.evidence.model_in_use import (
+    ConditionRange,
+    GuidanceEffect,
+    PictureMarker,
+    SelectionKey,
+    UncertaintySeen,
+    UpdateBudget,
+)
 from traindx.evidence.normalisation import TissueWindow
+from traindx.evidence.optimisation import FirstSteps
+from traindx.evidence.projection import ProjectionGradient, SampleCoupling, ViewDifference
 from traindx.evidence.regions import BoxesDrawn
 from traindx.evidence.sampling import OneStep, TrainingInput
 from traindx.evidence.training_state import LoadedWeights, MonitorAnswers, PrototypeSpread, SelectorAnswers, SplitDrawn
@@ -25,6 +35,7 @@ from traindx.finding import Severity, Standing
 SURE, MAYBE = Standing.DEMONSTRATED, Standing.SUSPECTED
 MAJOR, MINOR, NOTE = Severity.MAJOR, Severity.MINOR, Severity.NOTE
 COLUMN = LabelColumn(table="labels.csv", column="nodule", type="binary", rows=100, distinct=2, positives=50)
+EFFECT = InputEffect(source="all inputs", change="other sample", effect=1e-6, reference=1.0, noise=0.0)
 ALIKE, OTHER = Example(name="a", value=0.93), Example(name="b", value=0.92)
 
 ROWS = (
@@ -262,6 +273,91 @@ ROWS = (
         silent=[{"silent_on": ("flat",)}, {"silent_on": ()}],
         speaks=[({"silent_on": ("inf",)}, SURE), ({"silent_on": ("flat",), "asked": ("flat",)}, SURE)],
     ),
+    Row(
+        "M203",
+        HeadBounds(operation="tanh", module="head", low=-1.0, high=1.0, target_low=-1.0, target_high=2.0,
+                   share_outside=0.011, lost=0.011),
+        silent=[{"share_outside": 0.01}, {"lost": 0.01}],
+    ),
+    Row(
+        "M204",
+        EFFECT,
+        silent=[{"effect": 2e-6}],
+        unseen=[{"differs": False}, {"source": "time"}],
+        speaks=[({"source": "x_t"}, "another sample's x_t"), ({"trained": True}, "trained model"), ({}, "network")],
+        times=2,  # said once
+    ),
+    Row(
+        "M206",
+        EFFECT.model_copy(update={"source": "time", "effect": 9.9e-5, "reference": 1.0}),
+        silent=[{"effect": 1e-4}],
+        unseen=[{"source": "x_t"}],
+        speaks=[({}, MAYBE), ({"effect": 1e-7}, SURE), ({"effect": 2e-7, "noise": 2e-7}, SURE), ({"effect": 2e-7},
+            MAYBE)],
+        times=2,
+    ),
+    Row(
+        "M211",
+        EFFECT.model_copy(update={"source": "a <-> b", "change": "swap", "effect": 1e-5}),
+        silent=[{"effect": 2e-5}, {"trained": True}],
+        unseen=[{"differs": False}, {"change": "other"}],
+        beside=tuple(EFFECT.model_copy(update={"source": name, "effect": 2e-4}) for name in "ab"),
+    ),
+    Row(
+        "M211",
+        EFFECT.model_copy(update={"source": "a", "effect": 2e-4}),
+        silent=[{"effect": 1e-4}, {"differs": False}],
+        beside=(EFFECT.model_copy(update={"source": "a: channels", "change": "swap", "effect": 0.0}),),
+    ),
+    Row(
+        "M207",
+        SilentParameters(module="head", parameters=10, total=1000, ran=True, matters=False, random=False, frozen=False),
+        silent=[{"parameters": 9}, {"duplicate": True}, {"frozen": True}, {"frozen": True, "random": True},
+                {"frozen": True, "matters": True}, {"frozen": True, "ran": False, "parameters": 99},
+                {"frozen": True, "ran": False, "parameters": 100, "random": True}],
+        speaks=[({}, "never takes part"), ({}, MINOR), ({"matters": True}, "No gradient reaches"), ({"matters": True},
+            MAYBE),
+                ({"matters": True, "random": True}, SURE), ({"module": ""}, "the whole model"),
+                ({"frozen": True, "ran": False, "parameters": 100}, MINOR),
+                ({"frozen": True, "random": True, "matters": True, "parameters": 99}, MAYBE),
+                ({"frozen": True, "random": True, "matters": True, "parameters": 100}, SURE)],
+    ),
+    Row(
+        "M209",
+        FrozenPart(module="body", parameters=9, moved=("bn.running_mean",), losses=3),
+        silent=[{"moved": ()}],
+        speaks=[({}, SURE), ({"moved": ("a", "b", "c")}, "a and 2 more"), ({"moved": (), "random": ("drop",)}, MAYBE)],
+    ),
+    Row(
+        "O407",
+        FirstSteps(optimizer="SGD", rates=(1.0, 0.1, 0.05)),
+        silent=[{"rates": (1.0, 0.11)}, {"rates": (1.0,)}, {"rates": (1.0, 0.0)}],
+    ),
+    Row(
+        "O410",
+        DeployedWeights(follows_trained=False, follows_others=True, twins=0.9, unmoved=1.0, trained_moved=0.5),
+        silent=[{"follows_trained": True}, {"follows_others": False}, {"twins": 0.89}, {"trained_moved": 0.49}],
+        speaks=[({}, SURE), ({"unmoved": 0.99}, MAYBE), ({}, "bit-identical")],
+    ),
+    Row("O412", UpdateBudget(calls=9, updates=9, rate=1.0, spent=0.019, last_rate=0.0), silent=[{"spent": 0.02}]),
+    Row(
+        "P602",
+        SampleCoupling(view="frontal", scaled_change=0.0009, neighbour_change=0.0, lowest=0.0, highest=1.0),
+        silent=[{"scaled_change": 0.001}],
+        speaks=[({}, "doubling the attenuation"), ({"scaled_change": 1.0, "neighbour_change": 1.1e-4},
+            "only the second volume")],
+        times=2,
+    ),
+    Row("P603", ViewDifference(first="frontal", second="lateral", relative=0.009), silent=[{"relative": 0.01}]),
+    Row(
+        "P605",
+        ProjectionGradient(view="frontal", connected=True, share=0.49, finite=True),
+        silent=[{"share": 0.5}],
+        speaks=[({}, "49 %"), ({"connected": False}, "no gradient at all"), ({"finite": False, "share": 1.0},
+            "not finite")],
+        times=2,
+    ),
+    Row("Y708", UncertaintySeen(largest=0.0, mean=0.0, pixels=9), silent=[{"largest": 1e-9}]),
     Row(
         "R1001",
         PrototypeSpread(

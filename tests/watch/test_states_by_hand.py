@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from traindx.watch.collectors import ranked_scores
+from traindx.watch.collectors.copies import Copies, _Pair
 from traindx.watch.collectors.kept_states import KeptStates
 from traindx.watch.collectors.loss_states import LossStates, assigned_in_call
 from traindx.watch.collectors.networks import Call, CallPlace
@@ -190,6 +191,28 @@ def test_statistics_of_a_copy_whose_weights_move(watch: Any) -> None:
     look(copy)
     (record,) = statistics.records()
     assert (record.statistics_moved, record.at_start_values) == (True, False)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("ending", "gone", "share"), [(True, "", 0.25), (False, "", 0.0), (True, "copy", 0.0),
+                                                       (True, "source", 0.0)])  # fmt: skip
+def test_how_far_a_copy_has_come_is_summed_up_at_the_end(ending: bool, gone: str, share: float, watch: Any) -> None:
+    watch.ending = ending
+    copies = Copies(watch, used(), used(), used())
+    copy, source = nn.Linear(3, 2), nn.Linear(3, 2)
+    with torch.no_grad():
+        for one, other in zip(copy.parameters(), source.parameters(), strict=True):
+            one.copy_(other)
+        first = copies._values(copy).clone(), copies._values(source).clone()
+        for one, other in zip(copy.parameters(), source.parameters(), strict=True):
+            other.add_(1)
+            one.add_(0.25)
+    alive = {name: (lambda: None) if name == gone else (lambda one=one: one) for name, one in
+             (("copy", copy), ("source", source))}  # fmt: skip
+    copies._pairs.append(_Pair(alive["copy"], alive["source"], "Linear", None, 1, first))
+    (record,) = copies.records()
+    assert record.share == pytest.approx(share)  # type: ignore[attr-defined]
+    assert (record.source_moved > 0) is (share > 0)  # type: ignore[attr-defined]
+    assert record.steps == 2  # type: ignore[attr-defined]
 
 
 # -- outputs -----------------------------------------------------------------------------------------------------
