@@ -47,6 +47,21 @@ def test_a_method_of_its_own_name_does_not(define: Define) -> None:
         assert not define(NCC.format("0.0").replace("NCC", name), f"{name}().loss" + PAIR)
 
 
+def test_the_score_inside_of_a_loss_is_not_the_loss(define: Define) -> None:
+    source = """
+    class DiceLoss:
+        def compute_score(self, p, t):
+            return 2 * (p * t).sum() / (p.sum() + t.sum() + 1e-6)
+
+        def compute(self, p, t):
+            return 1 - self.compute_score(p, t)
+    """
+    call = "DiceLoss().compute(torch.rand(2, 1, 8, 8), (torch.rand(2, 1, 8, 8) > 0.5).float())"
+    found = define(source, call)
+    assert found["class-loss-prefers-the-truth"].holds
+    assert {one.function for one in found.values()} == {"DiceLoss.compute"}
+
+
 FACTORY = """
 def make_dice_loss(smooth=1e-6):
     def loss(probs, target):

@@ -36,6 +36,7 @@ NOT_TELLING = {
     "predictor", "policy", "dataset", "loader",
 }  # fmt: skip
 """Last words of classes, and words of files, whose functions do other things as well."""
+COSTS, GAINS = {"loss", "losses", "cost", "criterion"}, {"score", "scores", "metric", "measure"}
 _MISSING = object()
 
 
@@ -94,7 +95,9 @@ class RecordedCall:
         parts = [part for part in self.code.co_qualname.split(".") if not part.startswith("<")]
         if len(parts) > 1 and parts[-1] in ("forward", "__call__"):
             parts.pop()
-        if len(parts) > 1 and _says_nothing(parts[-1]) and not NOT_TELLING & set(_words(parts[-2])[-1:]):
+        telling = len(parts) > 1 and not NOT_TELLING & set(_words(parts[-2])[-1:])
+        turned = telling and bool(COSTS & set(_words(parts[-2]))) and bool(GAINS & set(_words(parts[-1])))
+        if telling and _says_nothing(parts[-1]) and not turned:  # the score inside of a loss is not the loss
             return f"{parts[-2]}.{parts[-1]}"
         return parts[-1]
 
