@@ -145,7 +145,9 @@ def _pillow(path: str) -> tuple[NDArray[Any], str]:
                 decoded = _without_palette(image)
             elif image.mode in ("CMYK", "YCbCr", "LA", "PA", "LAB", "HSV"):
                 decoded = image.convert("RGB")
-            return _values(decoded), str(decoded.mode)
+            values = _values(decoded)
+            # Pillow hands over bits as bytes of 0 and 255 that are called bool: counted, they would be 255.
+            return (values.view(np.uint8) != 0 if values.dtype == bool else values), str(decoded.mode)
     except (NotReadError, UnreadableError, MemoryError):
         raise
     except Exception as error:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import zoom
 
 from patients.folders import found, organ, radiograph, segmentation_folder, write_nifti, write_png
+from traindx.data import read_images
 
 
 def unlabelled(mask: np.ndarray) -> np.ndarray:
@@ -69,6 +71,38 @@ def test_two_small_organs_are_two_classes(tmp_path: Path) -> None:
 def test_zero_and_255_are_a_note(tmp_path: Path) -> None:
     (finding,) = folder(tmp_path, lambda mask: mask * 255)
     assert (finding.standing, finding.severity) == ("suspected", "note")
+
+
+@pytest.mark.parametrize(("white", "dtype"), [(255, np.uint8), (65535, np.uint16)])
+def test_foreground_of_two_numbers_is_suspected(tmp_path: Path, white: int, dtype: type) -> None:
+    seen: list[int] = []
+
+    def code(mask: np.ndarray) -> np.ndarray:
+        seen.append(1)
+        return mask.astype(dtype) * (white if len(seen) % 2 else 1)
+
+    (finding,) = folder(tmp_path, code)
+    assert (finding.standing, finding.severity) == ("suspected", "major")
+    assert f"1 in 3, {white} in 3 of 6 masks" in finding.message
+
+
+def test_255_beside_1_in_one_mask_is_no_second_code(tmp_path: Path) -> None:
+    """As in Pascal VOC, where 255 is not to be learned."""
+
+    def edged(mask: np.ndarray) -> np.ndarray:
+        mask = mask.copy()
+        mask[:, 0, 0] = 255
+        return mask
+
+    assert not [finding for finding in folder(tmp_path, edged) if "different numbers" in finding.message]
+
+
+def test_bits_of_a_picture_are_0_and_1(tmp_path: Path) -> None:
+    array = np.zeros((20, 30), bool)
+    array[4:9] = True
+    Image.fromarray(array).save(tmp_path / "bits.png")
+    read, _ = read_images.load(str(tmp_path / "bits.png"))
+    assert sorted(set(read.view(np.uint8).ravel().tolist())) == [0, 1]
 
 
 def test_interpolated_mask(tmp_path: Path) -> None:

@@ -38,8 +38,9 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
     How it decides:
         With declared values: demonstrated for every other value. Without: suspected where the highest of three or more
         values covers more than ``majority`` of all voxels (it may mean "not labelled"), where masks hold only 0 and
-        255, where values lie between two main ones, where values are fractions, and where a value occurs in fewer than
-        ``stray`` of at least ``fewest_masks`` masks while others occur in ``common`` of them or more.
+        255 (or 65535), where the foreground is 1 in some masks and 255 or 65535 in others, where values lie between
+        two main ones, where values are fractions, and where a value occurs in fewer than ``stray`` of at least
+        ``fewest_masks`` masks while others occur in ``common`` of them or more.
 
     Remedy:
         Declare the values (``--label-values 0,1 --ignore-value 2``), mask the ignored one out of every loss and metric,
@@ -58,7 +59,7 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
     for record in evidence.of(MaskValues):
         declared = bool(record.declared)
         foreground = [entry.value for entry in record.values if entry.value != 0]
-        if not declared and foreground == [255.0] and not record.many_values:
+        if not declared and len(foreground) == 1 and foreground[0] in FULL and not record.many_values:
             white.append(record)
         if declared:
             yield from _against_declared(record, evidence)
@@ -90,17 +91,19 @@ def label_values_undeclared(evidence: Evidence, limits: Limits) -> Iterator[Foun
             )
     if white:
         names = ", ".join(f"“{record.name}”" for record in white[:3]) + (", ..." if len(white) > 3 else "")
+        full = white[0].values[-1].value
         yield Found(
-            message=f"The masks of {names} hold 0 and 255: as a class index 255 is out of range, as a target of a "
-            "sigmoid it is 255 times too large.",
+            message=f"The masks of {names} hold 0 and {full:g}: as a class index {full:g} is out of range, as a target "
+            f"of a sigmoid it is {full:g} times too large.",
             severity=Severity.NOTE,
-            numbers={"sets": len(white), "share of value 255": max(_share_of(record, 255.0) for record in white)},
-            remedy="Map 255 to 1 on loading (mask > 127), and declare it with --label-values 0,255.",
+            numbers={"sets": len(white), f"share of value {full:g}": max(record.values[-1].share for record in white)},
+            remedy=f"Map {full:g} to 1 on loading (mask > {full // 2:g}), and declare it with --label-values "
+            f"0,{full:g}.",
         )
 
 
-def _share_of(record: MaskValues, value: float) -> float:
-    return next((entry.share for entry in record.values if entry.value == value), 0.0)
+FULL = (255.0, 65535.0)
+"""White in files of 8 and of 16 bits."""
 
 
 def _against_declared(record: MaskValues, evidence: Evidence) -> Iterator[Found]:
@@ -135,7 +138,25 @@ def _by_pattern(record: MaskValues, evidence: Evidence, limits: Limits) -> Itera
             "loss and metric if it is not labelled.",
             proposals=(Proposal(treatment="ignore-value", parameters={"value": top.value}),),
         )
+    yield from _in_two_codes(record)
     yield from _stray(record, limits)
+
+
+def _in_two_codes(record: MaskValues) -> Iterator[Found]:
+    """Masks of two values whose foreground is 1 in some and the highest number of the file type in others."""
+    foreground = [entry for entry in record.values if entry.value != 0]
+    codes = {1.0, *FULL}
+    if len(foreground) < 2 or not {entry.value for entry in foreground} <= codes or record.many_values:
+        return
+    if sum(entry.masks for entry in foreground) > record.masks:
+        return  # both in one mask: classes, or 255 for what is not labelled
+    said = ", ".join(f"{entry.value:g} in {entry.masks}" for entry in foreground)
+    yield Found(
+        message=f"The masks of “{record.name}” say foreground in different numbers: {said} of {record.masks} masks. "
+        "What is divided by one of them is 255 or 65535 times too large or too small in the others.",
+        numbers={f"masks with value {entry.value:g}": entry.masks for entry in foreground},
+        remedy="Make every mask 0 and 1 on loading (mask > 0).",
+    )
 
 
 def _stray(record: MaskValues, limits: Limits) -> Iterator[Found]:

@@ -37,7 +37,7 @@ def box_vanishes_on_map(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         A box keeps a cell if it contains the centre (k + 1/2) / S of one along both axes. Suspected, because drawing
         may keep every cell that a box touches: more than ``share`` of all boxes, or ``class_share`` of those of one
-        class; major from ``many`` on.
+        class; major from ``many`` on, where the size of the map was given.
 
     Remedy:
         Draw every cell that a box touches, weight by the overlapped area, or use a finer map or a larger input.
@@ -69,7 +69,7 @@ def box_vanishes_on_map(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             f"{record.map_size} map{assumed}"
             + (f": {said}" if said else "")
             + f"; the smallest: {some(record.examples, 2)}.",
-            severity=Severity.MAJOR if share >= limits.many else Severity.MINOR,
+            severity=Severity.MAJOR if share >= limits.many and record.stated else Severity.MINOR,
             location=row_place(evidence, record.examples),
             offenders=record.examples,
             numbers={"vanished": record.vanished, "boxes": record.boxes, "map size": record.map_size},
