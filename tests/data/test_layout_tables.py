@@ -58,6 +58,12 @@ def test_identifiers_readers_folds_epochs_and_metrics_are_no_labels(tmp_path: Pa
     assert table.reader == "rad_id"
 
 
+def test_a_column_that_nobody_filled_is_no_label(tmp_path: Path) -> None:
+    rows = [{"image": f"a{k}", "pathology": "unknown", "diagnosis": "unknown" if k else "MS"} for k in range(6)]
+    assert understand(write_csv(tmp_path / "t.csv", rows), "t.csv").labels == ("diagnosis",)
+    assert understand(tmp_path / "t.csv", "t.csv", "labels").labels == ("pathology", "diagnosis")
+
+
 def test_a_table_that_nothing_is_known_of_is_named(tmp_path: Path) -> None:
     """It speaks of the images, so that somebody could think it had been checked."""
     for k in range(6):

@@ -38,6 +38,9 @@ _MOST_VALUES = 1000
 _MOST_CLASSES = 100
 _FEW_CLASSES = 20
 _MISSING = frozenset(("", "nan", "na", "n/a", "none", "null"))
+_SAYS_NOTHING = frozenset(("unknown", "undefined", "not available", "missing", "-", "?", "."))
+"""Words of a column that nobody filled; beside others they are a class by mistake."""
+
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -278,6 +281,8 @@ def _label_columns(table: Table) -> Iterator[str]:
         if header in known or name in headers.PATIENT_COLUMNS or (headers.never_learned(header) and not nameless):
             continue
         if name in headers.ID_COLUMNS and name not in headers.CLASS_COLUMNS:
+            continue
+        if table.declared != "labels" and {value.lower() for value in column.values} <= _SAYS_NOTHING:
             continue
         few = 2 <= len(column.values) <= _FEW_CLASSES and len(column.values) <= 0.5 * column.rows
         if nameless:
