@@ -37,7 +37,8 @@ def box_vanishes_on_map(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         A box keeps a cell if it contains the centre (k + 1/2) / S of one along both axes. Suspected, because drawing
         may keep every cell that a box touches: more than ``share`` of all boxes, or ``class_share`` of those of one
-        class; major from ``many`` on, where the size of the map was given.
+        class; major from ``many`` on. Where no size of a map was given (``--map-size``, a task), one note for all
+        tables.
 
     Remedy:
         Draw every cell that a box touches, weight by the overlapped area, or use a finer map or a larger input.
@@ -52,6 +53,7 @@ def box_vanishes_on_map(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         A square box of side b on cells of side c, anywhere: it holds a centre with probability (b / c)^2 for b < c; 8
         pixels on the 16-pixel cells of a 14 x 14 map vanish in 75 % of the places.
     """
+    guessed: list[tuple[BoxesOnMap, str]] = []
     for record in evidence.of(BoxesOnMap):
         classes = {
             name: (gone, count)
@@ -62,17 +64,39 @@ def box_vanishes_on_map(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if share <= limits.share and not classes:
             continue
         said = ", ".join(f"{gone} of {count} {name}" for name, (gone, count) in sorted(classes.items())[:4] if name)
-        assumed = "" if record.stated else " (a size that was assumed: give --map-size)"
+        if not record.stated:
+            guessed.append((record, said))
+            continue
         yield Found(
             message=f"{record.vanished} of {record.boxes} boxes in {record.table} contain no cell centre of a "
-            f"{record.map_size} x "
-            f"{record.map_size} map{assumed}"
+            f"{record.map_size} x {record.map_size} map"
             + (f": {said}" if said else "")
             + f"; the smallest: {some(record.examples, 2)}.",
-            severity=Severity.MAJOR if share >= limits.many and record.stated else Severity.MINOR,
+            severity=Severity.MAJOR if share >= limits.many else Severity.MINOR,
             location=row_place(evidence, record.examples),
             offenders=record.examples,
             numbers={"vanished": record.vanished, "boxes": record.boxes, "map size": record.map_size},
             remedy="Draw every cell that a box touches, or use a finer map.",
             pictures=(f"small boxes: {record.table}",),
         )
+    if guessed:
+        yield _on_a_guessed_map(guessed, evidence)
+
+
+def _on_a_guessed_map(records: list[tuple[BoxesOnMap, str]], evidence: Evidence) -> Found:
+    """One note for all tables: nobody said that boxes are drawn on a map at all."""
+    first, said = max(records, key=lambda one: one[0].vanished / one[0].boxes)
+    vanished, boxes = (sum(getattr(one, name) for one, _ in records) for name in ("vanished", "boxes"))
+    where = first.table if len(records) == 1 else f"{len(records)} tables"
+    of_class = f"; in {first.table} {said}" if said else ""
+    return Found(
+        message=f"{vanished} of {boxes} boxes in {where} would contain no cell centre of a {first.map_size} x "
+        f"{first.map_size} map (a size that was assumed: give --map-size){of_class}; the smallest: "
+        f"{some(first.examples, 2)}.",
+        severity=Severity.NOTE,
+        location=row_place(evidence, first.examples),
+        offenders=tuple(example for one, _ in records for example in one.examples),
+        numbers={"vanished": vanished, "boxes": boxes, "map size": first.map_size},
+        remedy="Where boxes are drawn on a map: draw every cell that a box touches, or use a finer map.",
+        pictures=tuple(f"small boxes: {one.table}" for one, _ in records),
+    )
