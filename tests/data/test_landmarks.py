@@ -97,3 +97,12 @@ def test_missing_images_of_landmarks_are_said(tmp_path: Path) -> None:
     (root / "images" / "7.png").unlink()
     (finding,) = found(root, "D122")
     assert "points.csv: 7" in finding.message
+
+
+def test_a_slip_in_a_number_is_demonstrated(tmp_path: Path) -> None:
+    (finding,) = found(
+        landmarks(tmp_path, lambda k: (inside(k)[0], f"{inside(k)[1]}xQ") if k == 4 else inside(k)), "D106"
+    )
+    assert finding.standing == "demonstrated"
+    assert "1 of 12 landmarks" in finding.message
+    assert finding.location.line == 6

@@ -73,8 +73,11 @@ def _points(table: Table) -> Iterator[tuple[Any, ...]]:
     """Landmarks of every row; blanks and pairs of -1 are landmarks that nobody saw."""
     for line, row in enumerate(table.rows(), start=2):
         for name, across, down in table.points:
-            x, y = (number((row.get(column) or "").strip()) for column in (across, down))
-            if x is not None and y is not None and not x == y == -1:
+            cells = [(row.get(column) or "").strip() for column in (across, down)]
+            if not all(cells):
+                continue
+            x, y = (number(cell) for cell in cells)  # what is no number stays one that is wrong
+            if not x == y == -1:
                 yield table.name, line, table.key(row), name, x, y
 
 

@@ -267,8 +267,13 @@ def _points(table: Table) -> Iterator[tuple[str, str, str]]:
         if axis != "x" or partners["y"] not in known or partners["z"] in known:
             continue
         pair = (header, known[partners["y"]])
-        if all(table.columns[one].numeric and table.columns[one].rows for one in pair):
+        if all(_mostly_numbers(table.columns[one]) for one in pair):
             yield called, *pair
+
+
+def _mostly_numbers(column: Column) -> bool:
+    """True for numbers with a slip among them, which must not hide the column."""
+    return sum(number(text) is not None for text in column.values) >= 0.9 * max(len(column.values), 1)
 
 
 def _label_columns(table: Table) -> Iterator[str]:

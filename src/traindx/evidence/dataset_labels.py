@@ -160,6 +160,8 @@ class PointTable(Record):
         outside: Landmarks that lie more than a pixel beyond their image.
         outside_examples: Those.
         as_exchanged: Landmarks outside that would lie inside with x and y exchanged.
+        not_numbers: Landmarks with a coordinate that is no number.
+        not_numbers_examples: Those.
     """
 
     table: str
@@ -169,6 +171,8 @@ class PointTable(Record):
     outside: int = 0
     outside_examples: tuple[Example, ...] = ()
     as_exchanged: int = 0
+    not_numbers: int = 0
+    not_numbers_examples: tuple[Example, ...] = ()
 
 
 class BoxesOnMap(Record):

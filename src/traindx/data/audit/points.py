@@ -32,7 +32,7 @@ def _table(ctx: AuditRoom, table: Table) -> None:
     key = matching_column(ctx.store, "points", table.name)
     highest = ctx.store.one("SELECT MAX(MAX(ABS(x), ABS(y))) FROM points WHERE source = ?", table.name)[0]
     relative = highest is not None and highest <= RELATIVE_LIMIT
-    outside = Collector(worst_first=True)
+    outside, lost = Collector(worst_first=True), Collector()
     count = turned = negative = 0
     images: set[str] = set()
     query = (
@@ -43,6 +43,9 @@ def _table(ctx: AuditRoom, table: Table) -> None:
     for line, image, name, x, y, width, height in ctx.store.rows(query, table.name):
         count += 1
         images.add(image)
+        if x is None or y is None:
+            lost.add(f"{table.name}:{line}", f"{image} {name}")
+            continue
         negative += min(x, y) < -MARGIN
         across, down = (1.0, 1.0) if relative else (float(width), float(height))
         margin = MARGIN / min(width, height) if relative else MARGIN
@@ -66,5 +69,7 @@ def _table(ctx: AuditRoom, table: Table) -> None:
                 outside=outside.count,
                 outside_examples=outside.examples,
                 as_exchanged=turned,
+                not_numbers=lost.count,
+                not_numbers_examples=lost.examples,
             )
         )

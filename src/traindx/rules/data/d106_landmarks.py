@@ -33,9 +33,9 @@ def landmarks_outside(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Evidence it needs:
         PointTable: a table with a column of x and one of y, and the images that it names.
     How it decides:
-        Demonstrated where more than `other_place` of at least `least_points` landmarks lie more than a pixel outside:
-        the table and the images cannot belong together as they are. Single ones are suspected: a landmark may lie
-        beyond the border of a crop on purpose.
+        Demonstrated for a coordinate that is no number, and where more than `other_place` of at least `least_points`
+        landmarks lie more than a pixel outside: the table and the images cannot belong together as they are. Single
+        ones are suspected: a landmark may lie beyond the border of a crop on purpose.
     Remedy:
         Scale the coordinates with the image, or exchange the columns; leave out landmarks that are not in the picture.
     Trial it proposes:
@@ -47,6 +47,18 @@ def landmarks_outside(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         images", IEEE Transactions on Medical Imaging 34 (2015).
     """
     for record in evidence.of(PointTable):
+        if record.not_numbers:
+            wrong = record.not_numbers_examples
+            yield Found(
+                message=f"{of(record.not_numbers, record.points, 'landmark')} in {record.table} have a coordinate that "
+                f"is no number ({some(wrong, 2)}).",
+                standing=Standing.DEMONSTRATED,
+                variant="landmarks",
+                location=row_place(evidence, wrong),
+                offenders=wrong,
+                numbers={"no numbers": record.not_numbers, "landmarks": record.points},
+                remedy="Mend the rows named.",
+            )
         if not record.outside:
             continue
         whole = record.points >= limits.least_points and record.outside > limits.other_place * record.points
