@@ -7,7 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patients.folders import found, radiograph, radiograph_folder, resized, tables, write_csv, write_dicom, write_png
+from patients.folders import (
+    ct_volume,
+    found,
+    radiograph,
+    radiograph_folder,
+    resized,
+    tables,
+    write_csv,
+    write_dicom,
+    write_png,
+)
 from traindx.data.audit import copies
 
 
@@ -108,6 +118,28 @@ def test_two_sequences_of_one_slice_are_no_copies(tmp_path: Path) -> None:
     write_png(tmp_path / f"im40_FLAIR_jpg.rf.{98:032x}.png", resized(radiograph(3), 0.8))
     (finding,) = found(tmp_path, "D109")
     assert "im40_FLAIR" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "follow"),
+    [("im10 39", "im11 39", True), ("im10 39", "im10 41", True), ("im10 39", "im11 40", False), ("a 3", "a 7", False),
+     ("p1/7", "q1/8", False), ("7", "7", False)],
+)  # fmt: skip
+def test_numbers_that_follow(one: str, two: str, follow: bool) -> None:
+    assert copies._follow(one, two) is follow
+
+
+def test_neighbouring_slices_are_no_copies(tmp_path: Path) -> None:
+    volume = ct_volume(2, (20, 64, 64))
+    low, high = volume.min(), volume.max()
+    for number, image in enumerate(volume[4:18]):
+        write_png(tmp_path / f"im{number}.png", ((image - low) / (high - low) * 255).astype(np.uint8))
+    assert found(tmp_path, "D109") == []
+    copy = resized(((volume[9] - low) / (high - low) * 255).astype(np.uint8), 0.9)
+    write_png(tmp_path / "im40.png", copy)
+    assert any(
+        "im40" in offender.name + offender.detail for one in found(tmp_path, "D109") for offender in one.offenders
+    )
 
 
 def test_blank_images_are_not_copies(tmp_path: Path) -> None:

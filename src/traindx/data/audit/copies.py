@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ RECORDED = 0.9
 OWN = 0.8
 """Correlation of what is left of the detail without what all images share, such as the round field of a fundus camera.
 Copies keep theirs (a copy at 0.99 in a set that is alike to 0.9 keeps 0.9); different eyes at 0.95 keep a half."""
+
+SEQUENCE = 0.98
+"""Correlation below which two images whose numbers follow one another are taken for neighbouring slices or frames:
+slices of one head reach 0.95, frames of one video 0.97; copies that were rescaled or recompressed lie above."""
 
 MIN_IMAGES = 12
 """Images from which on their mean says what they share; the mean of few is made of the copies themselves."""
@@ -210,7 +215,7 @@ def _near(ctx: AuditRoom, sizes: dict[str, int]) -> None:
         )
         if one[2] and two[2] and one[2] != two[2]:
             across.add(everything.names[pair.first], f"{detail}; in {one[2]} and {two[2]}", pair.correlation)
-        else:
+        elif pair.correlation >= SEQUENCE or not _follow(one[0], two[0]):
             inside.add(everything.names[pair.first], detail, pair.correlation)
     ctx.notes["near"] = [(everything.numbers[pair.first], everything.numbers[pair.second]) for pair in pairs[:8]]
     ctx.evidence.add(
@@ -330,6 +335,17 @@ def _alike(
         keep &= np.einsum("nd,nd->n", first, second) >= OWN * np.maximum(norms, 1e-12)
     for number in np.flatnonzero(keep):
         yield int(pairs[number, 0]), int(pairs[number, 1]), float(products[number])
+
+
+_NUMBER = re.compile(r"\d+")
+
+
+def _follow(one: str, two: str) -> bool:
+    """True for two cases that differ in one number only, by one or two: ``im10 39`` and ``im11 39``."""
+    if _NUMBER.sub("#", one) != _NUMBER.sub("#", two):
+        return False
+    apart = [abs(int(a) - int(b)) for a, b in zip(_NUMBER.findall(one), _NUMBER.findall(two), strict=True) if a != b]
+    return len(apart) == 1 and apart[0] <= 2
 
 
 def _compared(one: tuple[str, str, str, bytes], two: tuple[str, str, str, bytes]) -> bool:
