@@ -188,3 +188,5 @@ def test_a_rate_that_is_gone_while_another_stays(last: float, other: float, says
     line = Location(file="train.py", line=7)
     set_by_hand = OptimizerSeen(optimizer="AdamW", rate_set=line)
     assert [one.location for one in found("O408", *groups, set_by_hand)] == [line] * says
+    third = groups[0].model_copy(update={"group": 2})
+    assert len(found("O408", *groups, third)) == says  # one cause, one finding

@@ -201,3 +201,20 @@ def test_ignored_labels(define: Define, body: str, holds: bool) -> None:
 def test_boxes_and_regressions_are_something_else(define: Define) -> None:
     source = "def box_iou_loss(a, b):\n    return (a - b).abs().mean()\n"
     assert not {*define(source, "box_iou_loss(torch.rand(8, 4), torch.rand(8, 4))")} - {"box-overlap-loss"}
+
+
+def test_a_dice_loss_that_is_told_to_be_that_of_jaccard(define: Define) -> None:
+    source = """
+    class DiceLoss:
+        jaccard = False
+
+        def __init__(self, jaccard):
+            self.jaccard = jaccard
+
+        def __call__(self, p, t):
+            both = (p * t).sum()
+            return 1 - both / (p.sum() + t.sum() - both) if self.jaccard else 1 - 2 * both / (p.sum() + t.sum())
+    """
+    call = "(torch.rand(2, 1, 8, 8), (torch.rand(2, 1, 8, 8) > 0.5).float())"
+    assert define(source, "DiceLoss(False)" + call)["dice-loss-of-known-overlap"].holds
+    assert "dice-loss-of-known-overlap" not in define(source, "DiceLoss(True)" + call)

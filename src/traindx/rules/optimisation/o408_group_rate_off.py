@@ -69,12 +69,16 @@ def group_rate_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             for one in evidence.of(OptimizerSeen)
             if one.where == group.where and one.optimizer == group.optimizer
         ]
-        if keeps and group.lr < limits.gone * group.largest_lr:
+        gone = [one for one in same if one.lr < limits.gone * one.largest_lr]
+        if keeps and group in gone:
+            if group is not gone[0]:  # of one cause, said with the first one
+                continue
+            more = f" (and those of {len(gone) - 1} more)" if len(gone) > 1 else ""
             yield Found(
                 variant="rate-gone",
                 message=f"The learning rate of parameter group {group.group}"
                 + (f" ({group.name})" if group.name else "")
-                + f" fell from {group.largest_lr:g} to {group.lr:.2g} over the iterations seen, and another "
+                + f"{more} fell from {group.largest_lr:g} to {group.lr:.2g} over the iterations seen, and another "
                 "group's did not: its weights stand still from there on.",
                 location=next((line for line in set_at if line is not None), group.where),
                 numbers={"largest": group.largest_lr, "last": group.lr},

@@ -66,6 +66,8 @@ def _prefers(trial: Trial, form: Classes) -> None:
 def dice_of_known_overlap(trial: Trial) -> None:
     """Binary masks of one size, of which half is common; squared denominators agree there."""
     trial.require(is_loss(trial) and bare(trial.call) <= {"dice", "dsc", "coef", "coefficient", "softdice"})
+    owner = getattr(trial.call.args.get("self"), "__dict__", {})
+    trial.require(not any("jaccard" in str(name).lower() and value for name, value in owner.items()))  # asked for
     in_one_form(classes(trial), lambda form: _overlaps(trial, form))
 
 
