@@ -84,6 +84,15 @@ def test_what_was_read_is_not_read_again(folder: Path, tmp_path: Path, monkeypat
     assert [curve.series for curve in resumed.curves] == [curve.series for curve in whole.curves]
 
 
+def test_workers_go_on_too(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Ended):
+        verify(folder, out=out, workers=0, progress=stopping_after(5))
+    resumed = verify(folder, out=out, workers=2)
+    assert not resumed.errors
+    assert resumed.extras["census"]["files"] >= 10
+
+
 def test_a_file_that_changed_is(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     with pytest.raises(Ended):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -84,6 +85,7 @@ class Store:
         self.path = path
         self._journal = Journal(path.with_name(path.name + PARTIAL), signature) if path is not None else None
         self._connection, self._working = _scratch(path)
+        self._shared = threading.Lock()
         for statement in (
             "PRAGMA journal_mode = OFF",  # nobody reads it but this process, and it is gone with it
             "PRAGMA synchronous = OFF",
@@ -144,11 +146,13 @@ class Store:
     def knows(self, path: str, size: int) -> bool:
         """True if a run that was killed looked at this file already."""
         query = "SELECT size FROM files WHERE path = ? LIMIT 1"
-        return bool(self.one(query, path)[0] == size)
+        with self._shared:  # the thread that walks the folder asks, while another one adds
+            return bool(self.one(query, path)[0] == size)
 
     def note(self, identifiers: Iterable[tuple[str, str]]) -> None:
         """Keep identifiers of patients for as long as the run goes on, so that the next one can go on from it."""
-        self._connection.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", identifiers)
+        with self._shared:
+            self._connection.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", identifiers)
 
     def forget(self) -> None:
         """Remove them."""
@@ -179,9 +183,10 @@ class Store:
 
     def _take(self, came: list[Report]) -> None:
         read = (row for report in came if report.status == "read" for row in report.rows)
-        self._connection.executemany(self._insert, read)
         files = ((report.path, report.status, report.kind, report.size, report.reason) for report in came)
-        self._connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", files)
+        with self._shared:
+            self._connection.executemany(self._insert, read)
+            self._connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", files)
 
     def fill(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Append rows to one of the tables of the user's tables, as they come."""
@@ -311,10 +316,10 @@ def _scratch(path: Path | None) -> tuple[sqlite3.Connection, Path | None]:
         The connection, and the file to remove where the system does not let go of the name of an open file.
     """
     if path is None:
-        return sqlite3.connect("", isolation_level=None), None
+        return sqlite3.connect("", isolation_level=None, check_same_thread=False), None
     name = path.with_name(f"{path.name}.{os.getpid()}")
     os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
-    connection = sqlite3.connect(name, isolation_level=None)
+    connection = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("SELECT * FROM sqlite_master").fetchall()  # opens the file
         name.unlink()
