@@ -46,6 +46,7 @@ def test_where_sequences_are_padded() -> None:
         (KEYS, ""),
         (KEYS | CAUSAL, ""),
         (KEYS | ROWS, ""),
+        (~KEYS | CAUSAL, "nothing"),  # turned round in a decoder, where padding comes last
         (~KEYS, INVERTED),
         (ROWS.expand(4, 1, 7, 7), QUERIES),
         (CAUSAL.expand(4, 1, 7, 7), ""),  # padding comes last

@@ -84,6 +84,8 @@ def judged(torch: Any, hidden: Any, padding: Any) -> dict[str, Said]:
     own, other = padding.repeat_interleave(heads, 0), padding.repeat(heads, 1)
     of_padding, of_text = _shares(hidden, own, square)
     said: dict[str, Said] = {}
+    if of_padding == of_text == 1.0:  # nothing is left, of which nothing can be told
+        return said
     if of_padding == 1.0:
         could = (INVERTED, *((QUERIES,) if square else ()), *((OTHERS,) if heads > 1 else ()))
         said = dict.fromkeys(could, IN_ORDER)
