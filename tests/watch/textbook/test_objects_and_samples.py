@@ -138,3 +138,37 @@ class Normalize:
 def test_levels_of_each_channel(define: Define, value: str, holds: bool) -> None:
     call = "Normalize((0.48, 0.45, 0.3), (0.2, 0.21, 0.3))(np.random.rand(16, 18, 3).astype(np.float32))"
     assert define(CHANNELS.format(value=value), call)["normalisation-by-given-numbers"].holds is holds
+
+
+SCHEDULE = """
+class WarmupCosine:
+    def __init__(self, optimizer, base, warmup_steps, total_steps):
+        self.base, self.warmup_steps, self.total_steps = base, warmup_steps, total_steps
+        self.optimizer, self.step_num = optimizer, 7
+
+    def get_lr(self):
+        if self.step_num < self.warmup_steps:
+            return self.base * self.step_num / self.warmup_steps
+        progress = (self.step_num - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        return self.base * {value}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"),
+    [
+        ("0.5 * (1 + math.cos(math.pi * progress))", True),
+        ("0.5 * (1 + math.cos(2 * math.pi * progress))", False),
+        ("math.cos(math.pi * progress)", False),
+    ],
+)
+def test_a_step_that_the_object_counts(define: Define, value: str, holds: bool) -> None:
+    found = define(SCHEDULE.format(value=value), "WarmupCosine(None, 0.1, 100, 1000).get_lr()")
+    assert found["rate-falls-after-its-peak"].holds is holds
+
+
+def test_a_schedule_whose_class_says_that_it_rises_again(define: Define) -> None:
+    source = SCHEDULE.format(value="0.5 * (1 + math.cos(2 * math.pi * progress))").replace(
+        "WarmupCosine", "CosineCycles"
+    )
+    assert not define(source, "CosineCycles(None, 0.1, 100, 1000).get_lr()")

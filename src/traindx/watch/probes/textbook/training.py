@@ -15,6 +15,7 @@ from traindx.watch.probes.textbook.base import Trial, entry
 DECAYS = {"decay", "momentum", "alpha", "m", "tau", "beta", "rate", "polyak", "eta"}
 COUNTERS = {"step", "steps", "updates", "iteration", "iter", "epoch", "num", "it", "counter"}
 FAR = 10**6
+AGAIN = {"restart", "restarts", "cycle", "cycles", "cyclic", "cyclical", "triangular", "plateau", "kl", "beta", "noise"}
 
 
 Weights = Callable[[], list[Any]]
@@ -386,6 +387,7 @@ def falls_after_its_peak(trial: Trial) -> None:
     ]
     names = [n for n in steps if not {"warmup", "total", "max"} & set(words(n))]
     trial.require(len(names) == 1 and not trial.arrays)
+    trial.require(not AGAIN & set(words(trial.call.code.co_qualname)))  # its class says that it rises again
     function = trial.call.function
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     inside = {name: cell.cell_contents for name, cell in cells}
