@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from traindx.watch.collectors.no_grad_regions import NoGradRegions
 from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.plain_tensors import PlainTensors
 from traindx.watch.collectors.ranked_scores import RankedScores
+from traindx.watch.collectors.sampling_loops import SamplingLoops, _Event
 from traindx.watch.collectors.upsampled_outputs import UpsampledOutputs
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import ObservationLevel
@@ -262,6 +264,27 @@ def test_an_output_that_is_an_upsampled_grid(change: dict[str, Any], count: int,
     seen.begin()
     seen._compares("mse_loss", pair, {})
     assert watch.sink.event.call_count == count
+
+
+def test_the_step_at_which_a_clamp_changed_most_is_kept(watch: Any) -> None:
+    loops = SamplingLoops(*[watch] * len(inspect.signature(SamplingLoops).parameters))
+    chain: Any = SimpleNamespace(clamps={})
+    x = np.random.default_rng(0).standard_normal((2, 64))
+    columns = [x.reshape(-1), np.ones(x.size)]
+    for number, bound in enumerate((1.0, 0.5, 2.0, 9.0)):
+        clamped = 1.5 * x
+        event = _Event(SITE, np.clip(clamped, -bound, bound), clamped)
+        loops._clamped(chain, event, columns, None, 0, number)
+    first = {(key[1], key[2]): (one.step, one.changed) for key, one in chain.clamps.items()}
+    assert first == {
+        (-bound, bound): (number, pytest.approx(float((np.abs(1.5 * x) > bound).mean())))
+        for number, bound in enumerate((1.0, 0.5, 2.0))  # none is changed by 9
+    }
+    for number, part in ((10, 0.5), (11, 2.0), (12, 1.0)):  # less, more, less than that
+        clamped = part * 1.5 * x
+        loops._clamped(chain, _Event(SITE, np.clip(clamped, -0.5, 0.5), clamped), columns, None, 0, number)
+    kept = chain.clamps[SITE, -0.5, 0.5]
+    assert (kept.step, kept.of_x) == (11, pytest.approx(3.0))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
 import pytest
 import torch
 
+from traindx.watch.probes.functions import any_figure, any_relevant
 from traindx.watch.probes.functions.common import number, words
 
 
@@ -17,6 +20,21 @@ def test_one_number(value: object) -> None:
 @pytest.mark.parametrize("value", [True, np.bool_(True), "2", np.array(["a", "b"]), np.arange(3), None, 1j])
 def test_anything_else(value: object) -> None:
     assert number(torch, value) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "relevant", "figure"),
+    [
+        ("def psnr(a, b): ...", True, True),
+        ("class Metrics:\n    async def dice(self, a, b): ...", True, True),
+        ("class NTXent: ...", True, False),
+        ("class Net:\n    def step(self): ...", False, False),
+        ("x = psnr", False, False),
+    ],
+)
+def test_sources_in_which_something_could_be_tried(source: str, relevant: bool, figure: bool) -> None:
+    trees = [ast.parse("import os"), ast.parse(source)]
+    assert (any_relevant(trees), any_figure(trees)) == (relevant, figure)
 
 
 def test_words() -> None:
