@@ -69,6 +69,7 @@ FOLDERS_OF_TESTS = {  # where a corner's tests are, for what nothing nearer noti
 BATCHES = (10.0, 40.0)  # expected seconds of a break's first and second fork; a third one has the rest
 WORD = re.compile(r"\w[\w-]*\w")
 PART = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]{3,}")  # of a name
+HOUSE = "{house}"  # stands for the folder of the copy in what is stored
 USUAL_SECONDS = 0.5  # of a test that `--seconds` does not know
 PRELOADED = (
     "torch", "torch._dynamo", "torch.utils.data", "numpy", "scipy.stats", "scipy.ndimage", "pydantic", "libcst", "rich",
@@ -600,9 +601,10 @@ class State:
         if stored.exists():
             known = json.loads(stored.read_text("utf-8"))
             if known["of"] == digest:
-                return list(known["tests"])
+                return [name.replace(HOUSE, str(house.folder)) for name in known["tests"]]
         found = house.run(["tests"], 3600, ["--collect-only"]).begun
-        stored.write_text(json.dumps({"of": digest, "tests": found}, indent=0), "utf-8")
+        named = [name.replace(str(house.folder), HOUSE) for name in found]  # of parameters that are paths
+        stored.write_text(json.dumps({"of": digest, "tests": named}, indent=0), "utf-8")
         return found
 
     def confirm(self, house: House) -> set[str]:
