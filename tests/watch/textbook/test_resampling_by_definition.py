@@ -141,3 +141,12 @@ def test_windows(define: Define, starts: str, end: str, holds: bool) -> None:
     call = "sliding_window_inference(torch.rand(1, 1, 21, 26), nn.Conv2d(1, 1, 3, padding=1))"
     with_grad = "torch.no_grad().__enter__() or " + call
     assert define(SLIDING.format(starts, end), with_grad)["inference-in-windows"].holds is holds
+
+
+@pytest.mark.parametrize(("channels", "told"), [(2, False), (1, True)])
+def test_fields_that_grow_with_their_grid(define: Callable[..., Any], channels: int, told: bool) -> None:
+    """A displacement in voxels is half as long on a grid of half as many; an image is not half as bright."""
+    source = "def resize(x):\n    return 0.5 * F.interpolate(x, scale_factor=0.5, mode='bilinear')"
+    found = define(source, f"resize(torch.rand(1, {channels}, 32, 32))")
+    assert ("constant-stays-constant" in found) is told
+    assert not told or not found["constant-stays-constant"].holds
