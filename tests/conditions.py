@@ -14,7 +14,7 @@ import pytest
 from traindx.evidence import Evidence, Record
 from traindx.evidence.observed import Observed
 from traindx.finding import Location, Severity, Standing
-from traindx.rules import catalogue
+from traindx.rules import Rule, catalogue
 
 Changes = dict[str, Any]
 How = str | Standing | Severity | None
@@ -55,14 +55,17 @@ class Row:
             name = f"{self.code} {type(self.base).__name__} {words} {what}".replace("  ", " ")
             yield pytest.param(self, changes, what, how, id=name)
 
+    def decider(self) -> Rule:
+        """The form of the rule that decides from such records."""
+        forms = [one for one in catalogue()[self.code].deciders if (self.form or type(self.base)) in one.needs]
+        return min(forms, key=lambda one: len(one.needs))
+
     def check(self, changes: Changes, what: str, how: How) -> None:
         """Ask the form of the rule that reads such records."""
         evidence = Evidence()
         for record in (*[self.base.model_copy(update=changes)] * self.times, *self.beside):
             evidence.add(record if record.where is not None else record.model_copy(update={"where": PLACE}))
-        rule = catalogue()[self.code]
-        forms = [one for one in rule.deciders if (self.form or type(self.base)) in one.needs]
-        form = min(forms, key=lambda one: len(one.needs))
+        rule, form = catalogue()[self.code], self.decider()
         found = list(form.decide(evidence, rule.limits()))
         assert len(found) == (what == "speaks")
         looked = form.nothing_in(evidence, rule.limits()) is None
