@@ -4,7 +4,7 @@
 
 `tests/rules/test_conditions_*.py` give each form of a rule a record that is just enough, and what each of its numbers
 may not be. Here each decision in the files of these rules is broken as `mutation_check.py` breaks it, the broken rule
-is loaded beside the right one and asked about every row of its own. No pytest and no fork: some 1500 breaks take seconds.
+is loaded beside the right one and asked about every row of its own. Neither pytest nor forks: seconds for 1500 breaks.
 What goes past the tables is printed; other tests may notice it. Exit code 1 below 95 %.
 """
 
