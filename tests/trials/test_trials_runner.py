@@ -534,3 +534,13 @@ def test_one_worker_is_this_process(monkeypatch):
     monkeypatch.setattr("traindx.trials.runner.Pool", refused)
     reference = CaseReference(f"{Path(__file__).parent / 'trial_cases.py'}:noisy_regression")
     run_trials(noisy_regression(), [], budget=0, workers=1, reference=reference)
+
+
+def test_two_workers_are_a_pool(monkeypatch):
+    def made(*args, **kwargs):
+        raise InterruptedError("a pool of two")
+
+    monkeypatch.setattr("traindx.trials.runner.Pool", made)
+    reference = CaseReference(f"{Path(__file__).parent / 'trial_cases.py'}:noisy_regression")
+    with pytest.raises(InterruptedError):
+        run_trials(noisy_regression(), [], budget=0, workers=2, reference=reference)
