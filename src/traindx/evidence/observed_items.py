@@ -25,6 +25,10 @@ class ItemsSeen(Observed):
         indices: Different indices among them.
         followed: Items that came at least three times.
         alike: Of these, items that were the same every time up to scale and offset (correlation of at least 0.999).
+        transformed: Of the followed items, those that came in another form (correlation below 0.9 with the first time).
+        identity: Share of the variance of the means of these that lies between items, and not between the times that
+            one and the same item came: 1 if all of an item's forms have one mean, 0 if an item is no more like itself
+            than like any other. Of means and spreads, the greater share.
         sightings: The most often that one of them came.
         growing: Items whose spread was larger every time.
         shrinking: Items whose spread was smaller every time.
@@ -48,6 +52,8 @@ class ItemsSeen(Observed):
     indices: int = 0
     followed: int = 0
     alike: int = 0
+    transformed: int = 0
+    identity: float = 0.0
     sightings: int = 0
     growing: int = 0
     shrinking: int = 0

@@ -155,7 +155,22 @@ RELATIONS = (
     Relation(
         _FIGURE,
         "A figure is higher for better predictions, follows the model, and beats what is trivial.",
-        ("E801", "E802", "E807", "E810", "E811", "E812", "E821", "E822", "E823", "E824", "E825", "E826", "E827"),
+        (
+            "E801",
+            "E802",
+            "E807",
+            "E810",
+            "E811",
+            "E812",
+            "E821",
+            "E822",
+            "E823",
+            "E824",
+            "E825",
+            "E826",
+            "E827",
+            "E828",
+        ),
         "Whether the figure is the one that matters to a patient.",
     ),
     Relation(

@@ -26,6 +26,7 @@ from traindx.rules.evaluation.e824_ranking_of_decisions import ranking_of_decisi
 from traindx.rules.evaluation.e825_figure_never_reset import figure_never_reset
 from traindx.rules.evaluation.e826_figure_breaks_its_definition import figure_breaks_its_definition
 from traindx.rules.evaluation.e827_threshold_on_logits import threshold_on_logits
+from traindx.rules.evaluation.e828_evaluation_items_change import evaluation_items_change
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -46,4 +47,5 @@ RULES: tuple[Rule, ...] = (
     figure_never_reset,
     figure_breaks_its_definition,
     threshold_on_logits,
+    evaluation_items_change,
 )

@@ -202,6 +202,7 @@ class ItemContents(Collector):
             loader = items.loader
             followed = [one for one in items.followed.values() if len(one.spreads) >= 3]
             alike = [one for one in followed if one.agreement >= 0.999]
+            transformed = [one for one in followed if one.agreement < 0.9]
             growing, shrinking = (sum(_rises(one.spreads[::way]) for one in alike) for way in (1, -1))
             rising, falling = (sum(_rises(one.means[::way]) for one in alike) for way in (1, -1))
             drifts = len(alike) >= DRIFTING and 2 * max(growing, shrinking, rising, falling) > len(alike)
@@ -220,6 +221,10 @@ class ItemContents(Collector):
                 indices=len(items.indices),
                 followed=len(followed),
                 alike=len(alike),
+                transformed=len(transformed),
+                identity=max(
+                    _between([one.means for one in transformed]), _between([one.spreads for one in transformed])
+                ),
                 sightings=max((len(one.spreads) for one in alike), default=0),
                 growing=growing,
                 shrinking=shrinking,
@@ -239,6 +244,20 @@ class ItemContents(Collector):
             if dataset is not None:
                 self._lines[items] = broken_at(self.watch.torch, dataset, REMADE, lambda: HeldChanged(dataset))
         return self._lines[items]
+
+
+def _between(groups: list[list[float]]) -> float:
+    """Share of the variance of numbers that lies between groups: the intraclass correlation ICC(1), at least 0.
+
+    Source: Shrout and Fleiss, Psychological Bulletin 86 (1979), one-way random effects, with the mean group size.
+    """
+    if len(groups) < 2:
+        return 0.0
+    size = statistics.fmean(len(one) for one in groups)
+    between = size * statistics.variance(statistics.fmean(one) for one in groups)
+    within = statistics.fmean(statistics.variance(one) for one in groups)
+    whole = between + (size - 1) * within
+    return max(0.0, (between - within) / whole) if whole > 0 else 0.0
 
 
 def _rises(values: list[float]) -> bool:
