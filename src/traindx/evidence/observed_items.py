@@ -26,9 +26,8 @@ class ItemsSeen(Observed):
         followed: Items that came at least three times.
         alike: Of these, items that were the same every time up to scale and offset (correlation of at least 0.999).
         transformed: Of the followed items, those that came in another form (correlation below 0.9 with the first time).
-        identity: Share of the variance of the means of these that lies between items, and not between the times that
-            one and the same item came: 1 if all of an item's forms have one mean, 0 if an item is no more like itself
-            than like any other. Of means and spreads, the greater share.
+        by_index: Two of these, each made in a child of its own from one random state, differ: an item is a form of
+            something that the index chooses, and not made up anew; None where that was not tried.
         sightings: The most often that one of them came.
         growing: Items whose spread was larger every time.
         shrinking: Items whose spread was smaller every time.
@@ -53,7 +52,7 @@ class ItemsSeen(Observed):
     followed: int = 0
     alike: int = 0
     transformed: int = 0
-    identity: float = 0.0
+    by_index: bool | None = None
     sightings: int = 0
     growing: int = 0
     shrinking: int = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 from traindx.evidence import Evidence
 from traindx.evidence.observed_items import ItemsSeen
 from traindx.finding import Standing
-from traindx.watch.collectors.item_contents import _between
 from watch.inside import found, watched
 
 Change = Callable[[Tensor], Tensor]
@@ -87,12 +85,3 @@ def test_what_stays_what_is_a_little_noisy_and_what_is_new_each_time(validation:
     evidence = trained(flipped, validation, tmp_path)
     assert any(not items.trains and items.followed >= 6 for items in evidence.of(ItemsSeen))  # it was looked at
     assert not found("E828", evidence)
-
-
-def test_the_share_between_items_is_the_intraclass_correlation() -> None:
-    """Numbers drawn as item + deviation with variances 4 and 1 have an intraclass correlation of 4/5."""
-    draw = np.random.default_rng(0)
-    groups = [list(draw.normal(0, 2) + draw.normal(0, 1, 4)) for _ in range(4000)]
-    assert _between(groups) == pytest.approx(0.8, abs=0.02)
-    assert _between([[1.0, 1.0], [2.0, 2.0]]) == 1
-    assert _between([[1.0, 2.0], [1.0, 2.0]]) == 0

@@ -23,7 +23,6 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     thing="an evaluation that reads from a loader",
     least=Threshold(6, "items that came three times: fewer may be odd ones"),
     share=Threshold(0.9, "of them that came in another form"),
-    identity=Threshold(0.6, "so that it is the same item, moved or cut, and not a new one that is made up each time"),
 )
 def evaluation_items_change(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The items of an evaluation are turned, cut or stretched by chance, in another way each time that they are read.
@@ -38,9 +37,9 @@ def evaluation_items_change(evidence: Evidence, limits: Limits) -> Iterator[Foun
         ItemsSeen (a watched script that reads from a `DataLoader` and evaluates three times).
     How it decides:
         Items of a loader that does not train are followed by the index that the sampler drew. At least `least` of them
-        came three times, `share` of them in another form (correlation below 0.9 with the first time), and yet as
-        themselves: at least `identity` of the variance of their means, or of their spreads, lies between items:
-        `suspected`, since the draw may be meant.
+        came three times, `share` of them in another form (correlation below 0.9 with the first time). Two of them are
+        made in forked children from one and the same random state, and differ: the index chooses what is changed by
+        chance, where a set that makes everything up gives one thing twice. `suspected`, since the draw may be meant.
     Remedy:
         A data set of its own for validation, without random transforms, on the indices of the split.
     Trial it proposes:
@@ -52,13 +51,13 @@ def evaluation_items_change(evidence: Evidence, limits: Limits) -> Iterator[Foun
     """
     for items in evidence.of(ItemsSeen):
         few = items.followed < limits.least or items.transformed < limits.share * items.followed
-        if items.trains or few or items.identity < limits.identity:
+        if items.trains or few or not items.by_index:
             continue
         yield Found(
             message=f"The items of this evaluation are other images each time they are read: {items.transformed} of "
             f"{items.followed} followed items of {items.dataset} came turned, cut or stretched in another way.",
             standing=Standing.SUSPECTED,
             location=items.where or items.item,
-            numbers={"transformed": items.transformed, "followed": items.followed, "identity": items.identity},
+            numbers={"transformed": items.transformed, "followed": items.followed},
             remedy="Build the validation set without the random transforms of training.",
         )

@@ -16,7 +16,7 @@ from typing import Any
 from traindx.evidence.observed_items import ItemsSeen
 from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
 from traindx.watch.probes.held_memory import HeldChanged
-from traindx.watch.probes.making import broken_at
+from traindx.watch.probes.making import arrays_in, broken_at, in_child, seed
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.stats import sample
@@ -86,6 +86,7 @@ class ItemContents(Collector):
         self._drawn: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._items: dict[tuple[Any, ...], _Items] = {}
         self._lines: dict[_Items, CallSite | None] = {}
+        self._chosen: dict[_Items, bool | None] = {}
 
     def install(self) -> None:
         """Patch the iterators of loaders, and subscribe to their batches."""
@@ -222,9 +223,7 @@ class ItemContents(Collector):
                 followed=len(followed),
                 alike=len(alike),
                 transformed=len(transformed),
-                identity=max(
-                    _between([one.means for one in transformed]), _between([one.spreads for one in transformed])
-                ),
+                by_index=self._by_index(items, transformed) if not loader.trains else None,
                 sightings=max((len(one.spreads) for one in alike), default=0),
                 growing=growing,
                 shrinking=shrinking,
@@ -236,6 +235,26 @@ class ItemContents(Collector):
                 step=self.watch.iteration,
             )
 
+    def _by_index(self, items: _Items, transformed: list[_Followed]) -> bool | None:
+        """Does the index choose what an item is made of? Asked once, where most items came in other forms."""
+        if items not in self._chosen:
+            if len(transformed) < DRIFTING:
+                return None
+            dataset = items.dataset() if items.dataset is not None else None
+            torch = self.watch.torch
+
+            def made(index: int) -> list[Any] | None:
+                def look() -> list[Any] | None:
+                    seed(torch, 0)
+                    return _print(dataset[index])
+
+                return in_child(torch, look)
+
+            first, second = list(items.followed)[:2]
+            prints = (made(first), made(second)) if dataset is not None else (None, None)
+            self._chosen[items] = prints[0] != prints[1] if None not in prints else None
+        return self._chosen[items]
+
     def _changed(self, items: _Items) -> CallSite | None:
         """The line that changes what the data set holds; looked for once."""
         if items not in self._lines:
@@ -246,18 +265,10 @@ class ItemContents(Collector):
         return self._lines[items]
 
 
-def _between(groups: list[list[float]]) -> float:
-    """Share of the variance of numbers that lies between groups: the intraclass correlation ICC(1), at least 0.
-
-    Source: Shrout and Fleiss, Psychological Bulletin 86 (1979), one-way random effects, with the mean group size.
-    """
-    if len(groups) < 2:
-        return 0.0
-    size = statistics.fmean(len(one) for one in groups)
-    between = size * statistics.variance(statistics.fmean(one) for one in groups)
-    within = statistics.fmean(statistics.variance(one) for one in groups)
-    whole = between + (size - 1) * within
-    return max(0.0, (between - within) / whole) if whole > 0 else 0.0
+def _print(item: Any) -> list[Any] | None:
+    """What tells an item from others: its largest array, hashed."""
+    arrays = sorted(arrays_in({"item": item}).values(), key=lambda array: int(array.size))
+    return [hashlib.blake2b(arrays[-1].tobytes(), digest_size=16).hexdigest()] if arrays else None
 
 
 def _rises(values: list[float]) -> bool:
