@@ -238,9 +238,9 @@ class ItemContents(Collector):
     def _by_index(self, items: _Items, transformed: list[_Followed]) -> bool | None:
         """Does the index choose what an item is made of? Asked once, where most items came in other forms."""
         if items not in self._chosen:
-            if len(transformed) < DRIFTING:
+            dataset: Any = items.dataset() if items.dataset is not None else None
+            if len(transformed) < DRIFTING or dataset is None:
                 return None
-            dataset = items.dataset() if items.dataset is not None else None
             torch = self.watch.torch
 
             def made(index: int) -> list[Any] | None:
@@ -251,7 +251,7 @@ class ItemContents(Collector):
                 return in_child(torch, look)
 
             first, second = list(items.followed)[:2]
-            prints = (made(first), made(second)) if dataset is not None else (None, None)
+            prints = made(first), made(second)
             self._chosen[items] = prints[0] != prints[1] if None not in prints else None
         return self._chosen[items]
 
