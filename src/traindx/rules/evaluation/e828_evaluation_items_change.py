@@ -25,7 +25,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     share=Threshold(0.9, "of them that came in another form"),
 )
 def evaluation_items_change(evidence: Evidence, limits: Limits) -> Iterator[Found]:
-    """The items of an evaluation are turned, cut or stretched by chance, in another way each time that they are read.
+    """The items of an evaluation are changed by chance, in another way each time that they are read.
 
     What it finds:
         A validation set that is built with the transforms of the training set, or that shares its data set object with
@@ -54,8 +54,9 @@ def evaluation_items_change(evidence: Evidence, limits: Limits) -> Iterator[Foun
         if items.trains or few or not items.by_index:
             continue
         yield Found(
-            message=f"The items of this evaluation are other images each time they are read: {items.transformed} of "
-            f"{items.followed} followed items of {items.dataset} came turned, cut or stretched in another way.",
+            message=f"The items of this evaluation are changed by chance, anew each time they are read: {items.transformed} "
+            f"of {items.followed} followed items of {items.dataset} came in another form (correlation below 0.9 with the "
+            "first time), and which item it is still depends on the index.",
             standing=Standing.SUSPECTED,
             location=items.where or items.item,
             numbers={"transformed": items.transformed, "followed": items.followed},
