@@ -54,9 +54,9 @@ def evaluation_items_change(evidence: Evidence, limits: Limits) -> Iterator[Foun
         if items.trains or few or not items.by_index:
             continue
         yield Found(
-            message=f"The items of this evaluation are changed by chance, anew each time they are read: {items.transformed} "
-            f"of {items.followed} followed items of {items.dataset} came in another form (correlation below 0.9 with the "
-            "first time), and which item it is still depends on the index.",
+            message="The items of this evaluation are changed by chance, anew each time they are read: "
+            f"{items.transformed} of {items.followed} followed items of {items.dataset} came in another form (correlation "
+            "below 0.9 with the first time), and which item it is still depends on the index.",
             standing=Standing.SUSPECTED,
             location=items.where or items.item,
             numbers={"transformed": items.transformed, "followed": items.followed},
