@@ -55,8 +55,8 @@ def evaluation_items_change(evidence: Evidence, limits: Limits) -> Iterator[Foun
             continue
         yield Found(
             message="The items of this evaluation are changed by chance, anew each time they are read: "
-            f"{items.transformed} of {items.followed} followed items of {items.dataset} came in another form (correlation "
-            "below 0.9 with the first time), and which item it is still depends on the index.",
+            f"{items.transformed} of {items.followed} followed items of {items.dataset} came in another form "
+            "(correlation below 0.9 with the first time), and which item it is still depends on the index.",
             standing=Standing.SUSPECTED,
             location=items.where or items.item,
             numbers={"transformed": items.transformed, "followed": items.followed},
