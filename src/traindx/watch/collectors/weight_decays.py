@@ -9,7 +9,7 @@ from typing import Any
 from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import WeightDecaySeen
-from traindx.watch.collectors.optimisers import Optimisers, is_dense
+from traindx.watch.collectors.optimisers import Optimisers, Tracked, is_dense
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_LOOKS = 256
@@ -31,59 +31,49 @@ class WeightDecays(Collector):
     def __init__(self, watch: Watch, optimisers: Optimisers) -> None:
         super().__init__(watch)
         self.optimisers = optimisers
-        self._groups: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
-        self._order: list[tuple[str, Any, dict[int, _Group]]] = []
+        self._groups: dict[tuple[int, int], tuple[Tracked, _Group]] = {}
 
     def install(self) -> None:
         """Subscribe."""
         self.optimisers.on_measure(self, self._measure)
 
     def _measure(self, optimizer: Any) -> None:
-        torch = self.watch.torch
-        if not _adds_to_gradients(type(optimizer), torch):
+        torch, tracked = self.watch.torch, self.optimisers.tracked.get(optimizer)
+        if tracked is None or not _adds_to_gradients(type(optimizer), torch):
             return
         for index, group in enumerate(optimizer.param_groups):
             decay = group.get("weight_decay", 0.0)
             if not isinstance(decay, int | float) or not decay > 0 or group.get("decoupled_weight_decay"):
                 continue
-            held = [one for one in group["params"] if one.grad is not None and is_dense(one.grad)]
+            _, seen = self._groups.get((id(tracked), index), (None, None))
+            if seen is not None and (float(decay) != seen.decay or len(seen.shares) >= MOST_LOOKS):
+                continue
+            held = [one.detach() for one in group["params"] if one.grad is not None and is_dense(one.grad)]
             if not held or self.watch.would_wait(held[0]):
                 continue
-            squares = [
-                sum(float(one) ** 2 for one in compat.norms(torch, tensors))
-                for tensors in ([one.detach() for one in held], [one.grad for one in held])
-            ]
-            weights, gradients = (square**0.5 for square in squares)
+            gradients = tracked.groups[index].norms[-1]  # of the same tensors, just measured
+            weights = float(sum(float(one) ** 2 for one in compat.norms(torch, held)) ** 0.5)
             if not 0 < gradients < float("inf") or not weights < float("inf"):
                 continue
-            seen = self._of(optimizer).setdefault(index, _Group(float(decay), first=weights))
-            if float(decay) == seen.decay and len(seen.shares) < MOST_LOOKS:
-                seen.shares.append(seen.decay * weights / gradients)
-                seen.last = weights
-
-    def _of(self, optimizer: Any) -> dict[int, _Group]:
-        groups: dict[int, _Group] | None = self._groups.get(optimizer)
-        if groups is None:
-            groups = self._groups[optimizer] = {}
-            tracked = self.optimisers.tracked.get(optimizer)
-            self._order.append((type(optimizer).__name__, tracked.made if tracked is not None else None, groups))
-        return groups
+            if seen is None:
+                seen = _Group(float(decay), first=weights)
+                self._groups[id(tracked), index] = tracked, seen
+            seen.shares.append(seen.decay * weights / gradients)
+            seen.last = weights
 
     def records(self) -> Iterable[Record]:
         """A record a group that is decayed."""
-        for name, made, groups in self._order:
-            for index, seen in groups.items():
-                if seen.shares:
-                    yield WeightDecaySeen(
-                        optimizer=name,
-                        group=index,
-                        decay=seen.decay,
-                        shares=tuple(seen.shares),
-                        first_norm=seen.first,
-                        last_norm=seen.last,
-                        where=made.location() if made is not None else None,
-                        step=self.watch.iteration,
-                    )
+        for (_, index), (tracked, seen) in self._groups.items():
+            yield WeightDecaySeen(
+                optimizer=tracked.name,
+                group=index,
+                decay=seen.decay,
+                shares=tuple(seen.shares),
+                first_norm=seen.first,
+                last_norm=seen.last,
+                where=tracked.made.location() if tracked.made is not None else None,
+                step=self.watch.iteration,
+            )
 
 
 def _adds_to_gradients(kind: type, torch: Any) -> bool:
