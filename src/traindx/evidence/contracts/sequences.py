@@ -98,8 +98,8 @@ SEQUENCES = (
         meaning="The content is hidden, and the padding attends to itself.",
         remedy="Invert the mask: True for padding.",
         source="PyTorch documentation of `key_padding_mask`.",
-        near="Masks that are all one value; sequences that are the same in all samples; in training, dropout makes "
-        "padding differ between samples, and such calls are not counted.",
+        near="Masks that are all one value; sequences that are the same in all samples; where the tokens themselves "
+        "are not seen, dropout makes padding differ between samples in training, and such calls are not counted.",
         standing=Standing.DEMONSTRATED,
         severity=Severity.CRITICAL,
     ),
