@@ -194,12 +194,86 @@ def test_two_runs_at_once_leave_what_was_there_before_both(folder: Path, order: 
         program = f"""
 from pathlib import Path
 from traindx.watch.interventions.files import ResumeLog
-ResumeLog(Path("out/{name}"), {PROTECT!r}).install()
+ResumeLog(Path("out/{name}"), {PROTECT!r}, {str(PENDING)!r}).install()
 """
         subprocess.run([sys.executable, "-c", program + write.format(name)], check=True, cwd=folder)
     put_back(logs[order[0]])
     (folder / "best.pt").write_text("another epoch of the run that goes on")
     put_back(logs[order[1]])
+    assert (folder / "best.pt").read_text() == "three days of best.pt"
+
+
+SLOW_SECOND = f"""
+import time
+from pathlib import Path
+from traindx.watch.interventions.files import ResumeLog
+copied = ResumeLog._copied
+def slowly(*args):
+    kept = copied(*args)
+    Path("copying").touch()
+    time.sleep(1.0)  # the first run ends here, and puts back what was there before it
+    return kept
+ResumeLog._copied = slowly
+ResumeLog(Path("out/two"), {PROTECT!r}, {str(PENDING)!r}).install()
+with open("log.csv", "a") as file:
+    file.write("of the second run")
+"""
+
+
+def test_a_run_that_begins_while_another_one_ends_does_not_keep_its_lines(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / "out" / name).mkdir()
+        restore.register(folder / "out" / name)
+    first = f"""
+from pathlib import Path
+from traindx.watch.interventions.files import ResumeLog
+ResumeLog(Path("out/one"), {PROTECT!r}, {str(PENDING)!r}).install()
+open("log.csv", "a").write("of the first run")
+"""
+    subprocess.run([sys.executable, "-c", first], check=True, cwd=folder)
+    second = subprocess.Popen([sys.executable, "-c", SLOW_SECOND], cwd=folder)
+    while not (folder / "copying").exists():
+        assert second.poll() is None
+        time.sleep(0.01)
+    put_back(folder / "out/one")
+    assert second.wait() == 0
+    put_back(folder / "out/two")
+    assert (folder / "log.csv").read_text() == "three days of log.csv"
+
+
+def test_what_an_arm_made_is_not_what_the_next_one_found(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / "out" / name).mkdir()
+        restore.register(folder / "out" / name)
+        program = f"""
+from pathlib import Path
+from traindx.watch.interventions.files import ResumeLog
+ResumeLog(Path("out/{name}"), {ARM!r}, {str(PENDING)!r}).install()
+open("epoch.pt", "w").write("{name}")
+"""
+        subprocess.run([sys.executable, "-c", program], check=True, cwd=folder)
+    put_back(folder / "out/one")
+    put_back(folder / "out/two")
+    assert not (folder / "epoch.pt").exists()
+
+
+def test_two_threads_that_write_one_file_wait_for_its_copy(folder: Path) -> None:
+    body = """
+    import threading, time
+    copied = ResumeLog._copied
+    def slowly(*args):
+        time.sleep(0.3)
+        return copied(*args)
+    ResumeLog._copied = slowly
+    def write(text):
+        with open("best.pt", "w") as file:
+            file.write(text)
+    threads = [threading.Thread(target=write, args=(name,)) for name in "ab"]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    """
+    changed(folder, ARM, body)
+    put_back(folder / "out")
     assert (folder / "best.pt").read_text() == "three days of best.pt"
 
 

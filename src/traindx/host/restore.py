@@ -35,7 +35,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from traindx.watch.interventions.files import ARM, BACKUPS, JOURNAL
+from traindx.watch.interventions.files import BACKUPS, JOURNAL
+from traindx.watch.interventions.in_hand import alone, read_journal
 from traindx.watch.runtime.settings import HEARTBEAT_FILE, MARK
 
 HOME = Path("traindx-out")
@@ -183,19 +184,20 @@ def restore(directory: Path) -> list[str]:
     return put_back(directory).lost
 
 
-def put_back(directory: Path, *, killed_at: float | None = None) -> Restored:
+def put_back(directory: Path, *, killed_at: float | None = None, pending: Path = PENDING) -> Restored:
     """Put back what a run changed. Safe to be killed in, and to be called again.
 
     Args:
         directory: Of the run.
         killed_at: Last sign of life of a run that was killed; None for one that ended just now, as it should.
+        pending: Folder in which the runs of this place are registered.
     """
     log = directory / JOURNAL
     done = Restored()
     if not log.exists():
         return done
-    with _undisturbed():
-        entries, arm = _read(log)
+    with _undisturbed(), alone(pending):
+        entries, arm = read_journal(log)
         for entry in reversed(entries):
             try:
                 _one(entry, directory, arm, killed_at, done)
@@ -203,8 +205,8 @@ def put_back(directory: Path, *, killed_at: float | None = None) -> Restored:
                 done.lost.append(entry["path"])
         log.unlink()
         shutil.rmtree(directory / BACKUPS, ignore_errors=True)
-        for note in _notes_of(directory):
-            release(note)
+    for note in _notes_of(directory):
+        release(note)
     return done
 
 
@@ -216,22 +218,6 @@ def _notes_of(directory: Path) -> list[Path]:
             if json.loads(note.read_text(encoding="utf-8"))["directory"] == str(directory.resolve()):
                 found.append(note)
     return found
-
-
-def _read(log: Path) -> tuple[list[dict[str, Any]], bool]:
-    """The first note on every path, in order, and whether new files go as well."""
-    found: dict[str, dict[str, Any]] = {}
-    arm = True
-    for line in log.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # cut short by a kill: the change it announces was not made yet
-        if "mode" in entry:
-            arm = entry["mode"] == ARM
-        else:
-            found.setdefault(entry["path"], entry)
-    return list(found.values()), arm
 
 
 def _one(entry: dict[str, Any], directory: Path, arm: bool, killed_at: float | None, done: Restored) -> None:
@@ -267,7 +253,6 @@ def _content_again(entry: dict[str, Any], directory: Path, arm: bool, killed_at:
         if not os.path.exists(path):
             done.lost.append(path)
         return  # put back already, by a call that was killed right after
-    _hand_on(path, copy, directory)
     if os.path.lexists(path) and _same(copy, path):
         return
     if _since(path, killed_at):
@@ -279,21 +264,6 @@ def _content_again(entry: dict[str, Any], directory: Path, arm: bool, killed_at:
     _link_or_copy(copy, fresh)
     os.replace(fresh, path)
     done.back.append(path)
-
-
-def _hand_on(path: str, copy: str, directory: Path) -> None:
-    """Give what was there before to runs that go on beside this one: what they copied aside later is this one's."""
-    since = os.stat(copy).st_ctime_ns
-    for note in PENDING.glob("*.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            other = Path(json.loads(note.read_text(encoding="utf-8"))["directory"])
-            if other == directory.resolve():
-                continue
-            for entry in _read(other / JOURNAL)[0]:
-                theirs = entry.get("copy", "")
-                if entry["path"] == path and theirs and os.stat(theirs).st_ctime_ns > since:
-                    shutil.copy2(copy, f"{theirs}.first")  # no second name: the file itself may be written into
-                    os.replace(f"{theirs}.first", theirs)
 
 
 def _same(copy: str, path: str) -> bool:
@@ -425,7 +395,7 @@ def _recover(home: Path, done: Restored) -> None:
         for place in (directory / JOURNAL, directory / HEARTBEAT_FILE):
             with contextlib.suppress(OSError):
                 killed_at = max(killed_at, place.stat().st_mtime)
-        done.add(put_back(directory, killed_at=killed_at))
+        done.add(put_back(directory, killed_at=killed_at, pending=home))
         if fields.get("worktree"):
             _remove_worktree(fields["worktree"], fields.get("repository", ""))
         note.unlink(missing_ok=True)

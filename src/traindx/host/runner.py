@@ -23,7 +23,7 @@ from pathlib import Path
 
 from traindx.evidence.observed import Ending, ScriptRun
 from traindx.finding import Location
-from traindx.host.restore import register, release, sign_of_life
+from traindx.host.restore import PENDING, register, release, sign_of_life
 from traindx.progress import Listener, Progress, silent
 from traindx.watch.interventions.files import JOURNAL
 from traindx.watch.runtime.settings import (
@@ -119,7 +119,7 @@ def run_script(
     shutil.rmtree(out / "ranks", ignore_errors=True)
     folder = settings.extras.get("directory") or None
     home = settings.extras.get("home") or os.path.abspath(folder or os.curdir)
-    known = {**settings.extras, "home": home, "parent": os.getpid()}
+    known = {**settings.extras, "home": home, "parent": os.getpid(), "pending": str(PENDING.absolute())}
     replace(settings, extras=known).save(out / SETTINGS_FILE)
     _adopt_orphans(True)
     command = [

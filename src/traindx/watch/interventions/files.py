@@ -14,12 +14,15 @@ import os
 import shutil
 import stat
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
-JOURNAL = "files.jsonl"
+from traindx.watch.interventions.in_hand import ARM, JOURNAL, PROTECT, alone, noted_by_another
+
+__all__ = ["ARM", "BACKUPS", "JOURNAL", "PROTECT", "ResumeLog"]
+
 BACKUPS = "files"
-ARM, PROTECT = "arm", "protect"  # modes: new files go as well afterwards, or stay
 MOST_BYTES = 4 << 30  # copied aside in one arm
 RESERVE = 256 << 20  # bytes that are left free on the disk
 _CLONE = 0x40049409  # linux/fs.h, FICLONE: a copy that shares its blocks, where the file system knows that
@@ -33,14 +36,18 @@ class ResumeLog:
     Args:
         directory: Of the run; what lies in it is ours.
         mode: :data:`ARM` or :data:`PROTECT`.
+        pending: Folder in which the runs of this place are registered, to hear of others that go on at the same time;
+            None or "" if this is the only one.
     """
 
-    def __init__(self, directory: Path, mode: str = ARM) -> None:
+    def __init__(self, directory: Path, mode: str = ARM, pending: str | Path | None = None) -> None:
         self.directory = str(directory.resolve())
         self.mode = mode
+        self.pending = Path(pending) if pending else None
         self._seen: set[str] = set()
         self._bytes = 0
-        self._busy = False
+        self._busy = threading.local()  # this thread's own opens while it copies are nobody's changes
+        self._one = threading.Lock()  # a second thread that opens the file waits until it is copied aside
         self._pid = os.getpid()
 
     def install(self, *, join: bool = False) -> None:
@@ -57,7 +64,12 @@ class ResumeLog:
         self._log = os.open(os.path.join(self.directory, JOURNAL), flags, 0o600)
         if not join:
             os.write(self._log, (json.dumps({"mode": self.mode}) + "\n").encode())
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
         sys.addaudithook(self._audit)
+
+    def _forked(self) -> None:
+        self._one = threading.Lock()  # the thread that held it is not in this process
 
     def with_safetensors(self, module: Any) -> None:
         """``save_file`` writes in Rust, which no audit event tells of."""
@@ -99,7 +111,7 @@ class ResumeLog:
         serialization._open_zipfile_writer = open_writer
 
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
-        if self._busy:
+        if getattr(self._busy, "now", False):
             return
         if event == "open":
             path, mode, flags = args
@@ -126,59 +138,65 @@ class ResumeLog:
             self._changes(args[1])
 
     def _changes(self, given: Any, *, folder: bool = False, leaves: bool = False) -> None:
-        if self._busy or isinstance(given, int):
+        if getattr(self._busy, "now", False) or isinstance(given, int):
             return
-        self._busy = True
+        self._busy.now = True
         try:
             path = os.path.abspath(os.fsdecode(given))
+            if not leaves and os.path.islink(path):
+                path = os.path.realpath(path)  # what it points to is what changes
             if path in self._seen or path.startswith(_NEVER) or path.startswith(self.directory + os.sep):
                 return
             if path.endswith(".pyc") or f"{os.sep}__pycache__" in path:
                 return
-            self._seen.add(path)
-            self._note(path, folder=folder, leaves=leaves)
+            with self._one:
+                if path not in self._seen:
+                    with alone(self.pending):
+                        self._note(path, folder=folder, leaves=leaves)
+                    self._seen.add(path)
         except (OSError, TypeError, ValueError):
             return
         finally:
-            self._busy = False
+            self._busy.now = False
 
     def _moves(self, old: Any, new: Any) -> None:
         """A whole folder gets another name; it gets its own again before what is in it is looked at."""
-        self._busy = True
+        self._busy.now = True
         try:
             paths = [os.path.abspath(os.fsdecode(given)) for given in (old, new)]
-            if paths[0] not in self._seen and not os.path.exists(paths[1]):
-                self._seen.update(paths)
-                entry = {"path": paths[0], "was": "folder of another name", "to": paths[1]}
-                os.write(self._log, (json.dumps(entry) + "\n").encode())
+            with self._one:
+                if paths[0] not in self._seen and not os.path.exists(paths[1]):
+                    self._seen.update(paths)
+                    entry = {"path": paths[0], "was": "folder of another name", "to": paths[1]}
+                    os.write(self._log, (json.dumps(entry) + "\n").encode())
         except (OSError, TypeError, ValueError):
             return
         finally:
-            self._busy = False
+            self._busy.now = False
 
     def _note(self, path: str, *, folder: bool, leaves: bool) -> None:
         entry: dict[str, Any] = {"path": path}
-        if folder:
-            if os.path.exists(path):
-                return
+        theirs = noted_by_another(path, self.pending, self.directory)
+        if folder and os.path.exists(path) and theirs is None:
+            return
+        if theirs is not None and theirs["was"] != "file":
+            entry = theirs
+        elif folder:
             entry["was"] = "no folder"
-        elif not os.path.lexists(path):
+        elif not os.path.lexists(path) and theirs is None:
             entry["was"] = "absent"
-        elif os.path.islink(path):
-            if not leaves:  # what it points to is opened under its own name
-                self._seen.discard(path)
-                self._busy = False
-                self._changes(os.path.realpath(path))
-                return
+        elif os.path.islink(path) and theirs is None:
             entry.update(was="link", target=os.readlink(path))
         else:
-            facts = os.lstat(path)
+            before = theirs["copy"] if theirs else path
+            facts = os.lstat(before)
             if not stat.S_ISREG(facts.st_mode):
                 return
             copy = os.path.join(self.directory, BACKUPS, f"{self._pid}-{os.getpid()}-{len(self._seen)}")
-            kept = (
-                self._linked(path, copy) if leaves and facts.st_nlink == 1 else self._copied(path, copy, facts.st_size)
-            )
+            if leaves and not theirs and facts.st_nlink == 1:
+                kept = self._linked(path, copy)
+            else:  # no second name for the copy of another run, which may become the file itself again
+                kept = self._copied(before, copy, facts.st_size)
             entry.update({"was": "file", "copy": copy} if kept else {"was": "too large"})
         os.write(self._log, (json.dumps(entry) + "\n").encode())
 

@@ -24,7 +24,7 @@ class Preparation:
     def __init__(self, settings: Settings, imports: AfterImport, overlay: Overlay) -> None:
         self.settings = settings
         self.readings = Readings()
-        self.resume_log = ResumeLog(Path(settings.out))
+        self.resume_log = ResumeLog(Path(settings.out), pending=settings.extras.get("pending"))
         self.resume_log.install(join=bool(settings.extras.get("worker")))
         imports.when("safetensors.torch", self.resume_log.with_safetensors)
         imports.when("h5py", self.resume_log.with_h5py)

@@ -223,7 +223,7 @@ def before_torch(settings: Settings, imports: AfterImport, overlay: Overlay) -> 
         early.arm = Preparation(settings, imports, overlay)
     else:
         if settings.extras.get("protect"):
-            early.protect = ResumeLog(Path(settings.out), PROTECT)
+            early.protect = ResumeLog(Path(settings.out), PROTECT, settings.extras.get("pending"))
             early.protect.install(join=is_worker(settings))
             imports.when("safetensors.torch", early.protect.with_safetensors)
             imports.when("h5py", early.protect.with_h5py)
