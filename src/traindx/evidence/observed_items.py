@@ -313,3 +313,31 @@ class HeatMapsSeen(PartsSeen):
     own: float
     transposed: float
     mirrored: float
+
+
+class ItemAfterOthers(Observed):
+    """One item of a data set, made fresh and after other items with the same random numbers, in a child process.
+
+    ``where`` is the line that writes what carries the difference; without one, where items are made.
+
+    Attributes:
+        dataset: Class of the data set.
+        settled: The item was the same each time that it was made fresh, so that it can be compared.
+        how: What it depends on: ``kept`` (something that the first item left and that stays), ``running`` (something
+            that every item changes), ``in-place`` (values that the data set holds, which its own making changes), or
+            empty where it is the same.
+        name: What carries the difference; the item is as it was fresh with this alone put back.
+        few: It is one number or a few of them, not an array.
+        difference: Root mean square difference between the item after others and fresh, over its spread.
+        loader: The line that made the loader.
+        trains: Batches of this loader were followed by backward passes.
+    """
+
+    dataset: str
+    settled: bool
+    how: str = ""
+    name: str = ""
+    few: bool = False
+    difference: float = 0.0
+    loader: Location | None = None
+    trains: bool = False

@@ -57,6 +57,12 @@ RELATIONS = (
     ),
     Relation(
         _DATA,
+        "An item is made of what the index chooses and of random numbers, and not of the items before it.",
+        ("D150",),
+        "Data sets that were asked for items before a loader read them, and data that are not read by index.",
+    ),
+    Relation(
+        _DATA,
         "Augmentation varies from worker to worker and from pass to pass.",
         ("D116",),
         "Random numbers of libraries with generators of their own, and augmentation outside the data set.",

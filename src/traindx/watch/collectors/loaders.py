@@ -53,6 +53,7 @@ class Loaders(Collector):
         reading: The iterator whose batch is being told; None at any other time, so that none is kept alive.
         on_read: Tells every batch, with its loader.
         on_batch: Tells every batch that is looked at, with its loader.
+        on_pass_begin: Tells a loader and its new iterator, before anything is read.
         on_pass_end: Tells a loader whose pass has ended.
     """
 
@@ -65,6 +66,7 @@ class Loaders(Collector):
         self.reading: Any = None
         self.on_batch: Signal[[Loader, Any]] = Signal(watch)
         self.on_read: Signal[[Loader, Any]] = Signal(watch)
+        self.on_pass_begin: Signal[[Loader, Any]] = Signal(watch)
         self.on_pass_end: Signal[[Loader]] = Signal(watch)
         self.order: list[Loader] = []
         self.bursts = Bursts(dense=3, ratio=1.6)
@@ -90,9 +92,10 @@ class Loaders(Collector):
                 original(iterator, loader, *args, **kwargs)
                 if watch.here_and_now:
                     with watch.ours(self):
-                        self._iterators[iterator] = self._describe(loader)
-                        self._iterators[iterator].passes += 1
-                        self._iterators[iterator].in_pass = 0
+                        known = self._iterators[iterator] = self._describe(loader)
+                        known.passes += 1
+                        known.in_pass = 0
+                        self.on_pass_begin.tell(known, iterator)
 
             return init
 
