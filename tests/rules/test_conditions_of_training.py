@@ -38,6 +38,7 @@ from traindx.evidence.probed import (
     ViewsMerged,
 )
 from traindx.evidence.probed_functions import LossArguments, PaddingTried, PairLossTried, ReloadTried
+from traindx.evidence.unasked import OutputAsked
 from traindx.finding import Location, Severity, Standing
 
 SURE, MAYBE = Standing.DEMONSTRATED, Standing.SUSPECTED
@@ -323,6 +324,20 @@ ROWS = (
     Row("L332", PairLossTried(function="ntxent", samples=8, together=0.99, apart=1.0, actual=1.0),
         silent=[{"together": 0.97}, {"together": -1.03, "apart": -1.0}], speaks=[({"together": -1.01, "apart": -1.0},
             SURE)]),
+    Row(
+        "L335",
+        OutputAsked(network="Net", output="imag", outputs=2, looks=3, reached=0, own=8, read=True, named=False),
+        silent=[{"own": 7}, {"read": False}, {"reached": 1}, {"named": True, "looks": 4}],
+        unseen=[{"looks": 2}],
+        speaks=[({}, SURE), ({"named": True, "looks": 5}, "imag")],
+    ),
+    Row(
+        "L335",
+        OutputAsked(network="Net", output="", looks=3, reached=3, channels=2, silent=(1,), dropped=True, read=True),
+        silent=[{"silent": ()}, {"dropped": False}, {"read": False}],
+        unseen=[{"looks": 2}],
+        speaks=[({}, SURE), ({"read": False, "told": True}, "targets")],
+    ),
     Row("L333", LossArguments(function="loss", predictions=2, unread="mask"), silent=[{"unread": ""}]),
     Row(
         "M204",

@@ -31,7 +31,8 @@ import traindx.evidence.projection
 import traindx.evidence.regions
 import traindx.evidence.sampled
 import traindx.evidence.sampling
-import traindx.evidence.training_state  # noqa: F401
+import traindx.evidence.training_state
+import traindx.evidence.unasked  # noqa: F401
 from traindx.evidence.base import Action, Curve, Evidence, InOrder, NotExamined, Picture, Record
 
 __all__ = ["Action", "Curve", "Evidence", "InOrder", "NotExamined", "Picture", "Record"]

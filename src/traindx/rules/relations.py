@@ -129,6 +129,12 @@ RELATIONS = (
     ),
     Relation(
         _LOSS,
+        "Every output of the network that something uses is asked for by the loss, channel by channel.",
+        ("L335",),
+        "Outputs that are used outside of torch alone, and channels that the data leave out.",
+    ),
+    Relation(
+        _LOSS,
         "A library's function is given what its documentation says that it expects.",
         ("C1115",),
         "Functions that are not in the table of contracts, and what is right in form and wrong in meaning.",

@@ -119,11 +119,11 @@ class Path:
             self._needed.reverse()
         return self._needed
 
-    def values(self) -> dict[int, Any]:
-        """Everything on the path, for the script's own outputs."""
+    def values(self, outputs: dict[int, Any] | None = None) -> dict[int, Any]:
+        """Everything on the path, for the script's own outputs, some of them replaced."""
         values: dict[int, Any] = {}
         with isolated(self.torch, self.then), self.torch.no_grad():
-            self._run({}, values)
+            self._run(outputs or {}, values)
         return values
 
     def _run(self, outputs: dict[int, Any], values: dict[int, Any] | None = None) -> Any:
@@ -149,6 +149,8 @@ class LossPaths(Collector):
 
     Attributes:
         on_path: Tells a path right after the backward pass from its end, if it was verified.
+        on_output: Tells an output from which a path may begin, the tensor itself, and its call.
+        on_gradient: Tells every gradient that a backward pass brings to such an output.
         paths: The paths of this iteration.
     """
 
@@ -163,6 +165,8 @@ class LossPaths(Collector):
         self.backwards = backwards
         self.terms = terms
         self.on_path: Signal[[Path]] = Signal(watch)
+        self.on_output: Signal[[Source, Any, Call]] = Signal(watch)
+        self.on_gradient: Signal[[Source, Any]] = Signal(watch)
         self.paths: list[Path] = []
         self._recording = False
         self._steps: list[Step] = []
@@ -208,17 +212,18 @@ class LossPaths(Collector):
                 source = Source(self._number(output), bare, output.detach(), alike)
                 self._sources.append(source)
                 self._listen(output, source)
+                self.on_output.tell(source, output, call)
 
     def _listen(self, output: Any, source: Source) -> None:
         watch, terms, reference = self.watch, self.terms, weakref.ref(source)
 
         def arrived(gradient: Any) -> None:  # stays as long as the script keeps the output, and keeps nothing itself
             source = reference()
-            if source is None or source.gradient is not None or not watch.in_backward:
+            if source is None or not watch.in_backward or terms.taking_apart or watch.over:
                 return
-            if not terms.taking_apart and not watch.over:
-                with watch.ours(self):
-                    source.gradient = gradient.detach().clone()
+            with watch.ours(self):
+                source.gradient = gradient.detach().clone() if source.gradient is None else source.gradient
+            self.on_gradient.tell(source, gradient)
 
         inspect.unwrap(watch.torch.Tensor.register_hook)(output, arrived)
 

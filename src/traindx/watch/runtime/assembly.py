@@ -91,6 +91,7 @@ from traindx.watch.probes.next_token import NextToken
 from traindx.watch.probes.overlap_order import OverlapOrder
 from traindx.watch.probes.own_batch import OwnBatch
 from traindx.watch.probes.share_influence import ShareInfluence
+from traindx.watch.probes.unasked_outputs import UnaskedOutputs
 from traindx.watch.probes.user_functions import UserFunctions
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
@@ -212,6 +213,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     LossOrder,
     GivenRegion,
     OverlapOrder,
+    UnaskedOutputs,
     UserFunctions,
     LossPaths,  # after the probes, which look at an iteration's paths and calls when it ends
     CapturedCalls,
