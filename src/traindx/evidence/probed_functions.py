@@ -275,3 +275,34 @@ class ScoreTried(Observed):
     actual: float
     uneven: float = -1.0
     means: str = ""
+
+
+class WindowsTried(Observed):
+    """A function that cuts an image into windows and one that puts windows together, tried with spots.
+
+    ``where`` is the line that gives one name another value in the first than in the second; else what the second
+    returns.
+
+    Attributes:
+        first: The function that cuts.
+        second: The function that puts together.
+        size: Size of the image along the axes that are cut.
+        spoken: Their names speak of windows, patches or the like.
+        spots: Spots that were tried, one at a time.
+        misplaced: Of these, spots that came back elsewhere or not at all.
+        distance: The farthest that one came back from where it was, in pixels.
+        uneven: Share of a constant image that does not come back with the value that most of it has.
+        differs: A name that both functions give a value, each another one; empty where there is none.
+        values: The two values.
+    """
+
+    first: str
+    second: str
+    size: tuple[int, ...]
+    spoken: bool = False
+    spots: int
+    misplaced: int
+    distance: float = 0.0
+    uneven: float = 0.0
+    differs: str = ""
+    values: str = ""

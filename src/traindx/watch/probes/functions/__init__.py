@@ -22,6 +22,7 @@ from traindx.watch.probes.functions import (
     splits,
     two_views,
     unread,
+    windows,
 )
 from traindx.watch.probes.functions.common import words
 
@@ -42,6 +43,7 @@ MODULES = (
     places,
     unread,
     integers,
+    windows,
 )
 FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""

@@ -1,0 +1,64 @@
+"""D141 for windows: what was cut and put together is not what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.probed_functions import WindowsTried
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+
+@rule(
+    "D141",
+    "partner-does-not-invert",
+    Severity.CRITICAL,
+    needs=(WindowsTried,),
+    thing="functions that cut an image into windows and put windows together",
+    off=Threshold(0.25, "of the spots that come back elsewhere; the edge of an image may be left out on purpose"),
+    level=Threshold(0.05, "of a constant image that comes back with another value"),
+)
+def windows_put_back_elsewhere(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """An image that is cut into windows and put together is not what it was, with no network between.
+
+    What it finds:
+        Windows that are cut with one stride and put back with another; rows and columns of windows exchanged; overlaps
+        that are added and not averaged; windows that leave gaps.
+    Why it stops learning:
+        The network learns on windows, and that is fine; whole images are put together wrongly, so the figure of the
+        whole image and the deployment are wrong.
+    Evidence it needs:
+        WindowsTried (a watched script): two functions that one function calls, the first of which gives windows and the
+        second of which takes what has their shape and gives back the size of the image.
+    How it decides:
+        Pictures with one spot each pass through both in a child process. `off` of the spots come back more than 2.5
+        pixels away or not at all: `demonstrated`. Of a constant image more than `level` comes back with another value:
+        `demonstrated` where spots are misplaced, too, or the names speak of windows, else `suspected`. Functions that
+        cut at random places are not tried.
+    Remedy:
+        Give both functions one stride and one padding, count how often each pixel was covered, and divide by that.
+    Trial it proposes:
+        None; fix it.
+    Known false positives:
+        An assembly that leaves out a wide margin on purpose.
+    References:
+        None.
+    """
+    for seen in evidence.of(WindowsTried):
+        apart, gaps = seen.misplaced / max(seen.spots, 1) >= limits.off, seen.uneven > limits.level
+        if not apart and not gaps:
+            continue
+        ways = [f"{seen.misplaced} of {seen.spots} spots come back elsewhere or not at all"] if apart else []
+        ways += [f"{seen.uneven:.0%} of a constant image come back with another value"] if gaps else []
+        size = " x ".join(str(one) for one in seen.size)
+        differs = f"; {seen.differs} is {seen.values} in the two" if seen.differs else ""
+        yield Found(
+            variant="windows",
+            message=f"{seen.second} does not put together what {seen.first} cuts: of an image of {size}, passed from "
+            f"one to the other with no network between, {' and '.join(ways)}{differs}.",
+            standing=Standing.DEMONSTRATED if apart or seen.spoken else Standing.SUSPECTED,
+            location=seen.where,
+            numbers={"misplaced": seen.misplaced, "spots": seen.spots, "uneven": seen.uneven},
+            remedy="Use one stride and one padding in both, and divide by how often each pixel is covered.",
+        )
