@@ -341,3 +341,42 @@ class ItemAfterOthers(Observed):
     difference: float = 0.0
     loader: Location | None = None
     trains: bool = False
+
+
+class SameCaseTwice(Observed):
+    """Raw cases of a data set that is evaluated on, made into items by it and by the data set of the training.
+
+    Tried in a child process, and only where nothing is drawn for the values and both items show the same places.
+    ``where`` is the first line that gives a name another number in a function that has its namesake in the training.
+
+    Attributes:
+        training: Class of the data set that is trained on.
+        dataset: Class of the other one.
+        loader: The line that made the loader of the other one.
+        cases: Cases that were tried.
+        shape: Shape of an image.
+        least: The least root mean square difference of the two items of a case, over the larger spread.
+        slope: Median slope of the values in training over those here.
+        mean: Median mean of the images here.
+        spread: Median standard deviation of the images here.
+        mean_in_training: Median mean of the same cases as the training's data set gives them.
+        spread_in_training: Their median standard deviation.
+        name: The name and its function.
+        value: The number that it holds here.
+        value_in_training: The number that it holds there.
+    """
+
+    training: str
+    dataset: str
+    loader: Location | None = None
+    cases: int
+    shape: tuple[int, ...]
+    least: float
+    slope: float = 1.0
+    mean: float
+    spread: float
+    mean_in_training: float
+    spread_in_training: float
+    name: str = ""
+    value: str = ""
+    value_in_training: str = ""

@@ -24,6 +24,7 @@ from traindx.rules.data.d112_not_hounsfield import not_hounsfield
 from traindx.rules.data.d113_label_values_undeclared import label_values_undeclared
 from traindx.rules.data.d113_observed import targets_undeclared
 from traindx.rules.data.d113_unlabelled import unlabelled_is_trained
+from traindx.rules.data.d114_pipelines_differ import pipelines_differ
 from traindx.rules.data.d116_augmentation_repeats import augmentation_repeats
 from traindx.rules.data.d117_view_mismatch import view_mismatch
 from traindx.rules.data.d119_augmentation_not_equivariant import (
@@ -109,4 +110,5 @@ RULES: tuple[Rule, ...] = (
     data_function_breaks_its_definition,
     first_batches_alone,
     item_depends_on_earlier_items,
+    pipelines_differ,
 )

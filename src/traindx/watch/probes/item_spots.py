@@ -262,9 +262,9 @@ def _spotted(
         return value
 
     try:
-        stores = list(_stores(torch, dataset, index))  # those with pictures first: places are in their pixels
-        stores.sort(key=lambda one: not any(is_picture(torch, part) for _, part in parts_of(one[0][one[1]])))
-        for keep, at in stores:
+        entries = list(stores(torch, dataset, index))  # those with pictures first: places are in their pixels
+        entries.sort(key=lambda one: not any(is_picture(torch, part) for _, part in parts_of(one[0][one[1]])))
+        for keep, at in entries:
             undo.append(_exchanged(torch, keep, at, spot))
         for module, name in READERS:
             if module in sys.modules:
@@ -285,14 +285,14 @@ def _rows_like(torch: Any, value: Any, way: str, row: float, column: float, size
     return like(torch, made.expand(tensor.shape).clone(), value)
 
 
-def _stores(torch: Any, dataset: Any, index: int, depth: int = 0) -> Iterator[tuple[Any, int]]:
+def stores(torch: Any, dataset: Any, index: int, depth: int = 0) -> Iterator[tuple[Any, int]]:
     """Containers of a data set that have something for an index, in it or in the data set that it takes items from."""
     if isinstance(dataset, torch.utils.data.Subset):
-        yield from _stores(torch, dataset.dataset, int(dataset.indices[index]), depth + 1)
+        yield from stores(torch, dataset.dataset, int(dataset.indices[index]), depth + 1)
         return
     for value in list(vars(dataset).values()) if hasattr(dataset, "__dict__") else ():
         if isinstance(value, torch.utils.data.Dataset) and depth < DEEP:
-            yield from _stores(torch, value, index, depth + 1)
+            yield from stores(torch, value, index, depth + 1)
         groups = (
             value.values() if type(value) is dict else value if type(value) is tuple and len(value) < 5 else [value]
         )

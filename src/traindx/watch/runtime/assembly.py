@@ -90,6 +90,7 @@ from traindx.watch.probes.loss_path import LossPaths
 from traindx.watch.probes.next_token import NextToken
 from traindx.watch.probes.overlap_order import OverlapOrder
 from traindx.watch.probes.own_batch import OwnBatch
+from traindx.watch.probes.pipelines import Pipelines
 from traindx.watch.probes.share_influence import ShareInfluence
 from traindx.watch.probes.unasked_outputs import UnaskedOutputs
 from traindx.watch.probes.user_functions import UserFunctions
@@ -167,6 +168,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Rates,
     Loaders,
     EarlierItems,
+    Pipelines,
     ItemContents,
     WorkerGenerators,
     WeightedSamplers,

@@ -146,9 +146,10 @@ def _windows(torch: Any, result: Any) -> Any | None:
         result = result[0]
     if type(result) is list and len(result) > 1:
         parts = [as_tensor(torch, one) for one in result]
-        if any(one is None or one.shape != parts[0].shape for one in parts):
+        whole = [one for one in parts if one is not None]
+        if len(whole) < len(parts) or any(one.shape != whole[0].shape for one in whole):
             return None
-        return torch.stack(parts)
+        return torch.stack(whole)
     return as_tensor(torch, result)
 
 
@@ -180,7 +181,7 @@ def _count(x: Any, windows: Any, axes: tuple[int, ...]) -> float:
     for axis in axes:
         inside *= windows.shape[axis - x.dim()]
         whole *= x.shape[axis]
-    return float(windows.numel() / inside) / (x.numel() / whole)
+    return float(windows.numel() / inside / (x.numel() / whole))
 
 
 def _with_channels(torch: Any, windows: Any, shape: Any, level: float) -> Any:
@@ -202,7 +203,8 @@ def _bound(torch: Any, cut: RecordedCall, put: RecordedCall, data: str) -> dict[
         for at, part in enumerate(parts, 1):
             if type(part) is type(value) and _equal(torch, part, value) and not isinstance(part, bool | None):
                 found[name] = at
-        if name not in found and as_tensor(torch, value) is not None and as_tensor(torch, value).dim() > 1:
+        tensor = as_tensor(torch, value)
+        if name not in found and tensor is not None and tensor.dim() > 1:
             return None  # it is given something of this image from elsewhere
     if len(parts) > len(set(found.values())) and any(as_tensor(torch, part) is not None for part in parts):
         return None

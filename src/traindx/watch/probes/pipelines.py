@@ -1,0 +1,341 @@
+"""One and the same raw case through the data set of the training and through that of the evaluation: is it the same?
+
+In a forked child the entry that a data set keeps for an index (an array, a path, a dictionary) is exchanged for one of
+the other data set, and the item is made. Where both items show the same places, so that each value of one goes with
+one value of the other, the values must be the same: else the two pipelines window, scale or normalise differently.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from traindx.core.later import Later
+from traindx.evidence.base import Record
+from traindx.evidence.observed_items import SameCaseTwice
+from traindx.watch.collectors.loaders import Loader, Loaders
+from traindx.watch.probes.base import Experiment
+from traindx.watch.probes.functions.common import parts_of
+from traindx.watch.probes.item_spots import stores
+from traindx.watch.probes.making import Child, as_array, seed
+from traindx.watch.runtime.call_sites import CallSite, users
+from traindx.watch.runtime.structure import known_length
+from traindx.watch.runtime.watch import Watch
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
+
+MOST_PAIRS = 2
+CPU_LIMIT = 6  # seconds of a child, which is ended then
+ENOUGH_SECONDS = 2.5  # of processor time, after which no further item is begun
+PATIENCE = 6.0
+CASES = 3
+DRAWS = 10  # of an augmented item: one of them lies as the other pipeline has it
+LEAST_VALUES = 256
+BINS = 64
+EXPLAINED = 0.98  # of the variance: the places are the same
+SETTLED = 0.02  # of the spread, between two makings: nothing is drawn for the values
+
+
+@dataclass
+class _Read:
+    loader: Loader
+    dataset: weakref.ref[Any]
+    backwards: int = 0
+    trains: bool = False
+
+
+@dataclass
+class _Asked:
+    child: Child
+    training: _Read
+    other: _Read
+
+
+class Pipelines(Experiment):
+    """Forks when a second data set is about to be read."""
+
+    subject = "one case through both pipelines"
+
+    def __init__(self, watch: Watch, loaders: Loaders) -> None:
+        super().__init__(watch)
+        self.loaders = loaders
+        self._known: list[_Read] = []
+        self._asked: list[_Asked] = []
+        self._records: list[Record] = []
+
+    def install(self) -> None:
+        """Subscribe."""
+        self.loaders.on_pass_begin(self, self._begins)
+        self.loaders.on_read(self, self._read)
+        self.watch.closing.append(self._end)
+
+    def _read(self, loader: Loader, batch: Any) -> None:
+        known = self._of(getattr(self.loaders.reading, "_dataset", None))
+        if known is not None:
+            if loader.in_pass > 1 and self.watch.backwards > known.backwards:
+                known.trains = True  # it is read between backward passes, whoever is taken for the training's loader
+            known.backwards = self.watch.backwards
+
+    def _of(self, dataset: Any) -> _Read | None:
+        return next((one for one in self._known if dataset is not None and one.dataset() is dataset), None)
+
+    def _begins(self, loader: Loader, iterator: Any) -> None:
+        dataset = getattr(iterator, "_dataset", None)
+        wanted = self.watch.settings.extras.get("functions", True) and not sys.gettrace()
+        if not wanted or not hasattr(type(dataset), "__getitem__") or self._of(dataset) is not None:
+            return
+        try:
+            read = _Read(loader, weakref.ref(dataset))
+        except TypeError:
+            return
+        training = next((one for one in self._known if one.loader.trains or one.trains), None)
+        if len(self._known) < 8:
+            self._known.append(read)
+        base = training.dataset() if training is not None else None
+        if training is None or base is None or len(self._asked) >= MOST_PAIRS:
+            return
+        torch = self.watch.torch
+        if min(known_length(base) or 0, known_length(dataset) or 0) < CASES:
+            return
+
+        def look() -> list[Any] | None:
+            self.watch.over = True
+            found = compared(torch, base, dataset)
+            return None if found is None else [found.model_dump(mode="json")]
+
+        child = Child.started(torch, look, apart=True, seconds=CPU_LIMIT)
+        if child is not None:
+            self._asked.append(_Asked(child, training, read))
+
+    def records(self) -> Iterable[Record]:
+        """What the children found, read when the watching ends."""
+        if self.watch.ending:
+            until = time.monotonic() + PATIENCE
+            while self._asked:
+                one = self._asked.pop(0)
+                answer = one.child.answer(max(0.5, until - time.monotonic()))
+                if one.other.trains or one.other.loader.trains:
+                    continue
+                made = one.other.loader.made
+                for fields in answer or ():
+                    changes = {"loader": made.location() if made is not None else None, "step": self.watch.iteration}
+                    self._records.append(SameCaseTwice(**{**fields, **changes}))
+        yield from self._records
+
+    def _end(self) -> None:
+        """Whatever was not waited for."""
+        while self._asked:
+            self._asked.pop().child.answer(0.0)
+
+
+# -- in the child ------------------------------------------------------------------------------------------------------
+
+
+def compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
+    """Some cases of one data set through both. In a child only.
+
+    Args:
+        torch: The script's torch.
+        training: The data set that is trained on; it is given cases of the other one.
+        other: A data set that is evaluated on.
+    """
+    until = time.process_time() + ENOUGH_SECONDS
+    length = known_length(other) or 0
+    path = _image_path(training, other)
+    if path is None:
+        return None
+    errors: list[float] = []
+    slopes: list[float] = []
+    ours: list[Any] = []
+    theirs: list[Any] = []
+    for index in sorted({0, length // 2, length - 1}):
+        there = _image(torch, other, index, path, 0)
+        if there is None or _apart(there, _image(torch, other, index, path, 1)) > SETTLED:
+            return None  # it is augmented itself
+        with _given(torch, training, other, index) as done:
+            if not done:
+                return None
+            draws: list[Any] = []
+            for number in range(DRAWS):
+                if time.process_time() > until:
+                    break
+                here = _image(torch, training, 0, path, number)
+                if here is not None and here.shape == there.shape and _same_places(here, there):
+                    draws.append(here)
+                if len(draws) >= 3:
+                    break
+        if len(draws) < 2 or max(_apart(draws[0], one) for one in draws[1:]) > SETTLED:
+            return None  # other places, or values that are drawn
+        errors.append(_apart(draws[0], there))
+        slopes.append(float(np.polyfit(there.ravel(), draws[0].ravel(), 1)[0]) if there.std() > 0 else 0.0)
+        ours.append(draws[0])
+        theirs.append(there)
+    if len(errors) < CASES or all(_apart(one, ours[0]) < SETTLED for one in ours[1:]):
+        return None  # what was put in did not come out
+    differing = _differing(torch, training, other, length // 2) if min(errors) > SETTLED else None
+    return SameCaseTwice(
+        training=type(training).__name__,
+        dataset=type(other).__name__,
+        cases=len(errors),
+        shape=tuple(theirs[0].shape),
+        least=min(errors),
+        slope=float(np.median(slopes)),
+        mean=float(np.median([one.mean() for one in theirs])),
+        spread=float(np.median([one.std() for one in theirs])),
+        mean_in_training=float(np.median([one.mean() for one in ours])),
+        spread_in_training=float(np.median([one.std() for one in ours])),
+        name=differing[0] if differing is not None else "",
+        value=differing[1] if differing is not None else "",
+        value_in_training=differing[2] if differing is not None else "",
+        where=differing[3].location() if differing is not None else None,
+    )
+
+
+def _image_path(training: Any, other: Any) -> str | None:
+    """Where both have their image: the largest array of floating point at a path that both items have."""
+    first, second = dict(_floats(training[0])), dict(_floats(other[0]))
+    both = [path for path in first if path in second and first[path].shape == second[path].shape]
+    return max(both, key=lambda path: int(first[path].size), default=None)
+
+
+def _floats(item: Any) -> Iterator[tuple[str, Any]]:
+    for path, one in parts_of(item):
+        array = as_array(one)
+        if array is not None and array.dtype.kind == "f" and array.ndim >= 2 and array.size >= LEAST_VALUES:
+            yield path, array
+
+
+def _image(torch: Any, dataset: Any, index: int, path: str, number: int) -> Any | None:
+    seed(torch, number)
+    array = dict(_floats(dataset[index])).get(path)
+    return array.astype(np.float64) if array is not None and np.isfinite(array).all() else None
+
+
+class _given:  # noqa: N801  (a context manager, used like a function)
+    """Inside, the first entry of the one data set is an entry of the other."""
+
+    def __init__(self, torch: Any, training: Any, other: Any, index: int) -> None:
+        self.places = list(stores(torch, training, 0))
+        self.values = [keep[at] for keep, at in stores(torch, other, index)]
+        self._undo: list[Callable[[], None]] = []
+
+    def __enter__(self) -> bool:
+        """Whether they keep the same things in the same order."""
+        if not self.places or len(self.places) != len(self.values):
+            return False
+        for (keep, at), value in zip(self.places, self.values, strict=True):
+            if not _like(keep[at], value):
+                return False
+        for (keep, at), value in zip(self.places, self.values, strict=True):
+            before = keep[at] if type(keep) is list else _copy(keep[at])
+            self._undo.append(lambda keep=keep, at=at, before=before: keep.__setitem__(at, before))  # type: ignore[misc]
+            keep[at] = value
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        for back in reversed(self._undo):
+            back()
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if hasattr(value, "clone") else value.copy() if hasattr(value, "copy") else value
+
+
+def _like(one: Any, other: Any, depth: int = 0) -> bool:
+    """Of one kind, so that the one can stand where the other stood."""
+    if type(one) is not type(other):
+        return False
+    if depth < 3 and isinstance(one, tuple):
+        return len(one) == len(other) and all(_like(a, b, depth + 1) for a, b in zip(one, other, strict=True))
+    if depth < 3 and isinstance(one, dict):
+        return one.keys() == other.keys() and all(_like(one[key], other[key], depth + 1) for key in one)
+    return not hasattr(one, "shape") or (one.dtype == other.dtype and len(one.shape) == len(other.shape))
+
+
+def _apart(one: Any, other: Any) -> float:
+    """Root mean square difference over the larger spread; 1 for other shapes."""
+    if one is None or other is None or one.shape != other.shape:
+        return 1.0
+    scale = max(float(one.std()), float(other.std()), 1e-12)
+    return float(((one - other) ** 2).mean() ** 0.5) / scale
+
+
+def _same_places(one: Any, other: Any) -> bool:
+    """Each value of one goes with one value of the other, as far as neither is cut off."""
+    return max(_explained(one.ravel(), other.ravel()), _explained(other.ravel(), one.ravel())) >= EXPLAINED
+
+
+def _explained(by: Any, values: Any) -> float:
+    """Share of the variance of values that their means over bins of the others explain."""
+    total = float(values.var())
+    edges = np.unique(np.quantile(by, np.linspace(0, 1, BINS + 1)))
+    if total <= 0 or len(edges) < 3:
+        return 0.0
+    at = np.clip(np.searchsorted(edges, by, side="right") - 1, 0, len(edges) - 2)
+    # Within a bin the relation is taken for a straight line: bins are coarse where values are few.
+    left = 0.0
+    for number in range(len(edges) - 1):
+        inside = at == number
+        x, y = by[inside], values[inside]
+        if len(x) > 2:
+            spread = float(x.var())
+            slope = float(((x - x.mean()) * (y - y.mean())).mean() / spread) if spread > 0 else 0.0
+            left += float(((y - y.mean() - slope * (x - x.mean())) ** 2).sum())
+    return float(1 - left / (total * values.size))
+
+
+# -- the line ----------------------------------------------------------------------------------------------------------
+
+
+def _differing(torch: Any, training: Any, other: Any, index: int) -> tuple[str, str, str, CallSite] | None:
+    """The first number that a name of a function holds here, and not in the function of that name in the training."""
+    theirs = _numbers(torch, other, index)
+    with _given(torch, training, other, index):
+        ours = _numbers(torch, training, 0)
+    for key, (value, site) in theirs.items():
+        if key in ours and ours[key][0] != value:
+            return f"{key[1]} in {key[0]}", value, ours[key][0], site
+    return None
+
+
+def _numbers(torch: Any, dataset: Any, index: int) -> dict[tuple[str, str], tuple[str, CallSite]]:
+    """Numbers, and few of them, that the user's functions give names while an item is made, in this order."""
+    found: dict[tuple[str, str], tuple[str, CallSite]] = {}
+    lines: dict[int, int] = {}
+
+    def note(frame: FrameType) -> None:
+        line = lines.get(id(frame))
+        for name, value in frame.f_locals.items():
+            parts = value if isinstance(value, tuple | list) else [value]
+            plain = 0 < len(parts) <= 4 and all(isinstance(one, int | float) for one in parts)
+            if plain and line is not None and name not in frame.f_code.co_varnames[: frame.f_code.co_argcount]:
+                site = CallSite(frame.f_code.co_filename, line, frame.f_code.co_qualname)
+                found.setdefault((frame.f_code.co_name, name), (str(value), site))
+
+    def local(frame: FrameType, event: str, arg: Any) -> Any:
+        if event in ("line", "return"):
+            note(frame)
+            lines[id(frame)] = frame.f_lineno
+        return local
+
+    def enter(frame: FrameType, event: str, arg: Any) -> Any:
+        lines.pop(id(frame), None)
+        return local if users(frame.f_code.co_filename) else None
+
+    seed(torch, 0)
+    sys.settrace(enter)
+    try:
+        with suppress(Exception):
+            dataset[index]
+    finally:
+        sys.settrace(None)
+    return found

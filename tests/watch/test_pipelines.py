@@ -1,0 +1,172 @@
+"""One raw case through the data set of the training and that of the evaluation: other windows, and what may differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from traindx.evidence import Evidence
+from traindx.evidence.observed_items import SameCaseTwice, StageInputs
+from traindx.finding import Finding, Standing
+from traindx.rules import catalogue
+from traindx.watch.probes.making import in_child
+from traindx.watch.probes.pipelines import compared
+
+SOURCE = """
+import random
+import numpy as np
+import torch
+
+def scan(rng):
+    rows, columns = np.mgrid[:24, :24]
+    image = np.full((24, 24), -1000.0)
+    image[(rows - 12) ** 2 + (columns - 12) ** 2 < 90] = rng.normal(40, 20)
+    image[4:8, 9 + rng.integers(5):15] = rng.uniform(300, 900)
+    return (image + rng.normal(0, 15, image.shape)).astype(np.float32)
+
+class Scans:
+    def __init__(self, seed, change=None, low=-1000, high=1000):
+        rng = np.random.default_rng(seed)
+        self.cases = [(scan(rng), k % 2) for k in range(9)]
+        self.change, self.low, self.high = change, low, high
+
+    def __len__(self):
+        return len(self.cases)
+
+    def __getitem__(self, index):
+        image, label = self.cases[index]
+        image = self.scaled(image)
+        if self.change is not None:
+            image = self.change(image)
+        return torch.tensor(np.ascontiguousarray(image))[None], label
+
+    def scaled(self, image):
+        top = self.high
+        return (np.clip(image, self.low, top) - self.low) / (top - self.low)
+
+class Other(Scans):
+    def __getitem__(self, index):
+        image, label = self.cases[index]
+        return torch.tensor(self.scaled(image))[None], label
+
+class Paths(Scans):
+    '''Keeps names, as of files, and reads when it is asked.'''
+    def __init__(self, seed, **more):
+        super().__init__(seed, **more)
+        global FILES
+        FILES = {f"{seed}/{k}": image for k, (image, _) in enumerate(self.cases)} | globals().get("FILES", {})
+        self.cases = [f"{seed}/{k}" for k in range(9)]
+
+    def __getitem__(self, index):
+        return torch.tensor(self.scaled(FILES[self.cases[index]]))[None]
+
+def flipped(image):
+    return image[:, ::-1] if random.random() < 0.5 else image
+
+def brighter(image):
+    return image * random.uniform(0.6, 1.4)
+
+def noisy(image):
+    return image + np.random.normal(0, 0.02, image.shape).astype(np.float32)
+
+def moved(image):
+    return np.roll(image, (5, 7), (0, 1))
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Any:
+    """The source as a module of the user's."""
+    path = tmp_path / "script.py"
+    path.write_text(SOURCE)
+    made = ModuleType("script")
+    exec(compile(SOURCE, str(path), "exec"), vars(made))
+    return made
+
+
+def seen(training: Any, other: Any) -> SameCaseTwice | None:
+    """What a child finds."""
+
+    def look() -> list[Any] | None:
+        found = compared(torch, training, other)
+        return [found.model_dump(mode="json")] if found is not None else []
+
+    answer = in_child(torch, look)
+    assert answer is not None
+    return SameCaseTwice(**answer[0]) if answer else None
+
+
+def fed(record: SameCaseTwice, *, as_in_training: bool = False) -> StageInputs:
+    """What a network was given in validation."""
+    mean, spread = record.mean, record.spread
+    if as_in_training:
+        mean, spread = record.mean_in_training, record.spread_in_training
+    return StageInputs(
+        network="Net", phase="validation", shape=record.shape, samples=8, mean=mean, spread=spread, off=1.0,
+        least_spread=spread, most_spread=spread, largest_off=1.0,
+    )  # fmt: skip
+
+
+def said(*records: Any) -> list[Finding]:
+    evidence = Evidence()
+    for record in records:
+        evidence.add(record)
+    return catalogue()["D114"].check(evidence)
+
+
+def line(text: str) -> int:
+    return next(number for number, one in enumerate(SOURCE.splitlines(), 1) if text in one)
+
+
+@pytest.mark.parametrize("change", ["", "flipped"])
+def test_another_window(module: Any, change: str) -> None:
+    training = module.Scans(1, getattr(module, change) if change else None)
+    record = seen(training, module.Other(2, high=200))
+    assert record is not None
+    (finding,) = said(record, fed(record))
+    assert finding.standing is Standing.DEMONSTRATED
+    assert finding.location is not None
+    assert finding.location.line == line("top = self.high")
+    assert "200" in finding.message
+    assert [one.standing for one in said(record)] == [Standing.SUSPECTED]  # what a network got was not seen
+    assert not said(record, fed(record, as_in_training=True))  # the script does the rest after the loader
+
+
+def test_cases_that_are_kept_by_name(module: Any) -> None:
+    training, other = module.Paths(1), module.Paths(2, low=-200, high=300)
+    record = seen(training, other)
+    assert record is not None
+    assert said(record, fed(record))
+
+
+@pytest.mark.parametrize("change", ["", "flipped"])
+def test_one_preprocessing(module: Any, change: str) -> None:
+    record = seen(module.Scans(1, getattr(module, change) if change else None), module.Other(2))
+    assert record is not None  # it was looked at
+    assert not said(record, fed(record))
+
+
+def test_own_statistics_are_no_more_than_suspected(module: Any) -> None:
+    record = seen(module.Scans(1), module.Other(2, high=700))
+    assert record is not None
+    assert [one.standing for one in said(record, fed(record))] == [Standing.SUSPECTED]
+
+
+@pytest.mark.parametrize("change", ["brighter", "moved"])
+def test_values_that_are_drawn_and_other_places_are_left_alone(module: Any, change: str) -> None:
+    how: Callable[..., Any] = getattr(module, change)
+    assert seen(module.Scans(1, how), module.Other(2, high=200)) is None
+
+
+def test_an_evaluation_that_is_augmented_is_left_alone(module: Any) -> None:
+    assert seen(module.Scans(1), module.Scans(2, module.brighter, high=200)) is None
+
+
+def test_a_little_noise_in_training(module: Any) -> None:
+    record = seen(module.Scans(1, module.noisy), module.Other(2))
+    assert record is None or not said(record, fed(record))
