@@ -380,3 +380,27 @@ class SameCaseTwice(Observed):
     name: str = ""
     value: str = ""
     value_in_training: str = ""
+
+
+class SharedCases(Observed):
+    """Which cases the items of an evaluation are of, by what two data sets keep of them (paths, names, identifiers).
+
+    ``where`` is the line that made the loader of the evaluation.
+
+    Attributes:
+        dataset: Class of its data set.
+        cases: Cases that its items are of.
+        shared: Of these, cases that items of the training are of, too.
+        members: Items of the evaluation.
+        neighbours: Of these, items next to a training item in the same case; -1 where no number says so.
+        spoken: A word in their names says that they are cases, or slices of cases.
+        divided_at: The line that assigns the names from which both loaders are made, where there is one.
+    """
+
+    dataset: str
+    cases: int
+    shared: int
+    members: int
+    neighbours: int = -1
+    spoken: bool = False
+    divided_at: Location | None = None

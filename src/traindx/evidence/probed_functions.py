@@ -166,6 +166,11 @@ class SplitTried(Observed):
         training: Items for training.
         shared: Items of the part that are among the other's.
         called: The line that called it.
+        cases: Cases that the items of the validation (without one, of the test) are of, as their names say.
+        shared_cases: Of these, cases that items for training are of, too.
+        members: Items of the validation (or test).
+        neighbours: Of these, items next to an item for training in the same case; -1 where no number says so.
+        spoken: A word in their names says that they are cases, or slices of cases.
     """
 
     function: str
@@ -174,6 +179,11 @@ class SplitTried(Observed):
     training: int
     shared: int
     called: Location | None = None
+    cases: int = 0
+    shared_cases: int = 0
+    members: int = 0
+    neighbours: int = -1
+    spoken: bool = False
 
 
 class ReloadTried(Observed):

@@ -14,6 +14,7 @@ from traindx.rules.data.d106_box_invalid import box_invalid
 from traindx.rules.data.d106_in_batches import boxes_crossed_in_batches
 from traindx.rules.data.d106_landmarks import landmarks_outside
 from traindx.rules.data.d107_label_box_inconsistent import label_box_inconsistent
+from traindx.rules.data.d108_cases import cases_on_both_sides, division_cuts_cases
 from traindx.rules.data.d108_in_batches import items_shared_with_training
 from traindx.rules.data.d108_patient_leak import patient_leak
 from traindx.rules.data.d108_splits import parts_have_items_in_common
@@ -73,7 +74,10 @@ RULES: tuple[Rule, ...] = (
     class_imbalance_extreme,
     box_invalid.also(boxes_crossed_in_batches).also(landmarks_outside),
     label_box_inconsistent,
-    patient_leak.also(items_shared_with_training).also(parts_have_items_in_common),
+    patient_leak.also(items_shared_with_training)
+    .also(parts_have_items_in_common)
+    .also(division_cuts_cases)
+    .also(cases_on_both_sides),
     duplicate_case,
     geometry_mismatch,
     mixed_orientation_or_spacing,

@@ -20,7 +20,9 @@ from traindx.core.later import Later
 from traindx.evidence.base import Record
 from traindx.evidence.observed_items import SameCaseTwice
 from traindx.watch.collectors.loaders import Loader, Loaders
+from traindx.watch.collectors.shared_items import divided_at
 from traindx.watch.probes.base import Experiment
+from traindx.watch.probes.case_lists import cases_in_both
 from traindx.watch.probes.functions.common import parts_of
 from traindx.watch.probes.item_spots import stores
 from traindx.watch.probes.making import Child, as_array, seed
@@ -109,8 +111,12 @@ class Pipelines(Experiment):
 
         def look() -> list[Any] | None:
             self.watch.over = True
-            found = compared(torch, base, dataset)
-            return None if found is None else [found.model_dump(mode="json")]
+            found: list[Record] = []
+            for ask in (cases_in_both, compared):
+                with suppress(Exception):  # whatever a data set raises that is given something else
+                    record = ask(torch, base, dataset)
+                    found += [record] if record is not None else []
+            return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         child = Child.started(torch, look, apart=True, seconds=CPU_LIMIT)
         if child is not None:
@@ -125,10 +131,13 @@ class Pipelines(Experiment):
                 answer = one.child.answer(max(0.5, until - time.monotonic()))
                 if one.other.trains or one.other.loader.trains:
                     continue
-                made = one.other.loader.made
-                for fields in answer or ():
-                    changes = {"loader": made.location() if made is not None else None, "step": self.watch.iteration}
-                    self._records.append(SameCaseTwice(**{**fields, **changes}))
+                made, training = one.other.loader.made, one.training.loader.made
+                line = made.location() if made is not None else None
+                divided = divided_at(made, training) if made is not None and training is not None else None
+                for kind, fields in answer or ():
+                    changes: dict[str, Any] = {"step": self.watch.iteration}
+                    changes |= {"loader": line} if kind == "SameCaseTwice" else {"where": line, "divided_at": divided}
+                    self._records.append(Record.kinds[kind](**{**fields, **changes}))
         yield from self._records
 
     def _end(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.probed_functions import SplitTried
+from traindx.watch.probes.functions.case_names import shared_cases
 from traindx.watch.probes.functions.common import as_tensor, words
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall, returned_at
@@ -21,6 +22,7 @@ SIDES = {
     "vl": "validation", "eval": "validation", "test": "test", "testing": "test", "holdout": "test", "te": "test",
 }  # fmt: skip
 NOT_SIDES = {"unlabeled", "unlabelled", "labels", "label", "y", "targets", "target", "bootstrap", "loss", "time", "lr"}
+SECOND = ("validation", "test")
 LEAST = 4  # items of a part
 MOST = 200_000
 
@@ -35,6 +37,8 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
         if "training" not in parts or len(parts) < 2:
             continue
         done.add(call.code)
+        raw = {name: _members(torch, value) for name, value in _named(call) if name}
+        cases = shared_cases(raw["training"], raw[next(one for one in SECOND if one in parts)])
         training = parts.pop("training")
         name, other = max(parts.items(), key=lambda one: len(one[1] & training) / len(one[1]))
         shared = len(other & training)
@@ -48,6 +52,11 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
             items=len(other),
             training=len(training),
             shared=shared,
+            cases=cases.cases if cases is not None else 0,
+            shared_cases=cases.shared if cases is not None else 0,
+            members=cases.parts if cases is not None else 0,
+            neighbours=cases.neighbours if cases is not None else -1,
+            spoken=cases is not None and cases.spoken,
             called=call.caller.location() if call.caller is not None else None,
             where=returned_at(call.code).location(),
         )
@@ -55,28 +64,32 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
 
 def _parts(torch: Any, call: RecordedCall) -> dict[str, frozenset[Any]]:
     """Items of each side that the names say a function returned."""
-    result = call.result
-    if hasattr(result, "_asdict"):
-        result = result._asdict()
-    if isinstance(result, dict):
-        named = list(result.items())
-    elif type(result) in (list, tuple) and 2 <= len(result) <= 4:
-        named = list(zip(_names(call, len(result)), result, strict=False))
-    else:
-        return {}
     found: dict[str, frozenset[Any]] = {}
-    for name, value in named:
-        spoken = words(str(name))
-        sides = {SIDES[one] for one in spoken if one in SIDES}
+    for side, value in _named(call):
         items = _items(torch, value)
-        if len(sides) != 1 or NOT_SIDES & set(spoken) or items is None:
+        if not side or items is None:
             continue
-        side = sides.pop()
         if side in found:
             return {}  # images and labels of a side, or folds: which belong together nobody says
         found[side] = items
     kinds = {type(next(iter(items))) for items in found.values()}
     return found if len(kinds) == 1 else {}
+
+
+def _named(call: RecordedCall) -> Iterator[tuple[str, Any]]:
+    """Everything a function returned, with the side that its name says it is of; empty where it says none."""
+    result = call.result
+    if hasattr(result, "_asdict"):
+        result = result._asdict()
+    named: list[tuple[Any, Any]] = []
+    if isinstance(result, dict):
+        named = list(result.items())
+    elif type(result) in (list, tuple) and 2 <= len(result) <= 4:
+        named = list(zip(_names(call, len(result)), result, strict=False))
+    for name, value in named:
+        spoken = words(str(name))
+        sides = {SIDES[one] for one in spoken if one in SIDES}
+        yield (sides.pop() if len(sides) == 1 and not NOT_SIDES & set(spoken) else ""), value
 
 
 def _names(call: RecordedCall, count: int) -> list[str]:
@@ -106,6 +119,18 @@ def _spoken(node: ast.expr) -> str:
 
 def _items(torch: Any, value: Any) -> frozenset[Any] | None:
     """What tells the items of a part apart: indices, names, or dictionaries of these; None for anything else."""
+    members = _members(torch, value)
+    if not LEAST <= len(members) <= MOST:
+        return None
+    keys = [_key(one) for one in members]
+    if any(one is None for one in keys) or len({type(one) for one in keys}) != 1:
+        return None
+    items = frozenset(keys)
+    return items if len(items) > 0.95 * len(keys) else None  # drawn with replacement, or values and no items
+
+
+def _members(torch: Any, value: Any) -> list[Any]:
+    """The items of a part, as they are listed; nothing for what lists none."""
     if isinstance(value, torch.utils.data.DataLoader):
         value = value.dataset
     if isinstance(value, torch.utils.data.Subset):
@@ -113,17 +138,9 @@ def _items(torch: Any, value: Any) -> frozenset[Any] | None:
     tensor = as_tensor(torch, value)
     if tensor is not None:
         if tensor.dim() != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-            return None
+            return []
         value = tensor.tolist()
-    if type(value) is range:
-        value = list(value)
-    if type(value) not in (list, tuple) or not LEAST <= len(value) <= MOST:
-        return None
-    keys = [_key(one) for one in value]
-    if any(one is None for one in keys) or len({type(one) for one in keys}) != 1:
-        return None
-    items = frozenset(keys)
-    return items if len(items) > 0.95 * len(keys) else None  # drawn with replacement, or values and no items
+    return list(value) if type(value) in (list, tuple, range) else []
 
 
 def _key(value: Any) -> Any:
