@@ -316,3 +316,22 @@ class WindowsTried(Observed):
     uneven: float = 0.0
     differs: str = ""
     values: str = ""
+
+
+class VectorsTried(Observed):
+    """Items of two frames and the motion between them, made with other random numbers each time.
+
+    ``where`` is the last line that gives the vectors their values in the innermost function that was given vectors that
+    fit and returned some that do not.
+
+    Attributes:
+        dataset: Class of the data set.
+        draws: Items in which it can be told whether the vectors fit the frames.
+        broken: Of these, items whose vectors fit once all of them are turned, mirrored or scaled alike.
+        turn: Median of the angle in degrees; 360 for a mirror image, 0.5 for another scale.
+    """
+
+    dataset: str
+    draws: int
+    broken: int
+    turn: float = 0.0

@@ -34,6 +34,7 @@ from traindx.rules.data.d119_augmentation_not_equivariant import (
 )
 from traindx.rules.data.d119_in_batches import mask_left_behind
 from traindx.rules.data.d119_moved import moved_apart
+from traindx.rules.data.d119_vectors import vectors_left_behind
 from traindx.rules.data.d121_unreadable_file import unreadable_file
 from traindx.rules.data.d122_missing_pair import missing_pair
 from traindx.rules.data.d123_mask_empty_or_full import mask_empty_or_full
@@ -84,7 +85,10 @@ RULES: tuple[Rule, ...] = (
     not_hounsfield,
     label_values_undeclared.also(targets_undeclared).also(unlabelled_is_trained),
     view_mismatch,
-    augmentation_not_equivariant.also(validation_is_augmented).also(mask_left_behind).also(moved_apart),
+    augmentation_not_equivariant.also(validation_is_augmented)
+    .also(mask_left_behind)
+    .also(moved_apart)
+    .also(vectors_left_behind),
     unreadable_file,
     missing_pair,
     mask_empty_or_full,

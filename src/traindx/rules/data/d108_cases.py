@@ -11,7 +11,7 @@ from traindx.finding import Location, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 _SHARED = Threshold(0.3, "of the cases of the evaluation that the training has, too; a split by case has none")
-_LEAST = Threshold(2, "such cases")
+_LEAST = Threshold(2, "such cases: one may be a slip in a list")
 _BESIDE = Threshold(0.3, "of the items that lie next to a training item; a case that is cut once has one such place")
 
 

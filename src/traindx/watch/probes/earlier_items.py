@@ -24,6 +24,7 @@ from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.probes.base import Experiment
 from traindx.watch.probes.functions.common import parts_of
+from traindx.watch.probes.item_vectors import vectors_tried
 from traindx.watch.probes.kept_state import Entry, KeptState, numbers_of
 from traindx.watch.probes.making import Child, LineTrace, as_array, seed, traced
 from traindx.watch.runtime.call_sites import CallSite
@@ -85,8 +86,13 @@ class EarlierItems(Experiment):
 
         def look() -> list[Any] | None:
             self.watch.over = True
-            found = asked(torch, dataset, length)
-            return None if found is None else [found.model_dump(mode="json")]
+            found: list[Record] = []
+            with suppress(Exception):  # whatever a data set raises
+                record = asked(torch, dataset, length)
+                found += [record] if record is not None else []
+            with suppress(Exception):
+                found += vectors_tried(torch, dataset)
+            return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         child = Child.started(torch, look, apart=True, seconds=CPU_LIMIT)
         if child is not None:
@@ -98,11 +104,13 @@ class EarlierItems(Experiment):
             until = time.monotonic() + PATIENCE
             while self._asked:
                 one = self._asked.pop(0)
-                for fields in one.child.answer(max(0.5, until - time.monotonic())) or ():
+                for kind, fields in one.child.answer(max(0.5, until - time.monotonic())) or ():
                     made = one.loader.made
-                    loader = made.location() if made is not None else None
-                    changes = {"loader": loader, "trains": one.loader.trains, "step": self.watch.iteration}
-                    self._records.append(ItemAfterOthers(**{**fields, **changes}))
+                    changes: dict[str, Any] = {"step": self.watch.iteration}
+                    if kind == "ItemAfterOthers":
+                        loader = made.location() if made is not None else None
+                        changes |= {"loader": loader, "trains": one.loader.trains}
+                    self._records.append(Record.kinds[kind](**{**fields, **changes}))
         yield from self._records
 
     def _end(self) -> None:
