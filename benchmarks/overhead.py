@@ -10,7 +10,8 @@ the ratios is reported with an interval (order statistics, 95 %). Processor time
 processes, of putting everything in place and of the last summary. Ways of watching that are compared with the bare run:
 ``window``, the first iterations of a run as ``traindx examine`` watches them; ``passive``, the same without
 experiments; ``full``, every iteration in full; ``sparse``, two hundred iterations of which four are watched, one of
-them in full.
+them in full, after sixty others (``--lead``; the summaries after the 64th and 256th iteration are among the two
+hundred then, and none with ``--lead 600``).
 Memory: peak resident set of whole processes, bare and watched, paired.
 
 Programs: each is run bare, watched to its own end, and watched without experiments, in random order within a pair, and
@@ -43,6 +44,7 @@ LIMITS = {"window": 1.25, "passive": 1.25, "full": 0.0, "sparse": 1.03}
 CLOCKS = ("wall", "processor")
 MEMORY_LIMIT = 1.15
 SPARSE_STEPS = 200
+LEAD = 60  # iterations before the sparse ones that are timed: the start is over
 
 
 # -- measuring, in a child -------------------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def timed(train: Train, way: str, count: int, folder: str) -> tuple[float, float]:
+def timed(train: Train, way: str, count: int, folder: str, lead: int = LEAD) -> tuple[float, float]:
     """Wall and processor time of a window; experiments in child processes and the last summary are counted."""
     if way == "bare":
         return seconds_of(train, count)
@@ -88,7 +90,7 @@ def timed(train: Train, way: str, count: int, folder: str) -> tuple[float, float
     watch = begin_watching(WAYS[way], folder, probes=way != "passive")
     setting_up = time.process_time() - used
     if way == "sparse":
-        train(60)  # its start is over; four watched iterations lie ahead, one of them in full
+        train(lead)  # its start is over; four watched iterations lie ahead, one of them in full
     wall, processor = seconds_of(train, count)
     used = time.process_time()
     watch.finish()
@@ -99,7 +101,7 @@ def timed(train: Train, way: str, count: int, folder: str) -> tuple[float, float
     return wall, processor + setting_up + ending + children_seconds() - children
 
 
-def time_style(style: str, pairs: int, ways: Sequence[str], steps: int) -> dict[str, Any]:
+def time_style(style: str, pairs: int, ways: Sequence[str], steps: int, lead: int) -> dict[str, Any]:
     """Ratios of watched to bare time; in each pair one bare window serves all ways of one length."""
     import torch
 
@@ -119,7 +121,8 @@ def time_style(style: str, pairs: int, ways: Sequence[str], steps: int) -> dict[
             for count in sorted(set(lengths.values())):
                 of_this = [way for way in ways if lengths[way] == count]
                 times = {
-                    way: timed(train, way, count, folder) for way in order.sample(["bare", *of_this], 1 + len(of_this))
+                    way: timed(train, way, count, folder, lead)
+                    for way in order.sample(["bare", *of_this], 1 + len(of_this))
                 }
                 for way in of_this:
                     for index, clock in enumerate(CLOCKS):
@@ -267,7 +270,7 @@ def percent(values: list[float]) -> str:
 def measure(style: str, options: argparse.Namespace, ways: list[str], known: dict[str, Any]) -> None:
     """Fill in what is not known yet of one style: ratios of time and of peak memory, in children."""
     if ways:
-        timed = in_child("--child", "time", style, str(options.pairs), str(options.steps), *ways)
+        timed = in_child("--child", "time", style, str(options.pairs), str(options.steps), str(options.lead), *ways)
         known["ratios"] |= timed["ratios"]
         known["step"] = timed["step"]
     while len(known["peaks"]) < options.memory_pairs:
@@ -275,12 +278,13 @@ def measure(style: str, options: argparse.Namespace, ways: list[str], known: dic
         known["peaks"].append(watched / bare)
 
 
-def main() -> int:
+def main() -> int:  # noqa: PLR0915 - one table
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--styles", nargs="*", default=list(STYLES), choices=list(STYLES))
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--steps", type=int, default=150, help="of a window")
+    parser.add_argument("--lead", type=int, default=LEAD, help="iterations before the sparse ones, which are not timed")
     parser.add_argument("--keep", type=Path, help="keep the ratios here, style by style, and go on from what is there")
     parser.add_argument("--memory-pairs", type=int, default=3)
     parser.add_argument("--judge", choices=CLOCKS, default="processor", help="which clock the limits are held against")
@@ -298,7 +302,7 @@ def main() -> int:
             examine(json.loads(style))
             return 0
         answer: Any = (
-            time_style(style, int(rest[0]), rest[2:], int(rest[1]))
+            time_style(style, int(rest[0]), rest[3:], int(rest[1]), int(rest[2]))
             if what == "time"
             else train_style(style, rest[0] == "watched", 0)
         )
@@ -341,7 +345,8 @@ def main() -> int:
     text = "\n".join(rows)
     summary = (
         f"Medians and 95 % intervals of {arguments.pairs} pairs (memory: {arguments.memory_pairs}), "
-        f"{os.environ['OMP_NUM_THREADS']} thread; a window is {arguments.steps} steps. "
+        f"{os.environ['OMP_NUM_THREADS']} thread; a window is {arguments.steps} steps, "
+        f"and {arguments.lead} iterations lead the sparse ones. "
         f"Limits, on {arguments.judge} time: +25 % in the window, +3 % one in fifty, +15 % memory: {said}. "
         "Watching every iteration in full (`--ways full`) takes the gradients of all loss terms apart each time."
     )
