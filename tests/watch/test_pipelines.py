@@ -170,3 +170,32 @@ def test_an_evaluation_that_is_augmented_is_left_alone(module: Any) -> None:
 def test_a_little_noise_in_training(module: Any) -> None:
     record = seen(module.Scans(1, module.noisy), module.Other(2))
     assert record is None or not said(record, fed(record))
+
+
+class Colours:
+    """Pictures of three channels, in one order or the other, with one normalisation a channel."""
+
+    def __init__(self, seed: int, turned: bool, mean: tuple[float, ...] = (0.0, 0.0, 0.0)) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.pictures = [torch.rand(3, 24, 24, generator=generator) * 0.3 + k / 9 for k in range(6)]
+        self.turned, self.mean = turned, torch.tensor(mean).reshape(3, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Any:
+        picture = self.pictures[index] - self.mean
+        return picture.flip(0) if self.turned else picture
+
+
+def test_channels_in_another_order_and_means_of_each() -> None:
+    record = seen(Colours(0, turned=False), Colours(1, turned=True))
+    assert record is not None
+    assert [one.standing for one in said(record, fed(record))] == [Standing.SUSPECTED]
+    record = seen(Colours(0, turned=False), Colours(1, turned=False, mean=(5.0, -3.0, 1.0)))
+    assert record is not None
+    assert not record.channels_turned
+    assert said(record, fed(record))
+    record = seen(Colours(0, turned=True), Colours(1, turned=True))
+    assert record is not None
+    assert not said(record, fed(record))

@@ -356,6 +356,7 @@ class SameCaseTwice(Observed):
         cases: Cases that were tried.
         shape: Shape of an image.
         least: The least root mean square difference of the two items of a case, over the larger spread.
+        channels_turned: The three channels of the one are those of the other in reverse order.
         slope: Median slope of the values in training over those here.
         mean: Median mean of the images here.
         spread: Median standard deviation of the images here.
@@ -372,6 +373,7 @@ class SameCaseTwice(Observed):
     cases: int
     shape: tuple[int, ...]
     least: float
+    channels_turned: bool = False
     slope: float = 1.0
     mean: float
     spread: float

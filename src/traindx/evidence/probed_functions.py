@@ -335,3 +335,25 @@ class VectorsTried(Observed):
     draws: int
     broken: int
     turn: float = 0.0
+
+
+class PairsByName(Observed):
+    """Two lists of files that a data set keeps, whose names go together. ``where`` is the line that lists or keeps one.
+
+    Attributes:
+        dataset: Class of the data set.
+        first: Attribute with the first list.
+        second: Attribute with the second one.
+        items: Entries of each.
+        apart: Indices at which the two names have different keys.
+        opened: Of a few of these, items that opened both files of their index.
+        others: Of a few of these, items that opened one of them and another file of the second list.
+    """
+
+    dataset: str
+    first: str
+    second: str
+    items: int
+    apart: int
+    opened: int = 0
+    others: int = 0

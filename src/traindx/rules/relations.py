@@ -52,7 +52,7 @@ RELATIONS = (
     Relation(
         _DATA,
         "Image, mask, boxes, views and labels of one sample belong together, through augmentation too.",
-        ("D106", "D107", "D110", "D111", "D117", "D119", "D127", "D133", "D136", "D143", "D145", "D146"),
+        ("D106", "D107", "D110", "D111", "D117", "D119", "D127", "D133", "D136", "D143", "D145", "D146", "D151"),
         "A mask of another patient that lies on the same grid.",
     ),
     Relation(

@@ -66,6 +66,7 @@ from traindx.rules.data.d145_places_transposed import maps_beside_their_place, p
 from traindx.rules.data.d146_data_function_breaks_its_definition import data_function_breaks_its_definition
 from traindx.rules.data.d147_first_batches_alone import first_batches_alone
 from traindx.rules.data.d150_item_depends_on_earlier_items import item_depends_on_earlier_items
+from traindx.rules.data.d151_names_do_not_agree import names_do_not_agree
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -119,4 +120,5 @@ RULES: tuple[Rule, ...] = (
     first_batches_alone,
     item_depends_on_earlier_items,
     pipelines_differ,
+    names_do_not_agree,
 )

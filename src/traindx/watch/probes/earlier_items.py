@@ -27,6 +27,7 @@ from traindx.watch.probes.functions.common import parts_of
 from traindx.watch.probes.item_vectors import vectors_tried
 from traindx.watch.probes.kept_state import Entry, KeptState, numbers_of
 from traindx.watch.probes.making import Child, LineTrace, as_array, seed, traced
+from traindx.watch.probes.pair_names import pairs_tried
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.structure import known_length
 from traindx.watch.runtime.watch import Watch
@@ -92,6 +93,8 @@ class EarlierItems(Experiment):
                 found += [record] if record is not None else []
             with suppress(Exception):
                 found += vectors_tried(torch, dataset)
+            with suppress(Exception):
+                found += pairs_tried(torch, dataset)
             return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         child = Child.started(torch, look, apart=True, seconds=CPU_LIMIT)

@@ -166,6 +166,7 @@ def compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
     slopes: list[float] = []
     ours: list[Any] = []
     theirs: list[Any] = []
+    turned = 0
     for index in sorted({0, length // 2, length - 1}):
         there = _image(torch, other, index, path, 0)
         if there is None or _apart(there, _image(torch, other, index, path, 1)) > SETTLED:
@@ -178,8 +179,13 @@ def compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
                 if time.process_time() > until:
                     break
                 here = _image(torch, training, 0, path, number)
-                if here is not None and here.shape == there.shape and _same_places(here, there):
+                if here is None or here.shape != there.shape:
+                    continue
+                if _same_places(here, there):
                     draws.append(here)
+                elif _channels_turned(here, there):
+                    draws.append(here)
+                    turned += 1
                 if len(draws) >= 3:
                     break
         if len(draws) < 2 or max(_apart(draws[0], one) for one in draws[1:]) > SETTLED:
@@ -197,6 +203,7 @@ def compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
         cases=len(errors),
         shape=tuple(theirs[0].shape),
         least=min(errors),
+        channels_turned=turned > len(errors),
         slope=float(np.median(slopes)),
         mean=float(np.median([one.mean() for one in theirs])),
         spread=float(np.median([one.std() for one in theirs])),
@@ -233,8 +240,8 @@ class _given:  # noqa: N801  (a context manager, used like a function)
     """Inside, the first entry of the one data set is an entry of the other."""
 
     def __init__(self, torch: Any, training: Any, other: Any, index: int) -> None:
-        self.places = list(stores(torch, training, 0))
-        self.values = [keep[at] for keep, at in stores(torch, other, index)]
+        self.places = _longest(list(stores(torch, training, 0)))
+        self.values = [keep[at] for keep, at in _longest(list(stores(torch, other, index)))]
         self._undo: list[Callable[[], None]] = []
 
     def __enter__(self) -> bool:
@@ -253,6 +260,12 @@ class _given:  # noqa: N801  (a context manager, used like a function)
     def __exit__(self, *_: object) -> None:
         for back in reversed(self._undo):
             back()
+
+
+def _longest(entries: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
+    """Containers with an entry an item; a mean of three channels has an entry for the first index, too."""
+    most = max((len(keep) for keep, _ in entries), default=0)
+    return [one for one in entries if len(one[0]) == most]
 
 
 def _copy(value: Any) -> Any:
@@ -279,8 +292,21 @@ def _apart(one: Any, other: Any) -> float:
 
 
 def _same_places(one: Any, other: Any) -> bool:
-    """Each value of one goes with one value of the other, as far as neither is cut off."""
-    return max(_explained(one.ravel(), other.ravel()), _explained(other.ravel(), one.ravel())) >= EXPLAINED
+    """In every channel each value of one goes with one value of the other, as far as neither is cut off."""
+    pairs = zip(_channels(one), _channels(other), strict=True)
+    return all(max(_explained(a.ravel(), b.ravel()), _explained(b.ravel(), a.ravel())) >= EXPLAINED for a, b in pairs)
+
+
+def _channels(array: Any) -> list[Any]:
+    if array.ndim == 3 and array.shape[0] <= 4:
+        return list(array)
+    return list(np.moveaxis(array, -1, 0)) if array.ndim == 3 and array.shape[-1] <= 4 else [array]
+
+
+def _channels_turned(one: Any, other: Any) -> bool:
+    """The three channels of the one are those of the other in reverse: red for blue."""
+    axes = [axis for axis in (0, -1) if one.ndim == 3 and one.shape[axis] == 3]
+    return any(_apart(np.flip(one, axis), other) < SETTLED for axis in axes)
 
 
 def _explained(by: Any, values: Any) -> float:
