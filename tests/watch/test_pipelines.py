@@ -199,3 +199,30 @@ def test_channels_in_another_order_and_means_of_each() -> None:
     record = seen(Colours(0, turned=True), Colours(1, turned=True))
     assert record is not None
     assert not said(record, fed(record))
+
+
+class Masked(Colours):
+    """Pictures with a mask and a class; the numbers of both may be given."""
+
+    def __init__(self, seed: int, values: tuple[int, int] = (0, 1), classes: tuple[int, ...] = (0, 1, 2)) -> None:
+        super().__init__(seed, turned=False)
+        self.values, self.classes = values, classes
+        self.kinds = [k % 3 for k in range(6)]
+        self.flat = torch.arange(6) % 2  # not put into the other data set: of one axis
+
+    def __getitem__(self, index: int) -> Any:
+        picture = self.pictures[index]
+        mask = torch.where(picture.mean(0) > picture.mean(), self.values[1], self.values[0])
+        return picture, mask, self.classes[self.kinds[index]], int(self.flat[index])
+
+
+def test_targets_in_other_numbers() -> None:
+    for other in (Masked(1, values=(0, 255)), Masked(1, classes=(0, 2, 1))):
+        record = seen(Masked(0), other)
+        assert record is not None
+        (finding,) = said(record, fed(record))
+        assert (finding.variant, finding.standing) == ("targets", Standing.SUSPECTED)
+    record = seen(Masked(0), Masked(1))
+    assert record is not None
+    assert record.targets >= 2
+    assert not said(record, fed(record))

@@ -365,6 +365,9 @@ class SameCaseTwice(Observed):
         name: The name and its function.
         value: The number that it holds here.
         value_in_training: The number that it holds there.
+        targets: Labels of an item (whole numbers, or maps of few values) that could be compared.
+        targets_apart: Of these, labels that are others for every case, whatever the training draws.
+        target: The first of these, by its place in an item.
     """
 
     training: str
@@ -382,6 +385,9 @@ class SameCaseTwice(Observed):
     name: str = ""
     value: str = ""
     value_in_training: str = ""
+    targets: int = 0
+    targets_apart: int = 0
+    target: str = ""
 
 
 class SharedCases(Observed):
@@ -406,3 +412,27 @@ class SharedCases(Observed):
     neighbours: int = -1
     spoken: bool = False
     divided_at: Location | None = None
+
+
+class NamesNumbered(Observed):
+    """Tables from names to numbers that two data sets keep under one name. ``where`` is the line that makes one.
+
+    Attributes:
+        dataset: Class of the data set of an evaluation.
+        training: Class of the one that is trained on.
+        loader: The line that made the loader of the evaluation.
+        name: Attribute with the table in which names differ; empty where none does.
+        common: Names that both have.
+        apart: Of these, names with two numbers.
+        names: Names of the evaluation's table.
+        names_in_training: Names of the training's.
+    """
+
+    dataset: str
+    training: str
+    loader: Location | None = None
+    name: str = ""
+    common: int = 0
+    apart: int = 0
+    names: int = 0
+    names_in_training: int = 0

@@ -60,6 +60,7 @@ from traindx.rules.data.d140_batches_of_one_class import batches_of_one_class
 from traindx.rules.data.d141_partner_does_not_invert import partner_does_not_invert
 from traindx.rules.data.d141_windows import windows_put_back_elsewhere
 from traindx.rules.data.d142_labels_mapped_apart import labels_mapped_apart
+from traindx.rules.data.d142_tables import names_numbered_apart
 from traindx.rules.data.d143_anchors_of_one_shape import anchors_of_one_shape
 from traindx.rules.data.d144_axes_not_as_the_numbers_lie import axes_not_as_the_numbers_lie
 from traindx.rules.data.d145_places_transposed import maps_beside_their_place, places_transposed
@@ -112,7 +113,7 @@ RULES: tuple[Rule, ...] = (
     sampler_misses_items,
     batches_of_one_class,
     partner_does_not_invert.also(windows_put_back_elsewhere),
-    labels_mapped_apart,
+    labels_mapped_apart.also(names_numbered_apart),
     anchors_of_one_shape,
     axes_not_as_the_numbers_lie,
     places_transposed.also(maps_beside_their_place),

@@ -26,7 +26,7 @@ def pipelines_differ(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     What it finds:
         Another window of Hounsfield units, a division or a normalisation that one side lacks, the statistics of another
-        data set, channels in another order.
+        data set, channels in another order, targets in other numbers (a mask of 0 and 255 on one side).
     Why it stops learning:
         The network is tested, or used, on intensities that it was never trained on; the training loss is fine.
     Evidence it needs:
@@ -39,7 +39,8 @@ def pipelines_differ(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         the script normalises later. `demonstrated` where that was seen, and the difference is more than a slope within
         `about` and a mean within `moved`; else `suspected`. Items that show other places (another crop or size), and
         values that are drawn anew each time, are silence. Three channels in reverse order are `suspected`, since the
-        means of an image do not tell whether the script puts them right.
+        means of an image do not tell whether the script puts them right. So are labels that
+        have other numbers, each its own.
     Remedy:
         Build both data sets with one preprocessing, and keep only the random part apart.
     Trial it proposes:
@@ -50,6 +51,16 @@ def pipelines_differ(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         Isensee et al., nnU-Net, Nature Methods 2021: the preprocessing is stored and used again in inference.
     """
     for seen in evidence.of(SameCaseTwice):
+        if seen.targets_apart:
+            yield Found(
+                variant="targets",
+                message=f"{seen.dataset} gives another target than {seen.training} does for the same raw case: "
+                f"item{seen.target} differs in each of {seen.cases} cases, while the images show the same places.",
+                standing=Standing.SUSPECTED,
+                location=seen.loader,
+                numbers={"targets": seen.targets, "apart": seen.targets_apart},
+                remedy="Number the classes, and make masks, in one way for training and evaluation.",
+            )
         if seen.least <= limits.apart:
             continue
         fed = [

@@ -26,6 +26,7 @@ from traindx.watch.probes.case_lists import cases_in_both
 from traindx.watch.probes.functions.common import parts_of
 from traindx.watch.probes.item_spots import stores
 from traindx.watch.probes.making import Child, as_array, seed
+from traindx.watch.probes.name_tables import tables_apart
 from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.structure import known_length
 from traindx.watch.runtime.watch import Watch
@@ -36,6 +37,7 @@ else:
     np = Later("numpy")
 
 MOST_PAIRS = 2
+MOST_DATASETS = 8
 CPU_LIMIT = 6  # seconds of a child, which is ended then
 ENOUGH_SECONDS = 2.5  # of processor time, after which no further item is begun
 PATIENCE = 6.0
@@ -43,6 +45,8 @@ CASES = 3
 DRAWS = 10  # of an augmented item: one of them lies as the other pipeline has it
 LEAST_VALUES = 256
 BINS = 64
+FEW = 32  # values of a map of labels
+MOST_LABELS = 4_000_000
 EXPLAINED = 0.98  # of the variance: the places are the same
 SETTLED = 0.02  # of the spread, between two makings: nothing is drawn for the values
 
@@ -53,6 +57,7 @@ class _Read:
     dataset: weakref.ref[Any]
     backwards: int = 0
     trains: bool = False
+    asked: bool = False
 
 
 @dataclass
@@ -93,18 +98,21 @@ class Pipelines(Experiment):
     def _begins(self, loader: Loader, iterator: Any) -> None:
         dataset = getattr(iterator, "_dataset", None)
         wanted = self.watch.settings.extras.get("functions", True) and not sys.gettrace()
-        if not wanted or not hasattr(type(dataset), "__getitem__") or self._of(dataset) is not None:
+        if not wanted or not hasattr(type(dataset), "__getitem__"):
             return
-        try:
-            read = _Read(loader, weakref.ref(dataset))
-        except TypeError:
-            return
+        read = self._of(dataset)
+        if read is None:
+            try:
+                read = _Read(loader, weakref.ref(dataset))
+            except TypeError:
+                return
+            if len(self._known) < MOST_DATASETS:
+                self._known.append(read)
         training = next((one for one in self._known if one.loader.trains or one.trains), None)
-        if len(self._known) < 8:
-            self._known.append(read)
         base = training.dataset() if training is not None else None
-        if training is None or base is None or len(self._asked) >= MOST_PAIRS:
+        if training is None or training is read or base is None or read.asked or len(self._asked) >= MOST_PAIRS:
             return
+        read.asked = True
         torch = self.watch.torch
         if min(known_length(base) or 0, known_length(dataset) or 0) < CASES:
             return
@@ -112,7 +120,7 @@ class Pipelines(Experiment):
         def look() -> list[Any] | None:
             self.watch.over = True
             found: list[Record] = []
-            for ask in (cases_in_both, compared):
+            for ask in (cases_in_both, tables_apart, compared):
                 with suppress(Exception):  # whatever a data set raises that is given something else
                     record = ask(torch, base, dataset)
                     found += [record] if record is not None else []
@@ -136,7 +144,7 @@ class Pipelines(Experiment):
                 divided = divided_at(made, training) if made is not None and training is not None else None
                 for kind, fields in answer or ():
                     changes: dict[str, Any] = {"step": self.watch.iteration}
-                    changes |= {"loader": line} if kind == "SameCaseTwice" else {"where": line, "divided_at": divided}
+                    changes |= {"where": line, "divided_at": divided} if kind == "SharedCases" else {"loader": line}
                     self._records.append(Record.kinds[kind](**{**fields, **changes}))
         yield from self._records
 
@@ -162,49 +170,27 @@ def compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
     path = _image_path(training, other)
     if path is None:
         return None
-    errors: list[float] = []
-    slopes: list[float] = []
-    ours: list[Any] = []
-    theirs: list[Any] = []
-    turned = 0
+    cases: list[_Case] = []
     for index in sorted({0, length // 2, length - 1}):
-        there = _image(torch, other, index, path, 0)
-        if there is None or _apart(there, _image(torch, other, index, path, 1)) > SETTLED:
-            return None  # it is augmented itself
-        with _given(torch, training, other, index) as done:
-            if not done:
-                return None
-            draws: list[Any] = []
-            for number in range(DRAWS):
-                if time.process_time() > until:
-                    break
-                here = _image(torch, training, 0, path, number)
-                if here is None or here.shape != there.shape:
-                    continue
-                if _same_places(here, there):
-                    draws.append(here)
-                elif _channels_turned(here, there):
-                    draws.append(here)
-                    turned += 1
-                if len(draws) >= 3:
-                    break
-        if len(draws) < 2 or max(_apart(draws[0], one) for one in draws[1:]) > SETTLED:
-            return None  # other places, or values that are drawn
-        errors.append(_apart(draws[0], there))
-        slopes.append(float(np.polyfit(there.ravel(), draws[0].ravel(), 1)[0]) if there.std() > 0 else 0.0)
-        ours.append(draws[0])
-        theirs.append(there)
-    if len(errors) < CASES or all(_apart(one, ours[0]) < SETTLED for one in ours[1:]):
+        case = _case(torch, training, other, index, path, until)
+        if case is None:
+            return None
+        cases.append(case)
+    ours, theirs = [case.here for case in cases], [case.there for case in cases]
+    if len(cases) < CASES or all(_apart(one, ours[0]) < SETTLED for one in ours[1:]):
         return None  # what was put in did not come out
+    errors = [_apart(case.here, case.there) for case in cases]
     differing = _differing(torch, training, other, length // 2) if min(errors) > SETTLED else None
+    told = [place for place in cases[0].labels if all(place in case.labels for case in cases)]
+    apart = [place for place in told if _renumbered([case.labels[place] for case in cases])]
     return SameCaseTwice(
         training=type(training).__name__,
         dataset=type(other).__name__,
-        cases=len(errors),
+        cases=len(cases),
         shape=tuple(theirs[0].shape),
         least=min(errors),
-        channels_turned=turned > len(errors),
-        slope=float(np.median(slopes)),
+        channels_turned=all(case.turned for case in cases),
+        slope=float(np.median([_slope(case) for case in cases])),
         mean=float(np.median([one.mean() for one in theirs])),
         spread=float(np.median([one.std() for one in theirs])),
         mean_in_training=float(np.median([one.mean() for one in ours])),
@@ -213,7 +199,78 @@ def compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
         value=differing[1] if differing is not None else "",
         value_in_training=differing[2] if differing is not None else "",
         where=differing[3].location() if differing is not None else None,
+        targets=len(told),
+        targets_apart=len(apart),
+        target=apart[0] if apart else "",
     )
+
+
+@dataclass
+class _Case:
+    """One raw case: its image as the evaluation has it and as the training has it, and the labels of both by place."""
+
+    there: Any
+    here: Any
+    turned: bool
+    labels: dict[str, tuple[Any, Any]]
+
+
+def _case(torch: Any, training: Any, other: Any, index: int, path: str, until: float) -> _Case | None:
+    """None where the evaluation draws, where the places are others, or where values are drawn in training."""
+    there = _image(torch, other, index, path, 0)
+    if there is None or _apart(there, _image(torch, other, index, path, 1)) > SETTLED:
+        return None
+    said = _labels(torch, other, index, path, 0)
+    draws: list[Any] = []
+    labels: dict[str, tuple[Any, Any]] = {}
+    turned = 0
+    with _given(torch, training, other, index) as done:
+        for number in range(DRAWS if done else 0):
+            if time.process_time() > until or len(draws) >= 3:
+                break
+            here = _image(torch, training, 0, path, number)
+            if here is None or here.shape != there.shape:
+                continue
+            if _same_places(here, there):
+                found = _labels(torch, training, 0, path, number)
+                labels |= {place: (said[place], found[place]) for place in said if place in found}
+            elif _channels_turned(here, there):
+                turned += 1
+            else:
+                continue
+            draws.append(here)
+    if len(draws) < 2 or max(_apart(draws[0], one) for one in draws[1:]) > SETTLED:
+        return None
+    return _Case(there, draws[0], turned == len(draws), labels)
+
+
+def _slope(case: _Case) -> float:
+    return float(np.polyfit(case.there.ravel(), case.here.ravel(), 1)[0]) if case.there.std() > 0 else 0.0
+
+
+def _renumbered(pairs: list[tuple[Any, Any]]) -> bool:
+    """Each label of the one is one label of the other, two at least, and not all are the same."""
+    if any(one.shape != other.shape for one, other in pairs):
+        return False
+    both = {pair for one, other in pairs for pair in zip(one.ravel().tolist(), other.ravel().tolist(), strict=True)}
+    ours, theirs = {one for one, _ in both}, {other for _, other in both}
+    return len(both) == len(ours) == len(theirs) >= 2 and any(one != other for one, other in both)
+
+
+def _labels(torch: Any, dataset: Any, index: int, path: str, number: int) -> dict[str, Any]:
+    """Whole numbers of an item, and maps of a few of them, by their place."""
+    seed(torch, number)
+    found: dict[str, Any] = {}
+    for place, one in parts_of(dataset[index]):
+        value = np.asarray(one) if type(one) is int else as_array(one)
+        if value is None and hasattr(one, "item") and getattr(one, "shape", None) == ():
+            value = np.asarray(one.item())
+        if place == path or value is None or value.dtype.kind not in "buif" or value.size > MOST_LABELS:
+            continue
+        whole = value.astype(np.float64)
+        if (whole == np.round(whole)).all() and len(np.unique(whole)) <= FEW:
+            found[place] = whole
+    return found
 
 
 def _image_path(training: Any, other: Any) -> str | None:
