@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from conditions import Row
+from traindx.evidence.labels_compared import LabelsCompared
+from traindx.evidence.loader_figures import LoaderFigure
 from traindx.evidence.observed import InputSeen, IterationsSeen, NetworkCalls, RankDifference, SwallowedException
 from traindx.evidence.observed_calls import ArgumentTried, DiscardedResult, IdleStatement, KeptFigure
 from traindx.evidence.observed_evaluation import (
@@ -274,6 +276,21 @@ ROWS = (
                     "training-scored"),
                 ({"stale": 2, "stale_at": HERE}, "nothing-scored"),
                 ({"unused": 0, "numbers": 5, "number_at": HERE}, "training-number-summed")],
+    ),
+    Row(
+        "D148",
+        LabelsCompared(
+            function="regions", named=(1.0, 3.0), never=(3.0,), unnamed=(4.0,), values=(0.0, 1.0, 4.0), maps=8
+        ),
+        silent=[{"never": ()}, {"never": (8.0,)}, {"never": (0.0,)}, {"unnamed": ()}, {"named": (0.0, 3.0)}],
+        unseen=[{"maps": 7}],
+        speaks=[({}, MAYBE), ({"items": 8, "of": 9}, "8 of 9"), ({"never": (7.0,)}, MAYBE)],
+    ),
+    Row(
+        "E829",
+        LoaderFigure(function="evaluate", batches=4, silent=(0,), moved=True),
+        silent=[{"moved": False}, {"silent": ()}, {"silent": (), "doubled": 0.503}],
+        speaks=[({}, SURE), ({"silent": (0, 1, 2)}, MAYBE), ({"silent": (), "doubled": 0.5015}, SURE)],
     ),
     Row(
         "E824",

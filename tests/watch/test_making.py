@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from traindx.watch.probes.item_relations import CornersSwapped, MaskLeft, explained, partners, turns
 from traindx.watch.probes.making import broken_at, in_child
@@ -80,6 +81,26 @@ def test_a_child_that_fails_or_hangs_says_nothing() -> None:
 
     assert in_child(torch, fails) is None
     assert in_child(torch, hangs) is None
+
+
+def test_what_workers_share_is_the_childs_own() -> None:
+    kept = torch.arange(1000.0).share_memory_()
+
+    def look() -> list[Any]:
+        kept.add_(1)
+        return [float(kept.sum())]
+
+    assert in_child(torch, look) == [1000 * 999 / 2 + 1000]
+    assert torch.equal(kept, torch.arange(1000.0))
+
+
+def test_a_child_makes_the_batches_of_workers_itself() -> None:
+    loader = DataLoader(TensorDataset(torch.arange(6.0)), 2, num_workers=1, persistent_workers=True)
+    batches = iter(loader)
+    next(batches)
+    assert in_child(torch, lambda: [float(x.sum()) for (x,) in loader]) == [1.0, 5.0, 9.0]
+    assert [float(x.sum()) for (x,) in batches] == [5.0, 9.0]
+    assert [float(x.sum()) for (x,) in loader] == [1.0, 5.0, 9.0]
 
 
 def test_nobody_is_told_of_a_child_that_he_waits_for() -> None:

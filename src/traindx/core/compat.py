@@ -230,6 +230,16 @@ def node_of(tensor: Any) -> Any:
         return None
 
 
+def worker_iterator(torch: Any) -> Any:
+    """The class that hands out batches which worker processes make."""
+    return torch.utils.data.dataloader._MultiProcessingDataLoaderIter
+
+
+def own_iterator(torch: Any) -> Any:
+    """The class that makes the batches of a loader in its own process."""
+    return torch.utils.data.dataloader._SingleProcessDataLoaderIter
+
+
 def number(node: Any) -> int:
     """The number of a node: those made later in a thread have larger ones."""
     return int(node._sequence_nr())

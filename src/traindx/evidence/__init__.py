@@ -14,6 +14,8 @@ import traindx.evidence.dynamics
 import traindx.evidence.evaluation
 import traindx.evidence.forecast
 import traindx.evidence.labels
+import traindx.evidence.labels_compared
+import traindx.evidence.loader_figures
 import traindx.evidence.loss
 import traindx.evidence.model
 import traindx.evidence.normalisation

@@ -46,7 +46,7 @@ RELATIONS = (
     Relation(
         _DATA,
         "Labels hold only values that the task declares, and every class occurs.",
-        ("D104", "D105", "D113", "D123", "D137", "D142"),
+        ("D104", "D105", "D113", "D123", "D137", "D142", "D148"),
         "A label that is wrong and plausible.",
     ),
     Relation(
@@ -182,6 +182,7 @@ RELATIONS = (
             "E826",
             "E827",
             "E828",
+            "E829",
         ),
         "Whether the figure is the one that matters to a patient.",
     ),

@@ -66,6 +66,7 @@ from traindx.rules.data.d144_axes_not_as_the_numbers_lie import axes_not_as_the_
 from traindx.rules.data.d145_places_transposed import maps_beside_their_place, places_transposed
 from traindx.rules.data.d146_data_function_breaks_its_definition import data_function_breaks_its_definition
 from traindx.rules.data.d147_first_batches_alone import first_batches_alone
+from traindx.rules.data.d148_labels_that_never_occur import labels_that_never_occur
 from traindx.rules.data.d150_item_depends_on_earlier_items import item_depends_on_earlier_items
 from traindx.rules.data.d151_names_do_not_agree import names_do_not_agree
 
@@ -119,6 +120,7 @@ RULES: tuple[Rule, ...] = (
     places_transposed.also(maps_beside_their_place),
     data_function_breaks_its_definition,
     first_batches_alone,
+    labels_that_never_occur,
     item_depends_on_earlier_items,
     pipelines_differ,
     names_do_not_agree,

@@ -27,6 +27,7 @@ from traindx.rules.evaluation.e825_figure_never_reset import figure_never_reset
 from traindx.rules.evaluation.e826_figure_breaks_its_definition import figure_breaks_its_definition
 from traindx.rules.evaluation.e827_threshold_on_logits import threshold_on_logits
 from traindx.rules.evaluation.e828_evaluation_items_change import evaluation_items_change
+from traindx.rules.evaluation.e829_batches_left_out import batches_left_out
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -48,4 +49,5 @@ RULES: tuple[Rule, ...] = (
     figure_breaks_its_definition,
     threshold_on_logits,
     evaluation_items_change,
+    batches_left_out,
 )

@@ -14,17 +14,20 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from traindx.core import compat
 from traindx.watch.runtime.call_sites import CallSite, users
 
 SECONDS = 8.0  # of wall time, after which the child is ended
 CPU_SECONDS = 4
 ENOUGH_SECONDS = 1.5  # of processor time, after which no further item is begun
 MOST_VALUES = 4_000_000
+MOST_SHARED = 1 << 29  # bytes of shared memory that a child copies
+MAP_FIXED = 0x10  # of Linux, which the module of the standard library does not name
 Looks = Callable[[dict[str, Any]], "bool | None"]
 """Given the arrays that a line left in reach: is the relation broken (True), whole (False), or unseen (None)?"""
 
@@ -164,11 +167,58 @@ def _may_fork(torch: Any) -> bool:
     handler = signal.getsignal(signal.SIGCHLD)
     known = handler in (signal.SIG_DFL, None) or str(getattr(handler, "__module__", "")).startswith("torch.utils.data")
     try:
-        with open("/proc/self/maps", encoding="utf-8") as maps:
-            shared = any(" rw-s " in line and "/dev/shm/sem." not in line for line in maps)
+        shared = list(_shared_memory())
     except OSError:
         return False
-    return known and not shared
+    of_workers = all("/dev/shm/torch_" in line for _, _, line in shared)
+    return known and of_workers and sum(last - first for first, last, _ in shared) <= MOST_SHARED
+
+
+def _shared_memory() -> Iterator[tuple[int, int, str]]:
+    """Memory that is shared for writing: first address, end, and its line among the mappings; semaphores left out."""
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        for line in maps:
+            if " rw-s " in line and "/dev/shm/sem." not in line:
+                first, last = line.split(" ", 1)[0].split("-")
+                yield int(first, 16), int(last, 16), line
+
+
+def _own_shared_memory() -> None:
+    """Batches that workers made lie in shared memory: put a copy in its place, so that the child writes to its own.
+
+    Raises:
+        OSError: The memory could not be mapped.
+    """
+    import ctypes
+    import mmap
+
+    system = ctypes.CDLL(None, use_errno=True)
+    system.mmap.restype = ctypes.c_void_p
+    system.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
+    for first, last, _ in list(_shared_memory()):
+        kept = ctypes.string_at(first, last - first)
+        if system.mmap(first, last - first, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) != first:
+            raise OSError(ctypes.get_errno(), "memory could not be mapped")
+        ctypes.memmove(first, kept, last - first)
+
+
+def _without_workers(torch: Any) -> None:
+    """Locks and queues of workers are shared with the script: in the child loaders make their batches themselves."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise MayNotError("workers")
+
+    def alone(loader: Any) -> Any:
+        vars(loader).update(num_workers=0, timeout=0)
+        return compat.own_iterator(torch)(loader)
+
+    workers = compat.worker_iterator(torch)
+    for name in ("__init__", "_reset", "_next_data", "_try_put_index"):
+        setattr(workers, name, refuse)
+    for name in ("_shutdown_workers", "__del__"):
+        setattr(workers, name, lambda *_: None)
+    torch.utils.data.DataLoader.__iter__ = alone
 
 
 def _offsets() -> list[tuple[int, int]]:
@@ -219,6 +269,8 @@ def _confine(torch: Any, only: int | None, seconds: int) -> None:
     """Nothing printed, nothing written, nothing sent, one thread, little time; of the open files ``only`` one."""
     import resource
 
+    _own_shared_memory()
+    _without_workers(torch)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     numbers = [0, 1, 2]
     if only is not None:

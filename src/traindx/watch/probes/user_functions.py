@@ -29,7 +29,9 @@ from traindx.watch.probes.captured import detached
 from traindx.watch.probes.followed import End, go_on
 from traindx.watch.probes.functions import FAMILIES, any_figure, any_relevant
 from traindx.watch.probes.item_spots import items_tried
+from traindx.watch.probes.labels_compared import any_comparison, labels_compared
 from traindx.watch.probes.live_calls import function_of, live_calls, scope_of
+from traindx.watch.probes.loader_figures import any_pass, loader_figures
 from traindx.watch.probes.making import Child, seed
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
 from traindx.watch.probes.textbook.base import is_known
@@ -42,6 +44,7 @@ from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Watch
 
 CPU_LIMIT = 9  # seconds of a child, which is ended then
+CPU_LEFT = 5.5  # after which no further experiment is begun that may take what is left
 FOLLOWING_LIMIT = 6  # seconds of a child that goes on with the script
 REPLAY_SECONDS = 2.0  # of a child, for calls of the script's
 TURNS = (0.1, 0.5)  # seconds of one expression; what takes longer at first comes last
@@ -155,8 +158,12 @@ class UserFunctions(Experiment):
         def look() -> list[Any]:
             watch.over = True
             watch.torch.set_grad_enabled(True)
-            calls = recorded_calls(watch.torch, frame, datasets, call)
-            found = [*tried(watch.torch, calls), *items_tried(watch.torch, datasets)]
+            torch, begun = watch.torch, []  # type: ignore[var-annotated]
+            calls = recorded_calls(torch, frame, datasets, call, begun)
+            found = [*tried(torch, calls), *items_tried(torch, datasets)]
+            for more in (lambda: labels_compared(torch, datasets, calls), lambda: loader_figures(torch, begun)):
+                if time.process_time() < CPU_LEFT:
+                    found += _all_of(more)
             return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         return look
@@ -180,7 +187,8 @@ class UserFunctions(Experiment):
 
 
 def _could_be_tried(trees: list[ast.Module]) -> bool:
-    return any_relevant(trees) or textbook.any_relevant(trees) or any_inline(trees, textbook.is_known)
+    known = any_relevant(trees) or textbook.any_relevant(trees) or any_inline(trees, textbook.is_known)
+    return known or any_comparison(trees) or any_pass(trees)
 
 
 def _has_figures(trees: list[ast.Module]) -> bool:
@@ -221,8 +229,13 @@ def _unlike(records: list[Record]) -> Iterator[Record]:
             yield record
 
 
-def recorded_calls(torch: Any, frame: FrameType, datasets: list[Any], call: Call | None = None) -> list[RecordedCall]:
-    """Calls of the user's functions, recorded while what the live frames call is called again. In a child only."""
+def recorded_calls(
+    torch: Any, frame: FrameType, datasets: list[Any], call: Call | None = None, begun: list[RecordedCall] | None = None
+) -> list[RecordedCall]:
+    """Calls of the user's functions, recorded while what the live frames call is called again. In a child only.
+
+    ``begun`` is given those, too, that were not waited for.
+    """
     scopes: dict[CodeType, Scope] = {}
     recorder = Recorder(torch, left=lambda left: _keep(scopes, left))
     until = time.process_time() + REPLAY_SECONDS
@@ -262,6 +275,8 @@ def recorded_calls(torch: Any, frame: FrameType, datasets: list[Any], call: Call
         for index in range(ITEMS, MORE_ITEMS):
             if time.process_time() < until:
                 attempt(lambda dataset=dataset, index=index: dataset[index], TURNS[0])  # type: ignore[misc]
+    if begun is not None:
+        begun += [one for calls in recorder.calls.values() for one in calls[:2]]
     return [*recorder.done(), *_lines_and_values(torch, frame, scopes)]
 
 
@@ -313,6 +328,14 @@ def _methods_beside(frame: FrameType | None) -> Iterator[Callable[[], Any]]:
                 yield lambda function=function, owner=owner, names=names, parameters=parameters: function(  # type: ignore[misc]
                     owner, **{one: names[one] for one in parameters}
                 )
+
+
+def _all_of(family: Callable[[], Iterator[Record]]) -> list[Record]:
+    """What an experiment found; one that fails says nothing."""
+    try:
+        return list(family())
+    except Exception:
+        return []
 
 
 def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:

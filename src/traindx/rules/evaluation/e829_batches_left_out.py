@@ -1,0 +1,87 @@
+"""E829 batches-left-out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from traindx.evidence.base import Evidence
+from traindx.evidence.loader_figures import LoaderFigure
+from traindx.finding import Severity, Standing
+from traindx.rules.base import Found, Limits, Threshold, rule
+
+
+@rule(
+    "E829",
+    "batches-left-out",
+    Severity.MAJOR,
+    needs=(LoaderFigure,),
+    thing="functions that go through a loader and return figures",
+    half=Threshold(0.002, "from one half; round-off of single precision over a few batches is far below"),
+)
+def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    """A figure over a loader does not hold every batch, or adds up averages and divides by the number of items.
+
+    What it finds:
+        ``total[key] = 0.0`` for a key that is new, so that the first batch is lost; an assignment where ``+=`` was
+        meant, so that the last batch alone is left; ``total += loss.item()`` and ``total / len(loader.dataset)``.
+    Why it stops learning:
+        It does not; but what is printed is wrong by a factor or by a batch, and is compared with figures of others, or
+        chooses the best epoch.
+    Evidence it needs:
+        LoaderFigure (a watched script): own functions are called again in a child process with four batches of three
+        items in the place of their loader.
+    How it decides:
+        *Left out.* The order of the batches changes the figure, and at some places in that order it makes no difference
+        at all which batch stands there, with the batches in order and turned round by one: `demonstrated`. If the last
+        place alone counts, somebody may want just that: `suspected`.
+        *Halved.* Batches that hold every item twice halve it, within `half`, where a mean stays and a sum doubles:
+        `demonstrated`. Left alone are functions that give something else with other random numbers, or do not take all
+        batches.
+    Remedy:
+        Begin with the first value and add all of them; multiply each batch's mean by its items, or divide by batches.
+    Trial it proposes:
+        None; fix it.
+    Known false positives:
+        A figure that leaves the first batches out on purpose, as for warming up.
+    References:
+        None.
+    """
+    seen: set[tuple[object, ...]] = set()
+    for one in evidence.of(LoaderFigure):
+        name = f"{one.function}{one.figure}"
+        if one.moved and one.silent:
+            last_alone = one.silent == tuple(range(one.batches - 1))
+            found = _left_out(one, name, last_alone)
+        elif abs(one.doubled - 0.5) < limits.half:
+            found = _halved(one, name)
+        else:
+            continue
+        if (one.function, found.variant) not in seen:  # a dictionary of figures has one cause
+            seen.add((one.function, found.variant))
+            yield found
+
+
+def _left_out(one: LoaderFigure, name: str, last_alone: bool) -> Found:
+    places = ", ".join(str(place + 1) for place in one.silent)
+    which = "Only the last batch counts" if last_alone else f"Batch {places} of {one.batches} does not count"
+    return Found(
+        message=f"{which} in {name}: other batches in the place make no difference to it, whichever they are, and the "
+        "order of the batches does.",
+        standing=Standing.SUSPECTED if last_alone else Standing.DEMONSTRATED,
+        location=one.where,
+        numbers={"batches": one.batches, "left_out": len(one.silent), "value": one.value},
+        remedy="Add what every batch gives, the first one and the last one too.",
+        variant="last-alone" if last_alone else "left-out",
+    )
+
+
+def _halved(one: LoaderFigure, name: str) -> Found:
+    return Found(
+        message=f"{name} is half as large if every batch holds its items twice: it adds up averages of batches and "
+        "divides by the number of items, so that it is smaller by the size of a batch.",
+        standing=Standing.DEMONSTRATED,
+        location=one.where,
+        numbers={"value": one.value, "doubled": one.doubled},
+        remedy="Divide by the number of batches, or multiply each batch's average by its number of items first.",
+        variant="divided-by-items",
+    )

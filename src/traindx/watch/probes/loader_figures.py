@@ -1,0 +1,250 @@
+"""Functions that go through a loader and return figures: does every batch count, and is an average one?
+
+Only ever used in a child process. A function is called again with a few small batches of the same data set in the place
+of its loader: in order, turned round by one, with one batch in the place of another, and with every item of a batch
+twice. Where the order decides which batch counts, and what is in a batch does not, one is left out; what is halved by
+items that come twice was divided by the number of items although it adds up averages.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from traindx.evidence.base import Record
+from traindx.evidence.loader_figures import LoaderFigure
+from traindx.watch.probes.functions.common import number, parts_of
+from traindx.watch.probes.live_calls import definition_of
+from traindx.watch.probes.making import seed
+from traindx.watch.probes.recorded import RecordedCall, called, returned_at
+
+BATCHES, ITEMS = 4, 3
+SECONDS = 2.5  # of processor time for all of them
+LONGEST = 0.4  # of one call
+MOST_FIGURES = 8
+SAME, HALF = 1e-4, 2e-3  # relative: sums in another order; a half
+
+
+class Passed(list[Any]):
+    """Batches in the place of a loader; what else is asked of it is asked of the loader itself.
+
+    Attributes:
+        taken: Batches that were handed out.
+    """
+
+    def __init__(self, batches: list[Any], loader: Any, items: int) -> None:
+        super().__init__(batches)
+        self.taken = 0
+        self._loader = loader
+        self.dataset = _Length(loader.dataset, items)
+        self.sampler = _Length(getattr(loader, "sampler", None), items)
+        self.batch_size = items // max(1, len(batches))
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in list.__iter__(self):
+            self.taken += 1
+            yield copy.deepcopy(batch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_loader"), name)
+
+
+class _Length:
+    """Something of another length."""
+
+    def __init__(self, thing: Any, length: int) -> None:
+        self._thing = thing
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_thing"), name)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._thing[index]
+
+
+@dataclass
+class _Subject:
+    """A call whose loader can be replaced."""
+
+    call: RecordedCall
+    name: str  # of the argument, or of the attribute of ``self``
+    own: bool
+    loader: Any
+
+
+def loader_figures(torch: Any, calls: Iterable[RecordedCall]) -> Iterator[Record]:
+    """Every function that is given one loader and returns numbers."""
+    until, done = time.process_time() + SECONDS, set()
+    for call in calls:
+        if call.code in done or time.process_time() > until:
+            continue
+        subject = _subject(torch, call)
+        if subject is None:
+            continue
+        done.add(call.code)
+        try:
+            yield from _Experiment(torch, subject, until).records()
+        except Exception:  # whatever the script's functions raise when they are given something else
+            continue
+
+
+def _subject(torch: Any, call: RecordedCall) -> _Subject | None:
+    kind = torch.utils.data.DataLoader
+    node = definition_of(call.code)
+    if node is None or not goes_through(node):
+        return None
+    given = [(name, one) for name, one in call.args.items() if isinstance(one, kind)]
+    if len(given) == 1:
+        return _Subject(call, given[0][0], False, given[0][1])
+    fields = getattr(call.args.get("self"), "__dict__", {})
+    own = [(name, fields[name]) for name in call.code.co_names if isinstance(fields.get(name), kind)]
+    return _Subject(call, own[0][0], True, own[0][1]) if len(own) == 1 and not given else None
+
+
+class _Experiment:
+    """The calls that are made of one function."""
+
+    def __init__(self, torch: Any, subject: _Subject, until: float) -> None:
+        self.torch = torch
+        self.subject = subject
+        self.until = until
+        self.steps = False
+
+    def records(self) -> Iterator[Record]:
+        """One record a figure."""
+        batches, twice = self._batches()
+        turned = [*batches[1:], batches[0]]
+        begun = time.process_time()
+        base, taken = self._figures(batches)
+        if not base or taken < len(batches) or time.process_time() - begun > LONGEST:
+            return
+        again, _ = self._figures(batches, 1)
+        figures = [name for name in base if _same(base[name], again.get(name))]
+        if not figures:
+            return
+        other, _ = self._figures(turned)
+        double, _ = self._figures(twice)
+        moved = [name for name in figures if not _same(base[name], other.get(name))]
+        without = self._places_without(batches, base) if moved else {}
+        beside = self._places_without(turned, other) if any(without.values()) else {}
+        for name in figures[:MOST_FIGURES]:
+            silent = sorted(set(without.get(name, ())) & set(beside.get(name, ()))) if name in moved else []
+            yield LoaderFigure(
+                function=self.subject.call.shown,
+                figure=name,
+                batches=len(batches),
+                silent=tuple(silent),
+                moved=name in moved,
+                doubled=double[name] / base[name] if base[name] and name in double else math.nan,
+                value=base[name],
+                trains=self.steps,
+                where=_place(self.subject.call, bool(silent), len(silent) == len(batches) - 1).location(),
+            )
+
+    def _batches(self) -> tuple[list[Any], list[Any]]:
+        """A few batches, of items from all over the data set; the same ones with every item twice."""
+        loader = self.subject.loader
+        dataset, collate = loader.dataset, loader.collate_fn
+        count = len(dataset)
+        if loader.batch_size is None or count < BATCHES * ITEMS:
+            return [], []
+        step = max(1, count // (BATCHES * ITEMS))
+        seed(self.torch, 0)
+        items = [dataset[index * step] for index in range(BATCHES * ITEMS)]
+        rows = [items[one * ITEMS : (one + 1) * ITEMS] for one in range(BATCHES)]
+        return [collate(row) for row in rows], [collate([*row, *row]) for row in rows]
+
+    def _figures(self, batches: list[Any], number_of_seed: int = 0) -> tuple[dict[str, float], int]:
+        """What comes out of a pass over these batches, and how many were taken."""
+        if not batches or time.process_time() > self.until:
+            return {}, 0
+        torch, subject = self.torch, self.subject
+        items = sum(_length(torch, batch) for batch in batches)
+        passed = Passed(batches, subject.loader, items)
+        values = dict(subject.call.args)
+        if subject.own:
+            values["self"] = copy.copy(values["self"])
+            object.__getattribute__(values["self"], "__dict__")[subject.name] = passed
+        else:
+            values[subject.name] = passed
+        for value in [*values.values(), *getattr(values.get("self"), "__dict__", {}).values()]:
+            if isinstance(value, torch.optim.Optimizer):
+                self.steps = True
+                value.step = _no_step
+        kept = torch.manual_seed
+        torch.manual_seed = lambda one: kept(one + number_of_seed)  # every call begins with the same seed otherwise
+        try:
+            result = called(torch, subject.call.function, values)
+        finally:
+            torch.manual_seed = kept
+        found = {path: value for path, one in parts_of(result) if (value := number(torch, one)) is not None}
+        return {path: value for path, value in found.items() if math.isfinite(value)}, passed.taken
+
+    def _places_without(self, batches: list[Any], base: dict[str, float]) -> dict[str, list[int]]:
+        """By figure: the places where another batch makes no difference."""
+        silent: dict[str, list[int]] = {name: [] for name in base}
+        for place in range(len(batches)):
+            changed = list(batches)
+            changed[place] = batches[(place + 1) % len(batches)]
+            found, _ = self._figures(changed)
+            for name, value in base.items():
+                if found.get(name) == value:
+                    silent[name].append(place)
+        return silent
+
+
+def _no_step(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
+    return closure() if closure is not None else None
+
+
+def _length(torch: Any, batch: Any) -> int:
+    """Items of a batch."""
+    return next((len(one) for _, one in parts_of(batch) if isinstance(one, torch.Tensor) and one.dim()), 1)
+
+
+def _same(one: float, other: float | None) -> bool:
+    return other is not None and math.isclose(one, other, rel_tol=SAME, abs_tol=1e-7)
+
+
+def _place(call: RecordedCall, left_out: bool, last_alone: bool) -> Any:
+    """Where a loop begins a sum that it also adds to; where it divides; else what is returned."""
+    node = definition_of(call.code)
+    for loop in ast.walk(node) if node is not None else ():
+        if not isinstance(loop, ast.For):
+            continue
+        inside = [one for statement in loop.body for one in ast.walk(statement)]
+        added = {ast.unparse(one.target) for one in inside if isinstance(one, ast.AugAssign)}
+        for one in inside if left_out and not last_alone else ():
+            if isinstance(one, ast.Assign) and any(ast.unparse(target) in added for target in one.targets):
+                return call.at(one.lineno)
+    if not left_out:
+        for one in ast.walk(node) if node is not None else ():
+            if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and "dataset" in ast.unparse(one.right):
+                return call.at(one.lineno)
+    return returned_at(call.code)
+
+
+def goes_through(node: ast.AST) -> bool:
+    """True if a function has a loop and returns something: a figure of a pass, perhaps."""
+    nodes = list(ast.walk(node))
+    returns = any(isinstance(one, ast.Return) and one.value is not None for one in nodes)
+    return returns and any(isinstance(one, ast.For | ast.comprehension) for one in nodes)
+
+
+def any_pass(trees: Iterable[ast.Module]) -> bool:
+    """True if some function of these sources could be one."""
+    return any(
+        goes_through(node) and any("loader" in one.arg or "batches" in one.arg for one in node.args.args)
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    )

@@ -1,0 +1,155 @@
+"""Figures over a loader that leave batches out, or divide averages by the number of items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from traindx.evidence import Evidence
+from traindx.evidence.loader_figures import LoaderFigure
+from traindx.finding import Finding, Standing
+from traindx.rules import catalogue
+from traindx.watch.probes.loader_figures import loader_figures
+from traindx.watch.probes.recorded import Recorder
+
+Loader = DataLoader[Any]
+
+
+def first_lost(model: nn.Module, loader: Loader) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for x, y in loader:
+        value = F.mse_loss(model(x), y, reduction="sum").item()
+        if "error" in sums:
+            sums["error"] += value
+        else:
+            sums["error"] = 0.0
+    return {key: value / len(loader.dataset) for key, value in sums.items()}  # type: ignore[arg-type]
+
+
+def last_alone(model: nn.Module, loader: Loader) -> float:
+    value = 0.0
+    for x, y in loader:
+        value = F.mse_loss(model(x), y).item()
+    return value
+
+
+def divided_by_items(model: nn.Module, loader: Loader, optimizer: Any) -> float:
+    total = 0.0
+    for x, y in loader:
+        loss = F.mse_loss(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+    return total / len(loader.dataset)  # type: ignore[arg-type]
+
+
+def weighted(model: nn.Module, loader: Loader) -> float:
+    total = 0.0
+    for x, y in loader:
+        total += F.mse_loss(model(x), y).item() * len(x)
+    return total / len(loader.dataset)  # type: ignore[arg-type]
+
+
+def of_batches(model: nn.Module, loader: Loader) -> tuple[float, int]:
+    values = [F.l1_loss(model(x), y).item() for x, y in loader]
+    return sum(values) / len(loader), len(values)
+
+
+def summed(model: nn.Module, loader: Loader) -> float:
+    return sum(F.mse_loss(model(x), y, reduction="sum").item() for x, y in loader)
+
+
+def correct(model: nn.Module, loader: Loader) -> float:
+    right = 0
+    for x, y in loader:
+        right += int(((model(x) > 0) == (y > 0)).sum())
+    return 100.0 * right / len(loader.dataset)  # type: ignore[arg-type]
+
+
+def two_batches(model: nn.Module, loader: Loader) -> float:
+    total = 0.0
+    for number, (x, y) in enumerate(loader):
+        if number == 2:
+            break
+        total += F.mse_loss(model(x), y).item()
+    return total / 2
+
+
+def running(model: nn.Module, loader: Loader) -> float:
+    value = 0.0
+    for x, y in loader:
+        value = 0.9 * value + 0.1 * F.mse_loss(model(x), y).item()
+    return value
+
+
+def only_positives(model: nn.Module, loader: Loader) -> float:
+    values = []
+    for x, y in loader:
+        if bool((y > 1.5).any()):
+            values.append(F.mse_loss(model(x), y).item())
+    return sum(values) / max(1, len(values))
+
+
+def with_noise(model: nn.Module, loader: Loader) -> float:
+    return [F.mse_loss(model(x + torch.randn_like(x)), y).item() for x, y in loader][-1]
+
+
+def tried(function: Callable[..., Any]) -> tuple[list[LoaderFigure], list[Finding]]:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    x = torch.randn(40, 3)
+    loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True) + 0.3 * torch.randn(40, 1)), 8)
+    given = [model, loader]
+    if "optimizer" in function.__code__.co_varnames:
+        given.append(torch.optim.SGD(model.parameters(), 0.1))  # type: ignore[arg-type]
+    recorder = Recorder(torch)
+    with recorder.recording(5.0):
+        function(*given)
+    records = list(loader_figures(torch, [one for calls in recorder.calls.values() for one in calls]))
+    evidence = Evidence()
+    for record in records:
+        evidence.add(record)
+    rule = catalogue()["E829"]
+    return records, rule.check(evidence) if rule.applies(evidence) else []  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("function", "variant", "standing", "text"),
+    [
+        (first_lost, "left-out", Standing.DEMONSTRATED, 'sums["error"] = 0.0'),
+        (last_alone, "last-alone", Standing.SUSPECTED, "return value"),
+        (divided_by_items, "divided-by-items", Standing.DEMONSTRATED, "return total / len(loader.dataset)"),
+    ],
+)
+def test_batches_that_do_not_count(function: Any, variant: str, standing: Standing, text: str) -> None:
+    _, (finding,) = tried(function)
+    assert (finding.variant, finding.standing) == (variant, standing)
+    assert finding.location is not None
+    assert Path(__file__).read_text().splitlines()[finding.location.line - 1].strip().startswith(text)
+
+
+@pytest.mark.parametrize("function", [weighted, of_batches, summed, correct, running, only_positives])
+def test_figures_of_all_batches(function: Any) -> None:
+    records, findings = tried(function)
+    assert records
+    assert findings == []
+
+
+@pytest.mark.parametrize("function", [two_batches, with_noise])
+def test_figures_of_which_nothing_can_be_said(function: Any) -> None:
+    assert tried(function) == ([], [])
+
+
+def test_the_optimiser_makes_no_step_meanwhile() -> None:
+    (record,), _ = tried(divided_by_items)
+    assert record.trains
+    assert not record.moved
+    assert record.doubled == pytest.approx(0.5, abs=1e-3)
