@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conditions import Row
+from traindx.evidence.detached_branches import DetachedBranch
 from traindx.evidence.observed import Ending, IterationsSeen, LayerBuiltInCall, LossSeries, ScriptRun
 from traindx.evidence.observed_calls import GradientNormSeen, GridSeen, IntegerIndexSeen, LossStateSeen
 from traindx.evidence.observed_evaluation import MaskGiven
@@ -324,6 +325,12 @@ ROWS = (
     Row("L332", PairLossTried(function="ntxent", samples=8, together=0.99, apart=1.0, actual=1.0),
         silent=[{"together": 0.97}, {"together": -1.03, "apart": -1.0}], speaks=[({"together": -1.01, "apart": -1.0},
             SURE)]),
+    Row(
+        "M221",
+        DetachedBranch(network="Net", how="detach", copies=4, looks=2, weighted=True, met=HERE, function="mul"),
+        silent=[{"met": None}],
+        unseen=[{"looks": 1}],
+    ),
     Row(
         "L335",
         OutputAsked(network="Net", output="imag", outputs=2, looks=3, reached=0, own=8, read=True, named=False),

@@ -10,6 +10,7 @@ import traindx.evidence.dataset
 import traindx.evidence.dataset_intensities
 import traindx.evidence.dataset_labels
 import traindx.evidence.deployment
+import traindx.evidence.detached_branches
 import traindx.evidence.dynamics
 import traindx.evidence.evaluation
 import traindx.evidence.forecast

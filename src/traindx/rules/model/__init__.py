@@ -31,6 +31,7 @@ from traindx.rules.model.m217_mask_hides_nothing import mask_hides_nothing
 from traindx.rules.model.m218_model_function_breaks_its_definition import model_function_breaks_its_definition
 from traindx.rules.model.m219_future_is_seen import future_is_seen
 from traindx.rules.model.m220_units_alike import units_alike
+from traindx.rules.model.m221_branch_cut_off_its_own_input import branch_cut_off_its_own_input
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -52,4 +53,5 @@ RULES: tuple[Rule, ...] = (
     model_function_breaks_its_definition,
     future_is_seen,
     units_alike,
+    branch_cut_off_its_own_input,
 )

@@ -24,6 +24,7 @@ from traindx.watch.collectors.copies import Copies
 from traindx.watch.collectors.cut_losses import CutLosses
 from traindx.watch.collectors.declared_settings import SettingsDeclared
 from traindx.watch.collectors.destinations import Destinations
+from traindx.watch.collectors.detached_branches import DetachedBranches
 from traindx.watch.collectors.dropped_outputs import DroppedOutputs
 from traindx.watch.collectors.elsewhere import Elsewhere
 from traindx.watch.collectors.evaluation_flow import EvaluationFlow
@@ -157,6 +158,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Clamps,
     CallMeanings,
     Contracts,
+    DetachedBranches,
     DroppedOutputs,
     WeightDecays,
     ThrownAway,
