@@ -162,10 +162,45 @@ def test_the_interval_of_an_early_look_is_that_of_its_level():
 
 def test_added_seeds_are_no_part_of_what_was_asked_for():
     # a run of 60 s, two arms: 5 more runs for three seeds (330 s with the margin), 8 for four and more
-    table = trial(Claimed(seconds=60.0, gain=0.5, noise=3.0), "a", budget=500.0, most_seeds=12).run()
+    backend = Claimed(seconds=60.0, gain=0.5, noise=3.0)
+    table = timed(backend, budget=500.0).run()
     assert len(table.seeds) == 4
     assert table.complete
     assert "the budget allows" not in told(table)
+
+
+def timed(backend, budget, **options):
+    """A trial whose time passes as the runs say."""
+    backend.deadline = Deadline.after(budget)
+    return trial(backend, "a", budget=budget, most_seeds=12, deadline=backend.deadline, **options)
+
+
+def test_a_first_run_that_was_slow_takes_no_seeds_away():
+    class SlowStart(Claimed):
+        def result(self, job):
+            self.seconds = 60.0 if len(self.ran) == 1 else 20.0
+            return super().result(job)
+
+    backend = SlowStart(gain=0.5, noise=3.0)
+    table = timed(backend, budget=500.0).run()
+    # 60 s and 22 runs of 20 s: eleven seeds of two runs each
+    assert len(table.seeds) == 11
+    assert [len(arm.values) for arm in table.arms] == [11, 11]
+
+
+def test_runs_are_made_shorter_for_six_pairs_where_half_of_a_run_does():
+    backend = Claimed(seconds=60.0, gain=0.5, noise=3.0, shorter=30.0)
+    table = timed(backend, budget=500.0).run()
+    # 440 s are left for twelve runs, with the margin
+    assert backend.asked == [(pytest.approx(440 / 1.1 / 12, abs=1), 0.5)]
+    assert len(table.seeds) >= 6
+
+
+def test_the_last_look_has_what_the_others_left():
+    table = timed(Claimed(seconds=60.0, gain=2.1, noise=2.0), budget=450.0).run()
+    effect = table.results[0].given_rest
+    assert effect.n == len(table.seeds) == 3
+    assert look_level(3, 3, 3) == pytest.approx(0.05 * 0.98)
 
 
 @pytest.mark.parametrize("most", [0, 8])

@@ -168,8 +168,14 @@ def test_early_looks_share_a_fifth_of_the_level(seeds):
 @pytest.mark.parametrize(("asked", "seeds"), [(3, 4), (3, 5), (3, 12), (2, 6)])
 def test_added_seeds_spend_no_more_than_the_level(asked, seeds):
     spent = [look_level(look, seeds, asked) for look in range(2, seeds + 1)]
-    assert sum(spent) <= LEVEL + 1e-12
+    assert sum(spent) == pytest.approx(LEVEL)
     assert spent[-1] == max(spent)
+    assert spent[-1] > 0.6 * LEVEL
+
+
+def test_what_a_look_may_spend_does_not_depend_on_how_many_follow():
+    for look in (2, 3, 5, 8):
+        assert len({look_level(look, seeds, 3) for seeds in range(look + 1, 13)}) == 1
 
 
 def test_the_interval_in_the_table_says_what_the_verdict_says():

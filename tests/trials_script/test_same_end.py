@@ -13,6 +13,7 @@ from traindx.finding import Finding, Location, Proposal, Severity, Verdict
 from traindx.trials.script import backend as running
 from traindx.trials.script.pairing import ArmResult, Series
 from traindx.trials.script.prove import Proof
+from traindx.trials.script.scoring_metric import Tested as Worth
 from traindx.trials.script.scoring_metric import choose
 from traindx.watch.runtime.settings import Settings
 
@@ -29,15 +30,15 @@ FINDING = Finding(
 class Runs:
     """Runs that reach an accuracy of 1 after some readings, sooner or as soon with the treatment."""
 
-    def __init__(self, sooner: int, other_end: int = -1) -> None:
-        self.sooner, self.other_end = sooner, other_end
+    def __init__(self, sooner: int, other_end: tuple[int, ...] = (), end: float = 0.99) -> None:
+        self.sooner, self.other_end, self.end = sooner, other_end, end
 
     def __call__(self, settings: Settings, **given: Any) -> ArmResult:
         seed, treated = given["pair"], bool(given["treatments"])
         reached = 4 + seed % 3 - (self.sooner if treated else 0)
         values = tuple(1.0 if i >= reached else 0.5 for i in range(10))
-        if seed == self.other_end and treated:
-            values = (*values[:-1], 0.99)
+        if seed in self.other_end:
+            values = (*values[:-1], self.end - 0.01 * treated)
         return ArmResult(
             run=ScriptRun(target="train.py", ending=Ending.FINISHED, seconds=1.0),
             iterations=100,
@@ -73,12 +74,24 @@ def test_what_is_reached_as_soon_stays_open(tmp_path: Path, monkeypatch: pytest.
     assert effect.differences == (0.0, 0.0, 0.0)
 
 
-def test_one_run_that_ends_otherwise_keeps_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = proven(tmp_path, monkeypatch, Runs(sooner=2, other_end=1)).table()
+def test_few_runs_that_end_otherwise_do_not_keep_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most runs are at the best value that was ever read, so that the end says nothing of most of them."""
+    table = proven(tmp_path, monkeypatch, Runs(sooner=2, other_end=(1,))).table()
     effect = table.results[0].given_rest
     assert effect is not None
-    assert effect.differences == pytest.approx((0.0, -0.01, 0.0))
-    assert not any("end of every run" in note for note in table.notes)
+    assert effect.differences == pytest.approx((0.1, 0.1 - 0.001, 0.1))
+    assert any("val acc is 1 at the end of 3 of 5 runs" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(("others", "end"), [((1, 2), 0.99), ((1,), 1.5)])
+def test_the_end_judges_where_most_are_below_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[int, ...], end: float
+) -> None:
+    table = proven(tmp_path, monkeypatch, Runs(sooner=2, other_end=others, end=end)).table()
+    effect = table.results[0].given_rest
+    assert effect is not None
+    assert effect.differences == pytest.approx(tuple(-0.01 if seed in others else 0.0 for seed in range(3)))
+    assert not any("at the end of" in note for note in table.notes)
 
 
 def lines(training: tuple[float, ...], stepped: tuple[float, ...], name: str = "val") -> ArmResult:
@@ -109,3 +122,30 @@ def test_a_figure_beside_the_loss_of_training_is_the_loss_of_validation() -> Non
     assert choose(lines(printed, (0.6, 0.5, 0.4))).chosen is None
     assert choose(lines(printed, (0.51204, 4 * 0.41398, 0.333))).chosen is None, "not the same power of two"
     assert choose(lines(printed, exact, name="val score x")).chosen is None
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "higher"),
+    [
+        ("val giou", (1.31, 1.02, 0.9), None),  # a loss: GIoU is 1 at best
+        ("val giou", (0.31, 0.5, 0.9), True),
+        ("val acc", (12.0, 55.0, 83.0), True),  # percent
+        ("val psnr", (1.5, 1.8, 1.9), True),  # which has no such limit
+        ("val mae", (1.5, 1.2, 1.1), False),
+    ],
+)
+def test_a_quality_above_one_is_not_what_its_name_says(
+    name: str, values: tuple[float, ...], higher: bool | None
+) -> None:
+    figure = Series(name, "printed", (20, 40, 60), values, None, True, "validation")
+    chosen = choose(ArmResult(run=ScriptRun(target="t", ending=Ending.FINISHED), figures=(figure,))).chosen
+    assert (chosen.higher_is_better if chosen is not None else None) is higher
+
+
+def test_a_direction_that_was_tested_holds_above_one() -> None:
+    figure = Series("val giou", "printed", (20, 40, 60), (1.31, 1.02, 0.9), None, True, "validation")
+    seen = ArmResult(run=ScriptRun(target="t", ending=Ending.FINISHED), figures=(figure,))
+    chosen = choose(seen, tested=Worth(higher={("val giou", "printed"): False})).chosen
+    assert chosen is not None
+    assert not chosen.higher_is_better
+    assert "val giou" in choose(seen).why_not

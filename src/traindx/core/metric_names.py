@@ -24,6 +24,12 @@ LOWER = _names(
     fid lpips wer cer distance l1 l2 fpr fnr brier ece deviation
     """
 )
+AT_MOST_ONE = _names(
+    """
+    acc accuracy dice dsc iou jaccard giou auc auroc auprc ap map f1 precision recall sensitivity specificity ssim
+    msssim r2 ncc kappa mcc
+    """
+)
 VALIDATION = _names(
     "val vali valid validation validate validating validated eval evaluation evaluating evaluated evaluate dev holdout"
 )

@@ -25,9 +25,12 @@ from traindx.trials.jobs import Job, JobResult
 from traindx.trials.planning import MARGIN, Costs, fit, needed
 from traindx.trials.results import Results
 from traindx.trials.shortlist import Shortlist
-from traindx.trials.statistics import LEVEL, look_level
+from traindx.trials.statistics import look_level
 from traindx.trials.tabling import seeds_wanted, spared, variants
 
+# Seeds that runs are made shorter for, and the share of a run that must be left. Student's distribution decides: with
+# three pairs an effect must be 2.5 standard deviations of its differences to have an interval without zero, with six 1.
+SHORTENED = ((6, 0.5), (5, 0.4), (4, 0.3), (3, 0.25), (2, 0.0))
 # work in hand may overrun the budget by this share before it is dropped, and by as much again before it is killed
 OVERRUN = 0.05
 OUT_OF_TIME = "not tried: the budget ended first"
@@ -69,7 +72,6 @@ class Trial:
         self.tried: list[int] = []
         self.complete = True
         self.shortage = ""  # what the budget does not allow, as long as that is so
-        self.level = LEVEL
         self.results, self.costs = Results(), Costs()
         self.design = Design.of(shortlist.treatments)
         if backend.moved:
@@ -93,8 +95,6 @@ class Trial:
         for result in self.backend.known():
             self._enter(result)
         seeds = list(self._plan(expected_inert))
-        total = max(len(seeds), len(self.asked))
-        self.level = look_level(total, total, len(self.asked))
         for index, seed in enumerate(seeds):  # which may grow on the way
             if seed not in self.tried:
                 self.tried.append(seed)
@@ -105,12 +105,12 @@ class Trial:
                 break
             if index == 1 and self._one_seed(seeds[0], seed):
                 break
-            if index + 1 < total:
-                self._look(index + 1, total)
+            if index + 1 == len(seeds):  # before anything is looked at, so that the last look is chosen by time alone
+                seeds += self._one_more(index + 1)
+            if index + 1 < max(len(seeds), len(self.asked)):
+                self._look(index + 1, len(seeds))
                 if self._all_settled:
                     break
-            if index + 1 == len(seeds):
-                seeds += self._one_more(index + 1)
         return self.table()
 
     @property
@@ -129,7 +129,7 @@ class Trial:
 
         The plan rests on the time of one run, the first, which is often the slowest.
         """
-        further = self.asked[index : index + 1]
+        further = self.seeds[index : index + 1]
         if not further or not self.design.treatments or not self.costs.known:
             return ()
         seconds = MARGIN * needed(self.design, further, self.costs, self.results.has) / self.backend.workers
@@ -138,9 +138,16 @@ class Trial:
     def _look(self, look: int, seeds: int) -> None:
         """Settle what more seeds would not change."""
         metric = self.backend.metric()
-        level = look_level(look, seeds, len(self.asked))
+        level = self._level(look, seeds)
         if look >= 2 and metric is not None and level > 0:
             self._settle(judge(self.design, self.results, self.tried, *metric, level), level)
+
+    def _level(self, look: int, seeds: int, *, last: bool = False) -> float:
+        """Level of a look; the number of seeds is known beforehand where none are added."""
+        if len(self.seeds) > len(self.asked):
+            return look_level(look, look if last else max(seeds, look + 1), len(self.asked))
+        total = max(seeds, len(self.asked))
+        return look_level(total if last else look, total)
 
     def _plan(self, expected_inert: frozenset[str]) -> tuple[int, ...]:
         """Run the control, learn what everything costs, and choose what fits: the seeds to be run."""
@@ -185,9 +192,11 @@ class Trial:
         return self.seeds[:fitting]
 
     def _shorten(self, first: int, alone: Sequence[TreatmentSet]) -> None:
-        """Make runs shorter where the seeds that were asked for do not fit: a little for three, much for two."""
-        for wanted, least in ((3, 0.25), (2, 0.0)):
-            count = min(wanted, len(self.asked))
+        """Make runs shorter where too few seeds fit: a little for six, much for two."""
+        for wanted, least in SHORTENED:
+            if wanted > max(3, len(self.seeds)):
+                continue
+            count = min(wanted, len(self.seeds))
             if self._needed(self.design, count) <= self.deadline.left:
                 return
             arms = len(self.design.arms()) * count
@@ -420,10 +429,11 @@ class Trial:
             self.notes.append(self.shortage)
         metric = self.backend.metric()
         seeds = self.tried or list(self.seeds[:1])
+        level = self._level(len(seeds), len(seeds), last=True)
         rows: tuple[TreatmentResult, ...] = ()
         arms: list[Variant] = []
         if metric is not None:
-            judged = judge(self.design, self.results, seeds, *metric, self.level, self.levels)
+            judged = judge(self.design, self.results, seeds, *metric, level, self.levels)
             rows = results(
                 self.design,
                 self.results,

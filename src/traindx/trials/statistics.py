@@ -37,36 +37,43 @@ def look_level(look: int, seeds: int, asked: int = 0) -> float:
     """Level of significance after ``look`` of ``seeds`` seeds, so that looking early and often does not confirm.
 
     A first verdict is possible after two seeds. All looks before the last one share a fifth of the level (Bonferroni).
-    Where seeds are added while time is left, one looks again whenever there are half as many more, and every look is
-    paid for: four tenths of the level are kept for the last one, three are for the seeds that were asked for.
+    Where seeds are added while time is left, their number is not known when one first looks, so what a look may spend
+    follows from its number alone (:func:`added_share`), and the last one has what no look before it spent. Whether
+    there is time for one more seed is decided without looking at what the runs gave, so which look is the last one
+    tells nothing of them.
 
     Args:
         look: Seeds that were run.
-        seeds: Seeds at most.
-        asked: Seeds that were asked for; fewer than ``seeds`` where some may be added.
+        seeds: Seeds in all, as far as that is known.
+        asked: Seeds that were asked for; 0 where none are added.
 
     Returns:
         The level; 0 where one does not look.
     """
-    if asked and asked < seeds:
-        return _added_level(look, seeds, asked)
+    if asked:
+        if look < seeds:
+            return LEVEL * added_share(look, asked)
+        return LEVEL * (1 - math.fsum(added_share(count, asked) for count in range(2, seeds)))
     early = max(0, seeds - 2)
     if look >= seeds:
         return LEVEL * (1 - EARLY_SHARE) if early else LEVEL
     return LEVEL * EARLY_SHARE / max(1, early)
 
 
-def _added_level(look: int, seeds: int, asked: int) -> float:
-    if look >= seeds:
-        return LEVEL * 0.4
+def added_share(look: int, asked: int) -> float:
+    """The share of the level that a look may spend where it is not the last one and seeds may be added.
+
+    One looks after two seeds, after those that were asked for, and again whenever there are half as many more: a
+    fiftieth, a fifth, a fifteenth, and of every further one half of the one before, 36 % in all.
+    """
     if look == asked:
-        return LEVEL * 0.3
-    between, count = [], asked
-    while (count := math.ceil(1.5 * count)) < seeds:
-        between.append(count)
-    if look in between:
-        return LEVEL * 0.28 / len(between)
-    return LEVEL * 0.02 if look == 2 else 0.0
+        return 0.2
+    count, share = asked, 2 / 15
+    while (count := math.ceil(1.5 * count)) <= look:
+        share /= 2
+        if count == look:
+            return share
+    return 0.02 if look == 2 else 0.0
 
 
 def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_is_better: bool = True) -> Effect | None:

@@ -19,17 +19,27 @@ from traindx.trials.jobs import ArmScore, Job, JobResult
 from traindx.trials.script.cluster import ArmsOnRay
 from traindx.trials.script.meaning import FIXED_TREATMENT, examine
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
-from traindx.trials.script.scoring_metric import Choice, Chosen, choose, mean_of, read_at, value_at, value_of
+from traindx.trials.script.scoring_metric import (
+    Choice,
+    Chosen,
+    choose,
+    mean_of,
+    read_at,
+    readings_of,
+    value_at,
+    value_of,
+)
 from traindx.trials.script.suspects import Suspect
 from traindx.trials.shortlist import Shortlist
 from traindx.watch.runtime.settings import Settings
 
 FOLDER = "arms"
-CONTROL_SHARE = 4.0  # the first control may take a quarter of the budget: two seeds, with and without one treatment
+CONTROL_SHARE = 6.0  # the first control may take a sixth of the budget: runs of half its length give six pairs
 LONGEST_SHARE = 2.5  # and two fifths where it has not validated by then: without a figure nothing is known
 LEAST_CUT = 0.5  # of the iterations that are compared must be left where one run is cut
 LEAST_THE_SAME = 4  # runs that end with the same figure, two of each kind, before another reading is looked for
 FIXED_SHARE = 0.1  # of the budget may be spent on what the figure means
+FIXED_SHARE_ALL = 0.35  # and so much where no figure can judge otherwise, its direction being unknown
 NO_FIGURE = math.nan
 ONE_SEED = (
     "another seed gives bit-identical weights, so the script draws all its random numbers from generators of "
@@ -90,7 +100,7 @@ class ScriptBackend:
         self.jobs: dict[tuple[int, TreatmentSet], Job] = {}
         self.first: ArmResult | None = None
         self.window = 0  # iterations of a run that was made shorter than the first control
-        self.whole = False  # all last readings are the same, so that the means over all readings are compared
+        self.whole = False  # most runs end at the limit of the figure, so that the means over all readings are compared
         self.last = 0  # iteration at which runs are compared, where one of them was cut; 0 for the last reading of all
         self.first_seed = 0
         self.chosen: Chosen | None = None
@@ -318,7 +328,8 @@ class ScriptBackend:
 
     def _choose(self, control: ArmResult, seed: int) -> Choice:
         """The figure that judges, once its meaning was tried with outputs that no model made."""
-        end = Deadline.after(FIXED_SHARE * self.budget)
+        known = choose(control, self.named).chosen is not None
+        end = Deadline.after((FIXED_SHARE if known else FIXED_SHARE_ALL) * self.budget)
 
         def fixed(kinds: Sequence[str], steps: int) -> ArmResult:
             return run_arm(
@@ -384,20 +395,28 @@ class ScriptBackend:
         return value_at(result, self.chosen, self.last)
 
     def _all_the_same(self) -> bool:
-        """Compare by the mean over the readings from now on, if every run ends with the same figure.
+        """Compare by the mean over the readings from now on, if most runs end at the limit of the figure.
 
-        That is known without knowing which run is which, so it makes no difference of chance look like one.
+        That is where they all end, or the best that was ever read and where more than half of them end. It is known
+        without knowing which run is which, so it makes no difference of chance look like one.
         """
         if self.whole or self.chosen is None or len(self.results) < LEAST_THE_SAME:
             return False
-        values = {self._value(one) for one in self.results.values()}
+        values = [self._value(one) for one in self.results.values()]
         means = {mean_of(one, self.chosen, self.last) for one in self.results.values()}
-        if len(values) > 1 or len(means) < 2 or not all(map(math.isfinite, values | means)):
+        if len(means) < 2 or not all(map(math.isfinite, {*values, *means})):
+            return False
+        extreme = max if self.chosen.higher_is_better else min
+        limit = extreme(values)
+        ends = sum(value == limit for value in values)
+        best = extreme(extreme(readings_of(one, self.chosen, self.last)) for one in self.results.values())
+        if ends < len(values) and (2 * ends <= len(values) or limit != best):
             return False
         self.whole = True
+        how_many = "every run" if ends == len(values) else f"{ends} of {len(values)} runs"
         self.notes.append(
-            f"{self.chosen.name} is {values.pop():.4g} at the end of every run, so its means over all readings of a "
-            "run are compared: they say how soon it is reached"
+            f"{self.chosen.name} is {limit:.4g} at the end of {how_many}, so its means over all readings of a run are "
+            "compared: they say how soon it is reached"
         )
         return True
 

@@ -67,11 +67,10 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
     why_not, cost = "", 0.0
     todo = list(kinds)
     while todo:
-        batch = todo[: len(read)]
-        steps = read[len(batch) - 1] + 1
-        share = min(1.0, steps / max(1, control.iterations))
-        expected = max(share * control.seconds, 0.25 * control.seconds)  # what comes before the first iteration stays
-        if left() < MARGIN * expected:
+        counts = range(min(len(todo), len(read)), 0, -1)  # as many in one run as there is time for
+        fitting = next((count for count in counts if MARGIN * _seconds(control, read[count - 1]) <= left()), 0)
+        batch, steps = todo[:fitting], read[fitting - 1] + 1
+        if not batch:
             why_not = f"no time was left for fixed outputs ({', '.join(todo)})"
             break
         result = run(batch, steps)
@@ -85,6 +84,12 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
         _moved(control, result, moves)
         todo = [kind for kind in todo if kind not in batch]
     return Meaning(values, Tested(moves, {**_beside_noise(control, values), **_directions(values)}), why_not, cost)
+
+
+def _seconds(control: ArmResult, iteration: int) -> float:
+    """Of a run that ends after an iteration; what comes before the first one stays."""
+    share = min(1.0, (iteration + 1) / max(1, control.iterations))
+    return max(share, 0.25) * control.seconds
 
 
 def by_kind(result: ArmResult) -> dict[str, dict[Key, float]]:

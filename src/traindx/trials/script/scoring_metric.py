@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from traindx.core.metric_names import (
+    AT_MOST_ONE,
     COUNTERS,
     EXTREME,
     LOSSES,
@@ -38,6 +39,7 @@ OURS = {
     "peak signal-to-noise ratio": True,
     "mean absolute error": False,
 }
+MOST_OF_A_LOSS = 2.0  # one minus a quality that is -1 at worst
 CONSTANT = "it is the same at every reading"
 SAME_LOSS = 0.01  # of an octave: what is printed to three digits
 _HIGHER_WORDS = ("higher", "max", "up")
@@ -166,7 +168,18 @@ def way_of(one: Series, tested: Tested) -> bool | None:
         return tested.higher[key]
     if key in tested.losses:
         return False
-    return one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
+    if one.higher_is_better is not None:
+        return one.higher_is_better
+    return None if beyond_its_range(one) else direction_of(one.name)
+
+
+def beyond_its_range(one: Series) -> bool:
+    """It is called like a quality that is 1 at best, and was more: a loss of that name, as ``val giou 1.31``.
+
+    Percents are left alone, but for those of a network whose best reading is 2 % or less.
+    """
+    finite = [value for value in one.values if math.isfinite(value)]
+    return bool(set(words(one.name)) & AT_MOST_ONE) and 1 + 1e-6 < max(finite, default=0.0) <= MOST_OF_A_LOSS
 
 
 def _with_losses(control: ArmResult, tested: Tested) -> Tested:
@@ -229,7 +242,7 @@ def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> s
     if one.evaluating is False and not _said(one):
         return "it was not read after a validation"
     if way_of(one, tested) is None:
-        return "its name does not tell which direction is better"
+        return _no_direction(one)
     if not _validates(one) and "loss" in found:
         return "nothing says that it is a loss of validation"
     if not _validates(one) and not way_of(one, tested) and (found & LOSSES or not one.evaluating):
@@ -238,6 +251,12 @@ def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> s
         # one reading of exactly zero is as likely a term that is switched off as an error that is gone
         return f"{CONSTANT} ({values[0]:g})"
     return ""
+
+
+def _no_direction(one: Series) -> str:
+    if beyond_its_range(one):
+        return f"it was {max(filter(math.isfinite, one.values)):.3g}, so it is not the quality of that name"
+    return "its name does not tell which direction is better"
 
 
 def held_by_configuration(name: str, values: Sequence[float], held: Mapping[str, Sequence[float]]) -> bool:
@@ -339,7 +358,7 @@ def _unknown_direction(control: ArmResult) -> str:
     """A question about validation figures whose names do not tell which is better; empty where there is none."""
 
     def unknown(one: Series) -> bool:
-        return _said(one) and direction_of(one.name) is None and not is_setting(one.name)
+        return _said(one) and way_of(one, Tested()) is None and not is_setting(one.name)
 
     open_names = list(dict.fromkeys(one.name for one in control.figures if unknown(one)))
     if open_names:
@@ -388,15 +407,20 @@ def value_at(arm: ArmResult, chosen: Chosen, iteration: int) -> float:
     return math.nan
 
 
-def mean_of(arm: ArmResult, chosen: Chosen, iteration: int = 0) -> float:
-    """The mean over the readings of the figure that judges, up to an iteration where one is given; NaN without any."""
+def readings_of(arm: ArmResult, chosen: Chosen, iteration: int = 0) -> list[float]:
+    """All readings of the figure that judges, up to an iteration where one is given."""
     for one in (*arm.figures, *arm.captured):
         if one.name == chosen.name and one.source == chosen.source:
-            known = [
+            return [
                 value for at, value in zip(one.iterations, one.values, strict=True) if at <= (iteration or math.inf)
             ]
-            return sum(known) / len(known) if known else math.nan
-    return math.nan
+    return []
+
+
+def mean_of(arm: ArmResult, chosen: Chosen, iteration: int = 0) -> float:
+    """The mean over the readings of the figure that judges, up to an iteration where one is given; NaN without any."""
+    known = readings_of(arm, chosen, iteration)
+    return sum(known) / len(known) if known else math.nan
 
 
 def read_at(arm: ArmResult, chosen: Chosen) -> Sequence[int]:
