@@ -5,7 +5,9 @@
 A pair is two runs on one seed: both share what the seed gives, each has noise of its own, and the treatment adds a
 known effect (none, half of the noise, twice the noise). The noise of a figure is normal, skewed, heavy-tailed, or that
 of an accuracy over 64 cases. Beside the coverage stands how often nothing (A/A) is called better or worse, looking
-after every seed as the trials do. ``--write`` keeps the tables in ``benchmarks/results/interval-coverage.md``.
+after every seed as the trials do; and in a second table the same where seeds are added to three while time is left,
+for every number of seeds with which that may end, and how often an effect of twice the noise is found. ``--write``
+keeps the tables in ``benchmarks/results/interval-coverage.md``.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from traindx.trials.statistics import Direction, Identity, direction, look_level
 
 RESULT = Path(__file__).parent / "results" / "interval-coverage.md"
 SEEDS = (2, 3, 5)
+ASKED, ADDED = 3, (3, 4, 6, 8, 12)
 EFFECTS = (0.0, 0.5, 2.0)  # in standard deviations of one run's noise
 Noise = Callable[[np.random.Generator, int], np.ndarray]
 KINDS: dict[str, Noise] = {  # noise of unit variance and zero mean
@@ -55,20 +58,22 @@ def coverage(kind: str, effect: float, n: int, runs: int, seed: int = 0) -> floa
     return held / known
 
 
-def false_verdicts(kind: str, n: int, runs: int, seed: int = 0) -> float:
-    """Share of A/A comparisons that are called better or worse at one of their looks."""
-    draw = np.random.default_rng([seed, n, 99, len(kind)])
-    wrong = 0
+def verdicts(kind: str, n: int, runs: int, seed: int = 0, *, effect: float = 0.0, asked: int = 0) -> float:
+    """Share of comparisons that are called better or worse at one of their looks."""
+    draw = np.random.default_rng([seed, n, 99 + asked + int(10 * effect), len(kind)])
+    said = 0
     for _ in range(runs):
-        treated, untreated, _ = pairs(draw, kind, 0.0, n)
+        treated, untreated, _ = pairs(draw, kind, effect, n)
         for look in range(2, n + 1):
+            level = look_level(look, n, asked)
+            if level <= 0:
+                continue
             found = paired_effect(treated[:look].tolist(), untreated[:look].tolist())
-            level = look_level(look, n)
-            said = direction(found, p_value(found), 0.0, Identity(weights=False, predictions=False), level)
-            if said in (Direction.BETTER, Direction.WORSE):
-                wrong += 1
+            what = direction(found, p_value(found), 0.0, Identity(weights=False, predictions=False), level)
+            if what in (Direction.BETTER, Direction.WORSE):
+                said += 1
                 break
-    return wrong / runs
+    return said / runs
 
 
 def main() -> None:
@@ -84,8 +89,16 @@ def main() -> None:
     for kind in kinds:
         for n in SEEDS:
             shares = [coverage(kind, effect, n, given.runs) for effect in EFFECTS]
-            cells = [f"{100 * share:.1f} %" for share in (*shares, false_verdicts(kind, n, given.runs))]
+            cells = [f"{100 * share:.1f} %" for share in (*shares, verdicts(kind, n, given.runs))]
             lines.append("| " + " | ".join([kind, str(n), *cells]) + " |")
+            print(lines[-1], flush=True)
+    lines += ["", "| noise | seeds in the end | A/A called better or worse | effect 2 sd found |", "|" + "---|" * 4]
+    print(*lines[-3:], sep="\n")
+    for kind in kinds:
+        for n in ADDED:
+            wrong = verdicts(kind, n, given.runs, asked=ASKED)
+            right = verdicts(kind, n, given.runs, asked=ASKED, effect=2.0)
+            lines.append(f"| {kind} | {n} | {100 * wrong:.1f} % | {100 * right:.1f} % |")
             print(lines[-1], flush=True)
     if given.write:
         command = f"python benchmarks/interval_coverage.py --runs {given.runs} --write"

@@ -128,8 +128,8 @@ def tried(one: Known, twin: str, budget: float) -> dict[str, Any]:
 def table(records: list[dict[str, Any]]) -> str:
     """What came of it, as Markdown."""
     rows = [
-        "| script | twin | finding | planted | tried by | verdict | effect | figure | budget |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| script | twin | finding | planted | tried by | verdict | effect | figure | budget | why it is open |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     counts: dict[str, list[int]] = {"planted": [0, 0, 0, 0], "healthy": [0, 0, 0, 0], "other": [0, 0, 0, 0]}
     for record in records:
@@ -142,10 +142,13 @@ def table(records: list[dict[str, Any]]) -> str:
             counts[kind][1 if word in RIGHT else 2 if word == "inconclusive" else 3] += 1
             effect = found["effect"]
             said = f"{effect[0]:+.3g} [{effect[1]:+.3g}, {effect[2]:+.3g}], {effect[3]} pairs" if effect else "–"
+            why = (
+                found["note"].split("; alone", maxsplit=1)[0].replace("|", "/")[:160] if word == "inconclusive" else ""
+            )
             rows.append(
                 f"| {record['name']} | {record['twin']} | {found['code']}:{found['line']} | "
                 f"{'yes' if found['planted'] else ''} | {', '.join(found['treatments'])} | {word} | {said} | "
-                f"{record['metric']} | {record['budget']:g} s |"
+                f"{record['metric']} | {record['budget']:g} s | {why} |"
             )
     what = {
         "planted": "the planted fault",

@@ -90,6 +90,25 @@ def test_noise_tells_the_direction_where_there_are_no_targets() -> None:
     assert told_beside_noise("val acc", (0.5, 0.3, 0.2), 1.7) == {}, "its name tells"
 
 
+@pytest.mark.parametrize(("left", "batches"), [(9.0, [3, 2]), (0.9, [2, 2, 1]), (0.5, [1] * 5), (0.2, [])])
+def test_as_many_fixed_outputs_go_into_one_run_as_there_is_time_for(left: float, batches: list[int]) -> None:
+    """A run of 60 iterations and one second, with readings at 20, 40 and 60: the first costs 0.35 s, with a margin."""
+    figure = Series("val acc", "printed", (20, 40, 60), (0.5, 0.6, 0.7), None, True, "validation")
+    run = ScriptRun(target="t", ending=Ending.FINISHED, seconds=1.0)
+    control = ArmResult(run=run, iterations=60, outputs="o", figures=(figure,))
+    asked: list[int] = []
+
+    def fixed(kinds: Any, steps: int) -> ArmResult:
+        asked.append(len(kinds))
+        assert steps == 20 * len(kinds) + 1
+        passes = tuple(zip((20, 40, 60), kinds, strict=False))
+        return ArmResult(run=run, iterations=steps, outputs="p", figures=(figure,), passes=passes)
+
+    found = examine(control, fixed, lambda: left)
+    assert asked == batches
+    assert ("no time was left" in found.why_not) is (not batches)
+
+
 def test_a_figure_that_looks_at_no_output_does_not_judge(arm: RunArm) -> None:
     source = reporting('print(f"val_accuracy {0.5 + epoch / 10:.4f} val_loss {1 - right / total:.6f}")')
     control, found = meaning(arm, source)
