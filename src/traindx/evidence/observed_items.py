@@ -436,3 +436,21 @@ class NamesNumbered(Observed):
     apart: int = 0
     names: int = 0
     names_in_training: int = 0
+
+
+class SharedBase(Observed):
+    """A field of a data set, set through one of two subsets that loaders read. ``where`` is the last such statement.
+
+    Attributes:
+        dataset: Class of the data set.
+        field: The field.
+        through: What it is set through, as it is written before ``.dataset``.
+        values: Different values that are set, as they are written.
+        live: All statements are in functions that ran when the second subset was about to be read, above their line.
+    """
+
+    dataset: str
+    field: str
+    through: tuple[str, ...]
+    values: int
+    live: bool = False

@@ -70,7 +70,7 @@ RELATIONS = (
     Relation(
         _DATA,
         "Training and evaluation share nobody, by the split that was made.",
-        ("D108", "E806", "C1105"),
+        ("D108", "D152", "E806", "C1105"),
         "The same patient under two names whose images differ.",
     ),
     Relation(

@@ -69,6 +69,7 @@ from traindx.rules.data.d147_first_batches_alone import first_batches_alone
 from traindx.rules.data.d148_labels_that_never_occur import labels_that_never_occur
 from traindx.rules.data.d150_item_depends_on_earlier_items import item_depends_on_earlier_items
 from traindx.rules.data.d151_names_do_not_agree import names_do_not_agree
+from traindx.rules.data.d152_field_of_shared_data_set import field_of_shared_data_set
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -124,4 +125,5 @@ RULES: tuple[Rule, ...] = (
     item_depends_on_earlier_items,
     pipelines_differ,
     names_do_not_agree,
+    field_of_shared_data_set,
 )

@@ -66,6 +66,7 @@ from traindx.watch.collectors.sampling_loops import SamplingLoops
 from traindx.watch.collectors.scaling import Scaling
 from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.set_fields import SetFields
+from traindx.watch.collectors.shared_bases import SharedBases
 from traindx.watch.collectors.shared_items import SharedItemsSeen
 from traindx.watch.collectors.spectral_norms import SpectralNorms
 from traindx.watch.collectors.stage_inputs import StagesSeen
@@ -178,6 +179,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     ItemParts,
     HeatMaps,
     SharedItemsSeen,
+    SharedBases,
     IntegerRanges,
     StagesSeen,
     ReadingOrders,
