@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from traindx.evidence import Evidence
 from traindx.evidence.observed_items import SameCaseTwice, StageInputs
 from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
+from traindx.watch.probes.grey_levels import levels_compared
 from traindx.watch.probes.making import in_child
 from traindx.watch.probes.pipelines import compared
 
@@ -21,6 +23,7 @@ SOURCE = """
 import random
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 def scan(rng):
     rows, columns = np.mgrid[:24, :24]
@@ -177,7 +180,8 @@ class Colours:
 
     def __init__(self, seed: int, turned: bool, mean: tuple[float, ...] = (0.0, 0.0, 0.0)) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self.pictures = [torch.rand(3, 24, 24, generator=generator) * 0.3 + k / 9 for k in range(6)]
+        colour = torch.tensor([0.0, 0.3, 0.9]).reshape(3, 1, 1)
+        self.pictures = [torch.rand(3, 24, 24, generator=generator) * 0.3 + k / 9 + colour for k in range(6)]
         self.turned, self.mean = turned, torch.tensor(mean).reshape(3, 1, 1)
 
     def __len__(self) -> int:
@@ -226,3 +230,62 @@ def test_targets_in_other_numbers() -> None:
     assert record is not None
     assert record.targets >= 2
     assert not said(record, fed(record))
+
+
+class Cropped(Dataset):  # type: ignore[type-arg]
+    """Pictures of bytes, cut anywhere in training and in the middle elsewhere, then normalised."""
+
+    def __init__(self, seed: int, random: bool, mean: float = 0.5, jitter: float = 0.0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.pictures = [torch.randint(0, 255, (3, 40, 40), generator=generator, dtype=torch.uint8) for _ in range(8)]
+        self.random, self.mean, self.jitter = random, mean, jitter
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Any:
+        row, column = torch.randint(0, 16, (2,)).tolist() if self.random else (8, 8)
+        picture = self.pictures[index][:, row : row + 24, column : column + 24].float() / 255
+        gain = 1 + self.jitter * (float(torch.rand(())) - 0.5)
+        return (picture * gain - self.mean) / 0.25, index % 2
+
+
+class NormalisedAtOnce(Cropped):
+    """Keeps its pictures normalised, and only cuts them."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, random=True)
+        self.pictures = [(one.float() / 255 - 0.5) / 0.25 for one in self.pictures]
+
+    def __getitem__(self, index: int) -> Any:
+        return self.pictures[index][:, 8:32, 8:32], index % 2
+
+
+def levels(training: Any, other: Any) -> SameCaseTwice | None:
+    def look() -> list[Any] | None:
+        found = levels_compared(torch, training, other)
+        return [found.model_dump(mode="json")] if found is not None else []
+
+    answer = in_child(torch, look)
+    assert answer is not None
+    return SameCaseTwice(**answer[0]) if answer else None
+
+
+def test_a_grey_value_through_pipelines_that_cut_apart() -> None:
+    training = Cropped(0, random=True)
+    assert seen(training, Cropped(1, random=False, mean=-1.0)) is None  # the places are others
+    record = levels(training, Cropped(1, random=False, mean=-1.0))
+    assert record is not None
+    (finding,) = said(record, fed(record))
+    assert finding.standing is Standing.DEMONSTRATED
+    assert "pictures of one value" in finding.message
+    record = levels(training, Cropped(1, random=False))
+    assert record is not None
+    assert not said(record, fed(record))
+    assert levels(Cropped(0, random=True, jitter=0.4), Cropped(1, random=False, mean=-1.0)) is None  # it is drawn
+
+
+def test_a_set_that_keeps_its_cases_in_another_form_is_left_alone() -> None:
+    training, other = NormalisedAtOnce(0), Cropped(1, random=False)
+    assert seen(training, other) is None
+    assert levels(training, other) is None

@@ -354,6 +354,7 @@ class SameCaseTwice(Observed):
         dataset: Class of the other one.
         loader: The line that made the loader of the other one.
         cases: Cases that were tried.
+        levels: No case was, but pictures of one value each (this many), since the items show other places.
         shape: Shape of an image.
         least: The least root mean square difference of the two items of a case, over the larger spread.
         channels_turned: The three channels of the one are those of the other in reverse order.
@@ -374,6 +375,7 @@ class SameCaseTwice(Observed):
     dataset: str
     loader: Location | None = None
     cases: int
+    levels: int = 0
     shape: tuple[int, ...]
     least: float
     channels_turned: bool = False

@@ -37,10 +37,11 @@ def pipelines_differ(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         for the values, and in every case they differ by more than `apart` of the spread. What the network is given in
         evaluation must be nearer to what the evaluation's data set gives than to the training's, in mean and spread, or
         the script normalises later. `demonstrated` where that was seen, and the difference is more than a slope within
-        `about` and a mean within `moved`; else `suspected`. Items that show other places (another crop or size), and
-        values that are drawn anew each time, are silence. Three channels in reverse order are `suspected`, since the
-        means of an image do not tell whether the script puts them right. So are labels that
-        have other numbers, each its own.
+        `about` and a mean within `moved`; else `suspected`. Where the items show other places (another crop or size),
+        pictures of one value each take the place of those that are kept or read, and what becomes of that value is
+        compared. Values that are drawn anew each time are silence. Three channels in reverse order are `suspected`,
+        since the means of an image do not tell whether the script puts them right. So are labels that have other
+        numbers, each its own.
     Remedy:
         Build both data sets with one preprocessing, and keep only the random part apart.
     Trial it proposes:
@@ -76,11 +77,14 @@ def pipelines_differ(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         moved = abs(seen.mean - seen.mean_in_training) / max(seen.spread, seen.spread_in_training, 1e-12)
         mild = turned or (1 / limits.about <= seen.slope <= limits.about and moved <= limits.moved)
         kind = "channels in another order" if turned else "other intensities"
+        tried = f"{seen.cases} cases through both, the same places"
+        if seen.levels:
+            tried = f"{seen.levels} pictures of one value each through both"
         how = f"; {seen.name} is {seen.value}, in training {seen.value_in_training}" if seen.name else ""
         yield Found(
             message=f"{seen.dataset} gives the network {kind} than {seen.training} does for the same raw "
             f"case: mean {seen.mean:.3g} and deviation {seen.spread:.3g}, in training {seen.mean_in_training:.3g} and "
-            f"{seen.spread_in_training:.3g} ({seen.cases} cases through both, the same places){how}.",
+            f"{seen.spread_in_training:.3g} ({tried}){how}.",
             standing=Standing.DEMONSTRATED if fed and not mild else Standing.SUSPECTED,
             location=seen.where or seen.loader,
             numbers={

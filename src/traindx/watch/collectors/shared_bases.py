@@ -53,7 +53,7 @@ class SharedBases(Collector):
         self.loaders.on_pass_begin(self, self._begins)
 
     def _begins(self, loader: Loader, iterator: Any) -> None:
-        subset = getattr(iterator, "_dataset", None)
+        subset: Any = getattr(iterator, "_dataset", None)
         if type(subset) is not self.watch.torch.utils.data.Subset or len(self._subsets) >= MOST:
             return
         if any(known() is subset for known, _ in self._subsets):

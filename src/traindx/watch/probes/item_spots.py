@@ -245,7 +245,6 @@ def _spotted(
     torch: Any, dataset: Any, index: int, row: float, column: float, way: str = "mask"
 ) -> Iterator[list[tuple[int, int]]]:
     """Inside, the sizes of the pictures that were replaced so far."""
-    undo: list[Callable[[], None]] = []
     sizes: list[tuple[int, int]] = []
 
     def spot(value: Any) -> Any:
@@ -261,15 +260,30 @@ def _spotted(
                 value = put(value, path, _rows_like(torch, one, way, row, column, sizes[-1]))
         return value
 
+    with changed_where_kept(torch, dataset, index, spot):
+        yield sizes
+
+
+@contextmanager
+def changed_where_kept(torch: Any, dataset: Any, index: int, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Inside, what a data set keeps for an index, and what readers of files give, are changed by a function.
+
+    Args:
+        torch: The script's torch.
+        dataset: A data set with an index.
+        index: The item that is going to be made.
+        change: Given an entry or what was read; returns one of its form.
+    """
+    undo: list[Callable[[], None]] = []
     try:
         entries = list(stores(torch, dataset, index))  # those with pictures first: places are in their pixels
         entries.sort(key=lambda one: not any(is_picture(torch, part) for _, part in parts_of(one[0][one[1]])))
         for keep, at in entries:
-            undo.append(_exchanged(torch, keep, at, spot))
+            undo.append(_exchanged(torch, keep, at, change))
         for module, name in READERS:
             if module in sys.modules:
-                undo.append(_wrapped(sys.modules[module], name, spot))
-        yield sizes
+                undo.append(_wrapped(sys.modules[module], name, change))
+        yield
     finally:
         for one in reversed(undo):
             one()
