@@ -1,4 +1,7 @@
-"""``traindx predict fusion``: fuse registered CT and MR into NIfTI on the grid of the CT, with uncertainty."""
+"""``traindx predict fusion``: fuse registered CT and MR into NIfTI on the grid of the CT, with uncertainty.
+
+Pairs of plain images go to :mod:`traindx.recipes.fusion.pairs.predict`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from torch import Tensor
 
 from traindx.errors import InputError, UsageError
 from traindx.recipes.fusion import inference, pictures, studies
+from traindx.recipes.fusion.pairs import predict as pairs
+from traindx.recipes.fusion.pairs.methods import METHODS
 from traindx.recipes.fusion.roi import PRESETS, RoiWeights
 from traindx.recipes.fusion.studies import Study
 from traindx.recipes.fusion.train import MOVED
@@ -27,14 +32,21 @@ def parser() -> argparse.ArgumentParser:
         "predict",
         "fusion",
         "Fuse registered CT and MR. Written for each case: <case>_fused.nii.gz (0 to 1, on the grid of the CT), with "
-        "several samples <case>_uncertainty.nii.gz, and a picture of MR, CT and fused.",
+        "several samples <case>_uncertainty.nii.gz, and a picture of MR, CT and fused. A --pair of plain images of any "
+        "modality (PNG, TIFF, NIfTI) gives <name>_fused.png in their depth and colour, or NIfTI on their grid.",
         "--checkpoint runs/fusion --case patient7 --samples 4",
     )
     images = kit.data(made, ())
     images.add_argument("--case", type=Path, action="append", default=[], help="folder with ct.nii.gz and mri.nii.gz")
     images.add_argument("--ct", type=Path, help="CT in NIfTI, instead of a case")
     images.add_argument("--mri", type=Path, help="MR in NIfTI")
-    group = kit.model(made)
+    images.add_argument(
+        "--pair", type=Path, nargs=2, action="append", default=[], metavar=("A", "B"), help="two plain images"
+    )
+    images.add_argument("--root", type=Path, help="folder of pairs, such as ct/NAME.png and mri/NAME.png")
+    pairs.add_ranges(images)
+    group = kit.model(made, required=False)
+    group.add_argument("--method", choices=list(METHODS), help="of a pair, instead of a checkpoint")
     kit.sampling(group, 10, "images")
     group.add_argument("--sampler", choices=("ddim", "student"), default="ddim", help="student: one pass, distilled")
     group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
@@ -47,13 +59,21 @@ def main(argv: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UsageError: No images are given, or both a case and single images.
+        UsageError: No images or no model are given, or images of several kinds.
         InputError: A file cannot be used.
     """
     kit.refuse_old(argv, MOVED)
     options = parser().parse_args(list(argv))
+    if options.pair or options.root is not None:
+        if options.case or options.ct is not None or options.mri is not None:
+            raise UsageError("CT and MR in HU and pairs of plain images are given", expected="one kind at a time")
+        return pairs.run(options)
+    if options.checkpoint is None:
+        raise UsageError("no model is given", expected="--checkpoint; --method goes with --pair alone")
     if bool(options.case) == (options.ct is not None) or (options.ct is None) != (options.mri is None):
-        raise UsageError("the images to fuse are not clear", expected="either --case (repeatable), or --ct and --mri")
+        raise UsageError(
+            "the images to fuse are not clear", expected="either --case (repeatable), or --ct and --mri, or --pair"
+        )
     if options.sampler == "student" and options.samples > 1:
         raise UsageError("a student draws nothing, so all its samples are one", expected="--samples 1")
     weights: RoiWeights | None = PRESETS[options.roi_weights] if options.roi_weights else None

@@ -70,13 +70,14 @@ def train(made: argparse.ArgumentParser, presets: Sequence[str], *, default: str
     return made.add_argument_group("this recipe")
 
 
-def model(made: argparse.ArgumentParser, *, many: bool = False, device: bool = True) -> Any:
+def model(made: argparse.ArgumentParser, *, many: bool = False, device: bool = True, required: bool = True) -> Any:
     """``--checkpoint`` and ``--device``; returns the group for further options.
 
     Args:
         made: The parser.
         many: Whether several checkpoints make an ensemble.
         device: Whether the command runs elsewhere than on the processor.
+        required: False where something else can take the place of a checkpoint.
     """
     group = made.add_argument_group("model")
     said = "run folder, or checkpoint in it"
@@ -85,7 +86,7 @@ def model(made: argparse.ArgumentParser, *, many: bool = False, device: bool = T
             "--checkpoint", type=Path, nargs="+", required=True, help=f"{said}; one of each fold for an ensemble"
         )
     else:
-        group.add_argument("--checkpoint", type=Path, required=True, help=said)
+        group.add_argument("--checkpoint", type=Path, required=required, help=said)
     if device:
         group.add_argument("--device", default="cpu", help="where the network runs (default: cpu)")
     return group

@@ -1,0 +1,1 @@
+"""Fusion of two plain images of any modality, as files: no HU, no masks, no targets."""
