@@ -158,6 +158,31 @@ def test_rows_are_ranked_by_what_they_are_worth():
     assert moved[0].note == "it moved"
 
 
+@pytest.mark.parametrize(
+    ("gain", "diverged", "verdict"),
+    [
+        (-5.0, "", Verdict.HARMFUL),
+        (-5.0, "without", Verdict.INCONCLUSIVE),  # worse where both ran, and better where one did not
+        (-5.0, "with", Verdict.HARMFUL),
+        (5.0, "with", Verdict.INCONCLUSIVE),
+        (5.0, "without", Verdict.PROVEN),
+    ],
+)
+def test_pairs_that_are_lost_to_divergence_are_not_left_out_of_the_verdict(gain, diverged, verdict):
+    made = design("mine")
+    treated, untreated = frozenset({"mine"}), frozenset()
+    book = observed(made, lambda arm, seed: 10.0 + 0.1 * seed + (gain + 0.01 * seed**2 if arm else 0.0))
+    if diverged:
+        for arm in (treated, untreated):
+            lost = (arm == treated) is (diverged == "with")
+            scored = ArmScore(arm=tuple(arm), values={"psnr": math.nan if lost else 11.0}, predictions=f"{arm}")
+            why = "the loss is nan at iteration 3" if lost else ""
+            book.enter(JobResult(seed=3, steps=1, arms=(scored,), weights=f"{arm}", diverged=why), [arm])
+    judged, note = told(made, book, "mine", (0, 1, 2, 3) if diverged else (0, 1, 2))
+    assert judged.verdict is verdict
+    assert ("diverges on 1 of 4 seeds" in note) is bool(diverged)
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_early_looks_share_a_fifth_of_the_level(seeds):
     spent = [look_level(look, seeds) for look in range(2, seeds + 1)]

@@ -130,6 +130,7 @@ def test_a_figure_beside_the_loss_of_training_is_the_loss_of_validation() -> Non
         ("val giou", (1.31, 1.02, 0.9), None),  # a loss: GIoU is 1 at best
         ("val giou", (0.31, 0.5, 0.9), True),
         ("val acc", (12.0, 55.0, 83.0), True),  # percent
+        ("val dice loss", (1.5, 1.2, 1.1), False),
         ("val psnr", (1.5, 1.8, 1.9), True),  # which has no such limit
         ("val mae", (1.5, 1.2, 1.1), False),
     ],
@@ -149,3 +150,13 @@ def test_a_direction_that_was_tested_holds_above_one() -> None:
     assert chosen is not None
     assert not chosen.higher_is_better
     assert "val giou" in choose(seen).why_not
+
+
+def test_a_quality_that_fixed_outputs_make_more_than_one_is_a_loss() -> None:
+    figure = Series("val giou", "printed", (20, 40, 60), (0.8, 0.7, 0.6), None, True, "validation")
+    seen = ArmResult(run=ScriptRun(target="t", ending=Ending.FINISHED), figures=(figure,))
+    assert choose(seen).chosen is not None
+    assert choose(seen, tested=Worth(most={("val giou", "printed"): 0.9})).chosen is not None
+    refused = choose(seen, tested=Worth(most={("val giou", "printed"): 1.98}))
+    assert refused.chosen is None
+    assert "--metric 'val giou:lower'" in refused.why_not

@@ -187,7 +187,10 @@ def _direction(
         return Direction.BETTER if untreated else Direction.WORSE
     if effect is not None and not all(math.isfinite(value) for value in (effect.mean,)):
         return Direction.OPEN
-    return direction(effect, p, negligible, results.identity(one, seeds), level)
+    said = direction(effect, p, negligible, results.identity(one, seeds), level)
+    # pairs of which one diverged have no difference; where they speak for the other side, the rest does not decide
+    against = {Direction.WORSE: untreated - treated, Direction.BETTER: treated - untreated}
+    return Direction.OPEN if against.get(said, 0) > 0 else said
 
 
 def results(

@@ -9,6 +9,7 @@ from traindx.evidence.observed import LossSeries, NetworkCalls
 from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen
 from traindx.finding import Location
 from traindx.rules import catalogue
+from traindx.rules.optimisation._shared import lower_rates
 
 HEAD = """
     import torch
@@ -100,3 +101,11 @@ def test_a_validation_now_and_then_is_no_acting():
     acting = NetworkCalls(where=EVALUATED, network="Net", phase="auxiliary", calls=40, iterations=20)
     assert thrown_about(training, validation) == ["O402"]
     assert thrown_about(training, acting) == []
+
+
+@pytest.mark.parametrize(
+    ("largest", "factors"),
+    [(0.9, (0.1, 0.01)), (0.1, (0.1, 0.01)), (0.0316, (0.01, 0.001)), (2e-4, (1e-4, 1e-5)), (0.0, (1e-4, 1e-5))],
+)
+def test_the_rates_that_are_tried_are_low_enough_for_what_was_seen(largest: float, factors: tuple[float, ...]) -> None:
+    assert tuple(proposal.parameters["factor"] for proposal in lower_rates(largest)) == factors

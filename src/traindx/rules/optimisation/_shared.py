@@ -9,7 +9,7 @@ from statistics import median
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import Ending, LossSeries, ScriptRun
 from traindx.evidence.observed_optim import OptimizerSeen
-from traindx.finding import Location
+from traindx.finding import Location, Proposal
 from traindx.rules.base import Limits, Nothing
 
 
@@ -25,6 +25,15 @@ def ends(values: Sequence[float], share: float = 0.15) -> tuple[float, float]:
         return math.nan, math.nan
     part = max(2, round(share * len(known)))
     return median(known[:part]), median(known[-part:])
+
+
+def lower_rates(largest: float) -> tuple[Proposal, Proposal]:
+    """Two rates to try: the power of ten at or below a factor (0.1 at most, 1e-4 at least), and the next lower one."""
+    exponent = min(-1, max(-4, math.floor(math.log10(largest) + 1e-9))) if largest > 0 else -4
+    first, second = (
+        Proposal(treatment="learning-rate", parameters={"factor": float(f"1e{k}")}) for k in (exponent, exponent - 1)
+    )
+    return first, second
 
 
 def series_of(evidence: Evidence, optimizer: OptimizerSeen) -> LossSeries | None:

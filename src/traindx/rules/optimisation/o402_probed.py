@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import LossSeries
 from traindx.evidence.probed import StepProbed
-from traindx.finding import Proposal, Severity, Standing
+from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
-from traindx.rules.optimisation._shared import ends
+from traindx.rules.optimisation._shared import ends, lower_rates
 
 
 def judged(one: StepProbed) -> bool:
@@ -55,6 +55,9 @@ def step_raises_own_loss(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     a factor of `rise` in most of the steps looked at, `rises` at least, or by a factor of `leap` in one, and the loss
     of the run has not improved (or is not finite), it is `demonstrated`. Iterations with several networks, backward
     passes or optimisers are not judged.
+
+    What a step adds beyond its slope grows with the square of the rate, so the loss no longer rises at a rate that is
+    lower by the root of the rise; that power of ten and the next lower one are tried.
     """
     raised = raised_by_steps(evidence, limits)
     if not raised:
@@ -71,5 +74,5 @@ def step_raises_own_loss(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         numbers={"before": worst.before, "after": worst.after, "learning_rate": worst.lr, "steps": len(raised)},
         remedy="Lower the learning rate by factors of 10 until a step lowers the loss of its own batch; normalise the "
         "targets if they are far from 1.",
-        proposals=tuple(Proposal(treatment="learning-rate", parameters={"factor": k}) for k in (0.1, 0.01)),
+        proposals=lower_rates(math.sqrt(worst.before / worst.after) if math.isfinite(worst.after) else 0.01),
     )

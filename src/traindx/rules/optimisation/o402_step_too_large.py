@@ -11,10 +11,12 @@ from traindx.evidence.observed import LossSeries, NetworkCalls
 from traindx.evidence.observed_loss import LossTermSeen
 from traindx.evidence.observed_optim import OptimizerSeen, ParameterGroupSeen
 from traindx.evidence.observed_state import LoaderSeen
-from traindx.finding import Proposal, Severity
+from traindx.finding import Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
-from traindx.rules.optimisation._shared import ends, one_optimizer, optimizer_at, series_of
+from traindx.rules.optimisation._shared import ends, lower_rates, one_optimizer, optimizer_at, series_of
 from traindx.rules.optimisation.o402_probed import raised_by_steps
+
+TOLERABLE_RATIO = 1e-2  # of an update over its weight; 1e-3 is usual
 
 
 @rule(
@@ -63,7 +65,8 @@ def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Lower the learning rate by factors of 10; warm it up.
     Trial it proposes:
-        `learning-rate` with factors 0.1 and 0.01.
+        `learning-rate` with the two powers of ten that bring the ratio to about 1e-2 and 1e-3, or, where a step was
+        seen to raise its own loss, to where it no longer would.
     Known false positives:
         Adversarial training, whose losses need not fall: more than one optimiser is not judged.
     References:
@@ -109,7 +112,7 @@ def step_too_large(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             "loss_last": last,
         },
         remedy="Lower the learning rate by factors of 10 until the ratio is near 1e-3.",
-        proposals=tuple(Proposal(treatment="learning-rate", parameters={"factor": k}) for k in (0.1, 0.01)),
+        proposals=lower_rates(TOLERABLE_RATIO / ratio),
     )
 
 

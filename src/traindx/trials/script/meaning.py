@@ -83,7 +83,12 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
             values.setdefault(kind, {}).update(readings)
         _moved(control, result, moves)
         todo = [kind for kind in todo if kind not in batch]
-    return Meaning(values, Tested(moves, {**_beside_noise(control, values), **_directions(values)}), why_not, cost)
+    most: dict[Key, float] = {}
+    for readings in values.values():
+        for key, value in readings.items():
+            most[key] = max(value, most.get(key, value))
+    tested = Tested(moves, {**_beside_noise(control, values, most), **_directions(values)}, most=most)
+    return Meaning(values, tested, why_not, cost)
 
 
 def _seconds(control: ArmResult, iteration: int) -> float:
@@ -137,7 +142,9 @@ def _directions(values: Mapping[str, Mapping[Key, float]]) -> dict[Key, bool]:
     }
 
 
-def _beside_noise(control: ArmResult, values: Mapping[str, Mapping[Key, float]]) -> dict[Key, bool]:
+def _beside_noise(
+    control: ArmResult, values: Mapping[str, Mapping[Key, float]], most: Mapping[Key, float]
+) -> dict[Key, bool]:
     """Directions of figures whose names tell none, from what noise is given where the network's output never gets it.
 
     Where targets are not known there is no perfect prediction, but noise is worse than what any training reaches. It
@@ -148,7 +155,7 @@ def _beside_noise(control: ArmResult, values: Mapping[str, Mapping[Key, float]])
     for one in control.figures:
         key = (one.name, one.source)
         own = [value for value, at in zip(one.values, one.iterations, strict=True) if at]
-        if key not in noise or not own or min(own) < 0 or noise[key] < 0 or way_of(one, Tested()) is not None:
+        if key not in noise or not own or min(own) < 0 or noise[key] < 0 or way_of(one, Tested(most=most)) is not None:
             continue
         if noise[key] > CLEARLY * max(own):
             found[key] = False

@@ -101,11 +101,13 @@ class Tested:
         higher: Its direction, by name and source, where a perfect prediction was scored.
         losses: Figures that are the loss of validation, whatever they are called: the figure of training beside them
             reads what was stepped on.
+        most: The largest that figures were, by name and source.
     """
 
     moves: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     higher: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     losses: frozenset[tuple[str, str]] = frozenset()
+    most: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 def wanted_metric(text: str) -> tuple[str, bool | None]:
@@ -154,11 +156,11 @@ def choose(control: ArmResult, metric: str = "", tested: Tested | None = None) -
         return Choice(chosen, why=_why(first, chosen, tested), runner_up=_second(first, second, rejected))
     for name, higher in OURS.items():
         if any(one.name == name for one in control.captured):
-            return Choice(Chosen(name, "captured", higher, tested=True), _nothing(control, rejected, ours=True))
+            return Choice(Chosen(name, "captured", higher, tested=True), _nothing(control, rejected, tested, ours=True))
     if constant is not None:
         why = f"{constant.name} was chosen for want of another: {rejected[constant.name]}"
         return Choice(replace(_chosen(constant, tested), provisional=True), why=why)
-    return Choice(why_not=_nothing(control, rejected))
+    return Choice(why_not=_nothing(control, rejected, tested))
 
 
 def way_of(one: Series, tested: Tested) -> bool | None:
@@ -170,16 +172,19 @@ def way_of(one: Series, tested: Tested) -> bool | None:
         return False
     if one.higher_is_better is not None:
         return one.higher_is_better
-    return None if beyond_its_range(one) else direction_of(one.name)
+    return direction_of(one.name) if beyond_its_range(one, tested) is None else None
 
 
-def beyond_its_range(one: Series) -> bool:
-    """It is called like a quality that is 1 at best, and was more: a loss of that name, as ``val giou 1.31``.
+def beyond_its_range(one: Series, tested: Tested) -> float | None:
+    """What a figure was that is called like a quality of 1 at best, and was more: a loss of that name; else None.
 
-    Percents are left alone, but for those of a network whose best reading is 2 % or less.
+    ``val giou 1.31``, or ``val giou 0.8`` where outputs that no model made give 1.9. Percents are left alone, but for
+    those of a network whose best reading is 2 % or less.
     """
-    finite = [value for value in one.values if math.isfinite(value)]
-    return bool(set(words(one.name)) & AT_MOST_ONE) and 1 + 1e-6 < max(finite, default=0.0) <= MOST_OF_A_LOSS
+    if not direction_of(one.name) or not set(words(one.name)) & AT_MOST_ONE:
+        return None
+    known = [*filter(math.isfinite, one.values), tested.most.get((one.name, one.source), -math.inf)]
+    return max(known) if 1 + 1e-6 < max(known) <= MOST_OF_A_LOSS else None
 
 
 def _with_losses(control: ArmResult, tested: Tested) -> Tested:
@@ -242,7 +247,7 @@ def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> s
     if one.evaluating is False and not _said(one):
         return "it was not read after a validation"
     if way_of(one, tested) is None:
-        return _no_direction(one)
+        return _no_direction(one, tested)
     if not _validates(one) and "loss" in found:
         return "nothing says that it is a loss of validation"
     if not _validates(one) and not way_of(one, tested) and (found & LOSSES or not one.evaluating):
@@ -253,9 +258,10 @@ def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> s
     return ""
 
 
-def _no_direction(one: Series) -> str:
-    if beyond_its_range(one):
-        return f"it was {max(filter(math.isfinite, one.values)):.3g}, so it is not the quality of that name"
+def _no_direction(one: Series, tested: Tested) -> str:
+    most = beyond_its_range(one, tested)
+    if most is not None:
+        return f"it was {most:.3g}, so it is not the quality of that name"
     return "its name does not tell which direction is better"
 
 
@@ -354,11 +360,11 @@ def _second(first: Series, second: Series | None, rejected: Mapping[str, str]) -
     return ""
 
 
-def _unknown_direction(control: ArmResult) -> str:
+def _unknown_direction(control: ArmResult, tested: Tested) -> str:
     """A question about validation figures whose names do not tell which is better; empty where there is none."""
 
     def unknown(one: Series) -> bool:
-        return _said(one) and way_of(one, Tested()) is None and not is_setting(one.name)
+        return _said(one) and way_of(one, tested) is None and not is_setting(one.name)
 
     open_names = list(dict.fromkeys(one.name for one in control.figures if unknown(one)))
     if open_names:
@@ -370,8 +376,8 @@ def _unknown_direction(control: ArmResult) -> str:
     return ""
 
 
-def _nothing(control: ArmResult, rejected: Mapping[str, str], ours: bool = False) -> str:
-    question = _unknown_direction(control)
+def _nothing(control: ArmResult, rejected: Mapping[str, str], tested: Tested, ours: bool = False) -> str:
+    question = _unknown_direction(control, tested)
     doubtful = [f"{name}: {why}" for name, why in rejected.items() if direction_of(name) is not None]
     if question or (ours and not doubtful):
         return question
