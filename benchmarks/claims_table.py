@@ -24,17 +24,20 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
     """All claims, as Markdown."""
     from traindx.trials.claim_files import load
 
-    rows = ["| recipe | claim | promised | measured | figure | verdict | s |", f"|{'---|' * 7}"]
-    count = 0
+    rows = ["| recipe | claim | promised | measured | figure | verdict | s | why it is open |", f"|{'---|' * 8}"]
+    count = settled = 0
     for path in sorted(CLAIMS.glob("*.yaml")):
         for claim in load(path).claims:
             found = kept.get(f"{path.stem}:{claim.what}")
             count += found is not None
-            cells = (
-                [found[key] for key in ("measured", "metric", "verdict", "seconds")] if found else ["not judged yet"]
-            )
-            rows.append(f"| {path.stem} | {claim.claim} | {claim.promised} | {' | '.join(map(str, cells))} |")
-    return "\n".join([f"{count} of {len(rows) - 2} claims judged.", "", *rows])
+            cells = ["not judged yet", "", "", "", ""]
+            if found:
+                is_open = found["verdict"] == "inconclusive"
+                settled += not is_open
+                cells = [str(found[key]) for key in ("measured", "metric", "verdict", "seconds")]
+                cells.append(found.get("why", "").replace("|", "/")[:200] if is_open else "")
+            rows.append(f"| {path.stem} | {claim.claim} | {claim.promised} | {' | '.join(cells)} |")
+    return "\n".join([f"{count} of {len(rows) - 2} claims tried, {settled} of them settled.", "", *rows])
 
 
 def main() -> int:
@@ -72,7 +75,8 @@ def main() -> int:
     text = table(kept)
     print(text)
     if given.write:
-        head = "# Claims of five post-mortems\n\nWritten by `python benchmarks/claims_table.py --write`."
+        command = f"python benchmarks/claims_table.py --budget {given.budget} --write"
+        head = f"# Claims of five post-mortems\n\nWritten by `{command}`; the budget is that of one claim."
         RESULTS.write_text(f"{head}\n\n{text}\n", encoding="utf-8")
     return 0
 

@@ -87,7 +87,9 @@ def test_noise_tells_the_direction_where_there_are_no_targets() -> None:
     assert told_beside_noise("val", (0.5, 0.7, 0.8), 0.1) == {key: True}
     assert told_beside_noise("val", (0.5, 0.7, 0.8), 0.3) == {}, "a network that fails may be a little worse than noise"
     assert told_beside_noise("val", (1.0, 0.3, 0.2), 1.7) == {}, "it got there once"
-    assert told_beside_noise("val acc", (0.5, 0.3, 0.2), 1.7) == {}, "its name tells"
+    assert told_beside_noise("val psnr", (0.5, 0.3, 0.2), 1.7) == {}, "its name tells"
+    named = ("val acc", "printed")
+    assert told_beside_noise("val acc", (0.5, 0.3, 0.2), 1.7) == {named: False}, "no accuracy is 1.7, whatever its name"
 
 
 @pytest.mark.parametrize(("left", "batches"), [(9.0, [3, 2]), (0.9, [2, 2, 1]), (0.5, [1] * 5), (0.2, [])])
