@@ -295,11 +295,13 @@ class WindowsTried(Observed):
 
     Attributes:
         first: The function that cuts.
-        second: The function that puts together.
+        second: The function that puts together; empty for one function with a network inside, which gave marks where
+            its input differs from the ground.
         size: Size of the image along the axes that are cut.
         spoken: Their names speak of windows, patches or the like.
         spots: Spots that were tried, one at a time.
-        misplaced: Of these, spots that came back elsewhere or not at all.
+        misplaced: Of these, spots that came back elsewhere (or, of two functions, not at all).
+        vanished: Of these, spots that did not come back, of one function.
         distance: The farthest that one came back from where it was, in pixels.
         uneven: Share of a constant image that does not come back with the value that most of it has.
         differs: A name that both functions give a value, each another one; empty where there is none.
@@ -312,6 +314,7 @@ class WindowsTried(Observed):
     spoken: bool = False
     spots: int
     misplaced: int
+    vanished: int = 0
     distance: float = 0.0
     uneven: float = 0.0
     differs: str = ""

@@ -36,6 +36,9 @@ def windows_put_back_elsewhere(evidence: Evidence, limits: Limits) -> Iterator[F
         pixels away or not at all: `demonstrated`. Of a constant image more than `level` comes back with another value:
         `demonstrated` where spots are misplaced, too, or the names speak of windows, else `suspected`. Functions that
         cut at random places are not tried.
+        A function that is given a network and an image, and gives back something of its size, is tried with a network
+        that marks what differs from the ground of its input: `off` of the spots come back elsewhere: `demonstrated`;
+        not at all, or with an uneven ground: `suspected`.
     Remedy:
         Give both functions one stride and one padding, count how often each pixel was covered, and divide by that.
     Trial it proposes:
@@ -46,6 +49,9 @@ def windows_put_back_elsewhere(evidence: Evidence, limits: Limits) -> Iterator[F
         None.
     """
     for seen in evidence.of(WindowsTried):
+        if not seen.second:
+            yield from _with_network_inside(seen, limits)
+            continue
         apart, gaps = seen.misplaced / max(seen.spots, 1) >= limits.off, seen.uneven > limits.level
         if not apart and not gaps:
             continue
@@ -62,3 +68,23 @@ def windows_put_back_elsewhere(evidence: Evidence, limits: Limits) -> Iterator[F
             numbers={"misplaced": seen.misplaced, "spots": seen.spots, "uneven": seen.uneven},
             remedy="Use one stride and one padding in both, and divide by how often each pixel is covered.",
         )
+
+
+def _with_network_inside(seen: WindowsTried, limits: Limits) -> Iterator[Found]:
+    apart, lost = seen.misplaced >= limits.off * seen.spots, seen.vanished >= limits.off * seen.spots
+    gaps = seen.uneven > limits.level and seen.spoken
+    if not apart and not lost and not gaps:
+        return
+    ways = [f"{seen.misplaced} of {seen.spots} spots come back elsewhere (by {seen.distance:.0f} pixels at most)"]
+    ways = ways if apart else []
+    ways += [f"{seen.vanished} of {seen.spots} spots do not come back"] if lost else []
+    ways += [f"{seen.uneven:.0%} of a level image come back with another value"] if gaps else []
+    yield Found(
+        variant="network-inside",
+        message=f"{seen.first} does not give back an image as it lies: with a network in place that only marks what it "
+        f"sees, {' and '.join(ways)}.",
+        standing=Standing.DEMONSTRATED if apart else Standing.SUSPECTED,
+        location=seen.where,
+        numbers={"misplaced": seen.misplaced, "vanished": seen.vanished, "uneven": seen.uneven},
+        remedy="Undo after the network what was done to places before it: windows, flips, transposed axes, padding.",
+    )

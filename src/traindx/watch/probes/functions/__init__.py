@@ -20,6 +20,7 @@ from traindx.watch.probes.functions import (
     reshaped,
     scores,
     splits,
+    through_network,
     two_views,
     unread,
     windows,
@@ -44,6 +45,7 @@ MODULES = (
     unread,
     integers,
     windows,
+    through_network,
 )
 FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""
