@@ -108,6 +108,16 @@ class Cache:
             self.known[key] = image / image.max()
         return self.known[key]
 
+class AugmentedOnce:
+    '''Keeps what it has drawn for an image.'''
+    def __init__(self):
+        self.known = {}
+    def __call__(self, image):
+        key = image.tobytes()
+        if key not in self.known:
+            self.known[key] = image[:, ::-1] + random.random()
+        return self.known[key]
+
 class Curriculum:
     def __init__(self):
         self.calls, self.strength = 0, 0.0
@@ -191,6 +201,15 @@ def test_what_an_earlier_item_left(module: Any, make: Callable[[Any], Any], vari
 def test_what_may_be_meant_is_suspected(module: Any, kind: str) -> None:
     (finding,) = said(seen(module.Scans(getattr(module, kind)())))
     assert finding.standing is Standing.SUSPECTED
+
+
+def test_a_store_of_augmented_items(module: Any) -> None:
+    record = seen(module.Scans(module.AugmentedOnce()))
+    assert record.how == "drawn-once"
+    assert not said(record)  # an evaluation
+    (finding,) = said(record.model_copy(update={"trains": True}))
+    assert finding.standing is Standing.SUSPECTED
+    assert "AugmentedOnce.known" in finding.message
 
 
 def test_a_subset_is_looked_into(module: Any) -> None:

@@ -324,8 +324,9 @@ class ItemAfterOthers(Observed):
         dataset: Class of the data set.
         settled: The item was the same each time that it was made fresh, so that it can be compared.
         how: What it depends on: ``kept`` (something that the first item left and that stays), ``running`` (something
-            that every item changes), ``in-place`` (values that the data set holds, which its own making changes), or
-            empty where it is the same.
+            that every item changes), ``in-place`` (values that the data set holds, which its own making changes),
+            ``drawn-once`` (its own first making: with other random numbers it is the same then, and was another one
+            before), or empty where it is the same.
         name: What carries the difference; the item is as it was fresh with this alone put back.
         few: It is one number or a few of them, not an array.
         difference: Root mean square difference between the item after others and fresh, over its spread.

@@ -48,26 +48,30 @@ def windows_put_back_elsewhere(evidence: Evidence, limits: Limits) -> Iterator[F
     References:
         None.
     """
+    pairs = [found for seen in evidence.of(WindowsTried) if seen.second for found in _of_two(seen, limits)]
+    yield from pairs
     for seen in evidence.of(WindowsTried):
-        if not seen.second:
+        if not seen.second and not pairs:  # the function that calls the two has a network inside
             yield from _with_network_inside(seen, limits)
-            continue
-        apart, gaps = seen.misplaced / max(seen.spots, 1) >= limits.off, seen.uneven > limits.level
-        if not apart and not gaps:
-            continue
-        ways = [f"{seen.misplaced} of {seen.spots} spots come back elsewhere or not at all"] if apart else []
-        ways += [f"{seen.uneven:.0%} of a constant image come back with another value"] if gaps else []
-        size = " x ".join(str(one) for one in seen.size)
-        differs = f"; {seen.differs} is {seen.values} in the two" if seen.differs else ""
-        yield Found(
-            variant="windows",
-            message=f"{seen.second} does not put together what {seen.first} cuts: of an image of {size}, passed from "
-            f"one to the other with no network between, {' and '.join(ways)}{differs}.",
-            standing=Standing.DEMONSTRATED if apart or seen.spoken else Standing.SUSPECTED,
-            location=seen.where,
-            numbers={"misplaced": seen.misplaced, "spots": seen.spots, "uneven": seen.uneven},
-            remedy="Use one stride and one padding in both, and divide by how often each pixel is covered.",
-        )
+
+
+def _of_two(seen: WindowsTried, limits: Limits) -> Iterator[Found]:
+    apart, gaps = seen.misplaced / max(seen.spots, 1) >= limits.off, seen.uneven > limits.level
+    if not apart and not gaps:
+        return
+    ways = [f"{seen.misplaced} of {seen.spots} spots come back elsewhere or not at all"] if apart else []
+    ways += [f"{seen.uneven:.0%} of a constant image come back with another value"] if gaps else []
+    size = " x ".join(str(one) for one in seen.size)
+    differs = f"; {seen.differs} is {seen.values} in the two" if seen.differs else ""
+    yield Found(
+        variant="windows",
+        message=f"{seen.second} does not put together what {seen.first} cuts: of an image of {size}, passed from "
+        f"one to the other with no network between, {' and '.join(ways)}{differs}.",
+        standing=Standing.DEMONSTRATED if apart or seen.spoken else Standing.SUSPECTED,
+        location=seen.where,
+        numbers={"misplaced": seen.misplaced, "spots": seen.spots, "uneven": seen.uneven},
+        remedy="Use one stride and one padding in both, and divide by how often each pixel is covered.",
+    )
 
 
 def _with_network_inside(seen: WindowsTried, limits: Limits) -> Iterator[Found]:

@@ -42,8 +42,8 @@ def item_depends_on_earlier_items(evidence: Evidence, limits: Limits) -> Iterato
         left as the earlier item made it. The entry depends on which item that was, so a count or a curriculum is none.
         `demonstrated` where it is a number or a few that stay as the first item left them, and for values that are
         changed in place to others (not rearranged, as by a flip); `suspected` for an array that stays (a reference on
-        purpose?) and numbers that every item changes. An array that every item replaces (mixing with the one before)
-        is silence.
+        purpose?), numbers that every item changes, and items that are trained on whose first draw stays for good. An
+        array that every item replaces (mixing with the one before) is silence.
     Remedy:
         Keep what is computed from an image in a local variable, and compute what is meant for all images before the
         training, from the training set; copy arrays before they are changed.
@@ -56,6 +56,8 @@ def item_depends_on_earlier_items(evidence: Evidence, limits: Limits) -> Iterato
     """
     said: set[object] = set()
     for seen in evidence.of(ItemAfterOthers):
+        if seen.how == "drawn-once" and not seen.trains:
+            continue  # an evaluation that stays the same
         if not seen.how or seen.difference <= limits.apart or (seen.how == "running" and not seen.few):
             continue
         place = (seen.where, seen.name)
@@ -66,16 +68,24 @@ def item_depends_on_earlier_items(evidence: Evidence, limits: Limits) -> Iterato
         what = {
             "kept": f"{seen.name} stays as the item that came first has left it",
             "running": f"{seen.name} is changed by every item, and the next one is made with it",
+            "drawn-once": f"what is drawn for it the first time stays in {seen.name or 'a store'} for good",
             "in-place": f"{seen.name} is changed where the data set keeps it, each time that the item is read",
         }[seen.how]
         yield Found(
             variant=seen.how,
-            message=f"An item of {seen.dataset} depends on the items that were read before: {what} (made again with "
-            f"the same random numbers, the item differs by {seen.difference:.2g} of its spread; put back, it is the "
-            "same).",
+            message=f"An item of {seen.dataset} depends on the items that were read before: {what} ({_proof(seen)}).",
             standing=Standing.DEMONSTRATED if certain else Standing.SUSPECTED,
             location=seen.where or seen.loader,
             numbers={"difference": seen.difference},
             remedy="Compute it anew for every item in a local variable, or once for the whole training set; change "
             "copies only.",
         )
+
+
+def _proof(seen: ItemAfterOthers) -> str:
+    if seen.how == "drawn-once":
+        return f"other random numbers change it by {seen.difference:.2g} of its spread, but not once it was made"
+    return (
+        f"made again with the same random numbers, the item differs by {seen.difference:.2g} of its spread; put back, "
+        "it is the same"
+    )

@@ -137,11 +137,11 @@ class _Maker:
     dataset: Any
     kept: KeptState
 
-    def __call__(self, index: int) -> list[Any]:
+    def __call__(self, index: int, number: int = 0) -> list[Any]:
         if time.process_time() - self.begun > ENOUGH_SECONDS:
             raise EnoughTimeError
         self.kept.put_generators_back()
-        seed(self.torch, 0)
+        seed(self.torch, number)
         return [
             array.astype("float64")
             for _, one in parts_of(self.dataset[index])
@@ -178,6 +178,8 @@ def asked(torch: Any, dataset: Any, length: int) -> ItemAfterOthers | None:
     settled = ItemAfterOthers(dataset=name, settled=True, where=where)
     if not kind:
         return settled
+    if kind == "drawn-once":
+        return settled.model_copy(update={"how": kind, "difference": difference, "name": _stored(entries)})
     carrier = next((one for one in entries if _carries(make, indices, one, kind)), None)
     if carrier is None:
         return settled
@@ -208,6 +210,15 @@ def _compared(make: _Maker, indices: tuple[int, int, int]) -> tuple[str, float, 
             return "", 0.0, []
         if own:
             return "in-place", _difference(fresh, again), own
+    other_draw = make(index, 1)
+    kept.put_back()
+    if not _alike(fresh, other_draw):
+        make(index)
+        entries_now = kept.changes()
+        if entries_now and _alike(fresh, make(index, 1)):
+            kept.put_back()
+            return "drawn-once", _difference(fresh, other_draw), entries_now
+        kept.put_back()
     seen: list[tuple[list[Any], dict[Any, Entry]]] = []
     for earlier in (one, other):
         make(earlier)
@@ -245,6 +256,11 @@ def _carries(make: _Maker, indices: tuple[int, int, int], entry: Entry, kind: st
         make.kept.put_back()
         return not _alike(fresh, after)
     return False
+
+
+def _stored(entries: list[Entry]) -> str:
+    """Where the first making of an item has left something: what is left of the key of an item is no name."""
+    return next((one.name.partition("[")[0] for one in entries), "")
 
 
 def _line(torch: Any, make: _Maker, index: int, entry: Entry) -> Location | None:
