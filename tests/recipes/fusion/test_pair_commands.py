@@ -5,20 +5,10 @@ from __future__ import annotations
 import numpy as np
 import PIL.Image
 import pytest
-from scipy import ndimage
 
+from recipes.fusion.conftest import brain
 from traindx.errors import InputError, UsageError
 from traindx.recipes import registry
-
-
-def brain(seed, size=48):
-    """A bright ring in one image and texture within it in the other one, as 8-bit grey."""
-    rows, columns = np.mgrid[:size, :size] - size / 2
-    radius = np.hypot(rows, columns) / size
-    ring = ((radius > 0.32) & (radius < 0.42)).astype(float)
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), 1.5)
-    texture = (0.4 + 1.2 * noise).clip(0.05, 1) * (radius < 0.32)
-    return tuple(np.rint(255 * image).astype(np.uint8) for image in (ring, texture))
 
 
 @pytest.fixture(scope="module")

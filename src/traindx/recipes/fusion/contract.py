@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from traindx.errors import InputError
 from traindx.recipes.fusion.lesion import LesionHead, frozen
 from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.normalisation import DISPLAY_HU, MR_PERCENTILE, MR_WHITE
+from traindx.recipes.fusion.pairs.network import is_of_pairs
 from traindx.recipes.fusion.roi import RoiWeights
 from traindx.recipes.fusion.target import BODY_HU, PARTIAL_VOLUME_HU
 from traindx.recipes.kit import contract as kit
@@ -43,6 +45,12 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: It is missing, damaged, or of another kind.
     """
+    if is_of_pairs(path):
+        raise InputError(
+            f"{path} fuses pairs of plain images",
+            expected="a checkpoint that was trained on CT in HU and MR",
+            do="use --pair, or --source pairs",
+        )
     return kit.read(path, "fusion", FORMAT)
 
 

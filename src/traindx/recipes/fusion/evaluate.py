@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from traindx.errors import InputError
+from traindx.errors import InputError, UsageError
 from traindx.recipes.fusion import contract, inference, scores, studies
 from traindx.recipes.fusion.baselines import BASELINES
 from traindx.recipes.fusion.data import DataOptions, Windows, derive
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, to_display
-from traindx.recipes.fusion.train import MOVED, ROOT, SOURCES
+from traindx.recipes.fusion.pairs import evaluate as pairs
+from traindx.recipes.fusion.pairs.predict import add_ranges
+from traindx.recipes.fusion.train import MOVED, PAIRS, ROOT, SOURCES
 from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.contract import CONTRACT_KEY
 from traindx.recipes.kit.estimate import Table, as_json, write_scores
@@ -35,16 +37,19 @@ def parser() -> argparse.ArgumentParser:
         "evaluate",
         "fusion",
         "All figures on held-out patients, each with a bootstrap interval over patients, beside the average, the "
-        "maximum, a weighted mean, copies of CT and MR, a Laplacian pyramid, and the optimum of the objective itself.",
+        "maximum, a weighted mean, copies of CT and MR, a Laplacian pyramid, and the optimum of the objective itself. "
+        "--source pairs measures plain images of two modalities in --root by the field's figures, beside classical "
+        "methods, with or without a --checkpoint.",
         "--checkpoint runs/fusion --samples 4",
     )
-    group = kit.data(made, SOURCES, root=ROOT)
+    group = kit.data(made, (*SOURCES, PAIRS), root=ROOT)
     group.set_defaults(source="auto")
     group.add_argument(
         "--cases", choices=("val", "all"), default="val", help="held-out patients (default), or all, for other data"
     )
     group.add_argument("--slices", type=int, default=5, help="slices a patient (default: 5)")
-    group = kit.model(made, device=False)
+    add_ranges(group)
+    group = kit.model(made, device=False, required=False)
     kit.sampling(group, 10, "images")
     group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
     kit.results(made, "scores.json", json="the figures of every patient")
@@ -55,10 +60,15 @@ def main(argv: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
+        UsageError: No model is given.
         InputError: The checkpoint cannot be used, or patients that it was trained on would be evaluated.
     """
     kit.refuse_old(argv, MOVED)
     options = parser().parse_args(list(argv))
+    if options.source == PAIRS:
+        return pairs.run(options)
+    if options.checkpoint is None:
+        raise UsageError("no model is given", expected="--checkpoint, or --source pairs to measure classical methods")
     path = checkpoint_in(options.checkpoint)
     checkpoint = contract.read(path)
     model = inference.load(path, sampling_steps=options.sampling_steps, guidance=options.guidance)

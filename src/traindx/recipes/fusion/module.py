@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import lightning as L
 import torch
@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 
 from traindx.recipes.fusion import pictures, scores
 from traindx.recipes.fusion.contract import contract_of
-from traindx.recipes.fusion.data import Data, DataOptions, Windows, prepare
+from traindx.recipes.fusion.data import Data, DataOptions, prepare
 from traindx.recipes.fusion.lesion import LesionHead, frozen, train_head
 from traindx.recipes.fusion.normalisation import to_display
 from traindx.recipes.fusion.red_flags import ranges
@@ -25,6 +25,16 @@ from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
 
 _PICTURED = 4  # rows of the panel of an epoch
+
+
+class Drawn(Protocol):
+    """Windows that a generator moves and turns."""
+
+    def __len__(self) -> int: ...
+
+    def item(self, index: int, generator: torch.Generator | None = None) -> dict[str, Any]:
+        """One window."""
+        ...
 
 
 class SeededWindows:
@@ -38,7 +48,7 @@ class SeededWindows:
         used: Batches that were used before.
     """
 
-    def __init__(self, windows: Windows, batch_size: int, seed: int, length: int, used: int = 0) -> None:
+    def __init__(self, windows: Drawn, batch_size: int, seed: int, length: int, used: int = 0) -> None:
         self.windows = windows
         self.batch_size = min(batch_size, len(windows))
         self.seed = seed

@@ -15,6 +15,7 @@ from traindx.recipes.kit.training import command_line, finish, fit, set_threads
 
 PRESETS = Path(__file__).parent / "presets"
 SOURCES = ("auto", "sts", "slices", "folder", "phantom")
+PAIRS = "pairs"
 ROOT = "folder of studies (default: the collection below TRAINDX_DATA)"
 _WEIGHTS = ("default", "brain_tumor", "bone_tumor", "metastasis", "stroke")
 MOVED = {
@@ -33,10 +34,11 @@ def parser() -> argparse.ArgumentParser:
         "train",
         "fusion",
         "Train a diffusion model that fuses registered CT and MR into one image. Regions (soft tissue, bone, lesion) "
-        "are weighed by --roi-weights, or each by --model.alpha, --model.beta and --model.gamma.",
+        "are weighed by --roi-weights, or each by --model.alpha, --model.beta and --model.gamma. --source pairs "
+        "trains on plain images of two modalities in --root instead, without HU, masks or targets.",
         "--preset quick --roi-weights stroke --out runs/fusion",
     )
-    kit.data(made, SOURCES, root=ROOT)
+    kit.data(made, (*SOURCES, PAIRS), root=ROOT)
     own = kit.train(made, sorted(path.stem for path in PRESETS.glob("*.yaml")))
     own.add_argument("--roi-weights", choices=list(roi.PRESETS), default="default", help="weights of the regions")
     own.add_argument("--select", default="fusion_score", help="figure that the best checkpoint is chosen by")
@@ -54,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
     """
     from traindx.data import verify
     from traindx.recipes.fusion import roi
+    from traindx.recipes.fusion.pairs import train as pairs
     from traindx.recipes.fusion.scores import selected
     from traindx.recipes.fusion.studies import on_disk
 
@@ -62,6 +65,8 @@ def main(argv: Sequence[str]) -> int:
     set_threads(options.threads)
     if options.distil is not None:
         return _distil(options)
+    if options.source == PAIRS:
+        return pairs.run(options, rest)
     check_folder(options.out, resume=options.resume)
     weighed = [f"--model.{name}={weight}" for name, weight in vars(roi.PRESETS[options.roi_weights]).items()]
     arguments = kit.arguments(options, PRESETS / f"{options.preset}.yaml", [*weighed, *rest])

@@ -9,7 +9,7 @@ import torch
 
 from traindx.errors import InputError, UsageError
 from traindx.recipes.fusion.baselines import Fusion
-from traindx.recipes.fusion.pairs import methods
+from traindx.recipes.fusion.pairs import methods, network
 from traindx.recipes.fusion.pairs.folders import Pair, folder_of_pairs, read_pair
 from traindx.recipes.fusion.pairs.images import Range
 from traindx.recipes.kit.run_folder import checkpoint_in
@@ -47,7 +47,7 @@ def fusion_of(options: argparse.Namespace) -> Fusion:
         )
     if options.method is not None:
         return methods.METHODS[options.method]
-    raise UsageError(f"{checkpoint_in(options.checkpoint)} was not trained on pairs", expected="--method")
+    return network.fuser(network.read(checkpoint_in(options.checkpoint)), getattr(options, "device", "cpu"))
 
 
 def given_pairs(options: argparse.Namespace) -> list[Pair]:
