@@ -144,6 +144,14 @@ def test_names_of_every_kind(first: Name, second: Name) -> None:
     assert said(seen(Lists(items=list(zip(ours, mixed(theirs), strict=True)))))
 
 
+def test_images_of_two_kinds_may_be_unpaired_on_purpose() -> None:
+    record = seen(Lists(ct=[f"ct/{k}.nii" for k in range(20)], mr=mixed([f"mr/{k}.nii" for k in range(20)])))
+    assert record is not None
+    assert not record.target
+    (finding,) = said(record.model_copy(update={"opened": 4}))
+    assert finding.standing is Standing.SUSPECTED
+
+
 @pytest.mark.parametrize(
     "lists",
     [

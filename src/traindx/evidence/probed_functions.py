@@ -351,6 +351,7 @@ class PairsByName(Observed):
         apart: Indices at which the two names have different keys.
         opened: Of a few of these, items that opened both files of their index.
         others: Of a few of these, items that opened one of them and another file of the second list.
+        target: One of the two is a mask or a label by its names, and the other is not.
     """
 
     dataset: str
@@ -360,3 +361,4 @@ class PairsByName(Observed):
     apart: int
     opened: int = 0
     others: int = 0
+    target: bool = False

@@ -31,8 +31,9 @@ def names_do_not_agree(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         Two lists with a path an item have the same keys (names without the words for image, mask and the like, else
         their numbers), each key once, and no file in common; at `mixed` of the indices the keys differ. `demonstrated`
-        where such items were made and opened both files of their index; `suspected` where the files that are opened
-        could not be seen; silence where an item opens other files than its index has.
+        where such items were made and opened both files of their index, one of which is a mask or a label by its names;
+        `suspected` where the files that are opened could not be seen, or neither is (images that are unpaired on
+        purpose); silence where an item opens other files than its index has.
     Remedy:
         Sort both lists by one key, or make the name of the one from that of the other, and check that both agree.
     Trial it proposes:
@@ -49,7 +50,7 @@ def names_do_not_agree(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         yield Found(
             message=f"{seen.first} and {seen.second} of {seen.dataset} have the same names in another order: at "
             f"{seen.apart} of {seen.items} indices they belong to two cases{made}.",
-            standing=Standing.DEMONSTRATED if seen.opened else Standing.SUSPECTED,
+            standing=Standing.DEMONSTRATED if seen.opened and seen.target else Standing.SUSPECTED,
             location=seen.where,
             numbers={"apart": seen.apart, "items": seen.items},
             remedy="Sort both lists by one key, or make the name of the one from that of the other.",

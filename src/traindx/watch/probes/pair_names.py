@@ -37,6 +37,11 @@ ROLES = {
     "tif", "tiff", "jpg", "jpeg", "bmp", "nii", "gz", "npy", "npz", "dcm", "mat", "h5", "mha", "nrrd",
 }  # fmt: skip
 """Words that tell what a file is, not of whom."""
+TARGETS = {
+    "mask", "masks", "msk", "label", "labels", "lbl", "seg", "segs", "segmentation", "segmentations", "annotation",
+    "annotations", "annot", "gt", "truth", "target", "targets", "roi", "contour", "contours",
+}  # fmt: skip
+"""Words that tell that one file is what is asked of the other."""
 _WEIGHTED = re.compile(r"(?<![a-z0-9])t[12]w?(?![a-z0-9])", re.IGNORECASE)  # a sequence of MR, whose number is none
 
 
@@ -76,9 +81,16 @@ def pairs_tried(torch: Any, dataset: Any) -> Iterator[PairsByName]:
                 apart=len(apart),
                 opened=both,
                 others=neither,
+                target=_is_target(first) != _is_target(second),
                 where=site.location() if site is not None else None,
             )
             return
+
+
+def _is_target(column: Column) -> bool:
+    """Its name, or the folder and the names of its files, say that it is a mask or a label."""
+    parts = [column.name, *(PurePath(one).name for one in column.files[:8]), PurePath(column.files[0]).parent.name]
+    return any(TARGETS & set(re.findall(r"[a-z]+", part.lower())) for part in parts)
 
 
 def _columns(torch: Any, dataset: Any, depth: int = 0) -> Iterator[Column]:
