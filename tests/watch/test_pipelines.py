@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from traindx.evidence import Evidence
 from traindx.evidence.observed_items import SameCaseTwice, StageInputs
@@ -18,12 +18,17 @@ from traindx.rules import catalogue
 from traindx.watch.probes.grey_levels import levels_compared
 from traindx.watch.probes.making import in_child
 from traindx.watch.probes.pipelines import compared
+from traindx.watch.probes.user_functions import UserFunctions
+from traindx.watch.runtime.assembly import WithoutTorch, collectors_for
+from traindx.watch.runtime.settings import Settings
+from traindx.watch.runtime.sink import Sink, compact
+from traindx.watch.runtime.watch import Watch
 
 SOURCE = """
 import random
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 def scan(rng):
     rows, columns = np.mgrid[:24, :24]
@@ -289,3 +294,37 @@ def test_a_set_that_keeps_its_cases_in_another_form_is_left_alone() -> None:
     training, other = NormalisedAtOnce(0), Cropped(1, random=False)
     assert seen(training, other) is None
     assert levels(training, other) is None
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_in_a_run_that_reads_its_evaluation_and_in_one_that_has_not_yet(read: bool, tmp_path: Path) -> None:
+    watch = Watch(torch, Settings("test", steps=0, seconds=0.0, stop=False), Sink(tmp_path))
+    watch.collectors = collectors_for(watch, WithoutTorch())
+    watch.collectors = [one for one in watch.collectors if not isinstance(one, UserFunctions)]
+    for collector in list(watch.collectors):
+        with watch.ours(collector):
+            collector.install()
+    try:
+        training = DataLoader(Cropped(0, random=True), 4, shuffle=True)
+        validation = DataLoader(Cropped(1, random=False, mean=-1.0), 4)
+        net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 24), torch.nn.Flatten())
+        optimizer = torch.optim.SGD(net.parameters(), 1e-4)
+        for _ in range(2):
+            for x, y in training:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(net(x), y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                for x, _ in validation if read else ():
+                    net(x)
+    finally:
+        watch.finish()
+        watch.sink.close()
+        compact(tmp_path)
+    evidence = Evidence.load(tmp_path)
+    (record,) = evidence.of(SameCaseTwice)
+    assert record.unread is not read
+    (finding,) = catalogue()["D114"].check(evidence)
+    assert finding.standing is (Standing.DEMONSTRATED if read else Standing.SUSPECTED)
+    assert finding.location is not None
+    assert "validation = DataLoader" in Path(__file__).read_text().splitlines()[finding.location.line - 1]

@@ -370,6 +370,7 @@ class SameCaseTwice(Observed):
         targets: Labels of an item (whole numbers, or maps of few values) that could be compared.
         targets_apart: Of these, labels that are others for every case, whatever the training draws.
         target: The first of these, by its place in an item.
+        unread: The other loader was not read before the watching ended; what it is for is not known.
     """
 
     training: str
@@ -391,6 +392,7 @@ class SameCaseTwice(Observed):
     targets: int = 0
     targets_apart: int = 0
     target: str = ""
+    unread: bool = False
 
 
 class SharedCases(Observed):
@@ -406,6 +408,7 @@ class SharedCases(Observed):
         neighbours: Of these, items next to a training item in the same case; -1 where no number says so.
         spoken: A word in their names says that they are cases, or slices of cases.
         divided_at: The line that assigns the names from which both loaders are made, where there is one.
+        unread: The other loader was not read before the watching ended; what it is for is not known.
     """
 
     dataset: str
@@ -415,6 +418,7 @@ class SharedCases(Observed):
     neighbours: int = -1
     spoken: bool = False
     divided_at: Location | None = None
+    unread: bool = False
 
 
 class NamesNumbered(Observed):
@@ -429,6 +433,7 @@ class NamesNumbered(Observed):
         apart: Of these, names with two numbers.
         names: Names of the evaluation's table.
         names_in_training: Names of the training's.
+        unread: The other loader was not read before the watching ended; what it is for is not known.
     """
 
     dataset: str
@@ -439,6 +444,7 @@ class NamesNumbered(Observed):
     apart: int = 0
     names: int = 0
     names_in_training: int = 0
+    unread: bool = False
 
 
 class SharedBase(Observed):

@@ -67,7 +67,7 @@ def cases_on_both_sides(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         counts = seen.cases, seen.shared, seen.members, seen.neighbours
         if _leaks(counts, limits.cases_share, limits.cases_least, limits.cases_beside):
             subject = f"{seen.dataset} has items of cases that are trained on:"
-            yield _found(subject, counts, seen.spoken, seen.divided_at or seen.where)
+            yield _found(subject, counts, seen.spoken and not seen.unread, seen.divided_at or seen.where)
 
 
 def _leaks(counts: tuple[int, int, int, int], share: float, least: float, beside: float) -> bool:

@@ -85,7 +85,7 @@ def pipelines_differ(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             message=f"{seen.dataset} gives the network {kind} than {seen.training} does for the same raw "
             f"case: mean {seen.mean:.3g} and deviation {seen.spread:.3g}, in training {seen.mean_in_training:.3g} and "
             f"{seen.spread_in_training:.3g} ({tried}){how}.",
-            standing=Standing.DEMONSTRATED if fed and not mild else Standing.SUSPECTED,
+            standing=Standing.DEMONSTRATED if fed and not mild and not seen.unread else Standing.SUSPECTED,
             location=seen.where or seen.loader,
             numbers={
                 "apart": seen.least,

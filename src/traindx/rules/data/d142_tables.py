@@ -31,7 +31,7 @@ def names_numbered_apart(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     for seen in evidence.of(NamesNumbered):
         if not seen.apart or seen.common < limits.common:
             continue
-        certain = any(part in seen.name.lower() for part in DICTIONARIES)
+        certain = not seen.unread and any(part in seen.name.lower() for part in DICTIONARIES)
         yield Found(
             variant="two-tables",
             message=f"{seen.dataset} and {seen.training} number the same names in two ways: in their {seen.name}, "

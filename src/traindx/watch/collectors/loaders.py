@@ -201,6 +201,12 @@ class Loaders(Collector):
         """The loaders themselves, those that nobody has let go."""
         return list(self._known)
 
+    def unread(self) -> Iterator[tuple[Loader, Any]]:
+        """Loaders in fixed order that nobody has read yet, with their data sets: those of an evaluation to come."""
+        for loader, known in list(self._known.items()):
+            if not known.passes and not known.shuffled:
+                yield known, object.__getattribute__(loader, "__dict__").get("dataset")
+
     def training(self) -> Loader | None:
         """The loader that feeds the training, if there is one."""
         return next((loader for loader in self.order if loader.trains), None)

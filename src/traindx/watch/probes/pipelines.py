@@ -59,6 +59,7 @@ class _Read:
     backwards: int = 0
     trains: bool = False
     asked: bool = False
+    unread: bool = False
 
 
 @dataclass
@@ -109,12 +110,18 @@ class Pipelines(Experiment):
                 return
             if len(self._known) < MOST_DATASETS:
                 self._known.append(read)
+        self._ask(read)
+
+    def _ask(self, read: _Read) -> None:
+        """Fork, where there is a data set that is trained on beside this one."""
+        torch = self.watch.torch
         training = next((one for one in self._known if one.loader.trains or one.trains), None)
-        base = training.dataset() if training is not None else None
-        if training is None or training is read or base is None or read.asked or len(self._asked) >= MOST_PAIRS:
+        base, dataset = training.dataset() if training is not None else None, read.dataset()
+        if training is None or training is read or base is None or dataset is None or base is dataset:
+            return
+        if read.asked or len(self._asked) >= MOST_PAIRS:
             return
         read.asked = True
-        torch = self.watch.torch
         if min(known_length(base) or 0, known_length(dataset) or 0) < CASES:
             return
 
@@ -133,9 +140,19 @@ class Pipelines(Experiment):
         if child is not None:
             self._asked.append(_Asked(child, training, read))
 
+    def _ask_of_what_is_not_read(self) -> None:
+        """The watching ends before the first evaluation: its data set may be there already."""
+        for loader, dataset in self.loaders.unread():
+            if not hasattr(type(dataset), "__getitem__") or self._of(dataset) is not None:
+                continue
+            with suppress(TypeError):
+                self._ask(_Read(loader, weakref.ref(dataset), unread=True))
+
     def records(self) -> Iterable[Record]:
         """What the children found, read when the watching ends."""
         if self.watch.ending:
+            if not self._asked and self.watch.settings.extras.get("functions", True) and not sys.gettrace():
+                self._ask_of_what_is_not_read()
             until = time.monotonic() + PATIENCE
             while self._asked:
                 one = self._asked.pop(0)
@@ -146,7 +163,7 @@ class Pipelines(Experiment):
                 line = made.location() if made is not None else None
                 divided = divided_at(made, training) if made is not None and training is not None else None
                 for kind, fields in answer or ():
-                    changes: dict[str, Any] = {"step": self.watch.iteration}
+                    changes: dict[str, Any] = {"step": self.watch.iteration, "unread": one.other.unread}
                     changes |= {"where": line, "divided_at": divided} if kind == "SharedCases" else {"loader": line}
                     self._records.append(Record.kinds[kind](**{**fields, **changes}))
         yield from self._records
