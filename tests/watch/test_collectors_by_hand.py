@@ -247,15 +247,17 @@ def test_labels_are_kept_in_lists_arrays_or_the_last_of_the_tensors(watch: Any) 
 def test_a_step_learns_from_the_last_of_many_calls(
     count: int, which: list[int], steps: int, alone: int, watch: Any
 ) -> None:
-    dropped = DroppedOutputs(watch, used(), used(), used())
+    dropped = DroppedOutputs(watch, used(), used(), used(), used())
     network = nn.Linear(2, 1)
     place = CallPlace("Linear", None, SITE, True)
     outputs = [network(torch.rand(4, 2)) for _ in range(count)]
-    for output in outputs:
+    sums = [output.sum() for output in outputs]
+    for output, value in zip(outputs, sums, strict=True):
         dropped._called(Call(network, SITE, place, True, (), {}, output))
+        dropped._scalar(torch.sum, (output,), {}, value)
     dropped._called(Call(network, SITE, place, False, (), {}, network(torch.rand(4, 2))))
     if which:
-        dropped._before(Backward(torch.stack([outputs[one].sum() for one in which]).sum(), HERE, 1.0))
+        dropped._before(Backward(torch.stack([sums[one] for one in which]).sum(), HERE, 1.0))
     dropped._stepped(0.1)
     dropped._stepped(0.1)  # nothing was called in between
     records: list[Any] = list(dropped.records())
@@ -265,7 +267,7 @@ def test_a_step_learns_from_the_last_of_many_calls(
 
 
 def test_a_network_in_evaluation_is_not_learned_from(watch: Any) -> None:
-    dropped = DroppedOutputs(watch, used(), used(), used())
+    dropped = DroppedOutputs(watch, used(), used(), used(), used())
     network = nn.Linear(2, 1).eval()
     for _ in range(4):
         dropped._called(call(network, network(torch.rand(4, 2)), grad=True))

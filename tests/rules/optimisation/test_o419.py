@@ -61,3 +61,24 @@ def test_batches_that_are_all_used_or_chosen(kind: str, tmp_path: Path) -> None:
 
 def test_a_step_for_every_batch_has_one_call_before_it(tmp_path: Path) -> None:
     assert not watched(lambda: loop("in the loop"), tmp_path).of(OutputsDropped)
+
+
+def test_an_agent_that_is_asked_for_actions_before_it_learns_drops_nothing(tmp_path: Path) -> None:
+    """Actions are drawn with gradients that nobody wants; the update calls the same line once, with all of them."""
+
+    def rollouts() -> None:
+        torch.manual_seed(0)
+        policy = nn.Linear(4, 2)
+        optimizer = torch.optim.Adam(policy.parameters(), 1e-2)
+
+        def act(states: torch.Tensor) -> torch.Tensor:
+            return policy(states).softmax(-1)
+
+        for _ in range(4):
+            states = torch.rand(8, 3, 4)
+            chosen = [torch.distributions.Categorical(act(one)).sample() for one in states]
+            taken = torch.cat([act(one).max().reshape(1).detach() for one in states])
+            odds = act(states).gather(-1, torch.stack(chosen)[..., None])
+            step(optimizer, -(odds.squeeze(-1).mean(-1) * taken).mean())
+
+    assert not found("O419", watched(rollouts, tmp_path))

@@ -1,7 +1,9 @@
 """Outputs of a network in training, by their place in the order of operations: which of them does a step learn from?
 
 What a loop computes for every batch and hands to ``backward`` only after its end is the last batch alone. Numbers of
-autograd nodes are kept, which keep no graph alive; at a backward pass its graph is gone through for them.
+autograd nodes are kept, which keep no graph alive; at a backward pass its graph is gone through for them. Calls count
+where the loop makes a scalar of each, as losses are, on a line whose last one is passed back: an agent that is asked
+for one action after the other, with gradients that nobody wants, has nothing of that kind.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from traindx.watch.collectors.loaders import tensors_in
 from traindx.watch.collectors.networks import Call, CallPlace, Networks
 from traindx.watch.collectors.nonfinite import MOST_NODES, graph_nodes
 from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.collectors.torch_calls import TorchCalls, call_site
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -33,6 +36,7 @@ class _Line:
     place: CallPlace
     open: list[frozenset[int]] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
+    reduced: bool = False
     backward: CallSite | None = None
     steps: int = 0
     calls: int = 0
@@ -45,16 +49,21 @@ class DroppedOutputs(Collector):
 
     subject = "outputs that a step learns from"
 
-    def __init__(self, watch: Watch, networks: Networks, backwards: Backwards, optimisers: Optimisers) -> None:
+    def __init__(
+        self, watch: Watch, networks: Networks, calls: TorchCalls, backwards: Backwards, optimisers: Optimisers
+    ) -> None:
         super().__init__(watch)
         self.networks = networks
+        self.calls = calls
         self.backwards = backwards
         self.optimisers = optimisers
         self._lines: dict[tuple[Any, ...], _Line] = {}
+        self._scalars: dict[CallSite | None, set[int]] = {}
 
     def install(self) -> None:
         """Subscribe."""
         self.networks.on_call(self, self._called)
+        self.calls.on_scalars(self, self._scalar)
         self.backwards.on_backward(self, before=self._before)
         self.optimisers.on_step(self, self._stepped)
 
@@ -68,6 +77,13 @@ class DroppedOutputs(Collector):
         numbers = frozenset(compat.number(node) for node in nodes if node is not None)
         if numbers:
             line.open.append(numbers)
+
+    def _scalar(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        node = compat.node_of(out)
+        if node is not None:
+            numbers = self._scalars.setdefault(call_site(), set())
+            if len(numbers) < MOST_CALLS:
+                numbers.add(compat.number(node))
 
     def _before(self, backward: Backward) -> None:
         lines = []
@@ -86,16 +102,19 @@ class DroppedOutputs(Collector):
                 known = set(range(len(line.open)))
             line.used |= known
             line.backward = backward.site if known else line.backward
+            line.reduced |= any(len(one) >= LEAST_CALLS and one & there for one in self._scalars.values())
 
     def _stepped(self, rate: float) -> None:
         for line in self._lines.values():
-            if len(line.open) >= LEAST_CALLS and line.used:
+            if len(line.open) >= LEAST_CALLS and line.used and line.reduced:
                 line.steps += 1
                 line.calls += len(line.open)
                 line.learned += len(line.used)
                 line.last_alone += line.used == {len(line.open) - 1}
             line.open.clear()
             line.used.clear()
+            line.reduced = False
+        self._scalars.clear()
 
     def records(self) -> Iterable[Record]:
         """One record a line whose calls came in numbers."""

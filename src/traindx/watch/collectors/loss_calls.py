@@ -194,7 +194,7 @@ class LossCalls(Collector):
             return None
         prediction, target = (first, second) if first.requires_grad else (second, first)
         tag = self.provenance.tag(prediction) or Tag()
-        if tag.clamp is not None:
+        if tag.clamp is not None and name != "mul":  # what it is multiplied with is a weight as often as a target
             self.on_target.tell(tag, target)
         site = call_site()
         key = (name, site, tag.activation)
