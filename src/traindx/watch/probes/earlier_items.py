@@ -39,7 +39,7 @@ else:
 
 MOST_DATASETS = 4
 CPU_LIMIT = 6  # seconds of a child, which is ended then
-ENOUGH_SECONDS = 3.0  # of processor time, after which no further item is begun
+ENOUGH_SECONDS = 2.0  # of processor time, after which no further item is begun
 PATIENCE = 6.0  # seconds of wall time at the end of the watching
 MOST_CARRIERS = 6
 SAME = 1e-5  # of an item's spread: rounding

@@ -18,6 +18,7 @@ from traindx.watch.probes.functions.moved import put
 from traindx.watch.probes.functions.pictures import array_of, is_mask, is_picture
 from traindx.watch.probes.item_spots import changed_where_kept
 from traindx.watch.probes.making import as_array, seed
+from traindx.watch.probes.pipeline_places import step_that_differs
 from traindx.watch.runtime.structure import known_length
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def levels_compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | No
     stats = [_own(torch, one) for one in (training, other)]
     if stats[0] is None or stats[1] is None:
         return None
+    differing = step_that_differs(training, other) if least > SETTLED else None
     return SameCaseTwice(
         training=type(training).__name__,
         dataset=type(other).__name__,
@@ -86,6 +88,10 @@ def levels_compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | No
         spread=stats[1][1],
         mean_in_training=stats[0][0],
         spread_in_training=stats[0][1],
+        name=differing[0] if differing is not None else "",
+        value=differing[1] if differing is not None else "",
+        value_in_training=differing[2] if differing is not None else "",
+        where=differing[3].location() if differing is not None else None,
     )
 
 

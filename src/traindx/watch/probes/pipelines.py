@@ -28,6 +28,7 @@ from traindx.watch.probes.grey_levels import levels_compared
 from traindx.watch.probes.item_spots import stores
 from traindx.watch.probes.making import Child, as_array, seed
 from traindx.watch.probes.name_tables import tables_apart
+from traindx.watch.probes.pipeline_places import step_that_differs
 from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.structure import known_length
 from traindx.watch.runtime.watch import Watch
@@ -202,7 +203,9 @@ def compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
     errors = [_apart(case.here, case.there) for case in cases]
     if min(errors) > SETTLED and not _like_its_own(torch, training, path, cases):
         return None
-    differing = _differing(torch, training, other, length // 2) if min(errors) > SETTLED else None
+    differing = None
+    if min(errors) > SETTLED:
+        differing = _differing(torch, training, other, length // 2) or step_that_differs(training, other)
     told = [place for place in cases[0].labels if all(place in case.labels for case in cases)]
     apart = [place for place in told if _renumbered([case.labels[place] for case in cases])]
     return SameCaseTwice(
