@@ -40,6 +40,7 @@ else:
 MOST_DATASETS = 4
 CPU_LIMIT = 6  # seconds of a child, which is ended then
 ENOUGH_SECONDS = 2.0  # of processor time, after which no further item is begun
+LEAST_MAKINGS = 10  # of items, until it is known what they depend on
 PATIENCE = 6.0  # seconds of wall time at the end of the watching
 MOST_CARRIERS = 6
 SAME = 1e-5  # of an item's spread: rounding
@@ -138,8 +139,10 @@ class _Maker:
     kept: KeptState
 
     def __call__(self, index: int, number: int = 0) -> list[Any]:
-        if time.process_time() - self.begun > ENOUGH_SECONDS:
-            raise EnoughTimeError
+        spent = time.process_time() - self.begun
+        if spent > (ENOUGH_SECONDS if self.made > 2 else 3 * ENOUGH_SECONDS / LEAST_MAKINGS):
+            raise EnoughTimeError  # early where the first items show that there is no time for all
+        self.made += 1
         self.kept.put_generators_back()
         seed(self.torch, number)
         return [
@@ -150,6 +153,7 @@ class _Maker:
 
     def __post_init__(self) -> None:
         self.begun = time.process_time()
+        self.made = 0
 
 
 def asked(torch: Any, dataset: Any, length: int) -> ItemAfterOthers | None:

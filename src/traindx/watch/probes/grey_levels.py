@@ -30,12 +30,13 @@ SHARES = (0.25, 0.5, 0.75)  # of the range of a picture that is kept: the values
 CHANNELS = (1.0, 0.85, 0.7)  # times that, in colours
 DRAWS = 4
 SECONDS = 2.0  # of processor time
+LEAST_MAKINGS = 24  # of items, for all values
 LEAST_VALUES = 256
 SETTLED = 0.02  # of the range: nothing is drawn for the values
 ALIKE = 3.0  # times a range that pictures of both sets may have, to be kept in the same form
 
 
-def levels_compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
+def levels_compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:  # noqa: PLR0911  (one a doubt)
     """Pictures of one value each through both; None where they do not come out, or values are drawn.
 
     Args:
@@ -43,10 +44,13 @@ def levels_compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | No
         training: The data set that is trained on.
         other: A data set that is evaluated on.
     """
-    until = time.process_time() + SECONDS
+    begun = time.process_time()
     kept = [_kept(torch, one) for one in (training, other)]
     if kept[0] is None or kept[1] is None or kept[0][0] != kept[1][0] or not _ranges_alike(kept[0][1], kept[1][1]):
         return None
+    if time.process_time() - begun > 6 * SECONDS / LEAST_MAKINGS:
+        return None  # three items of each show that there is no time for all
+    until = time.process_time() + SECONDS
     low, high = float(np.min(kept[1][1])), float(np.max(kept[1][1]))
     ours: list[Any] = []
     theirs: list[Any] = []

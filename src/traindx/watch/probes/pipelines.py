@@ -41,7 +41,8 @@ else:
 MOST_PAIRS = 2
 MOST_DATASETS = 8
 CPU_LIMIT = 6  # seconds of a child, which is ended then
-ENOUGH_SECONDS = 2.5  # of processor time, after which no further item is begun
+ENOUGH_SECONDS = 2.0  # of processor time, after which no further item is begun
+LEAST_MAKINGS = 20  # of items, for all cases
 PATIENCE = 6.0
 CASES = 3
 DRAWS = 10  # of an augmented item: one of them lies as the other pipeline has it
@@ -186,11 +187,12 @@ def compared(torch: Any, training: Any, other: Any) -> SameCaseTwice | None:
         training: The data set that is trained on; it is given cases of the other one.
         other: A data set that is evaluated on.
     """
-    until = time.process_time() + ENOUGH_SECONDS
+    begun = time.process_time()
+    until = begun + ENOUGH_SECONDS
     length = known_length(other) or 0
     path = _image_path(training, other)
-    if path is None:
-        return None
+    if path is None or time.process_time() - begun > 2 * ENOUGH_SECONDS / LEAST_MAKINGS:
+        return None  # an item of each shows that there is no time for all
     cases: list[_Case] = []
     for index in sorted({0, length // 2, length - 1}):
         case = _case(torch, training, other, index, path, until)
