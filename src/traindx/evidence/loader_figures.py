@@ -16,7 +16,8 @@ class LoaderFigure(Observed):
         batches: Batches that were passed, all of which were taken.
         silent: Places in the order, from 0, where it made no difference which batch stood there.
         moved: The order of the batches changed the number.
-        doubled: The number for batches that hold every item twice, over the number itself.
+        doubled: The number for batches that hold every item twice, over the number itself; not a number where other
+            random numbers change it, too.
         value: The number.
         trains: The function has an optimiser.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from traindx.evidence.loader_figures import LoaderFigure
 from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
 from traindx.watch.probes.loader_figures import loader_figures
+from traindx.watch.probes.loader_passes import passes_in_calls, passes_in_frames
 from traindx.watch.probes.recorded import Recorder
 
 Loader = DataLoader[Any]
@@ -99,7 +101,71 @@ def only_positives(model: nn.Module, loader: Loader) -> float:
 
 
 def with_noise(model: nn.Module, loader: Loader) -> float:
-    return [F.mse_loss(model(x + torch.randn_like(x)), y).item() for x, y in loader][-1]
+    return sum(F.mse_loss(model(x + torch.randn_like(x)), y).item() for x, y in loader) / len(loader.dataset)  # type: ignore[arg-type]
+
+
+def first_lost_in_noise(model: nn.Module, loader: Loader) -> float:
+    total = None
+    for x, y in loader:
+        value = F.mse_loss(model(x + torch.randn_like(x)), y, reduction="sum").item()
+        total = 0.0 if total is None else total + value
+    return (total or 0.0) / len(loader.dataset)  # type: ignore[arg-type]
+
+
+def counted(model: nn.Module, loader: Loader) -> float:
+    CALLS.extend(F.mse_loss(model(x), y).item() for x, y in loader)
+    return sum(CALLS)
+
+
+CALLS: list[float] = []
+
+
+def printed(model: nn.Module, loader: Loader, optimizer: Any) -> None:
+    for epoch in range(1):
+        model.train()
+        running, steps = 0.0, 0
+        for x, y in loader:
+            loss = F.mse_loss(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            running += loss.item()
+            steps += 1
+            in_training()
+        print(epoch, f"{running / len(loader.dataset):.3f}", running / steps)  # type: ignore[arg-type]
+        model.eval()
+        with torch.no_grad():
+            total = []
+            for _number, (x, y) in enumerate(loader):
+                total.append(F.l1_loss(model(x), y).item())
+            print(sum(total) / len(total))
+
+
+def in_training() -> None:
+    """Where a child would begin."""
+
+
+def report(model: nn.Module, loader: Loader) -> None:
+    size = len(loader.dataset)  # type: ignore[arg-type]
+    error, right = 0.0, 0
+    with torch.no_grad():
+        for x, y in loader:
+            error += F.mse_loss(model(x), y).item()
+            right += int(((model(x) > 0) == (y > 0)).sum())
+    error /= size
+    right /= size  # type: ignore[assignment]
+    print(error, right)
+
+
+def at_the_first(model: nn.Module, loader: Loader) -> None:
+    sums: dict[str, float] = {}
+    for x, y in loader:
+        value = F.mse_loss(model(x), y).item()
+        if "error" in sums:
+            sums["error"] += value
+        else:
+            sums["error"] = 0.0
+    print({key: value / len(loader) for key, value in sums.items()})
 
 
 def tried(function: Callable[..., Any]) -> tuple[list[LoaderFigure], list[Finding]]:
@@ -113,7 +179,8 @@ def tried(function: Callable[..., Any]) -> tuple[list[LoaderFigure], list[Findin
     recorder = Recorder(torch)
     with recorder.recording(5.0):
         function(*given)
-    records = list(loader_figures(torch, [one for calls in recorder.calls.values() for one in calls]))
+    calls = [one for calls in recorder.calls.values() for one in calls]
+    records = list(loader_figures(torch, calls, passes_in_calls(torch, calls)))
     evidence = Evidence()
     for record in records:
         evidence.add(record)
@@ -125,6 +192,7 @@ def tried(function: Callable[..., Any]) -> tuple[list[LoaderFigure], list[Findin
     ("function", "variant", "standing", "text"),
     [
         (first_lost, "left-out", Standing.DEMONSTRATED, 'sums["error"] = 0.0'),
+        (first_lost_in_noise, "left-out", Standing.DEMONSTRATED, "return (total or 0.0)"),
         (last_alone, "last-alone", Standing.SUSPECTED, "return value"),
         (divided_by_items, "divided-by-items", Standing.DEMONSTRATED, "return total / len(loader.dataset)"),
     ],
@@ -136,16 +204,49 @@ def test_batches_that_do_not_count(function: Any, variant: str, standing: Standi
     assert Path(__file__).read_text().splitlines()[finding.location.line - 1].strip().startswith(text)
 
 
-@pytest.mark.parametrize("function", [weighted, of_batches, summed, correct, running, only_positives])
+@pytest.mark.parametrize("function", [weighted, of_batches, summed, correct, running, only_positives, with_noise])
 def test_figures_of_all_batches(function: Any) -> None:
     records, findings = tried(function)
     assert records
     assert findings == []
 
 
-@pytest.mark.parametrize("function", [two_batches, with_noise])
+@pytest.mark.parametrize("function", [two_batches, counted])
 def test_figures_of_which_nothing_can_be_said(function: Any) -> None:
     assert tried(function) == ([], [])
+
+
+def text_at(finding: Finding) -> str:
+    assert finding.location is not None
+    return Path(__file__).read_text().splitlines()[finding.location.line - 1].strip()
+
+
+def test_lines_of_a_function_that_returns_nothing() -> None:
+    _, (finding,) = tried(report)
+    assert finding.variant == "divided-by-items"
+    assert text_at(finding) == "error /= size"
+
+
+def test_lines_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[LoaderFigure] = []
+
+    def look() -> None:
+        if not found:
+            found.extend(loader_figures(torch, [], passes_in_frames(torch, sys._getframe(1))))  # type: ignore[arg-type]
+
+    monkeypatch.setitem(globals(), "in_training", look)
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    loader = DataLoader(TensorDataset(torch.randn(40, 3), torch.randn(40, 1)), 8)
+    printed(model, loader, torch.optim.SGD(model.parameters(), 0.1))
+    doubled = {one.figure: round(one.doubled, 3) for one in found}
+    assert doubled == {"running / len(loader.dataset)": 0.5, "running / steps": 1.0, "sum(total) / len(total)": 1.0}
+    assert not any(one.moved for one in found)
+
+
+def test_a_quotient_in_a_comprehension() -> None:
+    records, findings = tried(at_the_first)
+    assert [one.variant for one in findings] == ["left-out"] * len(records) * bool(records)
 
 
 def test_the_optimiser_makes_no_step_meanwhile() -> None:

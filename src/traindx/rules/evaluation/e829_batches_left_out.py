@@ -29,14 +29,14 @@ def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         chooses the best epoch.
     Evidence it needs:
         LoaderFigure (a watched script): own functions are called again in a child process with four batches of three
-        items in the place of their loader.
+        items in the place of their loader; so are loops over a loader, and what divides what they added up.
     How it decides:
         *Left out.* The order of the batches changes the figure, and at some places in that order it makes no difference
         at all which batch stands there, with the batches in order and turned round by one: `demonstrated`. If the last
         place alone counts, somebody may want just that: `suspected`.
         *Halved.* Batches that hold every item twice halve it, within `half`, where a mean stays and a sum doubles:
-        `demonstrated`. Left alone are functions that give something else with other random numbers, or do not take all
-        batches.
+        `demonstrated`, if other random numbers make no difference. Left alone is what gives something else when it is
+        called once more, or does not take all batches.
     Remedy:
         Begin with the first value and add all of them; multiply each batch's mean by its items, or divide by batches.
     Trial it proposes:
@@ -48,7 +48,7 @@ def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     seen: set[tuple[object, ...]] = set()
     for one in evidence.of(LoaderFigure):
-        name = f"{one.function}{one.figure}"
+        name = f"{one.function}{one.figure}" if one.function else f"{one.figure!r}"
         if one.moved and one.silent:
             last_alone = one.silent == tuple(range(one.batches - 1))
             found = _left_out(one, name, last_alone)
@@ -56,8 +56,9 @@ def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             found = _halved(one, name)
         else:
             continue
-        if (one.function, found.variant) not in seen:  # a dictionary of figures has one cause
-            seen.add((one.function, found.variant))
+        cause = (one.function or one.figure, found.variant, one.function == "" and one.where)
+        if cause not in seen:  # a dictionary of figures has one cause
+            seen.add(cause)
             yield found
 
 

@@ -14,14 +14,19 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.loader_figures import LoaderFigure
-from traindx.watch.probes.functions.common import number, parts_of
+from traindx.finding import Location
+from traindx.watch.probes.functions.common import number, parts_of, words
 from traindx.watch.probes.live_calls import definition_of
+from traindx.watch.probes.loader_passes import LOADER, InlinePass, any_inline_pass
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, called, returned_at
+from traindx.watch.runtime.call_sites import CallSite
 
 BATCHES, ITEMS = 4, 3
 SECONDS = 2.5  # of processor time for all of them
@@ -37,8 +42,9 @@ class Passed(list[Any]):
         taken: Batches that were handed out.
     """
 
-    def __init__(self, batches: list[Any], loader: Any, items: int) -> None:
+    def __init__(self, batches: list[Any], loader: Any, items: int, torch: Any) -> None:
         super().__init__(batches)
+        self.torch = torch
         self.taken = 0
         self._loader = loader
         self.dataset = _Length(loader.dataset, items)
@@ -73,45 +79,98 @@ class _Length:
 
 @dataclass
 class _Subject:
-    """A call whose loader can be replaced."""
+    """A pass whose loader can be replaced.
 
-    call: RecordedCall
-    name: str  # of the argument, or of the attribute of ``self``
-    own: bool
+    Attributes:
+        shown: How it is called in a message.
+        loader: Its loader.
+        run: The figures by name, given what stands in the loader's place.
+        names: What an optimiser may be among.
+        place: The line of a figure, given whether batches are left out, and whether the last one alone counts.
+    """
+
+    shown: str
     loader: Any
+    run: Callable[[Passed], dict[str, Any]]
+    names: list[Any]
+    place: Callable[[str, bool, bool], Location]
 
 
-def loader_figures(torch: Any, calls: Iterable[RecordedCall]) -> Iterator[Record]:
-    """Every function that is given one loader and returns numbers."""
+def loader_figures(torch: Any, calls: Iterable[RecordedCall], passes: Iterable[InlinePass] = ()) -> Iterator[Record]:
+    """Every function that is given one loader and returns numbers, and every pass in lines of the script's own."""
     until, done = time.process_time() + SECONDS, set()
-    for call in calls:
-        if call.code in done or time.process_time() > until:
+    found: list[LoaderFigure] = []
+    for key, subject in chain(_functions(torch, calls), _inline(passes)):
+        known = {(one.where.file, one.where.symbol) for one in found if one.where is not None and one.function}
+        if key in done or time.process_time() > until or (shown_path(str(key[0])), key[1]) in known:
             continue
-        subject = _subject(torch, call)
-        if subject is None:
-            continue
-        done.add(call.code)
+        done.add(key)
         try:
-            yield from _Experiment(torch, subject, until).records()
+            found += _Experiment(torch, subject, until).records()
         except Exception:  # whatever the script's functions raise when they are given something else
             continue
+    yield from found
 
 
-def _subject(torch: Any, call: RecordedCall) -> _Subject | None:
+def _functions(torch: Any, calls: Iterable[RecordedCall]) -> Iterator[tuple[tuple[Any, ...], _Subject]]:
     kind = torch.utils.data.DataLoader
-    node = definition_of(call.code)
-    if node is None or not goes_through(node):
-        return None
-    given = [(name, one) for name, one in call.args.items() if isinstance(one, kind)]
-    if len(given) == 1:
-        return _Subject(call, given[0][0], False, given[0][1])
-    fields = getattr(call.args.get("self"), "__dict__", {})
-    own = [(name, fields[name]) for name in call.code.co_names if isinstance(fields.get(name), kind)]
-    return _Subject(call, own[0][0], True, own[0][1]) if len(own) == 1 and not given else None
+    for call in calls:
+        node = definition_of(call.code)
+        if node is None or not goes_through(node):
+            continue
+        given = [(name, one) for name, one in call.args.items() if isinstance(one, kind)]
+        fields = getattr(call.args.get("self"), "__dict__", {})
+        own = [(name, fields[name]) for name in call.code.co_names if isinstance(fields.get(name), kind)]
+        if len(given) == 1:
+            yield (call.code, ""), _of_function(torch, call, *given[0], own=False)
+        elif len(own) == 1 and not given:
+            yield (call.code, ""), _of_function(torch, call, *own[0], own=True)
+
+
+def _of_function(torch: Any, call: RecordedCall, name: str, loader: Any, *, own: bool) -> _Subject:
+    def run(passed: Passed) -> dict[str, Any]:
+        values = dict(call.args)
+        if own:
+            values["self"] = copy.copy(values["self"])
+            object.__getattribute__(values["self"], "__dict__")[name] = passed
+        else:
+            values[name] = passed
+        return dict(parts_of(called(torch, call.function, values)))
+
+    def place(figure: str, left_out: bool, last_alone: bool) -> Location:
+        return _place(call, left_out, last_alone).location()
+
+    names = [*call.args.values(), *getattr(call.args.get("self"), "__dict__", {}).values()]
+    return _Subject(call.shown, loader, run, names, place)
+
+
+def _inline(passes: Iterable[InlinePass]) -> Iterator[tuple[tuple[Any, ...], _Subject]]:
+    for one in passes:
+        yield (one.file, one.symbol, min(one.lines.values())), _of_lines(one)
+
+
+def _of_lines(one: InlinePass) -> _Subject:
+    dataset = one.loader.dataset
+
+    def run(passed: Passed) -> dict[str, Any]:
+        length, names = len(dataset), dict(one.names)
+        for name, value in one.names.items():
+            if value is dataset:
+                names[name] = passed.dataset
+            elif type(value) is int and value == length and not {"batch", "epoch", "epochs"} & set(words(name)):
+                names[name] = len(passed.dataset)
+        seed(passed.torch, 0)
+        return one.call({**names, LOADER: passed})
+
+    def place(figure: str, left_out: bool, last_alone: bool) -> Location:
+        line = one.begins if left_out and not last_alone and one.begins else one.lines[figure]
+        return Location(file=shown_path(one.file), line=line, symbol=one.symbol)
+
+    return _Subject("", one.loader, run, list(one.names.values()), place)
 
 
 class _Experiment:
-    """The calls that are made of one function."""
+    """The passes that are made of one subject."""
 
     def __init__(self, torch: Any, subject: _Subject, until: float) -> None:
         self.torch = torch
@@ -119,18 +178,22 @@ class _Experiment:
         self.until = until
         self.steps = False
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[LoaderFigure]:
         """One record a figure."""
         batches, twice = self._batches()
         turned = [*batches[1:], batches[0]]
-        begun = time.process_time()
         base, taken = self._figures(batches)
-        if not base or taken < len(batches) or time.process_time() - begun > LONGEST:
+        if not base or taken < len(batches):
+            return
+        begun = time.process_time()  # the first call may load what later ones have
+        repeated, _ = self._figures(batches)
+        if time.process_time() - begun > LONGEST:
             return
         again, _ = self._figures(batches, 1)
-        figures = [name for name in base if _same(base[name], again.get(name))]
+        figures = [name for name in base if repeated.get(name) == base[name]]  # and no time, nor a sum over calls
         if not figures:
             return
+        steady = {name for name in figures if _same(base[name], again.get(name))}  # with other random numbers, too
         other, _ = self._figures(turned)
         double, _ = self._figures(twice)
         moved = [name for name in figures if not _same(base[name], other.get(name))]
@@ -138,16 +201,17 @@ class _Experiment:
         beside = self._places_without(turned, other) if any(without.values()) else {}
         for name in figures[:MOST_FIGURES]:
             silent = sorted(set(without.get(name, ())) & set(beside.get(name, ()))) if name in moved else []
+            ratio = double[name] / base[name] if base[name] and name in double and name in steady else math.nan
             yield LoaderFigure(
-                function=self.subject.call.shown,
+                function=self.subject.shown,
                 figure=name,
                 batches=len(batches),
                 silent=tuple(silent),
                 moved=name in moved,
-                doubled=double[name] / base[name] if base[name] and name in double else math.nan,
+                doubled=ratio,
                 value=base[name],
                 trains=self.steps,
-                where=_place(self.subject.call, bool(silent), len(silent) == len(batches) - 1).location(),
+                where=self.subject.place(name, bool(silent), len(silent) == len(batches) - 1),
             )
 
     def _batches(self) -> tuple[list[Any], list[Any]]:
@@ -168,26 +232,19 @@ class _Experiment:
         if not batches or time.process_time() > self.until:
             return {}, 0
         torch, subject = self.torch, self.subject
-        items = sum(_length(torch, batch) for batch in batches)
-        passed = Passed(batches, subject.loader, items)
-        values = dict(subject.call.args)
-        if subject.own:
-            values["self"] = copy.copy(values["self"])
-            object.__getattribute__(values["self"], "__dict__")[subject.name] = passed
-        else:
-            values[subject.name] = passed
-        for value in [*values.values(), *getattr(values.get("self"), "__dict__", {}).values()]:
+        passed = Passed(batches, subject.loader, sum(_length(torch, batch) for batch in batches), torch)
+        for value in subject.names:
             if isinstance(value, torch.optim.Optimizer):
                 self.steps = True
                 value.step = _no_step
         kept = torch.manual_seed
         torch.manual_seed = lambda one: kept(one + number_of_seed)  # every call begins with the same seed otherwise
         try:
-            result = called(torch, subject.call.function, values)
+            result = subject.run(passed)
         finally:
             torch.manual_seed = kept
-        found = {path: value for path, one in parts_of(result) if (value := number(torch, one)) is not None}
-        return {path: value for path, value in found.items() if math.isfinite(value)}, passed.taken
+        found = {name: value for name, one in result.items() if (value := number(torch, one)) is not None}
+        return {name: value for name, value in found.items() if math.isfinite(value)}, passed.taken
 
     def _places_without(self, batches: list[Any], base: dict[str, float]) -> dict[str, list[int]]:
         """By figure: the places where another batch makes no difference."""
@@ -215,7 +272,7 @@ def _same(one: float, other: float | None) -> bool:
     return other is not None and math.isclose(one, other, rel_tol=SAME, abs_tol=1e-7)
 
 
-def _place(call: RecordedCall, left_out: bool, last_alone: bool) -> Any:
+def _place(call: RecordedCall, left_out: bool, last_alone: bool) -> CallSite:
     """Where a loop begins a sum that it also adds to; where it divides; else what is returned."""
     node = definition_of(call.code)
     for loop in ast.walk(node) if node is not None else ():
@@ -241,8 +298,9 @@ def goes_through(node: ast.AST) -> bool:
 
 
 def any_pass(trees: Iterable[ast.Module]) -> bool:
-    """True if some function of these sources could be one."""
-    return any(
+    """True if some function, or some loop, of these sources could be one."""
+    trees = list(trees)
+    return any_inline_pass(trees) or any(
         goes_through(node) and any("loader" in one.arg or "batches" in one.arg for one in node.args.args)
         for tree in trees
         for node in ast.walk(tree)

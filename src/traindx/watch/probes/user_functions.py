@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from types import CodeType, FrameType
 from typing import Any
 
@@ -32,6 +33,7 @@ from traindx.watch.probes.item_spots import items_tried
 from traindx.watch.probes.labels_compared import any_comparison, labels_compared
 from traindx.watch.probes.live_calls import function_of, live_calls, scope_of
 from traindx.watch.probes.loader_figures import any_pass, loader_figures
+from traindx.watch.probes.loader_passes import passes_in_calls, passes_in_frames
 from traindx.watch.probes.making import Child, seed
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
 from traindx.watch.probes.textbook.base import is_known
@@ -161,7 +163,12 @@ class UserFunctions(Experiment):
             torch, begun = watch.torch, []  # type: ignore[var-annotated]
             calls = recorded_calls(torch, frame, datasets, call, begun)
             found = [*tried(torch, calls), *items_tried(torch, datasets)]
-            for more in (lambda: labels_compared(torch, datasets, calls), lambda: loader_figures(torch, begun)):
+            for more in (
+                lambda: labels_compared(torch, datasets, calls),
+                lambda: loader_figures(
+                    torch, begun, chain(passes_in_calls(torch, begun), passes_in_frames(torch, frame))
+                ),
+            ):
                 if time.process_time() < CPU_LEFT:
                     found += _all_of(more)
             return [[record.kind, record.model_dump(mode="json")] for record in found]
