@@ -44,8 +44,8 @@ LABELS = {
 LEAST_NUMBERS = 64  # in a map of labels
 MOST_VALUES = 24  # of one, which is no picture then
 MOST_NUMBERS = 8_000_000
-SECONDS = 1.2  # of processor time a data set
-CALL_SECONDS = 0.8  # for all calls of functions
+SECONDS = 0.7  # of processor time a data set
+CALL_SECONDS = 0.5  # for all calls of functions
 MOST_MEMBERS = 512  # of a container whose arrays are handed over in our class
 
 

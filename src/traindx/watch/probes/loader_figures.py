@@ -29,7 +29,7 @@ from traindx.watch.probes.recorded import RecordedCall, called, returned_at
 from traindx.watch.runtime.call_sites import CallSite
 
 BATCHES, ITEMS = 4, 3
-SECONDS = 2.5  # of processor time for all of them
+SECONDS = 2.0  # of processor time for all of them
 LONGEST = 0.4  # of one call
 MOST_FIGURES = 8
 SAME, HALF = 1e-4, 2e-3  # relative: sums in another order; a half

@@ -45,8 +45,8 @@ from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Watch
 
-CPU_LIMIT = 9  # seconds of a child, which is ended then
-CPU_LEFT = 5.5  # after which no further experiment is begun that may take what is left
+CPU_LIMIT = 12  # seconds of a child, which is ended then
+CPU_LEFT = 7.0  # after which nothing is begun that may take what is left
 FOLLOWING_LIMIT = 6  # seconds of a child that goes on with the script
 REPLAY_SECONDS = 2.0  # of a child, for calls of the script's
 TURNS = (0.1, 0.5)  # seconds of one expression; what takes longer at first comes last
@@ -162,15 +162,11 @@ class UserFunctions(Experiment):
             watch.torch.set_grad_enabled(True)
             torch, begun = watch.torch, []  # type: ignore[var-annotated]
             calls = recorded_calls(torch, frame, datasets, call, begun)
-            found = [*tried(torch, calls), *items_tried(torch, datasets)]
-            for more in (
-                lambda: labels_compared(torch, datasets, calls),
-                lambda: loader_figures(
-                    torch, begun, chain(passes_in_calls(torch, begun), passes_in_frames(torch, frame))
-                ),
-            ):
-                if time.process_time() < CPU_LEFT:
-                    found += _all_of(more)
+            passes = chain(passes_in_calls(torch, begun), passes_in_frames(torch, frame))
+            found = [*_all_of(lambda: labels_compared(torch, datasets, calls)), *tried(torch, calls)]
+            if time.process_time() < CPU_LEFT:  # after what is tried: optimisers make no step from here on
+                found += _all_of(lambda: loader_figures(torch, begun, passes))
+            found += items_tried(torch, datasets)
             return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         return look
