@@ -99,7 +99,9 @@ class EarlierItems(Experiment):
             return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         child = Child.started(torch, look, apart=True, seconds=CPU_LIMIT)
-        if child is not None:
+        if child is None:
+            self.watch.not_examined(self.subject, "the process cannot be forked without a trace")
+        else:
             self._asked.append(_Asked(child, loader, type(dataset).__name__))
 
     def records(self) -> Iterable[Record]:

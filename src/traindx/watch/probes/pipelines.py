@@ -139,7 +139,9 @@ class Pipelines(Experiment):
             return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         child = Child.started(torch, look, apart=True, seconds=CPU_LIMIT)
-        if child is not None:
+        if child is None:
+            self.watch.not_examined(self.subject, "the process cannot be forked without a trace")
+        else:
             self._asked.append(_Asked(child, training, read))
 
     def _ask_of_what_is_not_read(self) -> None:
