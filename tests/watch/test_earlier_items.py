@@ -10,13 +10,19 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from traindx.evidence import Evidence
 from traindx.evidence.observed_items import ItemAfterOthers
 from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
-from traindx.watch.probes.earlier_items import asked
+from traindx.watch.collectors.backwards import Backwards
+from traindx.watch.collectors.loaders import Loaders
+from traindx.watch.probes.earlier_items import EarlierItems, asked
 from traindx.watch.probes.making import in_child
+from traindx.watch.runtime.settings import Settings
+from traindx.watch.runtime.sink import Sink
+from traindx.watch.runtime.watch import Watch
 
 SOURCE = """
 import random
@@ -249,3 +255,25 @@ def test_what_cannot_be_repeated_is_not_looked_at(module: Any) -> None:
     rule = catalogue()["D150"]
     assert not said(record)
     assert rule.nothing_in(evidence, rule.limits()) is not None
+
+
+def test_a_run_that_uses_a_device_is_asked_when_its_loader_is_made(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No fork is made once CUDA is in use, which is before the first batch as a rule."""
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    watch = Watch(torch, Settings("test", steps=0, seconds=0.0, stop=False), Sink(tmp_path))
+    loaders = Loaders(watch, Backwards(watch))
+    tried = EarlierItems(watch, loaders)
+    watch.collectors = [loaders, tried]
+    for collector in list(watch.collectors):
+        with watch.ours(collector):
+            collector.install()
+    try:
+        loader = DataLoader(module.Scans(module.FirstRange()), 2)
+        assert len(tried._asked) == 1
+        next(iter(loader))
+        assert len(tried._asked) == 1  # once a data set
+    finally:
+        watch.finish()
+        watch.sink.close()

@@ -53,6 +53,7 @@ class Loaders(Collector):
         reading: The iterator whose batch is being told; None at any other time, so that none is kept alive.
         on_read: Tells every batch, with its loader.
         on_batch: Tells every batch that is looked at, with its loader.
+        on_made: Tells a loader that was constructed, and the object itself.
         on_pass_begin: Tells a loader and its new iterator, before anything is read.
         on_pass_end: Tells a loader whose pass has ended.
     """
@@ -66,6 +67,7 @@ class Loaders(Collector):
         self.reading: Any = None
         self.on_batch: Signal[[Loader, Any]] = Signal(watch)
         self.on_read: Signal[[Loader, Any]] = Signal(watch)
+        self.on_made: Signal[[Loader, Any]] = Signal(watch)
         self.on_pass_begin: Signal[[Loader, Any]] = Signal(watch)
         self.on_pass_end: Signal[[Loader]] = Signal(watch)
         self.order: list[Loader] = []
@@ -83,7 +85,7 @@ class Loaders(Collector):
                 original(loader, *args, **kwargs)
                 if watch.here_and_now:
                     with watch.ours(self):
-                        self._describe(loader)
+                        self.on_made.tell(self._describe(loader), loader)
 
             return init
 

@@ -68,11 +68,20 @@ class EarlierItems(Experiment):
 
     def install(self) -> None:
         """Subscribe."""
+        self.loaders.on_made(self, self._made)
         self.loaders.on_pass_begin(self, self._begins)
         self.watch.closing.append(self._end)
 
+    def _made(self, loader: Loader, made: Any) -> None:
+        """Once a device is in use there is no forking: where one may be later, the loader's making is early enough."""
+        torch = self.watch.torch
+        if torch.backends.cuda.is_built() and not torch.cuda.is_initialized():
+            self._ask(loader, object.__getattribute__(made, "__dict__").get("dataset"))
+
     def _begins(self, loader: Loader, iterator: Any) -> None:
-        dataset = getattr(iterator, "_dataset", None)
+        self._ask(loader, getattr(iterator, "_dataset", None))
+
+    def _ask(self, loader: Loader, dataset: Any) -> None:
         if type(dataset).__name__ in PLAIN or not self.watch.settings.extras.get("functions", True):
             return
         if len(self._known) >= MOST_DATASETS or any(known() is dataset for known in self._known) or sys.gettrace():
