@@ -110,6 +110,10 @@ class Effect(Frozen):
             and the verdict would not follow from an interval of 95 %.
         n: Number of pairs.
         differences: The paired differences themselves.
+        by_ratio_at: The geometric mean of the untreated readings, where pairs are compared by their ratios, as errors
+            are that spread over a factor of ten and more: mean and interval are then what the mean ratio and its
+            interval take off from that reading. 0 where pairs are compared by their differences.
+        log_ratios: log(untreated / treated) of the pairs that are compared by their ratios.
     """
 
     mean: float
@@ -118,6 +122,8 @@ class Effect(Frozen):
     n: int
     differences: tuple[float, ...] = ()
     confidence: float = 0.95
+    by_ratio_at: float = 0.0
+    log_ratios: tuple[float, ...] = ()
 
 
 class Worth(Frozen):

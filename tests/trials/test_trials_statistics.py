@@ -15,6 +15,7 @@ from traindx.trials.statistics import (
     LEVEL,
     Direction,
     Identity,
+    at_confidence,
     consistent,
     direction,
     holm,
@@ -22,6 +23,7 @@ from traindx.trials.statistics import (
     paired_effect,
     seeds_needed,
     sign_report,
+    told_by_ratio,
     verdict_of,
 )
 
@@ -204,3 +206,55 @@ def test_nothing_is_innocent_unless_both_companies_say_so():
 def test_sign_report_counts_pairs():
     assert sign_report(paired_effect([1.0, 2.0, -1.0], [0.0, 0.0, 0.0])) == "2 of 3 better"
     assert sign_report(paired_effect([-1.0, -2.0], [0.0, 0.0])) == "2 of 2 worse"
+
+
+def test_errors_of_several_orders_are_compared_by_their_ratios():
+    untreated, treated = (30.0, 900.0, 12.0, 4000.0), (2.0, 30.0, 1.5, 90.0)
+    effect = paired_effect(treated, untreated, higher_is_better=False)
+    logs = np.log(np.array(untreated) / np.array(treated))
+    test = stats.ttest_1samp(logs, 0.0)
+    low, high = test.confidence_interval(0.95)
+    at = stats.gmean(untreated)
+    assert effect.by_ratio_at == pytest.approx(at)
+    assert effect.mean == pytest.approx(at - stats.gmean(treated))
+    assert (effect.low, effect.high) == pytest.approx((at * (1 - math.exp(-low)), at * (1 - math.exp(-high))))
+    assert effect.differences == (28.0, 870.0, 10.5, 3910.0)
+    assert p_value(effect) == pytest.approx(test.pvalue)
+    assert effect.low > 0
+    wider = at_confidence(effect, 0.999)
+    assert wider.low == pytest.approx(at * (1 - math.exp(-test.confidence_interval(0.999).low)))
+    # by differences it would be said that nothing is known
+    assert stats.ttest_1samp(effect.differences, 0.0).confidence_interval(0.95).low < 0
+    back = paired_effect(untreated, treated, higher_is_better=False)
+    assert p_value(back) == pytest.approx(test.pvalue)
+    assert back.high < 0
+    assert "val mae spread over a factor of ten" in told_by_ratio("val mae", [None, effect])
+    assert told_by_ratio("val mae", [None, paired_effect((1.0, 2.0), (2.0, 2.5))]) == ""
+
+
+@pytest.mark.parametrize(
+    ("readings", "higher"),
+    [((1.0, 9.9), False), ((0.0, 50.0), False), ((-1.0, 50.0), False), ((1.0, 50.0), True)],
+)
+def test_other_figures_are_compared_by_their_differences(readings, higher):
+    low, high = readings
+    effect = paired_effect((low, low, low + 0.1), (high, high - 0.1, high), higher_is_better=higher)
+    assert effect.log_ratios == ()
+    assert effect.mean == pytest.approx(math.fsum(effect.differences) / 3)
+
+
+def test_ratios_beyond_a_float_and_equal_ones_do_no_harm():
+    effect = paired_effect((1e-3, 1e90), (1e200, 1e95), higher_is_better=False)
+    assert math.isfinite(effect.low)
+    assert effect.low < 0 < effect.high
+    assert 0 < p_value(effect) < 1
+    same = paired_effect((1.0, 2.0, 4.0), (100.0, 200.0, 400.0), higher_is_better=False)
+    assert math.isnan(same.low)
+    assert p_value(same) == 1.0
+
+
+def test_errors_that_nothing_changed_are_rarely_called_better_or_worse():
+    draw = np.random.default_rng(5)
+    logs = draw.normal(0, 1.5, (1500, 4, 2)) + draw.normal(0, 1, (1500, 4, 1))
+    wrong = sum(p_value(paired_effect(*np.exp(one).T, higher_is_better=False)) < 0.05 for one in logs)
+    assert 0.03 < wrong / 1500 < 0.07

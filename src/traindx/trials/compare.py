@@ -17,7 +17,7 @@ from traindx.trials.clock import Deadline, OutOfTime
 from traindx.trials.jobs import describe_error
 from traindx.trials.scoring import score
 from traindx.trials.scoring_metric import ScoringMetric, moved, score_fixed
-from traindx.trials.statistics import paired_effect
+from traindx.trials.statistics import paired_effect, told_by_ratio
 from traindx.trials.training import train
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def compare(
         baselines=baselines,
         seconds=round(time.monotonic() - begun, 2),
         complete=complete,
-        notes=tuple(notes),
+        notes=(*notes, *filter(None, [told_by_ratio(name, [effect])])),
     )
 
 

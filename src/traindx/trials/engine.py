@@ -25,7 +25,7 @@ from traindx.trials.jobs import Job, JobResult
 from traindx.trials.planning import MARGIN, Costs, fit, needed
 from traindx.trials.results import Results
 from traindx.trials.shortlist import Shortlist
-from traindx.trials.statistics import look_level
+from traindx.trials.statistics import look_level, told_by_ratio
 from traindx.trials.tabling import seeds_wanted, spared, variants
 
 # Seeds that runs are made shorter for, and the share of a run that must be left. Student's distribution decides: with
@@ -454,6 +454,8 @@ class Trial:
                 asked=len(self.asked),
             )
             self._tell_seeds(judged)
+            effects = [effect for one in judged.values() for effect in one.effects.values()]
+            self.notes += filter(None, [told_by_ratio(metric[0], effects)])
             inert = [self.list.labels[key] for key in sorted(self.design.inert) if not judged[key].identity.predictions]
             if inert:
                 told = ", ".join(inert)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
+from statistics import stdev
 from typing import NamedTuple
 
 from scipy import stats
@@ -13,6 +14,8 @@ from scipy import stats
 from traindx.finding import Effect, Verdict
 
 LEVEL = 0.05
+# Readings of an error that spread over this factor are compared by their ratios
+RATIO_SPREAD = 10.0
 # of which this share may be spent on looks before the last one
 EARLY_SHARE = 0.2
 
@@ -83,6 +86,10 @@ def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_i
     difference is known to half a step. Their spread is then that of a uniform error of one step (step / sqrt 12), where
     the step is the smallest distance between two readings that differ.
 
+    Errors (lower is better, all above zero) that spread over a factor of ten in all pairs together are compared by
+    their ratios: the t-interval is one of the mean of log(untreated / treated), since differences of such errors are
+    those of the largest pair alone. Whether it is so is asked without regard to which run was treated.
+
     Args:
         treated: Metric by seed.
         untreated: Metric by seed, in the same order.
@@ -103,6 +110,8 @@ def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_i
     if n == 1:
         return found
     readings = [value for pair in pairs for value in pair]
+    if not higher_is_better and min(readings) > 0 and max(readings) >= RATIO_SPREAD * min(readings):
+        return _by_ratio(found, pairs)
     alike = max(differences) - min(differences) <= _ROUNDING * max(map(abs, readings))
     if not alike:
         interval = stats.ttest_1samp(differences, 0.0).confidence_interval(1 - LEVEL)
@@ -113,6 +122,44 @@ def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_i
         return found
     half = _quantile(1 - LEVEL, n) * step / math.sqrt(12 * n)
     return found.model_copy(update={"low": mean - half, "high": mean + half})
+
+
+def _by_ratio(found: Effect, pairs: Sequence[tuple[float, float]]) -> Effect:
+    """An effect of errors, from the mean of the logarithms of their ratios."""
+    logs = tuple(math.log(untreated / treated) for treated, untreated in pairs)
+    at = math.exp(math.fsum(math.log(untreated) for _, untreated in pairs) / len(pairs))
+    mean = math.fsum(logs) / len(logs)
+    found = found.model_copy(update={"by_ratio_at": at, "log_ratios": logs, "mean": _gain(mean, at)})
+    if max(logs) - min(logs) <= _ROUNDING * max(map(abs, logs)):  # the same ratio in every pair
+        return found
+    interval = stats.ttest_1samp(logs, 0.0).confidence_interval(1 - LEVEL)
+    return found.model_copy(update={"low": _gain(float(interval.low), at), "high": _gain(float(interval.high), at)})
+
+
+def told_by_ratio(name: str, effects: Iterable[Effect | None]) -> str:
+    """That some effects are those of ratios; empty where none is."""
+    if not any(effect is not None and effect.log_ratios for effect in effects):
+        return ""
+    return (
+        f"readings of {name} spread over a factor of ten and more, so pairs are compared by their ratios: an effect is "
+        "what the mean ratio takes off from a typical untreated reading"
+    )
+
+
+def _gain(log_ratio: float, at: float) -> float:
+    """What a ratio of errors takes off from one of them; errors do not grow beyond what a float holds."""
+    return at * -math.expm1(min(-log_ratio, _LARGEST_LOG - math.log(at)))
+
+
+_LARGEST_LOG = 690.0
+
+
+def _mean_and_error(effect: Effect) -> tuple[float, float]:
+    """Mean and its standard error on the scale on which the interval is symmetric."""
+    if not effect.log_ratios:
+        return effect.mean, (effect.high - effect.low) / 2 / _quantile(effect.confidence, effect.n)
+    logs = effect.log_ratios
+    return math.fsum(logs) / len(logs), stdev(logs) / math.sqrt(len(logs))
 
 
 _ROUNDING = 1e-9  # relative difference below which two readings are the same
@@ -131,25 +178,24 @@ def _quantile(confidence: float, n: int) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, n - 1))
 
 
-def _standard_error(effect: Effect) -> float:
-    """Of the mean, as the interval has it."""
-    return (effect.high - effect.low) / 2 / _quantile(effect.confidence, effect.n)
-
-
 def p_value(effect: Effect | None) -> float:
     """Two-sided p-value of the paired t-test against no effect; 1 where nothing is known of the spread."""
     if effect is None or effect.n < 2 or not math.isfinite(effect.low):
         return 1.0
-    error = _standard_error(effect)
-    return float(2 * stats.t.sf(abs(effect.mean) / error, effect.n - 1)) if error > 0 else 1.0
+    mean, error = _mean_and_error(effect)
+    return float(2 * stats.t.sf(abs(mean) / error, effect.n - 1)) if error > 0 else 1.0
 
 
 def at_confidence(effect: Effect, confidence: float) -> Effect:
     """The same effect with an interval of another confidence."""
     if effect.n < 2 or not math.isfinite(effect.low):
         return effect
-    half = _quantile(confidence, effect.n) * _standard_error(effect)
-    return effect.model_copy(update={"low": effect.mean - half, "high": effect.mean + half, "confidence": confidence})
+    mean, error = _mean_and_error(effect)
+    half = _quantile(confidence, effect.n) * error
+    low, high = mean - half, mean + half
+    if effect.log_ratios:
+        low, high = _gain(low, effect.by_ratio_at), _gain(high, effect.by_ratio_at)
+    return effect.model_copy(update={"low": low, "high": high, "confidence": confidence})
 
 
 def consistent(effect: Effect | None, adjusted_p: float, level: float = LEVEL) -> Effect | None:
@@ -169,9 +215,10 @@ def seeds_needed(effect: Effect, most: int = 50) -> int | None:
     """How many seeds would give an interval without zero, if mean and spread stay what they are; None for too many."""
     if effect.n < 2 or not math.isfinite(effect.low) or effect.mean == 0:
         return None
-    spread = _standard_error(effect) * math.sqrt(effect.n)
+    mean, error = _mean_and_error(effect)
+    spread = error * math.sqrt(effect.n)
     counts = range(effect.n + 1, most + 1)
-    return next((n for n in counts if _quantile(1 - LEVEL, n) * spread / math.sqrt(n) < abs(effect.mean)), None)
+    return next((n for n in counts if _quantile(1 - LEVEL, n) * spread / math.sqrt(n) < abs(mean)), None)
 
 
 def sign_report(effect: Effect) -> str:

@@ -23,7 +23,7 @@ from traindx.trials.scoring import Score
 from traindx.trials.script.meaning import FIXED_TREATMENT, Meaning, differences, examine, shared
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
 from traindx.trials.script.scoring_metric import Chosen, choose, read_at, value_at, value_of
-from traindx.trials.statistics import paired_effect
+from traindx.trials.statistics import paired_effect, told_by_ratio
 from traindx.watch.runtime.settings import Settings
 
 SHARE = 5.0  # the first run may take a fifth of the budget: two pairs, and something for the scoring metric
@@ -271,7 +271,7 @@ class ScriptComparison:
             metric_changed=self.moved,
             seconds=round(time.monotonic() - self.begun, 2),
             complete=self.complete,
-            notes=tuple(dict.fromkeys(self.notes)),
+            notes=tuple(dict.fromkeys([*self.notes, *filter(None, [told_by_ratio(name, [effect])])])),
         )
 
     def _run(self, arm: ArmResult, name: str) -> Run:
