@@ -237,7 +237,8 @@ def main() -> int:
     text = table(records)
     print(text)
     if given.write:
-        head = f"# Verdicts on known faults\n\nWritten by `python benchmarks/verdicts.py --write`; {count()}."
+        how = f"{' --fork' if given.fork else ''} --budget {given.budget}{' --cases DIR' if given.cases else ''}"
+        head = f"# Verdicts on known faults\n\nWritten by `python benchmarks/verdicts.py{how} --write`; {count()}."
         RESULTS.write_text(f"{head}\n\n{text}\n", encoding="utf-8")
     return 0
 

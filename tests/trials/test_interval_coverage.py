@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from interval_coverage import coverage, false_verdicts
+from interval_coverage import coverage, verdicts
 
 RUNS = 800  # a share of 95 % is then known to .8 per cent; the benchmark makes ten thousand
 
@@ -19,4 +19,9 @@ def test_coverage_of_paired_intervals(seeds: int, effect: float) -> None:
 
 
 def test_a_comparison_with_itself_is_seldom_called_an_effect() -> None:
-    assert false_verdicts("normal", 3, RUNS) <= 0.06
+    assert verdicts("normal", 3, RUNS) <= 0.06
+
+
+@pytest.mark.parametrize("seeds", [4, 6])
+def test_adding_seeds_while_time_is_left_does_not_call_nothing_an_effect(seeds: int) -> None:
+    assert verdicts("normal", seeds, RUNS, asked=3) <= 0.06
