@@ -17,7 +17,7 @@ from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
 from traindx.watch.probes.grey_levels import levels_compared
 from traindx.watch.probes.making import in_child
-from traindx.watch.probes.pipelines import compared
+from traindx.watch.probes.same_case import compared
 from traindx.watch.probes.user_functions import UserFunctions
 from traindx.watch.runtime.assembly import WithoutTorch, collectors_for
 from traindx.watch.runtime.settings import Settings
