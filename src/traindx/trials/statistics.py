@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from statistics import stdev
 from typing import NamedTuple
@@ -114,9 +115,9 @@ def paired_effect(treated: Sequence[float], untreated: Sequence[float], higher_i
         return _by_ratio(found, pairs)
     alike = max(differences) - min(differences) <= _ROUNDING * max(map(abs, readings))
     if not alike:
-        interval = stats.ttest_1samp(differences, 0.0).confidence_interval(1 - LEVEL)
-        if interval.low < interval.high:  # else the spread is too small for a float
-            return found.model_copy(update={"low": float(interval.low), "high": float(interval.high)})
+        half = _quantile(1 - LEVEL, n) * stdev(differences) / math.sqrt(n)
+        if mean - half < mean + half:  # else the spread is too small for a float
+            return found.model_copy(update={"low": mean - half, "high": mean + half})
     step = _step(readings)
     if step is None:
         return found
@@ -132,8 +133,8 @@ def _by_ratio(found: Effect, pairs: Sequence[tuple[float, float]]) -> Effect:
     found = found.model_copy(update={"by_ratio_at": at, "log_ratios": logs, "mean": _gain(mean, at)})
     if max(logs) - min(logs) <= _ROUNDING * max(map(abs, logs)):  # the same ratio in every pair
         return found
-    interval = stats.ttest_1samp(logs, 0.0).confidence_interval(1 - LEVEL)
-    return found.model_copy(update={"low": _gain(float(interval.low), at), "high": _gain(float(interval.high), at)})
+    half = _quantile(1 - LEVEL, len(logs)) * stdev(logs) / math.sqrt(len(logs))
+    return found.model_copy(update={"low": _gain(mean - half, at), "high": _gain(mean + half, at)})
 
 
 def told_by_ratio(name: str, effects: Iterable[Effect | None]) -> str:
@@ -173,6 +174,7 @@ def _step(readings: Sequence[float]) -> float | None:
     return min(gaps, default=None)
 
 
+@lru_cache(maxsize=1024)
 def _quantile(confidence: float, n: int) -> float:
     """Of Student's distribution: half the width of an interval over its standard error."""
     return float(stats.t.ppf((1 + confidence) / 2, n - 1))
