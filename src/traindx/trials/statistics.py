@@ -207,7 +207,7 @@ def consistent(effect: Effect | None, adjusted_p: float, level: float = LEVEL) -
     with the level of this look, is not small enough. The interval is then that of the very test that was made: it holds
     zero if and only if the test says so.
     """
-    if effect is None or effect.n < 2 or not effect.low * effect.high > 0 or adjusted_p < level:
+    if effect is None or effect.n < 2 or not (effect.low > 0 or effect.high < 0) or adjusted_p < level:
         return effect
     p = p_value(effect)
     return at_confidence(effect, 1 - level * p / adjusted_p) if p > 0 else effect
