@@ -18,6 +18,8 @@ class LoaderFigure(Observed):
         moved: The order of the batches changed the number.
         doubled: The number for batches that hold every item twice, over the number itself; not a number where other
             random numbers change it, too.
+        longer: The number for one batch four times in a row, over that for the same batch twice in a row; not a number
+            under the same condition.
         value: The number.
         trains: The function has an optimiser.
     """
@@ -28,5 +30,6 @@ class LoaderFigure(Observed):
     silent: tuple[int, ...] = ()
     moved: bool = False
     doubled: float = 1.0
+    longer: float = 1.0
     value: float = 0.0
     trains: bool = False

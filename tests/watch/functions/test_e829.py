@@ -53,6 +53,13 @@ def divided_by_items(model: nn.Module, loader: Loader, optimizer: Any) -> float:
     return total / len(loader.dataset)  # type: ignore[arg-type]
 
 
+def one_less(model: nn.Module, loader: Loader) -> float:
+    total, number = 0.0, 0
+    for number, (x, y) in enumerate(loader):  # noqa: B007
+        total += F.mse_loss(model(x), y).item()
+    return total / number
+
+
 def weighted(model: nn.Module, loader: Loader) -> float:
     total = 0.0
     for x, y in loader:
@@ -157,6 +164,14 @@ def report(model: nn.Module, loader: Loader) -> None:
     print(error, right)
 
 
+def by_phase(model: nn.Module, loader: Loader) -> None:
+    sizes = {"train": 300, "val": len(loader.dataset)}  # type: ignore[arg-type]
+    error = 0.0
+    for x, y in loader:
+        error += F.mse_loss(model(x), y).item()
+    print(error / sizes["val"])
+
+
 def at_the_first(model: nn.Module, loader: Loader) -> None:
     sums: dict[str, float] = {}
     for x, y in loader:
@@ -194,6 +209,7 @@ def tried(function: Callable[..., Any]) -> tuple[list[LoaderFigure], list[Findin
         (first_lost, "left-out", Standing.DEMONSTRATED, 'sums["error"] = 0.0'),
         (first_lost_in_noise, "left-out", Standing.DEMONSTRATED, "return (total or 0.0)"),
         (last_alone, "last-alone", Standing.SUSPECTED, "return value"),
+        (one_less, "divided-by-one-less", Standing.DEMONSTRATED, "return total / number"),
         (divided_by_items, "divided-by-items", Standing.DEMONSTRATED, "return total / len(loader.dataset)"),
     ],
 )
@@ -225,6 +241,11 @@ def test_lines_of_a_function_that_returns_nothing() -> None:
     _, (finding,) = tried(report)
     assert finding.variant == "divided-by-items"
     assert text_at(finding) == "error /= size"
+
+
+def test_sizes_by_phase() -> None:
+    _, (finding,) = tried(by_phase)
+    assert text_at(finding) == 'print(error / sizes["val"])'
 
 
 def test_lines_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     Severity.MAJOR,
     needs=(LoaderFigure,),
     thing="functions that go through a loader and return figures",
-    half=Threshold(0.002, "from one half; round-off of single precision over a few batches is far below"),
+    half=Threshold(0.002, "from one half and two thirds; round-off over a few batches is far below"),
 )
 def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A figure over a loader does not hold every batch, or adds up averages and divides by the number of items.
@@ -35,8 +35,10 @@ def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         at all which batch stands there, with the batches in order and turned round by one: `demonstrated`. If the last
         place alone counts, somebody may want just that: `suspected`.
         *Halved.* Batches that hold every item twice halve it, within `half`, where a mean stays and a sum doubles:
-        `demonstrated`, if other random numbers make no difference. Left alone is what gives something else when it is
-        called once more, or does not take all batches.
+        `demonstrated`. *One less.* The same batch four times in a row gives two thirds of what it gives twice, as a sum
+        that is divided by the number of the last batch, counted from 0: `demonstrated`. Both only if other random
+        numbers make no difference. Left alone is what gives something else when it is called once more, or does not
+        take all batches.
     Remedy:
         Begin with the first value and add all of them; multiply each batch's mean by its items, or divide by batches.
     Trial it proposes:
@@ -54,6 +56,8 @@ def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             found = _left_out(one, name, last_alone)
         elif abs(one.doubled - 0.5) < limits.half:
             found = _halved(one, name)
+        elif not one.moved and abs(one.longer - 2 / 3) < limits.half:
+            found = _one_less(one, name)
         else:
             continue
         cause = (one.function or one.figure, found.variant, one.function == "" and one.where)
@@ -85,4 +89,16 @@ def _halved(one: LoaderFigure, name: str) -> Found:
         numbers={"value": one.value, "doubled": one.doubled},
         remedy="Divide by the number of batches, or multiply each batch's average by its number of items first.",
         variant="divided-by-items",
+    )
+
+
+def _one_less(one: LoaderFigure, name: str) -> Found:
+    return Found(
+        message=f"{name} divides by one less than the batches that went in: the same batch four times in a row gives "
+        "two thirds of what it gives twice, where an average stays.",
+        standing=Standing.DEMONSTRATED,
+        location=one.where,
+        numbers={"value": one.value, "longer": one.longer},
+        remedy="Divide by the number of batches: an index that counts from 0 ends one below it.",
+        variant="divided-by-one-less",
     )

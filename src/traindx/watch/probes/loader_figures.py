@@ -159,6 +159,8 @@ def _of_lines(one: InlinePass) -> _Subject:
                 names[name] = passed.dataset
             elif type(value) is int and value == length and not {"batch", "epoch", "epochs"} & set(words(name)):
                 names[name] = len(passed.dataset)
+            elif type(value) is dict and 0 < len(value) <= MOST_FIGURES and all(type(v) is int for v in value.values()):
+                names[name] = {key: len(passed.dataset) if v == length else v for key, v in value.items()}
         seed(passed.torch, 0)
         return one.call({**names, LOADER: passed})
 
@@ -196,12 +198,16 @@ class _Experiment:
         steady = {name for name in figures if _same(base[name], again.get(name))}  # with other random numbers, too
         other, _ = self._figures(turned)
         double, _ = self._figures(twice)
+        four, _ = self._figures([batches[0]] * 4)
+        two, _ = self._figures([batches[0]] * 2)
         moved = [name for name in figures if not _same(base[name], other.get(name))]
         without = self._places_without(batches, base) if moved else {}
         beside = self._places_without(turned, other) if any(without.values()) else {}
         for name in figures[:MOST_FIGURES]:
             silent = sorted(set(without.get(name, ())) & set(beside.get(name, ()))) if name in moved else []
-            ratio = double[name] / base[name] if base[name] and name in double and name in steady else math.nan
+            calm = name in steady and bool(base[name])
+            ratio = double[name] / base[name] if calm and name in double else math.nan
+            longer = four[name] / two[name] if calm and name in four and two.get(name) else math.nan
             yield LoaderFigure(
                 function=self.subject.shown,
                 figure=name,
@@ -209,6 +215,7 @@ class _Experiment:
                 silent=tuple(silent),
                 moved=name in moved,
                 doubled=ratio,
+                longer=longer,
                 value=base[name],
                 trains=self.steps,
                 where=self.subject.place(name, bool(silent), len(silent) == len(batches) - 1),
