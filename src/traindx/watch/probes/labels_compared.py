@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from traindx.core import compat
 from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.labels_compared import LabelsCompared
@@ -306,7 +307,7 @@ def _noting(torch: Any, notes: _Notes) -> Iterator[Callable[[Any], Any]]:
             kept.append((place, name, getattr(place, name)))
             setattr(place, name, noting(getattr(place, name)))
     try:
-        with Noting():
+        with compat.function_modes(torch), Noting():  # where nothing of the script's is asked, neither are they
             yield view
     finally:
         for place, name, original in kept:
