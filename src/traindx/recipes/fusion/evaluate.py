@@ -19,7 +19,7 @@ from traindx.recipes.fusion.baselines import BASELINES
 from traindx.recipes.fusion.data import DataOptions, Windows, derive
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, to_display
 from traindx.recipes.fusion.pairs import evaluate as pairs
-from traindx.recipes.fusion.pairs.predict import add_ranges
+from traindx.recipes.fusion.pairs.predict import add_ranges, add_refine
 from traindx.recipes.fusion.train import MOVED, PAIRS, ROOT, SOURCES
 from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.contract import CONTRACT_KEY
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--slices", type=int, default=5, help="slices a patient (default: 5)")
     add_ranges(group)
     group = kit.model(made, device=False, required=False)
+    add_refine(group)
     kit.sampling(group, 10, "images")
     group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
     kit.results(made, "scores.json", json="the figures of every patient")

@@ -96,16 +96,16 @@ def vif(reference: Tensor, image: Tensor, noise_variance: float = 2.0) -> float:
     numerator = denominator = 0.0
     for scale in range(1, 5):
         size = 2 ** (5 - scale) + 1
-        kernel = _gaussian(size, size / 5).to(ref)[None, None]
+        bell = _gaussian(size, size / 5).to(ref)
         if scale > 1:
-            ref = F.conv2d(ref, kernel)[..., ::2, ::2]
-            dist = F.conv2d(dist, kernel)[..., ::2, ::2]
+            ref = _smooth(ref, bell)[..., ::2, ::2]
+            dist = _smooth(dist, bell)[..., ::2, ::2]
         if min(ref.shape[-2:]) < size:
             break  # smaller than the window: no further scale exists for this image
-        mean_r, mean_d = F.conv2d(ref, kernel), F.conv2d(dist, kernel)
-        var_r = (F.conv2d(ref * ref, kernel) - mean_r.square()).clamp_min(0)
-        var_d = (F.conv2d(dist * dist, kernel) - mean_d.square()).clamp_min(0)
-        covariance = F.conv2d(ref * dist, kernel) - mean_r * mean_d
+        mean_r, mean_d = _smooth(ref, bell), _smooth(dist, bell)
+        var_r = (_smooth(ref * ref, bell) - mean_r.square()).clamp_min(0)
+        var_d = (_smooth(dist * dist, bell) - mean_d.square()).clamp_min(0)
+        covariance = _smooth(ref * dist, bell) - mean_r * mean_d
         gain = covariance / (var_r + 1e-10)
         residual = var_d - gain * covariance
         flat_r, flat_d, inverse = var_r < 1e-10, var_d < 1e-10, gain < 0
@@ -162,8 +162,12 @@ def _sobel(image: Tensor) -> tuple[Tensor, Tensor]:
 def _gaussian(size: int, sigma: float) -> Tensor:
     axis = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     bell = torch.exp(-axis.square() / (2 * sigma**2))
-    kernel = torch.outer(bell, bell)
-    return kernel / kernel.sum()
+    return bell / bell.sum()
+
+
+def _smooth(image: Tensor, bell: Tensor) -> Tensor:
+    """The valid part of an image smoothed by a Gaussian, one axis after the other."""
+    return F.conv2d(F.conv2d(image, bell.view(1, 1, 1, -1)), bell.view(1, 1, -1, 1))
 
 
 def _pearson(x: Tensor, y: Tensor) -> float:

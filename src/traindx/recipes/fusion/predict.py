@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     pairs.add_ranges(images)
     group = kit.model(made, required=False)
     group.add_argument("--method", choices=list(METHODS), help="of a pair, instead of a checkpoint")
+    pairs.add_refine(group)
     kit.sampling(group, 10, "images")
     group.add_argument("--sampler", choices=("ddim", "student"), default="ddim", help="student: one pass, distilled")
     group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         checkpoint = network.read(checkpoint_in(options.checkpoint))
         patient_of = patients(list(folder.files), checkpoint["patient_pattern"])
         chosen = held_out(checkpoint, patient_of, everyone=options.cases == "all")
-        ways[MODEL] = network.fuser(checkpoint)
+        ways[MODEL] = network.fuser(checkpoint, refine=options.refine)
     begun = time.perf_counter()
     found = measure(folder, chosen, {**ways, **METHODS, **COPIES}, patient_of, ranges_of(options))
     write_scores(options.out, found.table)

@@ -14,6 +14,7 @@ from traindx.errors import InputError
 from traindx.recipes.fusion.baselines import Fusion
 from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.normalisation import to_network
+from traindx.recipes.fusion.pairs.objective import Weights, descend
 from traindx.recipes.kit import contract as kit
 from traindx.recipes.kit.contract import CONTRACT_KEY
 
@@ -73,15 +74,24 @@ def is_of_pairs(path: Path) -> bool:
     return isinstance(contract, Mapping) and contract.get("images") == IMAGES
 
 
-def fuser(checkpoint: Mapping[str, Any], device: str = "cpu") -> Fusion:
-    """The trained network as a method: two images on [0, 1], shape ``(B, 1, H, W)``, to a fused one on [0, 1]."""
+def fuser(checkpoint: Mapping[str, Any], device: str = "cpu", refine: int = 0) -> Fusion:
+    """The trained network as a method: two images on [0, 1], shape ``(B, 1, H, W)``, to a fused one on [0, 1].
+
+    Args:
+        checkpoint: Of a run on pairs.
+        device: Where it runs.
+        refine: Steps of descent on the objective of the pair itself, from what the network gives.
+    """
     network = PairFuser(**checkpoint[CONTRACT_KEY]["network"])
     network.load_state_dict(kit.weights(checkpoint, "network."))
     network.eval().to(device)
 
     @torch.no_grad()
     def fuse(a: Tensor, b: Tensor) -> Tensor:
-        fused: Tensor = network(a.to(device), b.to(device)).clamp(0, 1).cpu()
-        return fused
+        a, b = a.to(device), b.to(device)
+        fused: Tensor = network(a, b).clamp(0, 1)
+        if refine:
+            fused = descend(fused, a, b, Weights(), refine)
+        return fused.cpu()
 
     return fuse

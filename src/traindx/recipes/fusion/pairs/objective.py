@@ -68,6 +68,30 @@ def terms(fused: Tensor, a: Tensor, b: Tensor, weights: Weights) -> dict[str, Te
     }
 
 
+def descend(start: Tensor, a: Tensor, b: Tensor, weights: Weights, steps: int, rate: float = 0.01) -> Tensor:
+    """Descend on the objective of one pair itself, pixel by pixel, by Adam; nothing is learned.
+
+    Args:
+        start: Fused image to start from, shape ``(B, 1, H, W)``.
+        a: First image on [0, 1].
+        b: Second image.
+        weights: Of the terms.
+        steps: Steps of descent; 0 returns the start.
+        rate: Step of Adam: about two and a half grey levels at first.
+
+    Returns:
+        The fused image on [0, 1].
+    """
+    with torch.enable_grad():
+        fused = start.detach().clone().requires_grad_()
+        optimizer = torch.optim.Adam([fused], rate)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.stack(list(terms(fused, a, b, weights).values())).sum().backward()
+            optimizer.step()
+    return fused.detach().clamp(0, 1)
+
+
 def edge_preservation(a: Tensor, b: Tensor, fused: Tensor) -> Tensor:
     """Qabf over a batch; see :func:`traindx.recipes.fusion.metrics.edge_preservation`."""
     strength_f, angle_f = _edges(fused)

@@ -27,6 +27,16 @@ def add_ranges(group: argparse._ArgumentGroup) -> None:
         )
 
 
+def add_refine(group: argparse._ArgumentGroup) -> None:
+    """``--refine``."""
+    group.add_argument(
+        "--refine",
+        type=int,
+        default=0,
+        help="steps of descent on the objective of each pair itself, after the network (default: 0)",
+    )
+
+
 def ranges_of(options: argparse.Namespace) -> tuple[Range | None, Range | None]:
     """The ranges that were given."""
     low, high = (tuple(given) if (given := getattr(options, f"range_{side}")) else None for side in ("a", "b"))
@@ -47,7 +57,7 @@ def fusion_of(options: argparse.Namespace) -> Fusion:
         )
     if options.method is not None:
         return methods.METHODS[options.method]
-    return network.fuser(network.read(checkpoint_in(options.checkpoint)), getattr(options, "device", "cpu"))
+    return network.fuser(network.read(checkpoint_in(options.checkpoint)), options.device, options.refine)
 
 
 def given_pairs(options: argparse.Namespace) -> list[Pair]:
