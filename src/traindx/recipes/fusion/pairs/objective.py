@@ -86,8 +86,8 @@ def descend(start: Tensor, a: Tensor, b: Tensor, weights: Weights, steps: int, r
         fused = start.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([fused], rate)
         for _ in range(steps):
-            optimizer.zero_grad()
-            torch.stack(list(terms(fused, a, b, weights).values())).sum().backward()
+            loss = torch.stack(list(terms(fused, a, b, weights).values())).sum()
+            (fused.grad,) = torch.autograd.grad(loss, (fused,))
             optimizer.step()
     return fused.detach().clamp(0, 1)
 
