@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which patients are held out")
     parser.add_argument("--pairs", type=int, help="measure only so many held-out pairs, evenly drawn")
     parser.add_argument(
-        "--refine", type=int, default=0, help="steps of descent after the network, and twice as many without it"
+        "--refine", type=int, default=0, help="steps of descent after the network, and as many from the maximum"
     )
     parser.add_argument("--panel", type=Path, help="write pictures of four held-out pairs")
     given = parser.parse_args()
@@ -121,7 +121,7 @@ def main() -> None:
         if given.refine:
             ways[REFINED] = network.fuser(checkpoint, refine=given.refine)
     if given.refine:
-        ways[DESCENT] = lambda a, b: descend(maximum(a, b), a, b, Weights(), 2 * given.refine)
+        ways[DESCENT] = lambda a, b: descend(maximum(a, b), a, b, Weights(), given.refine)
         notes.append(f"network of step {checkpoint['global_step']}, chosen on patients {checkpoint['patients']['val']}")
     chosen = held[:: max(1, len(held) // given.pairs)] if given.pairs else held
     begun = time.process_time()
