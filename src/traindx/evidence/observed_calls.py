@@ -127,6 +127,18 @@ class IdleStatement(Observed):
     detail: str = ""
 
 
+class UnreadOutput(Observed):
+    """A method calls a part of its object, and nothing reads the name that the result gets; ``where`` is the call.
+
+    Attributes:
+        part: The attribute that is called.
+        name: The name that nothing reads.
+    """
+
+    part: str
+    name: str
+
+
 class KeptFigure(Observed):
     """A figure by which a state is kept; ``where`` compares it.
 

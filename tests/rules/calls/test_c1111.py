@@ -29,6 +29,12 @@ def train(kind: str) -> None:
             image = image.clamp(0, 1)
         elif kind == "arithmetic":
             (image * 2 + 1).cpu()
+        elif kind == "sum":
+            image + torch.ones(4)
+        elif kind == "sum in place":
+            image += torch.ones(4)
+        elif kind == "sum taken":
+            image = image * 2 + torch.ones(4)
         elif kind == "nothing to do":
             image.cpu()
             image.float()
@@ -51,7 +57,15 @@ def test_arithmetic_that_nobody_takes_is_lost_even_where_the_call_after_it_does_
     assert "(image * 2 + 1).cpu()" in finding.message
 
 
-@pytest.mark.parametrize("kind", ["in place", "taken", "nothing to do"])
+def test_a_sum_that_nobody_takes_is_shown_once(tmp_path: Path) -> None:
+    """As a positional code that is added and not assigned."""
+    (finding,) = found("C1111", watched(lambda: train("sum"), tmp_path))
+    assert finding.standing is Standing.DEMONSTRATED
+    assert finding.location is not None
+    assert Path(__file__).read_text().splitlines()[finding.location.line - 1].strip() == "image + torch.ones(4)"
+
+
+@pytest.mark.parametrize("kind", ["in place", "taken", "nothing to do", "sum in place", "sum taken"])
 def test_what_acts_in_place_or_is_taken_is_left_alone(kind: str, tmp_path: Path) -> None:
     assert not found("C1111", watched(lambda: train(kind), tmp_path))
 

@@ -21,11 +21,17 @@ HEAD = """
             self.third = nn.Linear(16, 16)
             self.head = nn.Linear(16, 1)
             self.spare = nn.Linear(16, 16)
+            self.beside = nn.Linear(16, 16)
 
         def forward(self, x):
             h = self.third(torch.tanh(self.second(torch.tanh(self.first(x)))))
             if self.how == "pooled":
                 self.pooled = torch.tanh(self.spare(h))
+            if self.how == "ignored":
+                aligned = self.beside(h)  # IGNORED
+            if self.how == "kept":
+                other = self.second(self.third(h))
+                self.kept = other
             if self.how == "detached":
                 h = h.detach()  # HERE
             if self.how == "picked":
@@ -55,6 +61,20 @@ def test_a_layer_whose_output_nothing_uses_is_left_alone(script):
     seen = script(HEAD + '\n    net = Net("pooled")\n    train(net, torch.optim.Adam(net.parameters(), lr=1e-3))\n')
     assert seen.found("M207") == []
     assert seen.diagnosis.errors == ()
+
+
+def test_a_part_whose_result_nothing_reads_is_named_at_the_call(script):
+    """As a spatial transformer whose resampled image is not what the classifier gets."""
+    seen = script(HEAD + '\n    net = Net("ignored")\n    train(net, torch.optim.Adam(net.parameters(), lr=1e-3))\n')
+    (finding,) = seen.found("M207")
+    assert finding.standing is Standing.DEMONSTRATED
+    assert finding.location.line == seen.line("# IGNORED")
+    assert finding.numbers == {"parameters": 16 * 17, "tensors": 2}
+
+
+def test_a_result_that_is_read_for_something_else_is_left_alone(script):
+    seen = script(HEAD + '\n    net = Net("kept")\n    train(net, torch.optim.Adam(net.parameters(), lr=1e-3))\n')
+    assert seen.found("M207") == []
 
 
 def test_an_optimiser_of_an_earlier_stage_may_be_gone(script):

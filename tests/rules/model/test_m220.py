@@ -26,11 +26,15 @@ class Net(nn.Module):
                 nn.init.zeros_(one)
         elif kind == "last layer at zero":
             nn.init.zeros_(self.last.weight)
-        elif kind == "gate at zero":
+        elif kind in ("gate at zero", "gate at zero, not used"):
             nn.init.zeros_(self.gate.weight)
+        self.used = kind != "gate at zero, not used"
 
     def forward(self, x: Tensor) -> Tensor:
         h = torch.tanh(self.first(x))
+        if not self.used:
+            self.seen = self.gate(h)
+            return self.last(h)
         return self.last(h + self.gate(h))
 
 
@@ -52,7 +56,7 @@ def test_layers_that_stay_one_unit_wide(kind: str, tmp_path: Path) -> None:
     assert finding.numbers["units"] == 8
 
 
-@pytest.mark.parametrize("kind", ["drawn", "last layer at zero", "gate at zero"])
+@pytest.mark.parametrize("kind", ["drawn", "last layer at zero", "gate at zero", "gate at zero, not used"])
 def test_layers_that_grow_apart(kind: str, tmp_path: Path) -> None:
     assert not found("M220", watched(lambda: loop(kind), tmp_path))
 

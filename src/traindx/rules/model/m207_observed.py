@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from traindx.evidence.base import Evidence
+from traindx.evidence.observed_calls import UnreadOutput
 from traindx.evidence.observed_loss import LossCutOff
 from traindx.evidence.observed_optim import OptimizerSeen, ParameterSeen
 from traindx.finding import Location, Proposal, Severity, Standing
@@ -24,19 +25,21 @@ _LAYERS = ("Conv", "Linear", "LSTM", "GRU", "RNN", "MultiheadAttention", "Embedd
 def parameters_that_stay(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """Layers that take part in the forward pass and are never trained.
 
-    Three ways: they are in no optimiser although they have gradients and no weights were loaded into them (forgotten,
+    Four ways: they are in no optimiser although they have gradients and no weights were loaded into them (forgotten,
     replaced after the optimiser was made, or kept in a plain list); they are in an optimiser and never get a gradient,
-    although their output reaches the loss; they are frozen while still random. A network that is outside every
+    although their output reaches the loss, or although a method gives it a name, which it never reads; they are frozen
+    while still random. A network that is outside every
     optimiser as a whole, and layers that are frozen and random, may be meant so: ``suspected``. The other ways are
     ``demonstrated``. A parameter that the script's own class makes (learned weights of a loss, a temperature) counts
     however small it is. Left alone: what an optimiser held that is gone by now (a second stage), what the script
-    updates itself, layers whose output nothing uses, and parts of a pretrained network that get no gradient. One
+    updates itself, other layers whose output nothing uses, and parts of a pretrained network that get no gradient. One
     network is one finding a way, at the line where its gradient ends if that was seen.
     """
     seen = [one for one in evidence.of(ParameterSeen) if one.called]
     trained_networks = {one.network for one in seen if one.in_optimizer and one.gradient_seen}
     yield from _forgotten(seen, trained_networks, evidence, limits)
     yield from _without_gradient(seen, evidence, limits)
+    yield from _never_read(seen, evidence, limits)
     yield from _frozen(seen, trained_networks, limits)
 
 
@@ -138,6 +141,31 @@ def _without_gradient(seen: list[ParameterSeen], evidence: Evidence, limits: Lim
             remedy="Keep the graph there: no detach(), no_grad, argmax, rounding or numpy on the way to the loss."
             if used
             else "Look for detach(), no_grad, argmax or an unused output between these layers and the loss.",
+        )
+
+
+def _never_read(seen: list[ParameterSeen], evidence: Evidence, limits: Limits) -> Iterator[Found]:
+    for output in evidence.of(UnreadOutput):
+        members = [
+            one
+            for one in seen
+            if output.part in one.name.split(".")[:-1]
+            and one.trainable
+            and one.in_optimizer
+            and not one.gradient_seen
+            and one.gradient_missing >= limits.gradient_looks
+            and one.output_used is False
+        ]
+        if _size(members) < limits.numbers:
+            continue
+        yield Found(
+            message=f"What {output.part} computes is put into '{output.name}', which nothing reads: its "
+            f"{_size(members):,} parameters never get a gradient ({members[0].gradient_missing} iterations looked at).",
+            standing=Standing.DEMONSTRATED,
+            location=output.where,
+            numbers={"parameters": _size(members), "tensors": len(members)},
+            remedy=f"Go on with '{output.name}' after that line, or leave the part out.",
+            variant="output-never-read",
         )
 
 

@@ -11,8 +11,8 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
 def _could_differ(one: ParameterSeen, limits: Limits) -> bool:
-    steps = one.gradient_seen + one.gradient_missing
-    return len(one.shape) > 1 and one.in_optimizer and one.trainable and one.called and steps >= limits.seen_steps
+    used = one.in_optimizer and one.trainable and one.called and one.output_used is not False
+    return len(one.shape) > 1 and used and one.gradient_seen + one.gradient_missing >= limits.seen_steps
 
 
 @rule(
@@ -36,7 +36,7 @@ def units_alike(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         All rows of a weight that an optimiser holds are equal, number by number, after `seen_steps` steps that were
         looked at: `demonstrated`. A last layer or a gate that begins at zero, as in residual and diffusion networks,
-        differs by then.
+        differs by then; a layer whose output nothing uses has another fault.
     Remedy:
         Leave the weights to torch's own initialisation, or draw them (`nn.init.kaiming_normal_`).
         Constants are for biases.

@@ -16,6 +16,7 @@ from traindx.evidence.observed_calls import IdleStatement, KeptFigure
 from traindx.finding import Location
 from traindx.watch.collectors.config_use import name_of
 from traindx.watch.collectors.networks import Networks, place_of
+from traindx.watch.collectors.unread_outputs import unread_outputs
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_text import statement_at
@@ -65,6 +66,7 @@ class Statements(Collector):
             for file, tree in trees.items():
                 found += idle_statements(file, tree)
                 found += kept_figures(file, tree)
+                found += unread_outputs(file, tree)
             self._known = (frozenset(trees), found)
         yield from self._flags.values()
         for one in self._known[1]:  # of a module that was seen more is known

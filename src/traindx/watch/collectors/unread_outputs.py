@@ -1,0 +1,46 @@
+"""What a method computes with a part of its object, puts into a name, and never reads again."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+
+from traindx.core.frames import shown_path
+from traindx.evidence.observed_calls import UnreadOutput
+from traindx.finding import Location
+
+LOOKS_AT_ALL = ("locals", "vars", "eval", "exec")
+
+
+def unread_outputs(file: str, tree: ast.Module) -> Iterator[UnreadOutput]:
+    """``aligned = self.align(x)`` in a method in which nothing reads ``aligned``, if ``align`` is used nowhere else."""
+    uses = Counter(
+        one.attr for one in ast.walk(tree) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Load)
+    )
+    for owner in ast.walk(tree):
+        if isinstance(owner, ast.ClassDef):
+            for method in owner.body:
+                if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and method.args.args:
+                    yield from (one for one in _of_method(file, owner.name, method) if uses[one.part] == 1)
+
+
+def _of_method(file: str, owner: str, method: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[UnreadOutput]:
+    inside = list(ast.walk(method))
+    read = {one.id for one in inside if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
+    read |= {one.target.id for one in inside if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name)}
+    read |= {name for one in inside if isinstance(one, ast.Global | ast.Nonlocal) for name in one.names}
+    if read & set(LOOKS_AT_ALL):
+        return
+    myself = method.args.args[0].arg
+    for one in inside:
+        if not isinstance(one, ast.Assign):
+            continue
+        target = one.targets[0] if len(one.targets) == 1 else None
+        call = one.value
+        if not isinstance(target, ast.Name) or target.id.startswith("_") or target.id in read:
+            continue
+        part = call.func if isinstance(call, ast.Call) else None
+        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == myself:
+            where = Location(file=shown_path(file), line=one.lineno, symbol=f"{owner}.{method.name}")
+            yield UnreadOutput(part=part.attr, name=target.id, where=where)
