@@ -87,3 +87,32 @@ def test_what_goes_by_running_statistics_or_is_meant_is_left_alone(kind: str, tm
     evidence = watched(lambda: loop(kind), tmp_path)
     assert evidence.of(BatchProbed)
     assert not found("C1103", evidence)
+
+
+def test_instances_of_a_bag_are_no_samples(tmp_path: Path) -> None:
+    """Attention pooling: one prediction a bag, and a weight an instance (Ilse et al. 2018)."""
+
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.score, self.head = nn.Linear(8, 1), nn.Linear(8, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            weights = self.score(x).softmax(0)
+            return self.head((weights * x).sum(0)), weights
+
+    def bags() -> None:
+        torch.manual_seed(0)
+        net = Bag()
+        optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+        for _ in range(3):
+            net.train()
+            loss = F.binary_cross_entropy_with_logits(net(torch.randn(6, 8))[0], torch.ones(1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            net.eval()
+            with torch.no_grad():
+                net(torch.randn(6, 8))
+
+    assert not found("C1103", watched(bags, tmp_path))

@@ -74,6 +74,9 @@ class BatchInfluence(Probe):
 
     def _given(self, captured: Captured, first: Any, size: int, args: Any, kwargs: Any, network: Any) -> Any:
         outputs = list(floats_in(self.watch.torch, captured.again(args, kwargs, network=network, seed=1)))[:8]
+        lengths = [len(one) for one in outputs if one.dim()]
+        if lengths and (lengths[0] != size or 1 in lengths):
+            return None  # the rows are parts of one sample, as the instances of a bag
         outputs = [one for one in outputs if one.dim() and len(one) == size]
         return self.watch.torch.cat([sample(first(one), 65536) for one in outputs]) if outputs else None
 
