@@ -36,9 +36,10 @@ def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         place alone counts, somebody may want just that: `suspected`.
         *Halved.* Batches that hold every item twice halve it, within `half`, where a mean stays and a sum doubles:
         `demonstrated`. *One less.* The same batch four times in a row gives two thirds of what it gives twice, as a sum
-        that is divided by the number of the last batch, counted from 0: `demonstrated`. Both only if other random
-        numbers make no difference. Left alone is what gives something else when it is called once more, or does not
-        take all batches.
+        that is divided by the number of the last batch, counted from 0: `demonstrated`. What is halved, or what the
+        last batch alone gives, is *minor*: a habit of many, with which the best epoch is still the best. Both only if
+        other random numbers make no difference. Left alone is what gives something else when it is called once more, or
+        does not take all batches.
     Remedy:
         Begin with the first value and add all of them; multiply each batch's mean by its items, or divide by batches.
     Trial it proposes:
@@ -73,6 +74,7 @@ def _left_out(one: LoaderFigure, name: str, last_alone: bool) -> Found:
         message=f"{which} in {name}: other batches in the place make no difference to it, whichever they are, and the "
         "order of the batches does.",
         standing=Standing.SUSPECTED if last_alone else Standing.DEMONSTRATED,
+        severity=Severity.MINOR if last_alone else None,
         location=one.where,
         numbers={"batches": one.batches, "left_out": len(one.silent), "value": one.value},
         remedy="Add what every batch gives, the first one and the last one too.",
@@ -85,6 +87,7 @@ def _halved(one: LoaderFigure, name: str) -> Found:
         message=f"{name} is half as large if every batch holds its items twice: it adds up averages of batches and "
         "divides by the number of items, so that it is smaller by the size of a batch.",
         standing=Standing.DEMONSTRATED,
+        severity=Severity.MINOR,  # smaller by one factor in every epoch: it still chooses the best one
         location=one.where,
         numbers={"value": one.value, "doubled": one.doubled},
         remedy="Divide by the number of batches, or multiply each batch's average by its number of items first.",
