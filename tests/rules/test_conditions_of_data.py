@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from conditions import Row
-from traindx.evidence.labels_compared import LabelsCompared
-from traindx.evidence.loader_figures import LoaderFigure
 from traindx.evidence.observed import InputSeen, IterationsSeen, NetworkCalls, RankDifference, SwallowedException
 from traindx.evidence.observed_calls import ArgumentTried, DiscardedResult, IdleStatement, KeptFigure
 from traindx.evidence.observed_evaluation import (
@@ -44,6 +42,7 @@ from traindx.evidence.observed_state import (
 )
 from traindx.evidence.probed import BatchProbed, PeakFromTarget, RandomnessProbed
 from traindx.evidence.probed_definitions import DefinitionTried
+from traindx.evidence.probed_figures import LoaderFigure
 from traindx.evidence.probed_functions import (
     AnchorsTried,
     InverseTried,
@@ -54,6 +53,7 @@ from traindx.evidence.probed_functions import (
     ScoreTried,
     SplitTried,
 )
+from traindx.evidence.probed_labels import LabelsCompared
 from traindx.finding import Location, Severity, Standing
 
 SURE, MAYBE = Standing.DEMONSTRATED, Standing.SUSPECTED

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from conditions import Row
-from traindx.evidence.detached_branches import DetachedBranch
 from traindx.evidence.observed import Ending, IterationsSeen, LayerBuiltInCall, LossSeries, ScriptRun
+from traindx.evidence.observed_branches import DetachedBranch
 from traindx.evidence.observed_calls import GradientNormSeen, GridSeen, IntegerIndexSeen, LossStateSeen
 from traindx.evidence.observed_evaluation import MaskGiven
 from traindx.evidence.observed_loss import (
@@ -28,6 +28,7 @@ from traindx.evidence.observed_optim import (
     PlainTensorSeen,
     ScalerSeen,
 )
+from traindx.evidence.observed_outputs import OutputAsked
 from traindx.evidence.observed_state import CopySeen, FrozenSeen, LoaderSeen, StatisticsSeen
 from traindx.evidence.probed import (
     CoarseOutputProbed,
@@ -39,7 +40,6 @@ from traindx.evidence.probed import (
     ViewsMerged,
 )
 from traindx.evidence.probed_functions import LossArguments, PaddingTried, PairLossTried, ReloadTried
-from traindx.evidence.unasked import OutputAsked
 from traindx.finding import Location, Severity, Standing
 
 SURE, MAYBE = Standing.DEMONSTRATED, Standing.SUSPECTED

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from traindx.evidence.unasked import OutputAsked
+from traindx.evidence.observed_outputs import OutputAsked
 from traindx.finding import Standing
 from watch.inside import found, watched
 

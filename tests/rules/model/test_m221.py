@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from traindx.evidence.detached_branches import DetachedBranch
+from traindx.evidence.observed_branches import DetachedBranch
 from traindx.finding import Standing
 from watch.inside import found, watched
 

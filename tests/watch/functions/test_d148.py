@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Subset
 
 from traindx.core import compat
 from traindx.evidence import Evidence
-from traindx.evidence.labels_compared import LabelsCompared
+from traindx.evidence.probed_labels import LabelsCompared
 from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
 from traindx.watch.probes.labels_compared import labels_compared

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from traindx.evidence import Evidence
-from traindx.evidence.loader_figures import LoaderFigure
+from traindx.evidence.probed_figures import LoaderFigure
 from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
 from traindx.watch.probes.loader_figures import loader_figures

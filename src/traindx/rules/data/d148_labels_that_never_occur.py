@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.labels_compared import LabelsCompared
+from traindx.evidence.probed_labels import LabelsCompared
 from traindx.finding import Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 

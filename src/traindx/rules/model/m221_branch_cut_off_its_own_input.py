@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
-from traindx.evidence.detached_branches import DetachedBranch
+from traindx.evidence.observed_branches import DetachedBranch
 from traindx.finding import Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 

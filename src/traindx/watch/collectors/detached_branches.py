@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from traindx.evidence.base import Record
-from traindx.evidence.detached_branches import DetachedBranch
+from traindx.evidence.observed_branches import DetachedBranch
 from traindx.watch.collectors.destinations import operands
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.provenance import LAYOUT

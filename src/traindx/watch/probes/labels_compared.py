@@ -20,7 +20,7 @@ from typing import Any
 from traindx.core import compat
 from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
-from traindx.evidence.labels_compared import LabelsCompared
+from traindx.evidence.probed_labels import LabelsCompared
 from traindx.finding import Location
 from traindx.watch.probes.functions.common import as_tensor, number, words
 from traindx.watch.probes.live_calls import definition_of

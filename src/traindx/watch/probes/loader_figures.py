@@ -19,7 +19,7 @@ from typing import Any
 
 from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
-from traindx.evidence.loader_figures import LoaderFigure
+from traindx.evidence.probed_figures import LoaderFigure
 from traindx.finding import Location
 from traindx.watch.probes.functions.common import number, parts_of, words
 from traindx.watch.probes.live_calls import definition_of

@@ -9,7 +9,7 @@ from typing import Any
 
 from traindx.core import compat
 from traindx.evidence.base import Record
-from traindx.evidence.unasked import OutputAsked
+from traindx.evidence.observed_outputs import OutputAsked
 from traindx.watch.collectors.destinations import operands
 from traindx.watch.collectors.evaluation_flow import ABOUT, JOINS, PARTS_OF, SAME_VALUES
 from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
