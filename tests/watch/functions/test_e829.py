@@ -1,4 +1,4 @@
-"""Figures over a loader that leave batches out, or divide averages by the number of items."""
+"""Figures over a loader that leave batches out, or divide by one less than there are."""
 
 from __future__ import annotations
 
@@ -90,6 +90,16 @@ def two_batches(model: nn.Module, loader: Loader) -> float:
             break
         total += F.mse_loss(model(x), y).item()
     return total / 2
+
+
+def smooth_overlap(model: nn.Module, loader: Loader) -> float:
+    """Nothing is predicted yet: one over the size of the masks, which twice the items halve."""
+    values = []
+    for x, _ in loader:
+        mask = torch.ones(len(x), 4096)
+        inside = (model(x).detach().clamp(1, 1) - 1) * mask
+        values.append(float((2 * inside.sum() + 1) / (inside.sum() + mask.sum() + 1)))
+    return sum(values) / len(values)
 
 
 def running(model: nn.Module, loader: Loader) -> float:
@@ -209,8 +219,7 @@ def tried(function: Callable[..., Any]) -> tuple[list[LoaderFigure], list[Findin
         (first_lost, "left-out", Standing.DEMONSTRATED, 'sums["error"] = 0.0'),
         (first_lost_in_noise, "left-out", Standing.DEMONSTRATED, "return (total or 0.0)"),
         (last_alone, "last-alone", Standing.SUSPECTED, "return value"),
-        (one_less, "divided-by-one-less", Standing.DEMONSTRATED, "return total / number"),
-        (divided_by_items, "divided-by-items", Standing.DEMONSTRATED, "return total / len(loader.dataset)"),
+        (one_less, "divided-by-one-less", Standing.SUSPECTED, "return total / number"),
     ],
 )
 def test_batches_that_do_not_count(function: Any, variant: str, standing: Standing, text: str) -> None:
@@ -220,7 +229,10 @@ def test_batches_that_do_not_count(function: Any, variant: str, standing: Standi
     assert Path(__file__).read_text().splitlines()[finding.location.line - 1].strip().startswith(text)
 
 
-@pytest.mark.parametrize("function", [weighted, of_batches, summed, correct, running, only_positives, with_noise])
+FIGURES = [weighted, of_batches, summed, correct, running, only_positives, with_noise, smooth_overlap, divided_by_items]
+
+
+@pytest.mark.parametrize("function", FIGURES)
 def test_figures_of_all_batches(function: Any) -> None:
     records, findings = tried(function)
     assert records
@@ -232,20 +244,11 @@ def test_figures_of_which_nothing_can_be_said(function: Any) -> None:
     assert tried(function) == ([], [])
 
 
-def text_at(finding: Finding) -> str:
-    assert finding.location is not None
-    return Path(__file__).read_text().splitlines()[finding.location.line - 1].strip()
-
-
-def test_lines_of_a_function_that_returns_nothing() -> None:
-    _, (finding,) = tried(report)
-    assert finding.variant == "divided-by-items"
-    assert text_at(finding) == "error /= size"
-
-
-def test_sizes_by_phase() -> None:
-    _, (finding,) = tried(by_phase)
-    assert text_at(finding) == 'print(error / sizes["val"])'
+@pytest.mark.parametrize("function", [report, by_phase])
+def test_lines_that_divide_are_looked_at(function: Any) -> None:
+    records, findings = tried(function)
+    assert any(abs(one.doubled - 0.5) < 0.002 for one in records)
+    assert findings == []
 
 
 def test_lines_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,14 +16,14 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     Severity.MAJOR,
     needs=(LoaderFigure,),
     thing="functions that go through a loader and return figures",
-    half=Threshold(0.002, "from one half and two thirds; round-off over a few batches is far below"),
+    third=Threshold(0.002, "from two thirds; round-off over a few batches is far below"),
 )
 def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
-    """A figure over a loader does not hold every batch, or adds up averages and divides by the number of items.
+    """A figure over a loader does not hold every batch, or divides by one less than there are.
 
     What it finds:
         ``total[key] = 0.0`` for a key that is new, so that the first batch is lost; an assignment where ``+=`` was
-        meant, so that the last batch alone is left; ``total += loss.item()`` and ``total / len(loader.dataset)``.
+        meant, so that the last batch alone is left; a sum over the number of the last batch, counted from 0.
     Why it stops learning:
         It does not; but what is printed is wrong by a factor or by a batch, and is compared with figures of others, or
         chooses the best epoch.
@@ -33,15 +33,13 @@ def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     How it decides:
         *Left out.* The order of the batches changes the figure, and at some places in that order it makes no difference
         at all which batch stands there, with the batches in order and turned round by one: `demonstrated`. If the last
-        place alone counts, somebody may want just that: `suspected`.
-        *Halved.* Batches that hold every item twice halve it, within `half`, where a mean stays and a sum doubles:
-        `demonstrated`. *One less.* The same batch four times in a row gives two thirds of what it gives twice, as a sum
-        that is divided by the number of the last batch, counted from 0: `demonstrated`. What is halved, or what the
-        last batch alone gives, is *minor*: a habit of many, with which the best epoch is still the best. Both only if
-        other random numbers make no difference. Left alone is what gives something else when it is called once more, or
-        does not take all batches.
+        place alone counts, somebody may want just that: `suspected`, and *minor*.
+        *One less.* The same batch four times in a row gives two thirds of what it gives twice, as a sum that is divided
+        by the number of the last batch, counted from 0, and other random numbers make no difference: `suspected`.
+        Left alone is what gives something else when it is called once more, or does not take all batches; and averages
+        that are divided by the number of items, since a score with a smoothing term is halved by twice the items too.
     Remedy:
-        Begin with the first value and add all of them; multiply each batch's mean by its items, or divide by batches.
+        Begin with the first value and add all of them; divide by the number of batches.
     Trial it proposes:
         None; fix it.
     Known false positives:
@@ -55,9 +53,7 @@ def batches_left_out(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if one.moved and one.silent:
             last_alone = one.silent == tuple(range(one.batches - 1))
             found = _left_out(one, name, last_alone)
-        elif abs(one.doubled - 0.5) < limits.half:
-            found = _halved(one, name)
-        elif not one.moved and abs(one.longer - 2 / 3) < limits.half:
+        elif not one.moved and abs(one.longer - 2 / 3) < limits.third:
             found = _one_less(one, name)
         else:
             continue
@@ -82,24 +78,11 @@ def _left_out(one: LoaderFigure, name: str, last_alone: bool) -> Found:
     )
 
 
-def _halved(one: LoaderFigure, name: str) -> Found:
-    return Found(
-        message=f"{name} is half as large if every batch holds its items twice: it adds up averages of batches and "
-        "divides by the number of items, so that it is smaller by the size of a batch.",
-        standing=Standing.DEMONSTRATED,
-        severity=Severity.MINOR,  # smaller by one factor in every epoch: it still chooses the best one
-        location=one.where,
-        numbers={"value": one.value, "doubled": one.doubled},
-        remedy="Divide by the number of batches, or multiply each batch's average by its number of items first.",
-        variant="divided-by-items",
-    )
-
-
 def _one_less(one: LoaderFigure, name: str) -> Found:
     return Found(
         message=f"{name} divides by one less than the batches that went in: the same batch four times in a row gives "
         "two thirds of what it gives twice, where an average stays.",
-        standing=Standing.DEMONSTRATED,
+        standing=Standing.SUSPECTED,
         location=one.where,
         numbers={"value": one.value, "longer": one.longer},
         remedy="Divide by the number of batches: an index that counts from 0 ends one below it.",
