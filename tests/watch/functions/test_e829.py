@@ -17,11 +17,19 @@ from traindx.evidence import Evidence
 from traindx.evidence.probed_figures import LoaderFigure
 from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
+from traindx.watch.probes import loader_figures as limits
 from traindx.watch.probes.loader_figures import loader_figures
 from traindx.watch.probes.loader_passes import passes_in_calls, passes_in_frames
 from traindx.watch.probes.recorded import Recorder
 
 Loader = DataLoader[Any]
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a busy machine takes longer for is tried all the same."""
+    monkeypatch.setattr(limits, "SECONDS", 120.0)
+    monkeypatch.setattr(limits, "LONGEST", 60.0)
 
 
 def first_lost(model: nn.Module, loader: Loader) -> dict[str, float]:
