@@ -13,7 +13,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_calls import DiscardedResult
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
 from traindx.watch.runtime.call_sites import CallSite, directly
-from traindx.watch.runtime.source_text import of_something_computed, parsed, statement_at, thrown_away
+from traindx.watch.runtime.source_text import OPERATOR_NAMES, of_something_computed, parsed, thrown_away
 from traindx.watch.runtime.source_trees import source_files
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -60,7 +60,6 @@ OF_NUMPY = (
     "moveaxis",
 )
 OF_TABLES = ("sort_values", "dropna", "fillna", "drop_duplicates", "reset_index")  # change a table only if told to
-OPERATORS = {ast.Add: ("add", "radd"), ast.Sub: ("sub", "rsub"), ast.Mult: ("mul", "rmul"), ast.Div: ("div", "truediv")}
 BUILT_IN = {"sorted": "list", "reversed": "iterator"}
 BEGINS = r"(?m)(?:^[ \t]+|[;:][ \t]*)"  # of a statement inside a function
 CALLED = re.compile(rf"{BEGINS}(?:{'|'.join(BUILT_IN)})\(|\.(?:{'|'.join(OF_TABLES)})\(")
@@ -79,10 +78,8 @@ class ThrownAway(Collector):
 
     def install(self) -> None:
         """Subscribe."""
-        functions = named_functions(self.watch.torch, PURE)
+        functions = named_functions(self.watch.torch, (*PURE, *OPERATOR_NAMES))
         self.calls.on(self, {one: name for one, name in functions.items() if not in_place(one)}, self._pure)
-        functions = named_functions(self.watch.torch, tuple(name for names in OPERATORS.values() for name in names))
-        self.calls.on(self, {one: name for one, name in functions.items() if not in_place(one)}, self._operator)
 
     def _pure(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
         if kwargs.get("out") is not None:
@@ -101,17 +98,6 @@ class ThrownAway(Collector):
 
         return done
 
-    def _operator(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], None] | None:
-        site = directly(4)
-        source = operation(site, name) if site is not None else ""
-        if site is None or not source:
-            return None
-
-        def done(out: Any) -> None:
-            self._seen.setdefault(site, [source, 0])[1] += 1
-
-        return done
-
     def records(self) -> Iterable[Record]:
         """A record a statement."""
         step = self.watch.iteration
@@ -127,20 +113,6 @@ def in_place(function: Any) -> bool:
     """True for ``add_`` and its like."""
     name = str(getattr(function, "__name__", ""))
     return name.endswith("_") and not name.endswith("__")
-
-
-@lru_cache(maxsize=4096)
-def operation(site: CallSite, name: str) -> str:
-    """The source of ``x + y`` if a line inside a function is a statement made of nothing else, and ``name`` is its own.
-
-    The last statement of a module or of a notebook's cell may be there to be shown.
-    """
-    statement = statement_at(site.file, site.line)
-    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.BinOp):
-        return ""
-    tree = parsed(site.file)
-    shown = tree is None or any(statement is one for one in tree.body)
-    return "" if shown or name not in OPERATORS.get(type(statement.value.op), ()) else ast.unparse(statement.value)
 
 
 @lru_cache(maxsize=4096)

@@ -2,8 +2,8 @@
 
 Only ever used in a child process. A function is called again with a few small batches of the same data set in the place
 of its loader: in order, turned round by one, with one batch in the place of another, and with every item of a batch
-twice. Where the order decides which batch counts, and what is in a batch does not, one is left out; what is halved by
-items that come twice was divided by the number of items although it adds up averages.
+twice. Where the order decides which batch counts, and what is in a batch does not, one is left out; what the same batch
+four times makes two thirds of what it makes twice may be divided by one less than the batches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCHES, ITEMS = 4, 3
 SECONDS = 2.0  # of processor time for all of them
 LONGEST = 0.4  # of one call
 MOST_FIGURES = 8
-SAME, HALF = 1e-4, 2e-3  # relative: sums in another order; a half
+SAME = 1e-4  # relative: sums in another order
 
 
 class Passed(list[Any]):

@@ -8,6 +8,9 @@ from functools import lru_cache
 
 from traindx.watch.runtime.call_sites import CallSite
 
+OPERATORS = {ast.Add: ("add", "radd"), ast.Sub: ("sub", "rsub"), ast.Mult: ("mul", "rmul"), ast.Div: ("div", "truediv")}
+OPERATOR_NAMES = tuple(name for names in OPERATORS.values() for name in names)
+
 
 @lru_cache(maxsize=64)
 def parsed(filename: str) -> ast.Module | None:
@@ -68,19 +71,29 @@ def calls_method(filename: str, name: str, method: str) -> bool:
 
 
 @lru_cache(maxsize=2048)
-def thrown_away(site: CallSite, name: str) -> str:
-    """The source of a call whose result no name takes, if a line is a statement made of nothing but that call.
+def lone_expression(site: CallSite) -> ast.expr | None:
+    """What a line computes and no name takes, if it is a statement made of nothing else.
 
     The last statement of a module or of a notebook's cell may be there to be shown, so only functions and loops count.
     """
     statement = statement_at(site.file, site.line)
-    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
-        return ""
-    call = statement.value
-    called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if not isinstance(statement, ast.Expr):
+        return None
     tree = parsed(site.file)
     shown = tree is not None and any(statement is one for one in tree.body)
-    return "" if shown or called != name else ast.unparse(call)
+    return None if shown else statement.value
+
+
+@lru_cache(maxsize=2048)
+def thrown_away(site: CallSite, name: str) -> str:
+    """The source of a call or an operation whose result no name takes, if a line is made of nothing but that."""
+    value = lone_expression(site)
+    if isinstance(value, ast.BinOp):
+        return ast.unparse(value) if name in OPERATORS.get(type(value.op), ()) else ""
+    if not isinstance(value, ast.Call) or name in OPERATOR_NAMES:
+        return ""
+    called = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+    return ast.unparse(value) if called == name else ""
 
 
 @lru_cache(maxsize=2048)
