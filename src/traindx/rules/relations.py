@@ -203,6 +203,12 @@ RELATIONS = (
         ("C1106", "C1109", "C1111", "C1114"),
     ),
     Relation(
+        _STATE,
+        "The program does not contradict itself: names, copies and results are what they say.",
+        ("C1116", "C1117", "C1118", "C1119", "C1120"),
+        "What is wrong and named rightly; programs above twelve thousand lines.",
+    ),
+    Relation(
         _SAMPLING,
         "The sampling loop inverts the training: schedule, prediction type, update rule, clipping and guidance.",
         ("S501", "S502", "S503", "S504", "S506", "S508", "S509", "S510", "S511"),

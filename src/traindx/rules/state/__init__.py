@@ -25,6 +25,11 @@ from traindx.rules.state.c1112_spectral_norm_not_settled import spectral_norm_no
 from traindx.rules.state.c1113_option_ignored import option_ignored
 from traindx.rules.state.c1114_statement_without_effect import statement_without_effect
 from traindx.rules.state.c1115_library_given_something_else import library_given_something_else
+from traindx.rules.state.c1116_names_crossed import names_crossed
+from traindx.rules.state.c1117_copy_not_adapted import copy_not_adapted
+from traindx.rules.state.c1118_value_not_used import value_not_used
+from traindx.rules.state.c1119_one_object_for_many import one_object_for_many
+from traindx.rules.state.c1120_python_reads_it_otherwise import python_reads_it_otherwise
 
 RULES: tuple[Rule, ...] = (
     partial_load.also(weights_did_not_arrive),
@@ -41,4 +46,9 @@ RULES: tuple[Rule, ...] = (
     spectral_norm_not_settled,
     statement_without_effect,
     library_given_something_else,
+    names_crossed,
+    copy_not_adapted,
+    value_not_used,
+    one_object_for_many,
+    python_reads_it_otherwise,
 )

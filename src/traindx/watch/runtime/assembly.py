@@ -68,6 +68,7 @@ from traindx.watch.collectors.seeds import SeedCalls, Seeds
 from traindx.watch.collectors.set_fields import SetFields
 from traindx.watch.collectors.shared_bases import SharedBases
 from traindx.watch.collectors.shared_items import SharedItemsSeen
+from traindx.watch.collectors.source_slips import SourceSlips
 from traindx.watch.collectors.spectral_norms import SpectralNorms
 from traindx.watch.collectors.stage_inputs import StagesSeen
 from traindx.watch.collectors.statements import Statements
@@ -164,6 +165,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     WeightDecays,
     ThrownAway,
     Statements,
+    SourceSlips,
     SetFields,
     CutLosses,
     Exceptions,

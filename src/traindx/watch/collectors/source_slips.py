@@ -1,0 +1,47 @@
+"""Slips of the pen: names that stand for each other's thing, copies not adapted in one place, values nobody uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from traindx.core.frames import shown_path
+from traindx.evidence.base import Record
+from traindx.evidence.observed_sources import SourceSlip, SourcesRead
+from traindx.finding import Location
+from traindx.watch.reading import slips_in
+from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.watch import Collector, Watch
+
+
+class SourceSlips(Collector):
+    """Reads the sources once when a summary is written; costs nothing in between."""
+
+    subject = "slips of the pen"
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(watch)
+        self._known: tuple[frozenset[str], list[Record]] | None = None
+
+    def records(self) -> Iterable[Record]:
+        """What was read, and every slip in it."""
+        trees = own_sources()
+        if self._known is None or self._known[0] != frozenset(trees):
+            lines = sum(
+                max((getattr(one, "end_lineno", 0) or 0 for one in tree.body), default=0) for tree in trees.values()
+            )
+            found: list[Record] = [SourcesRead(files=len(trees), lines=lines)] if trees else []
+            for slip in slips_in(trees):
+                was, _, better = slip.better.rpartition(" -> ")
+                found.append(
+                    SourceSlip(
+                        form=slip.form,
+                        source=slip.source,
+                        detail=slip.detail,
+                        other=Location(file=shown_path(slip.file), line=slip.other) if slip.other else None,
+                        was=was,
+                        better=better,
+                        where=Location(file=shown_path(slip.file), line=slip.line, symbol=slip.symbol),
+                    )
+                )
+            self._known = frozenset(trees), found
+        yield from self._known[1]

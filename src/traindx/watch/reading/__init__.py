@@ -1,0 +1,37 @@
+"""Slips of the pen in the script's own sources, told from the names that its author chose.
+
+Readers look at syntax trees and at nothing else: a name says what its author meant, and a program that uses two names
+for each other's thing contradicts itself. None of it is a measurement of the training.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from traindx.watch.reading import copies, names, repeats, shared, slips, sums, values
+from traindx.watch.reading.program import Program, Slip
+
+READERS = (
+    *names.READERS,
+    *copies.READERS,
+    *values.READERS,
+    *shared.READERS,
+    *repeats.READERS,
+    *sums.READERS,
+    *slips.READERS,
+)
+MOST = 6
+"""Slips of one form in one program: where there are more, it is a habit of the author's and no slip."""
+
+
+def slips_in(trees: dict[str, ast.Module]) -> Iterator[Slip]:
+    """Every slip that is found in the sources of a program, each place once."""
+    program = Program(trees)
+    seen: set[tuple[str, int]] = set()
+    for reader in READERS:
+        found = list({(one.file, one.line, one.form): one for one in reader(program)}.values())
+        for one in found if len(found) <= MOST else ():
+            if (one.file, one.line) not in seen:
+                seen.add((one.file, one.line))
+                yield one

@@ -1,0 +1,102 @@
+"""A line that was copied, and adapted in all places but one.
+
+After Li, Lu, Myagmar and Zhou, "CP-Miner: Finding copy-paste and related bugs in large-scale software code", 2006: in
+two statements of one shape a word that was replaced in most places and stands unchanged in one was probably forgotten.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+
+from traindx.watch.reading.program import Program, Slip, blocks, shown, words
+
+NEAR = 4  # statements between a line and its copy
+_Tokens = tuple[str, list[tuple[str, bool, int]]]  # shape; names, each with whether it is given a value, and line
+
+
+def copies_not_adapted(program: Program) -> Iterator[Slip]:
+    """Two statements near each other, alike but for one word, which one place of the second still has."""
+    for file, symbol, scope in program.scopes():
+        for block in blocks(scope):
+            shapes = [tokens(one) for one in block]
+            for number, statement in enumerate(block):
+                for earlier in range(max(0, number - NEAR), number):
+                    found = forgotten(program, shapes[earlier], shapes[number])
+                    if found is None:
+                        continue
+                    was, should, line = found
+                    detail = shown(block[earlier])
+                    source = shown(_head(statement))
+                    yield Slip("copy", source, detail, file, line, symbol, block[earlier].lineno, f"{was} -> {should}")
+                    break
+
+
+def _head(statement: ast.stmt) -> ast.AST:
+    return statement.test if isinstance(statement, ast.If | ast.While) else statement
+
+
+def tokens(statement: ast.stmt) -> _Tokens:
+    """Shape of a statement, and its names in order: each with whether it is given a value, and its line."""
+    shape: list[str] = []
+    found: list[tuple[str, bool, int]] = []
+    line = statement.lineno
+    stack: list[ast.AST] = [statement]
+    while stack:
+        node = stack.pop()
+        line = getattr(node, "lineno", line)
+        kind = type(node).__name__
+        if isinstance(node, ast.Name):
+            found.append((node.id, isinstance(node.ctx, ast.Store), line))
+        elif isinstance(node, ast.Attribute):
+            found.append((node.attr, isinstance(node.ctx, ast.Store), line))
+        elif isinstance(node, ast.keyword) and node.arg:
+            kind += node.arg
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and node.value.isidentifier():
+                found.append((node.value, False, line))
+                kind += "identifier"
+            else:
+                kind += type(node.value).__name__
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
+            return "", []
+        shape.append(kind)
+        stack.extend(reversed(list(ast.iter_child_nodes(node))))
+    return " ".join(shape), found
+
+
+def forgotten(program: Program, first: _Tokens, second: _Tokens) -> tuple[str, str, int] | None:
+    """Name that was left as it was in a copy, what it would be if it were adapted, and its line."""
+    if not first[0] or first[0] != second[0] or len(first[1]) < 4:
+        return None
+    replaced: Counter[tuple[str, str]] = Counter()
+    kept: list[tuple[str, str, int]] = []  # word, name, line
+    for (a, _, _), (b, _, line) in zip(first[1], second[1], strict=True):
+        pairs = list(zip(words(a), words(b), strict=False))
+        changes = [(one, other) for one, other in pairs if one != other]
+        if len(words(a)) != len(words(b)) or len(changes) > 1 or (a != b and not changes):
+            return None
+        replaced.update(changes)
+        kept += [(one, b, line) for one, other in pairs if one == other]
+    if len(replaced) != 1:
+        return None
+    (old, new), count = next(iter(replaced.items()))
+    left = [(name, line) for word, name, line in kept if word == old]
+    if len(left) != 1 or count < 2 or old.isdigit():
+        return None
+    name, line = left[0]
+    should = _with(name, old, new)
+    elsewhere = should != new and any(one == should for one, _, _ in second[1])
+    return (name, should, line) if should and program.names[should] and not elsewhere else None
+
+
+def _with(name: str, old: str, new: str) -> str:
+    """A name with one word for another, as it is written in that name; "" where that cannot be told."""
+    for form in (str, str.capitalize, str.upper):
+        if form(old) in name:
+            return name.replace(form(old), form(new), 1)
+    return ""
+
+
+READERS = (copies_not_adapted,)

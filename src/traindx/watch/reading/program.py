@@ -1,0 +1,189 @@
+"""The sources of a program as readers need them: functions by name, scopes, and the words that names are made of."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
+LOOKS_AT_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+@dataclass(frozen=True)
+class Slip:
+    """One place at which a program contradicts itself.
+
+    Attributes:
+        form: What kind of slip it is.
+        source: Source of the place, on one line.
+        detail: What it contradicts.
+        file: The file.
+        line: The line, from 1.
+        symbol: Function that the line is in, "" at the top.
+        other: Line of what it contradicts, 0 where there is none.
+        better: Source that would not contradict it, "" where that is for the author to say.
+    """
+
+    form: str
+    source: str
+    detail: str
+    file: str
+    line: int
+    symbol: str = ""
+    other: int = 0
+    better: str = ""
+
+
+@dataclass
+class Program:
+    """The sources of one program.
+
+    Attributes:
+        trees: Trees by file.
+        functions: Functions by their own name; methods among them, with the class in `owners`.
+        owners: Class that a method is defined in, by the identity of its node.
+        classes: Classes by name.
+        names: How often each identifier, attribute and short string occurs.
+        read: How often each is read.
+    """
+
+    trees: dict[str, ast.Module]
+    functions: dict[str, list[Function]] = field(default_factory=lambda: defaultdict(list))
+    owners: dict[int, ast.ClassDef] = field(default_factory=dict)
+    classes: dict[str, list[ast.ClassDef]] = field(default_factory=lambda: defaultdict(list))
+    names: Counter[str] = field(default_factory=Counter)
+    read: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        for tree in self.trees.values():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ClassDef):
+                    self.classes[node.name].append(node)
+                    for one in node.body:
+                        if isinstance(one, Function):
+                            self.owners[id(one)] = node
+                elif isinstance(node, Function):
+                    self.functions[node.name].append(node)
+                self._count(node)
+
+    def _count(self, node: ast.AST) -> None:
+        name, read = "", False
+        if isinstance(node, ast.Name):
+            name, read = node.id, isinstance(node.ctx, ast.Load)
+        elif isinstance(node, ast.Attribute):
+            name, read = node.attr, isinstance(node.ctx, ast.Load)
+        elif isinstance(node, ast.arg):
+            name = node.arg
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+            name, read = node.value, True
+        if name:
+            self.names[name] += 1
+            self.read[name] += read
+
+    def scopes(self) -> Iterator[tuple[str, str, Scope]]:
+        """File, qualified name and node of every function, and of every file with the name ""."""
+        for file, tree in self.trees.items():
+            yield file, "", tree
+            yield from ((file, name, node) for name, node in _functions(tree, ""))
+
+    def called(self, call: ast.Call) -> Function | None:
+        """The own function that a call can only mean; None where there are several, or it is somebody else's."""
+        if isinstance(call.func, ast.Name):
+            name = call.func.id
+            if name in self.classes:
+                return self._constructor(name)
+            found = [one for one in self.functions.get(name, ()) if id(one) not in self.owners]
+        elif isinstance(call.func, ast.Attribute):
+            name = call.func.attr
+            if name in self.classes:
+                return self._constructor(name)
+            found = self.functions.get(name, [])
+        else:
+            return None
+        return found[0] if len(found) == 1 else None
+
+    def _constructor(self, name: str) -> Function | None:
+        made = self.classes[name]
+        found = [one for one in made[0].body if isinstance(one, Function) and one.name == "__init__"]
+        return found[0] if len(made) == 1 and found else None
+
+    def parameters(self, function: Function, call: ast.Call | None = None) -> list[str]:
+        """Names of the parameters that can be given by position, without the object itself."""
+        names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+        static = any(name_of(one) == "staticmethod" for one in function.decorator_list)
+        return names[1:] if id(function) in self.owners and not static else names
+
+
+def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, Function):
+            name = f"{prefix}.{child.name}".lstrip(".")
+            yield name, child
+            yield from _functions(child, name)
+        else:
+            yield from _functions(
+                child, f"{prefix}.{child.name}".lstrip(".") if isinstance(child, ast.ClassDef) else prefix
+            )
+
+
+def inside(scope: ast.AST) -> Iterator[ast.AST]:
+    """Nodes of a scope in order, those of functions and classes inside it left out (lambdas belong to it)."""
+    for child in ast.iter_child_nodes(scope):
+        yield child
+        if not isinstance(child, Function | ast.ClassDef):
+            yield from inside(child)
+
+
+def blocks(scope: ast.AST) -> Iterator[list[ast.stmt]]:
+    """Lists of statements that follow one another, in a scope."""
+    for node in (scope, *inside(scope)):
+        if isinstance(node, Function | ast.ClassDef) and node is not scope:
+            continue
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, None)
+            if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
+                yield block
+
+
+def name_of(node: ast.AST) -> str:
+    """Last part of a name: ``b`` of ``a.b``, of ``b`` and of ``x["b"]``; "" for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+        return node.slice.value
+    if isinstance(node, ast.Starred):
+        return ""
+    return ""
+
+
+@lru_cache(maxsize=16384)
+def words(name: str) -> tuple[str, ...]:
+    """Words that a name is made of, in small letters: ``trainMask_2`` is ``train``, ``mask``, ``2``."""
+    return tuple(one.lower() for one in _PART.findall(name))
+
+
+def says(label: str, meant: str) -> bool:
+    """True if a name says that it is another one: the same words, or all words of one among those of the other.
+
+    Words of one letter say nothing beside others: ``y`` is in ``y_true`` and in ``y_pred``.
+    """
+    mine, its = set(words(label)), set(words(meant))
+    if not mine or not its:
+        return False
+    if mine == its:
+        return True
+    return (mine < its or its < mine) and any(len(one) > 2 and not one.isdigit() for one in mine & its)
+
+
+def shown(node: ast.AST, most: int = 100) -> str:
+    """Source of a node on one line, cut where it is long."""
+    text = " ".join(ast.unparse(node).split())
+    return text if len(text) <= most else text[: most - 4] + " ..."

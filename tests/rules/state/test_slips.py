@@ -1,0 +1,668 @@
+"""C1116 to C1120: what a program's own names say against it, from text to finding; each slip beside a near miss."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from traindx.evidence import Evidence
+from traindx.evidence.observed_sources import SourceSlip, SourcesRead
+from traindx.finding import Finding, Location, Standing
+from traindx.rules import catalogue
+from traindx.watch.reading import MOST, slips_in
+
+CODES = ("C1116", "C1117", "C1118", "C1119", "C1120")
+
+
+def said(source: str, tmp_path: Path) -> list[Finding]:
+    """All that the five rules say of a source."""
+    file = tmp_path / "train.py"
+    file.write_text(textwrap.dedent(source))
+    evidence = Evidence()
+    evidence.add(SourcesRead(files=1, lines=source.count("\n")))
+    for slip in slips_in({str(file): ast.parse(file.read_text())}):
+        was, _, better = slip.better.rpartition(" -> ")
+        other = Location(file="train.py", line=slip.other) if slip.other else None
+        evidence.add(
+            SourceSlip(
+                form=slip.form,
+                source=slip.source,
+                detail=slip.detail,
+                other=other,
+                was=was,
+                better=better,
+                where=Location(file="train.py", line=slip.line, symbol=slip.symbol),
+            )
+        )
+    rules = catalogue()
+    assert all(rules[code].applies(evidence) for code in CODES)
+    return [one for code in CODES for one in rules[code].check(evidence)]
+
+
+SLIPS = [  # code, form, line, source with the slip, the same without it
+    (
+        "C1116",
+        "arguments",
+        4,
+        """
+        def overlay(image, mask):
+            return image * 2 + mask
+        shown = overlay({0}, {1})
+        """,
+        {"0": "mask", "1": "image"},
+        {"0": "image", "1": "mask"},
+    ),
+    (
+        "C1116",
+        "arguments",
+        6,
+        """
+        class Encoder:
+            def __init__(self, width, height):
+                self.size = width, height
+        def build(height, width):
+            return Encoder({0})
+        """,
+        {"0": "height, width"},
+        {"0": "width, height"},
+    ),
+    (
+        "C1116",
+        "arguments",
+        3,
+        """
+        def crop(area):
+            return area(left_edge={0})
+        """,
+        {"0": "right_edge, right_edge=left_edge"},
+        {"0": "left_edge, right_edge=right_edge"},
+    ),
+    (
+        "C1116",
+        "results",
+        6,
+        """
+        def load(path):
+            image, mask = read(path)
+            return image, mask
+        for path in paths:
+            {0} = load(path)
+        """,
+        {"0": "mask, image"},
+        {"0": "image, mask"},
+    ),
+    (
+        "C1116",
+        "results",
+        2,
+        """
+        for {0} in zip(images, masks):
+            show(image, mask)
+        """,
+        {"0": "mask, image"},
+        {"0": "image, mask"},
+    ),
+    (
+        "C1116",
+        "items",
+        6,
+        """
+        def collect(found):
+            return [score for left, top, label, score in found]
+        def best(found):
+            return sorted(
+                score for {0} in found
+            )
+        """,
+        {"0": "left, top, score, label"},
+        {"0": "left, top, label, score"},
+    ),
+    (
+        "C1116",
+        "split",
+        2,
+        """
+        {0} = train_test_split(x, y)
+        """,
+        {"0": "x_train, y_train, x_test, y_test"},
+        {"0": "x_train, x_test, y_train, y_test"},
+    ),
+    (
+        "C1116",
+        "text",
+        2,
+        """
+        name = "val_acc_{{}}_train_acc_{{}}.pt".format({0})
+        """,
+        {"0": "train_acc, val_acc"},
+        {"0": "val_acc, train_acc"},
+    ),
+    (
+        "C1116",
+        "text",
+        2,
+        """
+        print(f"train loss {{{0}:.3f}} | val loss {{{1}:.3f}}")
+        """,
+        {"0": "val_loss", "1": "train_loss"},
+        {"0": "train_loss", "1": "val_loss"},
+    ),
+    (
+        "C1116",
+        "entries",
+        3,
+        """
+        def figures(train_loss, val_loss):
+            return {{"train_loss": {0}, "val_loss": {1}}}
+        """,
+        {"0": "val_loss", "1": "train_loss"},
+        {"0": "train_loss", "1": "val_loss"},
+    ),
+    (
+        "C1116",
+        "other",
+        6,
+        """
+        def smoothness(flow):
+            return (flow[1:] - flow[:-1]).abs().mean()
+        def loss_of(net, pair):
+            moved, flow = net(pair)
+            return smoothness({0}) + moved.mean()
+        """,
+        {"0": "moved"},
+        {"0": "flow"},
+    ),
+    (
+        "C1117",
+        "copy",
+        5,
+        """
+        def build(loss, self):
+            if loss["image"]["weight"] > 0:
+                self.image_loss = self.layer(loss["image"])
+            if loss["{0}"]["weight"] > 0:
+                self.label_loss = self.layer(loss["label"])
+        """,
+        {"0": "image"},
+        {"0": "label"},
+    ),
+    (
+        "C1117",
+        "same",
+        4,
+        """
+        def anchor(scale, ratio):
+            w = scale * sqrt(ratio)
+            h = scale {0} sqrt(ratio)
+            return w, h
+        """,
+        {"0": "*"},
+        {"0": "/"},
+    ),
+    (
+        "C1117",
+        "index",
+        4,
+        """
+        def parts(x):
+            real = x[..., 0]
+            imaginary = x[..., {0}]
+            return real, imaginary
+        """,
+        {"0": "0"},
+        {"0": "1"},
+    ),
+    (
+        "C1117",
+        "index",
+        3,
+        """
+        def corners(b):
+            return [b[:, 0], b[:, 1], b[:, 2], b[:, {0}]]
+        """,
+        {"0": "2"},
+        {"0": "3"},
+    ),
+    (
+        "C1117",
+        "stand-in",
+        5,
+        """
+        def step(model, x_weak, x_strong):
+            outs_weak = model(x_weak)
+            outs_strong = model(x_strong)
+            logits_strong = outs_{0}["logits"]
+            return logits_strong, outs_weak
+        """,
+        {"0": "weak"},
+        {"0": "strong"},
+    ),
+    (
+        "C1117",
+        "left-over",
+        9,
+        """
+        def epoch(train, val, loss_of):
+            total = 0
+            for x in train:
+                loss = loss_of(x)
+                loss.backward()
+            for x in val:
+                val_loss = loss_of(x)
+                total += {0}.item()
+            return total
+        """,
+        {"0": "loss"},
+        {"0": "val_loss"},
+    ),
+    (
+        "C1117",
+        "operands",
+        3,
+        """
+        def overlap(ax, bx):
+            return max(ax, {0})
+        """,
+        {"0": "ax"},
+        {"0": "bx"},
+    ),
+    (
+        "C1117",
+        "branches",
+        3,
+        """
+        def choose(flag, first, second):
+            if flag:
+                chosen = first
+            else:
+                chosen = {0}
+            return chosen
+        """,
+        {"0": "first"},
+        {"0": "second"},
+    ),
+    (
+        "C1117",
+        "test-twice",
+        5,
+        """
+        def pick(kind, adam, sgd):
+            if kind == "adam":
+                made = adam
+            elif kind == "{0}":
+                made = sgd
+            return made
+        """,
+        {"0": "adam"},
+        {"0": "sgd"},
+    ),
+    (
+        "C1117",
+        "key-twice",
+        2,
+        """
+        config = {{"rate": 1e-3, "{0}": 1e-4}}
+        """,
+        {"0": "rate"},
+        {"0": "decay"},
+    ),
+    (
+        "C1117",
+        "defined-twice",
+        3,
+        """
+        class Volumes:
+            def __getitem__(self, index):
+                return index
+            def {0}(self, index):
+                return -index
+        """,
+        {"0": "__getitem__"},
+        {"0": "at"},
+    ),
+    (
+        "C1118",
+        "raw",
+        3,
+        """
+        def predict(net, image):
+            clean = normalise(image)
+            return net({0})
+        """,
+        {"0": "image"},
+        {"0": "clean"},
+    ),
+    (
+        "C1118",
+        "overwritten",
+        4,
+        """
+        def validate(model, x, outputs):
+            val_outputs = model(x)
+            val_outputs = softmax({0})
+            return val_outputs
+        """,
+        {"0": "outputs"},
+        {"0": "val_outputs"},
+    ),
+    (
+        "C1118",
+        "parameter",
+        2,
+        """
+        def masked_error(guess, truth, weight):
+            return ((guess - truth) ** 2){0}.mean()
+        def step(a, b, w):
+            return masked_error(a, b, w)
+        """,
+        {"0": ""},
+        {"0": " * weight"},
+    ),
+    (
+        "C1118",
+        "partner",
+        5,
+        """
+        class Scaler:
+            def transform(self, x):
+                return x / 3
+            def inverse_transform(self, x):
+                return x * 3
+        scaler = Scaler()
+        y = scaler.transform(y)
+        print({0})
+        """,
+        {"0": "y"},
+        {"0": "scaler.inverse_transform(y)"},
+    ),
+    (
+        "C1118",
+        "other-length",
+        6,
+        """
+        def validate(train_loader, val_loader, loss_of):
+            total = 0
+            for batch in val_loader:
+                total += loss_of(batch)
+            return total / len({0})
+        """,
+        {"0": "train_loader"},
+        {"0": "val_loader"},
+    ),
+    (
+        "C1118",
+        "samples-by-batches",
+        6,
+        """
+        def accuracy(loader, net):
+            right = 0
+            for x, y in loader:
+                right += (net(x).argmax(1) == y).sum().item()
+            return right / len({0})
+        """,
+        {"0": "loader"},
+        {"0": "loader.dataset"},
+    ),
+    (
+        "C1118",
+        "first-round",
+        6,
+        """
+        def mean(loader):
+            total = 0
+            for x in loader:
+                total += x
+            {0}return total
+        """,
+        {"0": "    "},
+        {"0": ""},
+    ),
+    (
+        "C1118",
+        "not-reached",
+        4,
+        """
+        def close(run):
+            {0}
+            run.finish()
+        """,
+        {"0": "return run"},
+        {"0": "run.log()"},
+    ),
+    (
+        "C1119",
+        "closure",
+        4,
+        """
+        def watch(net, kept):
+            for name, part in net.named_modules():
+                part.register_forward_hook(lambda m, i, o{0}: kept.update({{name: o}}))
+        """,
+        {"0": ""},
+        {"0": ", name=name"},
+    ),
+    (
+        "C1119",
+        "loop-name",
+        4,
+        """
+        def volumes(cases, slices):
+            for i in cases:
+                for {0} in slices:
+                    print({0})
+                print("case", i)
+        """,
+        {"0": "i"},
+        {"0": "k"},
+    ),
+    (
+        "C1119",
+        "one-object",
+        3,
+        """
+        def stack(n):
+            return nn.Sequential(*{0})
+        """,
+        {"0": "[nn.Linear(8, 8)] * n"},
+        {"0": "[nn.Linear(8, 8) for _ in range(n)]"},
+    ),
+    (
+        "C1119",
+        "default",
+        2,
+        """
+        def collect(x, found={0}):
+            found.append(x)
+            return found
+        """,
+        {"0": "[]"},
+        {"0": "None"},
+    ),
+    (
+        "C1120",
+        "always-true",
+        3,
+        """
+        def run(stage):
+            if {0}:
+                augment()
+        """,
+        {"0": 'stage == "fit" or "tune"'},
+        {"0": 'stage in ("fit", "tune")'},
+    ),
+    (
+        "C1120",
+        "in-letters",
+        3,
+        """
+        def run(stage):
+            if stage in {0}:
+                augment()
+        """,
+        {"0": '("fit")'},
+        {"0": '("fit",)'},
+    ),
+    (
+        "C1120",
+        "comma",
+        3,
+        """
+        def run(a, b):
+            loss = criterion(a, b){0}
+            return loss
+        """,
+        {"0": ","},
+        {"0": ""},
+    ),
+    (
+        "C1120",
+        "copy-changed",
+        3,
+        """
+        def clean(boxes):
+            {0} = 0
+            return boxes
+        """,
+        {"0": "boxes[boxes < 0][:, 1]"},
+        {"0": "boxes[boxes < 0]"},
+    ),
+    (
+        "C1120",
+        "no-f",
+        3,
+        """
+        def keep(state, epoch):
+            save(state, {0}"model_{{epoch}}.pt")
+        """,
+        {"0": ""},
+        {"0": "f"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "form", "line", "source", "slip", "right"), SLIPS)
+def test_a_slip_is_named_at_its_line_and_the_right_line_is_not(code, form, line, source, slip, right, tmp_path) -> None:
+    findings = said(source.format(slip["0"], slip.get("1")), tmp_path)
+    assert [(one.code, one.variant, one.location.line) for one in findings if one.location] == [(code, form, line)]
+    certain = form == "always-true"
+    assert findings[0].standing is (Standing.DEMONSTRATED if certain else Standing.SUSPECTED)
+    assert not any(f"{{{name}}}" in findings[0].message for name in ("source", "detail", "was", "better", "at"))
+    assert said(source.format(right["0"], right.get("1")), tmp_path) == []
+
+
+NEAR_MISSES = {
+    "both ways on purpose": """
+        def divergence(first, second):
+            return (first * (first / second)).sum()
+        def symmetric(first, second):
+            return divergence(first, second) + divergence(second, first)
+        """,
+    "named for turning round": """
+        def place(source, target):
+            return source, 2 * target
+        def swapped(source, target):
+            return place(target, source)
+        """,
+    "letters": """
+        def f(x, y):
+            return x - 2 * y
+        z = f(y, x)
+        """,
+    "two lines that share a thing": """
+        def losses(net, first, second, weight):
+            loss_first = weight * net(first)
+            loss_second = weight * net(second)
+            return loss_first + loss_second
+        """,
+    "numbered on": """
+        def features(block1, block2, x0):
+            x1 = block1(x0)
+            x2 = block2(x1)
+            return x2
+        """,
+    "kept for what it does": """
+        def restore(net, state):
+            message = net.load_state_dict(state, strict=False)
+            return state
+        """,
+    "a parameter of a common form": """
+        def lr_of(epoch, optimizer, config):
+            return optimizer.rate
+        rate = lr_of(n, optimizer, config)
+        """,
+    "a base class may ask for it": """
+        class Dose(Metric):
+            def of(self, guess, truth):
+                return guess.mean()
+        value = Dose().of(guess, truth)
+        """,
+    "a loop that looks for the first": """
+        def first(loader):
+            for x in loader:
+                return x
+        """,
+    "functions used at once": """
+        def order(groups):
+            for key in groups:
+                ranked = sorted(groups[key], key=lambda one: one[key])
+                print(ranked)
+        """,
+    "layers without weights": """
+        def stack(n):
+            return nn.Sequential(*[nn.ReLU()] * n)
+        """,
+    "a default that is only read": """
+        def collect(x, names=[]):
+            return [x[name] for name in names]
+        """,
+    "a test for not a number": """
+        def bad(x):
+            return x != x
+        """,
+    "a view is changed": """
+        def clean(boxes, i):
+            boxes[i][:, 1] = 0
+            boxes[2:][0] = 1
+            return boxes
+        """,
+    "a template filled in later": """
+        def name(epoch):
+            pattern = "model_{epoch}.pt"
+            return pattern.format(epoch=epoch)
+        """,
+    "a mean over batches": """
+        def mean(loader, loss_of):
+            total = 0
+            for x in loader:
+                total += loss_of(x).item()
+            return total / len(loader)
+        """,
+    "a property and its setter": """
+        class Net:
+            @property
+            def width(self):
+                return self.w
+            @width.setter
+            def width(self, value):
+                self.w = value
+        """,
+}
+
+
+@pytest.mark.parametrize("name", NEAR_MISSES)
+def test_nothing_is_said_of(name: str, tmp_path: Path) -> None:
+    assert said(NEAR_MISSES[name], tmp_path) == []
+
+
+def test_what_stands_everywhere_is_a_habit(tmp_path: Path) -> None:
+    lines = "".join(f"    if k == {n} or k == {n}:\n        pass\n" for n in range(MOST + 1))
+    assert said(f"def f(k):\n{lines}", tmp_path) == []
+    assert len(said(f"def f(k):\n{lines[: len(lines) // (MOST + 1) * 2]}", tmp_path)) > 0
+
+
+def test_without_sources_nobody_has_looked() -> None:
+    rules = catalogue()
+    assert not any(rules[code].applies(Evidence()) for code in CODES)
