@@ -31,7 +31,7 @@ CLAIM = "The post-mortem promised +20 dB from the epsilon formula alone, with 99
 
 def demo(
     context: typer.Context,
-    budget: Annotated[str, typer.Option(metavar="TIME", help="Time for training and trials")] = "5m",
+    budget: Annotated[str, typer.Option(metavar="TIME", help="Most time for training and trials")] = "15m",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the report goes")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as JSON on stdout only")] = False,
 ) -> None:
