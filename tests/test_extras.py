@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OUTSIDE_CORE = {module for modules in extras.MODULES.values() for module in modules}
 MAY_USE = {
     "data": ("data",),
-    "recipes": ("data", "recipes"),
+    "recipes": ("data", "recipes", "serve", "dicom"),
     "faults": ("data", "recipes"),
     "testing": ("data", "recipes"),
     "trials": ("recipes", "cluster"),  # lists of claims are about a recipe
@@ -65,6 +65,7 @@ def test_importing_traindx_imports_nothing_heavy():
         (["train", "segmentation"], "recipes"),
         (["demo", "--out", "out"], "recipes"),
         (["faults"], "recipes"),
+        (["export", "fusion"], "recipes"),
         (["data", "folder", "--out", "out"], "data"),
     ],
 )

@@ -23,6 +23,8 @@ MODULES = MappingProxyType(
             "pydicom",
             "tifffile",
         ),
+        "serve": ("onnx", "onnxruntime", "onnxscript"),
+        "dicom": ("highdicom",),
         "cluster": ("ray",),
         "tracking": ("mlflow", "tensorboard"),
     }

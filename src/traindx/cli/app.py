@@ -18,6 +18,7 @@ from traindx.cli import (
     evaluate,
     examine,
     explain,
+    export,
     failure,
     faults,
     fix,
@@ -75,6 +76,7 @@ _add(faults.faults, faults.EXAMPLES)
 _add(train.train, train.EXAMPLES, passes_on=True)
 _add(predict.predict, predict.EXAMPLES, passes_on=True)
 _add(evaluate.evaluate, evaluate.EXAMPLES, passes_on=True)
+_add(export.export, export.EXAMPLES, passes_on=True)
 
 
 def _version(wanted: bool) -> None:

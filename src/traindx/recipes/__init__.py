@@ -24,7 +24,8 @@ class Recipe:
     Attributes:
         name: As on the command line.
         title: What it does, in one line.
-        where: ``module:function`` of what it offers, by the names ``case``, ``train``, ``predict`` and ``evaluate``.
+        where: ``module:function`` of what it offers, by the names ``case``, ``train``, ``predict``, ``evaluate`` and
+            ``export``.
     """
 
     name: str
@@ -47,6 +48,10 @@ class Recipe:
     def evaluate(self, argv: Sequence[str]) -> int | None:
         """Run ``traindx evaluate RECIPE ARGS...``."""
         return self._run("evaluate", argv)
+
+    def export(self, argv: Sequence[str]) -> int | None:
+        """Run ``traindx export RECIPE ARGS...``."""
+        return self._run("export", argv)
 
     def _run(self, command: str, argv: Sequence[str]) -> int | None:
         code: int | None = self._function(command)(list(argv))
@@ -72,6 +77,7 @@ def registry() -> Mapping[str, Recipe]:
                 "train": f"{ctx}.xray2ct.train:main",
                 "predict": f"{ctx}.xray2ct.predict:main",
                 "evaluate": f"{ctx}.xray2ct.evaluate:main",
+                "export": f"{ctx}.xray2ct.export:main",
             },
         ),
         Recipe(
@@ -82,6 +88,7 @@ def registry() -> Mapping[str, Recipe]:
                 "train": f"{ctx}.xray2ct.cascade.train:regression",
                 "predict": f"{ctx}.xray2ct.cascade.predict:regression",
                 "evaluate": f"{ctx}.xray2ct.cascade.evaluate:regression",
+                "export": f"{ctx}.xray2ct.export:regression",
             },
         ),
         Recipe(
@@ -92,6 +99,7 @@ def registry() -> Mapping[str, Recipe]:
                 "train": f"{ctx}.xray2ct.cascade.train:diffusion",
                 "predict": f"{ctx}.xray2ct.cascade.predict:diffusion",
                 "evaluate": f"{ctx}.xray2ct.cascade.evaluate:diffusion",
+                "export": f"{ctx}.xray2ct.export:diffusion",
             },
         ),
         Recipe(
@@ -102,6 +110,7 @@ def registry() -> Mapping[str, Recipe]:
                 "train": f"{ctx}.segmentation.train:train",
                 "predict": f"{ctx}.segmentation.predict:predict",
                 "evaluate": f"{ctx}.segmentation.evaluation:evaluate",
+                "export": f"{ctx}.segmentation.export:export",
             },
         ),
         Recipe(
@@ -112,6 +121,7 @@ def registry() -> Mapping[str, Recipe]:
                 "train": f"{ctx}.concepts.train:main",
                 "predict": f"{ctx}.concepts.predict:main",
                 "evaluate": f"{ctx}.concepts.evaluation:main",
+                "export": f"{ctx}.concepts.export:main",
             },
         ),
         Recipe(
@@ -122,6 +132,7 @@ def registry() -> Mapping[str, Recipe]:
                 "train": f"{ctx}.fusion.train:main",
                 "predict": f"{ctx}.fusion.predict:main",
                 "evaluate": f"{ctx}.fusion.evaluate:main",
+                "export": f"{ctx}.fusion.export:main",
             },
         ),
     )

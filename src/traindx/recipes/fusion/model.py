@@ -170,7 +170,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """``(B, inputs, ...)`` to ``(B, outputs, ...)``."""
         hidden = self.conv_in(x)
-        modulation = self.modulate(condition).view(len(x), -1, *(1,) * (x.dim() - 2))
+        modulation = self.modulate(condition).view(x.shape[0], -1, *(1,) * (x.dim() - 2))
         scale, shift = modulation.chunk(2, dim=1)
         hidden = self.conv_out(F.silu(_normalised(hidden) * (1 + scale) + shift))
         out: Tensor = self.shortcut(x) + hidden
@@ -184,16 +184,18 @@ def space_to_depth(image: Tensor) -> Tensor:
     split = image.reshape(*image.shape[:2], *shape)
     coarse, fine = range(2, 2 + 2 * dims, 2), range(3, 3 + 2 * dims, 2)
     return split.permute(0, 1, *fine, *coarse).reshape(
-        len(image), image.shape[1] * PATCH**dims, *(side // PATCH for side in image.shape[2:])
+        image.shape[0], image.shape[1] * PATCH**dims, *(side // PATCH for side in image.shape[2:])
     )
 
 
 def depth_to_space(patches: Tensor, channels: int) -> Tensor:
     """The inverse of :func:`space_to_depth` for that many channels."""
     dims = patches.dim() - 2
-    split = patches.reshape(len(patches), channels, *(PATCH,) * dims, *patches.shape[2:])
+    split = patches.reshape(patches.shape[0], channels, *(PATCH,) * dims, *patches.shape[2:])
     order = [axis for place in range(dims) for axis in (2 + dims + place, 2 + place)]
-    return split.permute(0, 1, *order).reshape(len(patches), channels, *(PATCH * side for side in patches.shape[2:]))
+    return split.permute(0, 1, *order).reshape(
+        patches.shape[0], channels, *(PATCH * side for side in patches.shape[2:])
+    )
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Student(nn.Module):
 
     def forward(self, ct: Tensor, mr: Tensor) -> Tensor:
         """Both as the network sees them, ``(B, 1, ...)``, to the fused image in [-1, 1]."""
-        time = torch.ones(len(ct), device=ct.device)
+        time = torch.ones(ct.shape[0], device=ct.device)
         return self.denoiser.estimate(torch.zeros_like(ct), time, ct, mr)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,26 +29,31 @@ def build_network(
     """
     from monai.networks.nets import DynUNet
 
-    kernels = [list(kernel) for kernel in plan.kernels]
-    strides = [list(stride) for stride in plan.strides]
-    heads = min(deep_supervision, len(strides) - 2)
-    network: nn.Module = DynUNet(
-        spatial_dims=3,
-        in_channels=plan.channels,
-        out_channels=plan.labels.channels,
-        kernel_size=kernels,
-        strides=strides,
-        upsample_kernel_size=strides[1:],
-        filters=list(plan.filters),
-        norm_name=("INSTANCE", {"affine": True}),
-        act_name=("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
-        dropout=dropout or None,
-        deep_supervision=heads > 0,
-        deep_supr_num=max(heads, 1),
-        res_block=architecture == "residual",
-    )
+    options = network_options(plan, architecture=architecture, deep_supervision=deep_supervision, dropout=dropout)
+    network: nn.Module = DynUNet(**options)
     # instance normalisation and convolutions of oneDNN are faster in this layout
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
+
+
+def network_options(plan: Plan, *, architecture: Architecture, deep_supervision: int, dropout: float) -> dict[str, Any]:
+    """What MONAI's ``DynUNet`` is made with, in plain values; see :func:`build_network`."""
+    strides = [list(stride) for stride in plan.strides]
+    heads = min(deep_supervision, len(strides) - 2)
+    return {
+        "spatial_dims": 3,
+        "in_channels": plan.channels,
+        "out_channels": plan.labels.channels,
+        "kernel_size": [list(kernel) for kernel in plan.kernels],
+        "strides": strides,
+        "upsample_kernel_size": strides[1:],
+        "filters": list(plan.filters),
+        "norm_name": ["INSTANCE", {"affine": True}],
+        "act_name": ["leakyrelu", {"inplace": True, "negative_slope": 0.01}],
+        "dropout": dropout or None,
+        "deep_supervision": heads > 0,
+        "deep_supr_num": max(heads, 1),
+        "res_block": architecture == "residual",
+    }
 
 
 def finest(output: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class RadiographEncoder(nn.Module):
         """
         lifted, pooled = [], []
         for index, (name, image) in enumerate(zip(VIEWS, (frontal, lateral), strict=True)):
-            where = self.get_buffer("where").expand(len(image), -1, -1, -1)
+            where = self.get_buffer("where").expand(image.shape[0], -1, -1, -1)
             features = self.wide(self.local(torch.cat((image, where), dim=1))) + self.view[index]
             lifted.append(back_project(self.to_lift(features), self.get_buffer(f"rays_{name}")))
             pooled.append(features.mean(dim=(2, 3)))
@@ -77,6 +77,6 @@ def back_project(image: Tensor, rays: Tensor) -> Tensor:
         Shape ``(B, C, D, H, W)``.
     """
     d, h, w, _ = rays.shape
-    grid = rays.reshape(1, d * h, w, 2).expand(len(image), -1, -1, -1)
+    grid = rays.reshape(1, d * h, w, 2).expand(image.shape[0], -1, -1, -1)
     lifted = F.grid_sample(image, grid, align_corners=False, padding_mode="zeros")
     return lifted.view(*image.shape[:2], d, h, w)

@@ -136,7 +136,7 @@ class Denoiser(nn.Module):
         )
 
     def _difference(self, start: Tensor, lifted: Tensor, condition: Tensor) -> Tensor:
-        position = self.get_buffer("position").expand(len(start), -1, -1, -1, -1)
+        position = self.get_buffer("position").expand(start.shape[0], -1, -1, -1, -1)
         fine = self.enter(torch.cat((to_patches(start, self.patch), lifted, position), dim=1))
         fine = self.down(fine, condition)
         coarse = self.to_tokens(fine)

@@ -42,7 +42,7 @@ class PairFuser(nn.Module):
         height, width = a.shape[-2:]
         pad = (0, -width % self.multiple, 0, -height % self.multiple)
         first, second = (to_network(F.pad(image, pad, mode="replicate")) for image in (a, b))
-        time = torch.zeros(len(a), dtype=a.dtype, device=a.device)
+        time = torch.zeros(a.shape[0], dtype=a.dtype, device=a.device)
         start = torch.maximum(first, second)  # what the denoiser sees as its noisy image
         fused = (self.estimator.estimate(start, time, first, second) + 1) / 2
         return fused[..., :height, :width]

@@ -85,7 +85,7 @@ class PyramidEncoder(nn.Module):
             ``(B, condition)``.
         """
         images = torch.stack([radiographs[view] for view in self.views], dim=1)  # (B, V, 1, h, w)
-        count = len(images)
+        count = images.shape[0]
         told = self.get_buffer("told").expand(count, -1, -1, -1, -1).to(images)
         x = torch.cat((images, told), dim=2).flatten(0, 1)
         features = []

@@ -132,7 +132,7 @@ class RegressionStage(Stage):
         Returns:
             Network values, shape ``(B, 1, D, H, W)``.
         """
-        start = self.start(earlier, len(radiographs[self.views[0]]))
+        start = self.start(earlier, radiographs[self.views[0]].shape[0])
         out: Tensor = start + self.network(self.given(start, radiographs), radiographs)
         return out
 

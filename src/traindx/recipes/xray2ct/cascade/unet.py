@@ -112,10 +112,10 @@ class VolumeUNet(nn.Module):
         """
         lifted, condition = self.encoder(radiographs)
         if time is not None:
-            told = timestep_features(time.flatten(), TIME_FEATURES).view(len(time), -1)
+            told = timestep_features(time.flatten(), TIME_FEATURES).view(time.shape[0], -1)
             condition = condition + self.embed_time(told.to(condition))
         condition = F.silu(condition)
-        position = self.get_buffer("position").expand(len(volumes), -1, -1, -1, -1)
+        position = self.get_buffer("position").expand(volumes.shape[0], -1, -1, -1, -1)
         x = self.enter(torch.cat((to_patches(volumes, self.patch), lifted[0], position), dim=1))
         kept = []
         for level, block in enumerate(self.down):
