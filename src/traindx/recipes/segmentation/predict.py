@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from traindx.errors import InputError, TraindxError
+from traindx.errors import InputError, TraindxError, UsageError
+from traindx.extras import require
 from traindx.recipes.kit import options as kit
+from traindx.recipes.segmentation.dicom_seg import Code, read_codes
 from traindx.recipes.segmentation.volumes import (
     TIFF_SUFFIXES,
+    Volume,
     list_volumes,
     read_volume,
     stem_of,
@@ -33,6 +36,7 @@ class Written:
     Attributes:
         name: File name of the volume.
         mask: Where its mask is, or None where it could not be made.
+        dicom: Where its DICOM segmentation is, if one was asked for.
         problem: Why not.
         seconds: Time to predict it.
         volumes_ml: Predicted volume of each class.
@@ -43,6 +47,7 @@ class Written:
     name: str
     mask: Path | None
     problem: str = ""
+    dicom: Path | None = None
     seconds: float = 0.0
     volumes_ml: dict[str, float] | None = None
     foreground_ratio: float = float("nan")
@@ -58,6 +63,8 @@ def predict_folder(
     dtype: str | None = None,
     overlap: float = 0.5,
     progress: bool = False,
+    dicom_seg: bool = False,
+    codes: Mapping[str, Code] | None = None,
 ) -> Iterator[Written]:
     """Segment volumes one after another.
 
@@ -69,13 +76,15 @@ def predict_folder(
         dtype: Data type of the masks; default: that of the training labels. ``"image"`` takes that of each volume.
         overlap: Overlap of windows.
         progress: Show a bar over the windows of each volume.
+        dicom_seg: Also write ``NAME_seg.dcm``, a DICOM segmentation; volumes must be DICOM series.
+        codes: What each class is, for that, by name.
 
     Yields:
         What became of each volume, in order.
     """
     for path in _volumes(inputs):
         try:
-            yield _predict_one(predictor, path, out, probabilities, dtype, overlap, progress)
+            yield _predict_one(predictor, path, out, probabilities, dtype, overlap, progress, dicom_seg, codes)
         except TraindxError as error:
             yield Written(path.name, None, str(error))
         except (MemoryError, OSError) as error:
@@ -98,16 +107,29 @@ def _predict_one(
     dtype: str | None,
     overlap: float,
     progress: bool,
+    dicom_seg: bool,
+    codes: Mapping[str, Code] | None,
 ) -> Written:
     from traindx.recipes.segmentation.sources import RawCase
 
     volume = read_volume(path)
+    if dicom_seg and volume.series is None:
+        raise InputError(
+            f"{path} is no DICOM series, and a DICOM segmentation refers to the slices of one",
+            expected="the folder of a series",
+            do="leave --dicom-seg out for this volume",
+        )
     prediction = predictor(RawCase(volume.array, None, volume.affine), progress=progress, overlap=overlap)
     wanted = np.dtype(volume.dtype if dtype == "image" else dtype or predictor.plan.label_dtype)
     mask = predictor.plan.labels.decode(prediction.classes, wanted)
-    stack = path.is_dir() or suffix_of(path) in TIFF_SUFFIXES
-    target = out / (f"{stem_of(path)}.tif" if stack else path.name)
+    target = out / mask_name(volume)
     write_mask(target, mask, volume)
+    segmentation: Path | None = None
+    if dicom_seg and volume.series is not None:
+        from traindx.recipes.segmentation import dicom_seg as seg
+
+        segmentation = out / f"{stem_of(path)}_seg.dcm"
+        seg.write(segmentation, prediction.classes, predictor.plan.labels.names, volume.series, codes)
     if probabilities:
         np.savez_compressed(
             out / f"{stem_of(path)}_probabilities.npz",
@@ -118,6 +140,7 @@ def _predict_one(
     return Written(
         path.name,
         target,
+        dicom=segmentation,
         seconds=prediction.seconds,
         volumes_ml={
             name: int((prediction.classes == index).sum()) * voxel_ml
@@ -126,6 +149,14 @@ def _predict_one(
         foreground_ratio=float((prediction.classes > 0).mean()),
         output_spread=float(prediction.probabilities[0].std()),
     )
+
+
+def mask_name(volume: Volume) -> str:
+    """File name of a mask: the kind of its volume, NIfTI for a DICOM series, one file for a folder of TIFF pages."""
+    if volume.series is not None:
+        return f"{stem_of(volume.path)}.nii.gz"
+    stack = volume.path.is_dir() or suffix_of(volume.path) in TIFF_SUFFIXES
+    return f"{stem_of(volume.path)}.tif" if stack else volume.path.name
 
 
 def warn_of_collapse(results: Sequence[Written]) -> str:
@@ -148,10 +179,10 @@ def parser() -> argparse.ArgumentParser:
     made = kit.parser(
         "predict",
         "segmentation",
-        "Segment volumes (NIfTI, TIFF stacks). Exit code 0: all done; 2: some could not be read.",
+        "Segment volumes (NIfTI, TIFF stacks, folders of DICOM slices). Exit code 0: all done; 2: some were not read.",
         "images/ --checkpoint runs/fold0 --out masks/",
     )
-    kit.data(made, ()).add_argument("inputs", nargs="+", type=Path, help="volumes, or folders of volumes")
+    kit.data(made, ()).add_argument("inputs", nargs="+", type=Path, help="volumes, DICOM series, or folders of them")
     group = kit.model(made, many=True)
     group.add_argument("--overlap", type=float, default=0.5, help="overlap of windows (default: 0.5)")
     group.add_argument("--no-flips", action="store_true", help="do not average over mirrored views")
@@ -159,6 +190,16 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     group.add_argument(
         "--dtype", help="data type of the masks (default: of the training labels); 'image': of each volume"
+    )
+    group.add_argument(
+        "--dicom-seg",
+        action="store_true",
+        help="of a DICOM series also write NAME_seg.dcm, a DICOM segmentation in its frame of reference (extra dicom)",
+    )
+    group.add_argument(
+        "--segment-codes",
+        type=Path,
+        help='JSON of what each class is: {"liver": ["10200004", "SCT", "Liver"]} (default: an anatomical structure)',
     )
     group.add_argument("--progress", action="store_true", help="a bar over the windows of each volume")
     return made
@@ -168,12 +209,18 @@ def predict(argv: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
+        UsageError: Codes are given for nothing.
         InputError: No checkpoint or no volume can be used at all.
     """
     options = parser().parse_args(list(argv))
+    if options.segment_codes is not None and not options.dicom_seg:
+        raise UsageError("--segment-codes is given without --dicom-seg", expected="both, or neither")
+    if options.dicom_seg:
+        require("dicom", "a DICOM segmentation")
     from traindx.recipes.segmentation.inference import Predictor
 
     predictor = Predictor.load(options.checkpoint, options.device)
+    codes = read_codes(options.segment_codes, predictor.plan.labels.names)
     if options.no_flips:
         predictor.settings = predictor.settings.model_copy(update={"flips": ()})
     if not _volumes(options.inputs):
@@ -187,6 +234,8 @@ def predict(argv: Sequence[str]) -> int:
         dtype=options.dtype,
         overlap=options.overlap,
         progress=options.progress,
+        dicom_seg=options.dicom_seg,
+        codes=codes,
     ):
         results.append(one)
         if not options.json:
@@ -204,8 +253,10 @@ def _line(one: Written) -> str:
     if one.mask is None:
         return f"NOT READ {one.name}: {one.problem}"
     parts = ", ".join(f"{name} {ml:.2f} ml" for name, ml in (one.volumes_ml or {}).items())
-    return f"{one.name} -> {one.mask} ({parts}; {one.seconds:.2f} s)"
+    made = f"{one.mask} and {one.dicom}" if one.dicom else one.mask
+    return f"{one.name} -> {made} ({parts}; {one.seconds:.2f} s)"
 
 
 def _as_json(one: Written) -> dict[str, Any]:
-    return {**one.__dict__, "mask": str(one.mask) if one.mask else None}
+    paths = {name: str(path) if path else None for name, path in (("mask", one.mask), ("dicom", one.dicom))}
+    return {**one.__dict__, **paths}

@@ -1,6 +1,7 @@
-"""Reading volumes and writing masks: NIfTI and TIFF stacks.
+"""Reading volumes and writing masks: NIfTI, TIFF stacks and DICOM series.
 
-Arrays keep the axis order of the file: ``(x, y, z)`` for NIfTI, ``(page, row, column)`` for TIFF. The affine says
+Arrays keep the axis order of the file: ``(x, y, z)`` for NIfTI, ``(page, row, column)`` for TIFF, and ``(column, row,
+slice)`` for a DICOM series, whose slices are put in order by their position. The affine says
 where that is in the world, and it is written back unchanged.
 """
 
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traindx.errors import InputError
+from traindx.recipes.kit import dicom_series
+from traindx.recipes.kit.dicom_series import Series
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -32,6 +35,7 @@ class Volume:
         dtype: Data type on disk.
         path: Where it came from.
         header: NIfTI header to be written back, or None.
+        series: The DICOM series that it was read from, or None.
     """
 
     array: NDArray[Any]
@@ -39,6 +43,7 @@ class Volume:
     dtype: np.dtype[Any]
     path: Path
     header: Any = None
+    series: Series | None = None
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -73,16 +78,17 @@ def is_stack_folder(path: Path) -> bool:
 
 
 def list_volumes(folder: Path) -> list[Path]:
-    """Every volume in a folder (not recursive), sorted by name: files and folders of TIFF pages."""
+    """Every volume in a folder (not recursive), sorted by name: files, and folders of TIFF pages or DICOM slices."""
     return sorted(
         item
         for item in folder.iterdir()
-        if not item.name.startswith(".") and ((item.is_file() and suffix_of(item) in SUFFIXES) or is_stack_folder(item))
+        if not item.name.startswith(".")
+        and ((item.is_file() and suffix_of(item) in SUFFIXES) or is_stack_folder(item) or dicom_series.is_series(item))
     )
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI file, a TIFF stack or a folder of TIFF pages.
+    """Read a NIfTI file, a TIFF stack, or a folder of TIFF pages or DICOM slices.
 
     Raises:
         InputError: The file is missing, damaged, of another kind, or not a volume of three dimensions.
@@ -91,12 +97,17 @@ def read_volume(path: Path) -> Volume:
     if not path.exists():
         raise InputError(f"{path} does not exist")
     try:
-        if path.is_dir() or suffix_of(path) in TIFF_SUFFIXES:
+        if dicom_series.is_series(path):
+            volume = _read_dicom(path)
+        elif path.is_dir() or suffix_of(path) in TIFF_SUFFIXES:
             volume = _read_tiff(path)
         elif suffix_of(path) in NIFTI_SUFFIXES:
             volume = _read_nifti(path)
         else:
-            raise InputError(f"{path} is of a kind that cannot be read", expected=f"one of {', '.join(SUFFIXES)}")
+            raise InputError(
+                f"{path} is of a kind that cannot be read",
+                expected=f"one of {', '.join(SUFFIXES)}, or the folder of a DICOM series",
+            )
     except InputError:
         raise
     except (OSError, EOFError, ValueError, KeyError, zlib.error, RuntimeError) as error:
@@ -130,6 +141,11 @@ def _read_nifti(path: Path) -> Volume:
     else:
         raise InputError(f"{path} has {array.ndim} dimensions", expected="3, or 4 with channels last")
     return Volume(array, np.asarray(image.affine, dtype=np.float64), image.get_data_dtype(), path, image.header)
+
+
+def _read_dicom(path: Path) -> Volume:
+    series = dicom_series.read(path)
+    return Volume(series.values[None], series.affine, np.dtype(np.int16), path, series=series)
 
 
 def _read_tiff(path: Path) -> Volume:

@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from traindx.errors import InputError
+from traindx.recipes.kit import dicom_series
 from traindx.recipes.xray2ct.population import AIR_HU, CT, low_passed, read_ct
 from traindx.recipes.xray2ct.sources import Patients
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 """What the column ``split`` may say; patients of other splits are left alone."""
 
-_EVEN = 0.02  # of the slice distance: what rounding in the headers may differ by
+_OBLIQUE = 1e-2  # of a direction's largest part below 1: 8 degrees
 
 
 def load_folder(folder: Path, table: Path, size: int, train: int, val: int) -> tuple[Patients, Patients]:
@@ -116,55 +117,17 @@ def read_volume(path: Path) -> CT:
 def read_series(folder: Path) -> CT:
     """Read a DICOM series and turn it into the recipe's axes.
 
-    Slices are put in order by their position along the normal of the slices (DICOM PS3.3, C.7.6.2), and the rescale
-    slope and intercept are applied.
+    Slices are put in order by their position, and the rescale slope and intercept are applied; see
+    :func:`traindx.recipes.kit.dicom_series.read`.
 
     Raises:
         InputError: There is no series or more than one, slices are missing or oblique, or it is no CT.
     """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    slices = []
-    for path in sorted(item for item in folder.iterdir() if item.is_file()):
-        try:
-            read = pydicom.dcmread(path)
-        except (InvalidDicomError, OSError):
-            continue
-        if "PixelData" in read and "ImagePositionPatient" in read:
-            slices.append(read)
-    series = {str(item.SeriesInstanceUID) for item in slices}
-    if len(series) != 1 or len(slices) < 2:
-        raise InputError(
-            f"{folder} holds {len(series)} DICOM series with {len(slices)} slices",
-            expected="one series of at least two slices",
-        )
-    orientation = np.array([float(value) for value in slices[0].ImageOrientationPatient])
-    along_row, along_column = orientation[:3], orientation[3:]
-    normal = np.cross(along_row, along_column)
-    slices.sort(key=lambda item: float(np.dot(normal, [float(value) for value in item.ImagePositionPatient])))
-    place = np.array([[float(value) for value in item.ImagePositionPatient] for item in slices]) @ normal
-    steps = np.diff(place)
-    if steps.min() <= 0 or np.ptp(steps) > _EVEN * steps.mean():
-        raise InputError(
-            f"{folder}: slices are between {steps.min():.3g} and {steps.max():.3g} mm apart",
-            expected="even distances: none missing, none twice",
-        )
-    axes = np.stack([normal, along_column, along_row])  # of slices, rows, columns, in (x, y, z) = (left, back, head)
-    if np.abs(np.abs(axes).max(axis=1) - 1).max() > 1e-2:
+    series = dicom_series.read(folder)
+    directions = series.affine[:3, :3] / np.linalg.norm(series.affine[:3, :3], axis=0)
+    if np.abs(np.abs(directions).max(axis=0) - 1).max() > _OBLIQUE:
         raise InputError(f"{folder}: the slices are oblique", expected="slices along the axes of the patient")
-    volume = np.stack(
-        [
-            item.pixel_array * float(item.get("RescaleSlope", 1)) + float(item.get("RescaleIntercept", 0))
-            for item in slices
-        ]
-    ).astype(np.float32)
-    rows, columns = (float(value) for value in slices[0].PixelSpacing)
-    affine = np.eye(4)
-    affine[:3, :3] = (axes * np.array([[steps.mean()], [rows], [columns]])).T
-    affine[:3, 3] = [float(value) for value in slices[0].ImagePositionPatient]
-    affine[:2] *= -1  # DICOM's left and back are NIfTI's right and front
-    return _turned(volume, affine, folder)
+    return _turned(series.values, series.affine, folder)
 
 
 def _turned(volume: np.ndarray, affine: np.ndarray, path: Path) -> CT:

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from traindx.errors import InputError, UsageError
+from traindx.recipes.kit import dicom_ct, dicom_series
 from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.contract import CONTRACT_KEY
 from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.kit.nifti import write_nifti
 from traindx.recipes.kit.run_folder import checkpoint_in
 from traindx.recipes.xray2ct import contract
+from traindx.recipes.xray2ct.folders import read_volume
 from traindx.recipes.xray2ct.geometry import VIEWS, ConeGeometry
 from traindx.recipes.xray2ct.metrics import psnr_hu
-from traindx.recipes.xray2ct.population import read_ct, resized
+from traindx.recipes.xray2ct.population import resized
 from traindx.recipes.xray2ct.radiograph import line_integral, mu_from_hu, to_network
 from traindx.recipes.xray2ct.sampling import draw
 
@@ -36,16 +38,30 @@ def parser() -> argparse.ArgumentParser:
     )
     add_images(made)
     kit.sampling(kit.model(made), 8, "volumes")
-    kit.results(made, "volumes and pictures", default="predicted")
+    add_dicom(kit.results(made, "volumes and pictures", default="predicted"))
     return made
 
 
 def add_images(made: argparse.ArgumentParser) -> None:
     """``--ct``, or one option a view."""
     group = kit.data(made, ())
-    group.add_argument("--ct", type=Path, help="CT in NIfTI; its radiographs are rendered, the result compared to it")
+    group.add_argument(
+        "--ct",
+        type=Path,
+        help="CT in NIfTI, or folder of a DICOM series; its radiographs are rendered, the result compared to it",
+    )
     for view in VIEWS:
         group.add_argument(f"--{view}", type=Path, help=f"{view} radiograph: line integrals -log(I/I0) in .npy")
+
+
+def add_dicom(group: Any) -> None:
+    """``--dicom``."""
+    group.add_argument(
+        "--dicom",
+        action="store_true",
+        help="also write the volume as a DICOM CT series; patient, study and frame of reference are those of --ct "
+        "where that is a series",
+    )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -75,6 +91,8 @@ def main(argv: Sequence[str]) -> int:
     drawn = [draw(process, network, batch, geometry.shape) for _ in range(options.samples)]
     hu = window.decode(torch.stack(drawn).mean(dim=0).clamp(-1, 1)).cpu()
     store(options.out, name, hu, affine, truth)
+    if options.dicom:
+        store_dicom(options.out, name, hu, affine, options.ct)
     return 0
 
 
@@ -103,9 +121,25 @@ def store(out: Path, name: str, hu: Tensor, affine: NDArray[np.float64], truth: 
     print(f"wrote {volume} and {picture}{compared}")
 
 
+def store_dicom(out: Path, name: str, hu: Tensor, affine: NDArray[np.float64], ct: Path | None) -> None:
+    """Write a volume ``(1, 1, D, H, W)`` as a DICOM series, where the CT lay, and say so."""
+    reference = dicom_series.header_of(ct) if ct is not None and ct.is_dir() else None
+    folder = out / f"{name}_predicted_dicom"
+    made = dicom_ct.write(
+        folder,
+        hu[0, 0].round().numpy(),
+        affine,
+        description="traindx xray2ct: SYNTHETIC, from radiographs",
+        derivation="Estimated from two radiographs or fewer by a neural network. Not an acquired CT.",
+        reference=reference,
+    )
+    where = "in the frame of reference of the CT" if reference is not None else "in a frame of reference of its own"
+    print(f"wrote {folder}: {len(made)} DICOM slices, {where}")
+
+
 def truth_of(path: Path, geometry: ConeGeometry) -> tuple[Tensor, NDArray[np.float64]]:
     """A CT on the grid of the model, ``(1, 1, D, H, W)``, and the affine of that grid."""
-    ct = read_ct(path)
+    ct = read_volume(path)
     volume = resized(ct.hu, geometry.shape[0])
     factors = np.array(ct.hu.shape) / np.array(volume.shape)
     affine = ct.affine @ np.diag([*factors, 1.0])

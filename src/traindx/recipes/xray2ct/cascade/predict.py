@@ -14,7 +14,16 @@ from traindx.recipes.xray2ct.cascade import contract
 from traindx.recipes.xray2ct.cascade.cascade import RECIPE, Method
 from traindx.recipes.xray2ct.cascade.evaluate import reconstruct
 from traindx.recipes.xray2ct.cascade.ladder import at_size
-from traindx.recipes.xray2ct.predict import add_images, centred_affine, check_given, radiograph_of, store, truth_of
+from traindx.recipes.xray2ct.predict import (
+    add_dicom,
+    add_images,
+    centred_affine,
+    check_given,
+    radiograph_of,
+    store,
+    store_dicom,
+    truth_of,
+)
 from traindx.recipes.xray2ct.radiograph import line_integral, mu_from_hu, to_network
 
 
@@ -29,7 +38,7 @@ def parser(method: Method) -> argparse.ArgumentParser:
     )
     add_images(made)
     kit.sampling(kit.model(made), 4 if method == "diffusion" else None, "volumes")
-    kit.results(made, "volume and picture", default="predicted")
+    add_dicom(kit.results(made, "volume and picture", default="predicted"))
     return made
 
 
@@ -72,4 +81,6 @@ def main(method: Method, argv: Sequence[str]) -> int:
     if truth is not None and size != truth.shape[-1]:
         truth, affine = truth_of(options.ct, at_size(plan.geometry, size))
     store(options.out, name, hu, affine, truth)
+    if options.dicom:
+        store_dicom(options.out, name, hu, affine, options.ct)
     return 0
