@@ -182,7 +182,15 @@ def test_evaluate_scores_and_draws(tmp_path, trained, capsys, monkeypatch, radio
     assert "pointing" in capsys.readouterr().out
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["part"] == "test"
-    assert set(scores["figures"]) == {"mAP", "AUROC", "F1 macro", "pointing", "IoU", "task AUROC"}
+    assert set(scores["figures"]) == {
+        "mAP",
+        "AUROC",
+        "F1 macro",
+        "pointing",
+        "IoU",
+        "task AUROC",
+        "task balanced accuracy",
+    }
     assert "data:image/png" in (tmp_path / "page.html").read_text()
 
 

@@ -20,7 +20,7 @@ class ConceptsDataSettings(L.LightningDataModule):  # type: ignore[misc]
     """Radiographs and how they are divided.
 
     Args:
-        source: ``tbx11k``, ``covid`` or ``phantom``.
+        source: ``tbx11k``, ``covid``, ``ph2`` or ``phantom``.
         images: Number of phantoms.
         augmentation: Of training images only, see :class:`~traindx.recipes.concepts.pipeline.Augmentation`.
         batch_size: Images a batch and process.
@@ -31,9 +31,9 @@ class ConceptsDataSettings(L.LightningDataModule):  # type: ignore[misc]
 
     def __init__(
         self,
-        source: Literal["phantom", "tbx11k", "covid"] = "phantom",
+        source: Literal["phantom", "tbx11k", "covid", "ph2"] = "phantom",
         images: int = _DEFAULT.images,
-        augmentation: dict[str, float] | None = None,
+        augmentation: dict[str, Any] | None = None,
         batch_size: int = _DEFAULT.batch_size,
         val: float = _DEFAULT.val,
         test: float = _DEFAULT.test,
@@ -57,6 +57,10 @@ class ConceptsModelSettings(L.LightningModule):  # type: ignore[misc]
         temperature: Temperature of the prototypes' contrast.
         separation: Weight of the term that keeps prototypes of one concept apart.
         background: Weight of the term that keeps patches without a concept away from prototypes.
+        assignment: ``mode`` or ``nearest``: which of a concept's prototypes a patch is drawn to.
+        hottest: Cells of a concept's map that are its patches where there are no boxes; 0 for boxes only.
+        balance_task: Weight the classes of the task by the inverse of their frequency.
+        keep: ``best`` or ``last``: the weights of each stage that are kept.
         stages: ``concepts``, ``prototypes`` and ``task``, in this order: epochs, and the peak learning rate by part.
         weights: File of encoder weights to start from.
         least_coverage: Smallest share of the encoder's tensors that must come from it.
@@ -75,6 +79,10 @@ class ConceptsModelSettings(L.LightningModule):  # type: ignore[misc]
         temperature: float = _DEFAULT.temperature,
         separation: float = _DEFAULT.separation,
         background: float = _DEFAULT.background,
+        assignment: Literal["mode", "nearest"] = _DEFAULT.assignment,
+        hottest: int = _DEFAULT.hottest,
+        balance_task: bool = _DEFAULT.balance_task,
+        keep: Literal["best", "last"] = _DEFAULT.keep,
         stages: dict[str, Any] | None = None,
         weights: str = "",
         least_coverage: float = _DEFAULT.least_coverage,

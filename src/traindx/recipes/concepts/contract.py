@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def gallery_of(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Training images that prototypes point to, by name, ``(S, S)`` in [0, 1]."""
+    """Training images that prototypes point to, by name, ``(S, S)`` or ``(S, S, 3)`` in [0, 1]."""
     return {name: image.numpy().astype(np.float32) / 255 for name, image in read(path).get("gallery", {}).items()}
 
 
@@ -77,7 +77,7 @@ def save_model(
         contract: The contract of the module.
         state: Its weights.
         learnt: What was found out.
-        gallery: Training images that prototypes point to, ``(S, S)`` in [0, 1]; stored in 8 bits.
+        gallery: Training images that prototypes point to, ``(S, S)`` or ``(S, S, 3)`` in [0, 1]; stored in 8 bits.
     """
     kit.store(
         path,

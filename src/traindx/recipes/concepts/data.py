@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from traindx.recipes.concepts.boxes import Boxes, masks, moved
@@ -19,7 +20,7 @@ class Batch(TypedDict):
     """A batch.
 
     Attributes:
-        image: Network values ``(B, 1, S, S)``.
+        image: Network values ``(B, C, S, S)``.
         label: 1, 0, or NaN where it is not known, ``(B, K)``.
         boxes: Boxes of each image, moved with it.
         masks: Share of each map cell that the boxes of a concept cover, ``(B, K, h, w)``.
@@ -36,17 +37,17 @@ class Batch(TypedDict):
 
 
 class Dataset:
-    """Normalised radiographs in memory, handed out as batches.
+    """Normalised images in memory, handed out as batches.
 
     Args:
-        data: The radiographs.
+        data: The images.
         size: Side of the network's input in pixels.
         map_size: Rows and columns of the network's map.
     """
 
     def __init__(self, data: Radiographs, *, size: int, map_size: tuple[int, int]) -> None:
         self.data, self.size, self.map_size = data, size, map_size
-        self.images = torch.stack([normalise(torch.from_numpy(one.astype(np.float32))[None]) for one in data.images])
+        self.images = torch.stack([normalise(channels_first(one)) for one in data.images])
         self.labels = torch.from_numpy(data.labels)
         self.task = torch.from_numpy(data.task)
 
@@ -68,6 +69,18 @@ class Dataset:
             task=self.task[indices],
             index=torch.tensor(indices),
         )
+
+
+def channels_first(image: NDArray[np.generic]) -> Tensor:
+    """``(H, W)`` or ``(H, W, C)`` as a tensor ``(C, H, W)``."""
+    values = torch.from_numpy(image.astype(np.float32))
+    return values[None] if values.ndim == 2 else values.movedim(-1, 0)
+
+
+def shown(image: Tensor) -> NDArray[np.float32]:
+    """An image ``(C, S, S)`` in [0, 1] as it is drawn: ``(S, S)``, or ``(S, S, 3)`` in colour."""
+    values: NDArray[np.float32] = (image[0] if len(image) == 1 else image.movedim(0, -1)).numpy().astype(np.float32)
+    return values
 
 
 class TrainBatches:

@@ -16,11 +16,12 @@ from traindx.errors import InputError
 from traindx.finding import Frozen
 from traindx.recipes.concepts.boxes import Boxes
 from traindx.recipes.concepts.contract import Learnt
-from traindx.recipes.concepts.data import Dataset, EvalBatches
+from traindx.recipes.concepts.data import Dataset, EvalBatches, shown
 from traindx.recipes.concepts.loss import pooled
 from traindx.recipes.concepts.metrics import (
     auroc,
     average_precision,
+    balanced_accuracy,
     chance,
     f1_macro,
     mean_over,
@@ -31,7 +32,14 @@ from traindx.recipes.concepts.metrics import (
 from traindx.recipes.concepts.module import ConceptsModule, module_from
 from traindx.recipes.concepts.page import write_scores_page
 from traindx.recipes.concepts.pictures import draw_maps, encoded
-from traindx.recipes.concepts.prototypes import Similarities, flat_embedding, patches, similarities, used
+from traindx.recipes.concepts.prototypes import (
+    Similarities,
+    flat_embedding,
+    patches,
+    similarities,
+    used,
+    with_patches,
+)
 from traindx.recipes.concepts.radiographs import Radiographs
 from traindx.recipes.concepts.sources import load
 from traindx.recipes.concepts.train import MOVED
@@ -124,6 +132,8 @@ def evaluate_model(
         "IoU": lambda i: _nanmean(overlaps[i]),
     }
     if "task" in learnt.trained:
+        answer = said.task.argmax(axis=1)
+        statistics["task balanced accuracy"] = lambda i: balanced_accuracy(answer[i], held.task[i])
         statistics["task AUROC"] = lambda i: mean_over(auroc, said.task[i], onehot[i])
     figures = {name: by_patient(of, held.patients, resamples=resamples) for name, of in statistics.items()}
     present = [float(np.nanmean(labels[:, k])) for k in range(labels.shape[1])]
@@ -137,6 +147,7 @@ def evaluate_model(
         "pointing": _nanmean(chance(held.boxes, labels.shape[1])),
         "pointing, commonest place": _nanmean(pointing(np.repeat(place[None], len(held), axis=0), held.boxes)),
         "task AUROC": 0.5,
+        "task balanced accuracy": 1 / len(held.classes),
     }
     per_concept = {
         name: {
@@ -170,24 +181,31 @@ def _nanmean(values: NDArray[np.floating]) -> float:
 
 @torch.no_grad()
 def _prototypes(module: ConceptsModule, dataset: Dataset) -> tuple[Similarities, float, float]:
-    """Similarities, and purity over all patches of the held-out images."""
-    network = module.network
-    embedded, owner = [], []
-    for batch in EvalBatches(dataset):
+    """Similarities, purity and its chance: over patches of held-out images, or over images where there are no boxes."""
+    network, count = module.network, module.settings.hottest
+    embedded, owner, best = [], [], []
+    for batch in with_patches(network, EvalBatches(dataset), count):
+        best.append(network.prototypes(network.maps.encoder(batch["image"])))
         embedded.append(flat_embedding(network.prototypes.embed(network.maps.encoder(batch["image"]))))
         owner.append(patches(batch["masks"]))
-    everything, shown = torch.cat(embedded), torch.cat(owner)
+    everything, owned = torch.cat(embedded), torch.cat(owner)
     vectors = network.prototypes.vectors
-    count = int((used(everything[shown.any(dim=1)], shown[shown.any(dim=1)], vectors) > 0).sum())
-    cosine = torch.einsum("nd,kmd->nkm", everything, vectors).numpy()
-    pure = purity(shown.numpy(), cosine)
-    return similarities(vectors, count), float(pure.mean()), float(shown.float().mean())
+    in_use = int((used(everything[owned.any(dim=1)], owned[owned.any(dim=1)], vectors) > 0).sum())
+    if count:  # no box says where a concept is: a prototype is pure if the images nearest to it have the concept
+        has = dataset.labels == 1
+        pure, chance_of_it = purity(has.numpy(), torch.cat(best).numpy()), has
+    else:
+        cosine = torch.einsum("nd,kmd->nkm", everything, vectors).numpy()
+        pure, chance_of_it = purity(owned.numpy(), cosine), owned
+    return similarities(vectors, in_use), float(pure.mean()), float(chance_of_it.float().mean())
 
 
 def rows_of(found: Evaluation) -> list[tuple[str, str, str]]:
     """Figure, value with interval, baseline."""
     rows = []
     for name, interval in found.figures.items():
+        if np.isnan(interval.mean):  # pointing and overlap without boxes
+            continue
         baseline = f"{found.baselines[name]:.3f}" if name in found.baselines else ""
         if name == "pointing":
             baseline = (
@@ -251,14 +269,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _examples(module: ConceptsModule, held: Radiographs, said: Outputs, count: int = 6) -> list[tuple[str, str]]:
-    """The first images with boxes: chosen by their place in the set and not by how well they came out."""
+    """The first images with boxes, or the first of all: chosen by their place and not by how well they came out."""
     architecture = module.settings.architecture
-    chosen = [index for index, boxes in enumerate(held.boxes) if len(boxes)][:count]
+    chosen = ([index for index, boxes in enumerate(held.boxes) if len(boxes)] or list(range(len(held))))[:count]
     few = held.only([held.ids[index] for index in chosen])
     dataset = Dataset(few, size=architecture.size, map_size=architecture.map_size)
     pictures = []
     for position, index in enumerate(chosen):
-        image = (dataset.batch([position])["image"][0, 0] * 0.25 + 0.5).numpy()
+        image = shown(dataset.images[position])
         maps = 1 / (1 + np.exp(-said.maps[index]))
         boxes: Boxes = held.boxes[index]
         pictures.append((held.ids[index], encoded(draw_maps(image, maps, held.concepts, boxes))))

@@ -38,6 +38,18 @@ def positive_weights(labels: Tensor, cap: float = POS_WEIGHT_CAP) -> Tensor:
     return torch.where((positive > 0) & (negative > 0), weight, torch.ones_like(weight))
 
 
+def class_weights(task: Tensor, classes: int) -> Tensor:
+    """Weights of classes that make each count the same, with mean 1 over the images; 0 for a class without any.
+
+    Args:
+        task: Class of each training image, -1 where it is not known.
+        classes: Number of classes T.
+    """
+    count = torch.bincount(task[task >= 0], minlength=classes).float()
+    present = (count > 0).sum().clamp_min(1)
+    return torch.where(count > 0, count.sum() / (present * count.clamp_min(1)), torch.zeros_like(count))
+
+
 def concept_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Binary cross-entropy with weighted positives, mean over what is known; 0 where nothing is.
 
@@ -117,16 +129,19 @@ def prototype_loss(embedding: Tensor, owner: Tensor, vectors: Tensor, temperatur
 
     Args:
         embedding: Unit vectors ``(N, D)``.
-        owner: True where a patch shows a concept, ``(N, K)``; several may be true.
+        owner: True where a patch shows a concept, ``(N, K)``, or where it is of a mode of it, ``(N, K, M)``; several
+            may be true. With modes the other prototypes of its own concept are among those that it is told from, so
+            that patches of a concept cannot become one point.
         vectors: Unit prototypes ``(K, M, D)``.
         temperature: Temperature of the softmax.
     """
-    positive = owner.any(dim=1)
+    owner = owner if owner.ndim == 3 else owner[..., None].expand(-1, -1, vectors.shape[1])
+    positive = owner.flatten(1).any(dim=1)
     if not bool(positive.any()):  # a batch without positives moves nothing
         return (embedding.sum() + vectors.sum()) * 0.0
     K, M, D = vectors.shape
     scores = embedding[positive] @ vectors.reshape(K * M, D).T / temperature
-    mine = owner[positive].repeat_interleave(M, dim=1)
+    mine = owner[positive].flatten(1)
     inside = torch.logsumexp(scores.masked_fill(~mine, float("-inf")), dim=1)
     return (torch.logsumexp(scores, dim=1) - inside).mean()
 
@@ -158,3 +173,20 @@ def background_loss(embedding: Tensor, owner: Tensor, vectors: Tensor, limit: fl
         return (embedding.sum() + vectors.sum()) * 0.0
     best = (embedding[bare] @ vectors.flatten(0, 1).T).amax(dim=1)
     return F.relu(best - limit).mean()
+
+
+def absence_loss(similarity: Tensor, labels: Tensor, limit: float = 0.0) -> Tensor:
+    """Mean excess over ``limit`` of an image's best cosine with the prototypes of a concept that it does not have.
+
+    The separation cost of Chen et al. (NeurIPS 2019, equation 3), concept by concept: what :func:`background_loss` is
+    where boxes say which patches are bare. 0 where every concept is present or not known.
+
+    Args:
+        similarity: Best cosine over the image, ``(B, K, M)``.
+        labels: ``(B, K)`` with NaN for "not known".
+        limit: Cosine that such an image may have.
+    """
+    absent = labels == 0
+    if not bool(absent.any()):
+        return similarity.sum() * 0.0
+    return F.relu(similarity.amax(dim=2)[absent] - limit).mean()

@@ -80,6 +80,17 @@ def f1_macro(scores: Floats, labels: Floats, at: Sequence[float]) -> float:
     return float(np.mean(defined)) if defined else float("nan")
 
 
+def balanced_accuracy(said: NDArray[np.integer], task: NDArray[np.integer]) -> float:
+    """Mean over the classes that occur of the share that is said right; a constant answer reaches one over them.
+
+    Args:
+        said: Class that was said ``(N,)``.
+        task: True class, -1 where it is not known ``(N,)``.
+    """
+    classes = [value for value in np.unique(task) if value >= 0]
+    return float(np.mean([(said[task == value] == value).mean() for value in classes])) if classes else float("nan")
+
+
 def pointing(maps: Floats, boxes: Sequence[Boxes]) -> Floats:
     """The pointing game (Zhang et al., ECCV 2016): does the centre of the hottest cell lie in a box of the concept?
 

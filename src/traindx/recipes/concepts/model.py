@@ -22,6 +22,7 @@ class Architecture(Frozen):
         prototypes: Prototypes of each concept.
         embedding: Length of a patch's vector.
         pooling: How a map becomes a concept's logit.
+        channels: 1 for grey images, 3 for colour.
     """
 
     size: int = 128
@@ -30,6 +31,7 @@ class Architecture(Frozen):
     prototypes: int = 5
     embedding: int = 48
     pooling: Pooling = "lse"
+    channels: int = 1
 
     @property
     def map_size(self) -> tuple[int, int]:
@@ -59,13 +61,13 @@ class Residual(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Radiograph to a map of features: a convolution, then one residual block a stage."""
+    """Image to a map of features: a convolution, then one residual block a stage."""
 
-    def __init__(self, widths: Iterable[int], strides: Iterable[int]) -> None:
+    def __init__(self, widths: Iterable[int], strides: Iterable[int], channels: int = 1) -> None:
         super().__init__()
         widths, strides = tuple(widths), tuple(strides)
         self.stem = nn.Sequential(
-            nn.Conv2d(1, widths[0], 3, strides[0], 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+            nn.Conv2d(channels, widths[0], 3, strides[0], 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
         self.stages = nn.Sequential(
             *(Residual(a, b, s) for a, b, s in zip(widths, widths[1:], strides[1:], strict=False))
@@ -73,7 +75,7 @@ class Encoder(nn.Module):
         self.channels = widths[-1]
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(B, 1, S, S)`` to ``(B, C, h, w)``."""
+        """``(B, C_in, S, S)`` to ``(B, C, h, w)``."""
         features: Tensor = self.stages(self.stem(image))
         return features
 
@@ -88,7 +90,7 @@ class ConceptMaps(nn.Module):
 
     def __init__(self, architecture: Architecture, concepts: int) -> None:
         super().__init__()
-        self.encoder = Encoder(architecture.widths, architecture.strides)
+        self.encoder = Encoder(architecture.widths, architecture.strides, architecture.channels)
         self.head = nn.Conv2d(self.encoder.channels, concepts, 1)
         mark(self.encoder, "encoder")
         mark(self.head, "head")

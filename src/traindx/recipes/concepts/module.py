@@ -17,6 +17,7 @@ from traindx.recipes.concepts.contract import Learnt, contract_of, read
 from traindx.recipes.concepts.data import Batch
 from traindx.recipes.concepts.gradient_monitor import flags, norms_by_part
 from traindx.recipes.concepts.loss import (
+    absence_loss,
     background_loss,
     box_direction,
     box_loss,
@@ -27,7 +28,8 @@ from traindx.recipes.concepts.loss import (
 )
 from traindx.recipes.concepts.metrics import auroc, average_precision, mean_over, pointing
 from traindx.recipes.concepts.model import ConceptNetwork, parameter_groups
-from traindx.recipes.concepts.prototypes import flat_embedding, patches, similarities, used
+from traindx.recipes.concepts.modes import by_mode
+from traindx.recipes.concepts.prototypes import flat_embedding, hottest, patches, similarities, used
 from traindx.recipes.concepts.settings import STAGES, Settings
 from traindx.recipes.kit.contract import CONTRACT_KEY, check
 from traindx.recipes.kit.schedule import stepped, warmup_cosine
@@ -58,6 +60,8 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         self.best = BestScores()
         self.red_flags: list[str] = []
         self.flags_written = 0
+        self.modes: Tensor | None = None
+        self.class_weights: Tensor | None = None
         self._seen: list[dict[str, Tensor]] = []
         self._boxes: list[Any] = []
 
@@ -82,21 +86,41 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
             return terms
         features = network.maps.encoder(batch["image"])
         if self.stage == "prototypes":
-            vectors = network.prototypes.vectors
-            embedded = flat_embedding(network.prototypes.embed(features))
-            owner = patches(batch["masks"])
-            # a cell that a box touches without filling it is neither a patch of the concept nor background
-            bare = owner | (batch["masks"] > 0).movedim(1, -1).reshape(owner.shape)
-            return {
-                "contrast": prototype_loss(embedded, owner, vectors, settings.temperature),
-                "separation": settings.separation * separation_loss(vectors),
-                "background": settings.background * background_loss(embedded, bare, vectors),
-            }
+            return self._prototype_terms(batch, features)
         logits = network.task(network.prototypes(features).flatten(1))
         known = batch["task"] >= 0
         if not bool(known.any()):
             return {"task": logits.sum() * 0.0}
-        return {"task": F.cross_entropy(logits[known], batch["task"][known])}
+        weights = self.class_weights.to(logits) if self.class_weights is not None else None
+        return {"task": F.cross_entropy(logits[known], batch["task"][known], weight=weights)}
+
+    def _prototype_terms(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """Contrast, separation, and what keeps images or patches without a concept away from its prototypes."""
+        network, settings = self.network, self.settings
+        vectors = network.prototypes.vectors
+        embedded = flat_embedding(network.prototypes.embed(features))
+        masks = self._patch_masks(batch, features)
+        owner = patches(masks)
+        mine = owner if self.modes is None else by_mode(flat_embedding(features), owner, self.modes)
+        if settings.hottest:
+            best = network.prototypes(features)
+            bare_term = absence_loss(best, batch["label"])
+        else:
+            # a cell that a box touches without filling it is neither a patch of the concept nor background
+            bare = owner | (masks > 0).movedim(1, -1).reshape(owner.shape)
+            bare_term = background_loss(embedded, bare, vectors)
+        return {
+            "contrast": prototype_loss(embedded, mine, vectors, settings.temperature),
+            "separation": settings.separation * separation_loss(vectors),
+            "background": settings.background * bare_term,
+        }
+
+    @torch.no_grad()
+    def _patch_masks(self, batch: Batch, features: Tensor) -> Tensor:
+        """The boxes' cells, or the hottest ones of the concept maps, which stand still in this stage."""
+        if not self.settings.hottest:
+            return batch["masks"]
+        return hottest(self.network.maps.head(features), batch["label"], batch["masks"], self.settings.hottest)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs every term as it is weighted, and the direction of the box loss at the very first."""
@@ -151,7 +175,7 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
             self._boxes += batch["boxes"]
         elif self.stage == "prototypes":
             kept["embedding"] = flat_embedding(network.prototypes.embed(features))
-            kept["owner"] = patches(batch["masks"])
+            kept["owner"] = patches(self._patch_masks(batch, features))
         else:
             kept["logits"] = network.task(network.prototypes(features).flatten(1))
         self._seen.append(kept)
@@ -228,12 +252,14 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         checkpoint["stage"] = self.stage
         checkpoint["best"] = dict(self.best.scores)
         checkpoint["red_flags"] = list(self.red_flags)
+        checkpoint["modes"] = self.modes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another contract; take up best scores and flags."""
         check(checkpoint, self.contract())
         self.best = BestScores(dict(checkpoint["best"]))
         self.red_flags = list(checkpoint["red_flags"])
+        self.modes = checkpoint.get("modes")
         self.flags_written = len(self.red_flags)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of an explanation: concept maps over the radiograph with boxes, and patches side by side."""
+"""Pictures of an explanation: concept maps over the image with boxes, and patches side by side."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from traindx.recipes.concepts.explanation import LooksLike
 
 CONTEXT = 1
-"""Cells around a patch that are shown with it."""
+"""Cells on each side of a patch that are shown with it at least."""
+
+SURROUNDINGS = 0.18
+"""Share of the image on each side of the patch's centre that is shown with it."""
 
 
 def draw_maps(
     image: NDArray[np.floating], maps: NDArray[np.floating], names: Sequence[str], boxes: Boxes | None = None
 ) -> Any:
-    """The radiograph and each concept's map over it, with the boxes of the concept where they are known.
+    """The image and each concept's map over it, with the boxes of the concept where they are known.
 
     Args:
-        image: ``(S, S)`` in [0, 1].
+        image: ``(S, S)`` or ``(S, S, 3)`` in [0, 1].
         maps: Probabilities ``(K, h, w)``.
         names: Names of the concepts.
         boxes: ``(n, 5)``.
@@ -51,7 +54,7 @@ def draw_maps(
             row, column = np.unravel_index(int(np.argmax(one)), one.shape)
             cell = size / one.shape[0]
             panel.plot((column + 0.5) * cell, (row + 0.5) * cell, "+", color="white", markersize=12)
-        panel.set_title("radiograph" if not number else names[number - 1], fontsize=9)
+        panel.set_title("image" if not number else names[number - 1], fontsize=9)
         for concept, x0, y0, x1, y1 in boxes if boxes is not None else ():
             if number in (0, int(concept) + 1):
                 corner, width, height = (x0 * size, y0 * size), (x1 - x0) * size, (y1 - y0) * size
@@ -70,12 +73,14 @@ def draw_looks(
     names: Sequence[str],
     cells: int,
 ) -> Any:
-    """Looks like this patch of that case: for each concept a patch of this radiograph beside one of training.
+    """Looks like this patch of that case: for each concept a patch of this image beside one of training.
+
+    Both are shown whole with the patch framed, and between them the two patches with their surroundings.
 
     Args:
-        image: ``(S, S)`` in [0, 1].
+        image: ``(S, S)`` or ``(S, S, 3)`` in [0, 1].
         looks: Patches.
-        gallery: Training images by name, ``(S, S)`` in [0, 1].
+        gallery: Training images by name, shaped like ``image``.
         names: Names of the concepts.
         cells: Cells along a side of the map.
 
@@ -84,16 +89,19 @@ def draw_looks(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 2.9 * max(1, len(looks))), layout="constrained")
-    panels = np.atleast_2d(figure.subplots(max(1, len(looks)), 2))
-    for (left, right), look in zip(panels, looks, strict=False):
-        _patch(left, image, look.row, look.column, cells)
-        left.set_title(f"{names[look.concept]}: this patch ({look.similarity:.2f})", fontsize=9)
-        if look.that is not None and look.that.image in gallery:
-            _patch(right, gallery[look.that.image], look.that.row, look.that.column, cells)
-            right.set_title(f"looks like this one of {look.that.image}", fontsize=9)
-        else:
-            right.set_axis_off()
+    figure = Figure(figsize=(9.6, 2.6 * max(1, len(looks))), layout="constrained")
+    panels = np.atleast_2d(figure.subplots(max(1, len(looks)), 4))
+    for row, look in zip(panels, looks, strict=False):
+        _patch(row[0], image, look.row, look.column, cells, whole=True)
+        row[0].set_title(names[look.concept], fontsize=9)
+        _patch(row[1], image, look.row, look.column, cells)
+        row[1].set_title(f"this patch (cosine {look.similarity:.2f})", fontsize=9)
+        for panel, whole in ((row[2], False), (row[3], True)):
+            if look.that is not None and look.that.image in gallery:
+                _patch(panel, gallery[look.that.image], look.that.row, look.that.column, cells, whole=whole)
+                panel.set_title(f"of {look.that.image}" if whole else "looks like this one", fontsize=9)
+            else:
+                panel.set_axis_off()
     return figure
 
 
@@ -103,14 +111,14 @@ def _grey(panel: Axes, image: NDArray[np.floating]) -> None:
     panel.set_axis_off()
 
 
-def _patch(panel: Axes, image: NDArray[np.floating], row: int, column: int, cells: int) -> None:
-    """A patch with its surroundings, framed."""
+def _patch(panel: Axes, image: NDArray[np.floating], row: int, column: int, cells: int, *, whole: bool = False) -> None:
+    """A patch with its surroundings, or in the whole image, framed."""
     from matplotlib.patches import Rectangle
 
     size = image.shape[0]
     cell = size / cells
     _grey(panel, image)
-    around = 3 * (CONTEXT + 1) * cell
+    around = size if whole else max(0.5 + CONTEXT, SURROUNDINGS * cells) * cell
     x, y = (column + 0.5) * cell, (row + 0.5) * cell
     panel.add_patch(Rectangle((column * cell, row * cell), cell, cell, fill=False, edgecolor="yellow", linewidth=1.5))
     panel.set_xlim(max(0, x - around), min(size, x + around))

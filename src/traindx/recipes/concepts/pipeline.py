@@ -1,4 +1,4 @@
-"""From a raw radiograph to the network: the same for training, validation and prediction, but for the augmentation.
+"""From a raw image to the network: the same for training, validation and prediction, but for the augmentation.
 
 Image and boxes are moved by one matrix. Draws of a training image follow from the seed, the epoch and the image alone,
 so that ranks, workers and a resumed run agree.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,6 +33,10 @@ class Augmentation(Frozen):
         shift: Largest shift as a share of the image.
         contrast: Largest relative change of contrast.
         gamma: Largest change of the logarithm of gamma.
+        flip_vertical: Probability of an up-down flip, where there is no up (skin lesions).
+        quarter_turns: Turn by 0, 90, 180 or 270 degrees, where there is no up.
+        colour: Largest change of the logarithm of each channel's gain (the colour of the light).
+        outside: What lies outside the image: ``zeros`` (air) or its ``reflection`` (more skin).
     """
 
     flip: float = 0.5
@@ -40,28 +45,34 @@ class Augmentation(Frozen):
     shift: float = 0.05
     contrast: float = 0.15
     gamma: float = 0.15
+    flip_vertical: float = 0.0
+    quarter_turns: bool = False
+    colour: float = 0.0
+    outside: Literal["zeros", "reflection"] = "zeros"
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What is done to one image: where its points go, and to its grey values."""
+    """What is done to one image: where its points go, and to its values; ``colour`` is the gain of each channel."""
 
     matrix: Matrix
     contrast: float = 1.0
     gamma: float = 1.0
+    colour: tuple[float, ...] = ()
+    outside: str = "zeros"
 
 
 IDENTITY = Draw(np.array([[1.0, 0, 0], [0, 1.0, 0]]))
 
 
 def normalise(raw: Tensor, low: float = 0.5, high: float = 99.5) -> Tensor:
-    """Grey values scaled so that two percentiles of the image itself become 0 and 1, and clipped there.
+    """Values scaled so that two percentiles of the image itself become 0 and 1, and clipped there.
 
     Radiographs have no unit: exposure, detector and export scale them, so each image is its own reference. Only one
-    pixel in a hundred is clipped.
+    pixel in a hundred is clipped. Channels of a colour image share the percentiles, so that its hues stay.
 
     Args:
-        raw: Any grey scale, shape ``(1, H, W)``; bright is dense.
+        raw: Any scale, shape ``(C, H, W)``; bright is dense in a radiograph.
         low: Percentile that becomes 0.
         high: Percentile that becomes 1.
     """
@@ -80,35 +91,47 @@ def drawn(augmentation: Augmentation, *seed: int) -> Draw:
     shift = generator.uniform(-augmentation.shift, augmentation.shift, 2)
     turn = size * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     turn = turn @ np.diag([flip, 1.0])
+    contrast = 1 + generator.uniform(-augmentation.contrast, augmentation.contrast)
+    gamma = math.exp(generator.uniform(-augmentation.gamma, augmentation.gamma))
+    # drawn last, and only where asked for: the draws of a radiograph stay what they were
+    if augmentation.flip_vertical and generator.random() < augmentation.flip_vertical:
+        turn = turn @ np.diag([1.0, -1.0])
+    if augmentation.quarter_turns:
+        turn = turn @ np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), int(generator.integers(4)))
+    colour: tuple[float, ...] = ()
+    if augmentation.colour:
+        colour = tuple(np.exp(generator.uniform(-augmentation.colour, augmentation.colour, 3)).tolist())
     centre = np.array([0.5, 0.5])
-    return Draw(
-        np.column_stack([turn, centre - turn @ centre + shift]),
-        1 + generator.uniform(-augmentation.contrast, augmentation.contrast),
-        math.exp(generator.uniform(-augmentation.gamma, augmentation.gamma)),
-    )
+    matrix = np.column_stack([turn, centre - turn @ centre + shift])
+    return Draw(matrix, contrast, gamma, colour, augmentation.outside)
 
 
 def warp(images: Tensor, draws: Sequence[Draw], size: int) -> Tensor:
     """Images moved by their draws and sampled at ``size`` pixels a side.
 
     Args:
-        images: ``(B, 1, H, W)`` in [0, 1].
-        draws: One for each image.
+        images: ``(B, C, H, W)`` in [0, 1].
+        draws: One for each image; all have the same ``outside``.
         size: Side of the result.
 
     Returns:
-        ``(B, 1, size, size)`` in [0, 1]; 0 outside the image.
+        ``(B, C, size, size)`` in [0, 1].
     """
     factor = images.shape[-1] // size
     if factor > 1:  # sampling every n-th pixel would alias: average first
         images = F.avg_pool2d(images, factor)
     if any(draw is not IDENTITY for draw in draws) or images.shape[-1] != size:
-        grid = F.affine_grid(_sampling(draws).to(images), [len(images), 1, size, size], align_corners=False)
-        images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        shape = [*images.shape[:2], size, size]
+        grid = F.affine_grid(_sampling(draws).to(images), shape, align_corners=False)
+        outside = draws[0].outside
+        images = F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
     contrast = torch.tensor([draw.contrast for draw in draws]).to(images).view(-1, 1, 1, 1)
     gamma = torch.tensor([draw.gamma for draw in draws]).to(images).view(-1, 1, 1, 1)
     if any(draw.contrast != 1 or draw.gamma != 1 for draw in draws):
         images = (images.clamp(0, 1) ** gamma - 0.5) * contrast + 0.5
+    if any(draw.colour for draw in draws):
+        gain = torch.tensor([draw.colour or (1.0,) * images.shape[1] for draw in draws]).to(images)
+        images = images * gain[:, :, None, None]
     return images.clamp(0, 1)
 
 
@@ -124,7 +147,7 @@ def _sampling(draws: Sequence[Draw]) -> Tensor:
 
 
 def apply(image: Tensor, boxes: Boxes, draw: Draw, size: int) -> tuple[Tensor, Boxes]:
-    """One normalised image ``(1, H, W)`` and its boxes, moved together."""
+    """One normalised image ``(C, H, W)`` and its boxes, moved together."""
     return warp(image[None], [draw], size)[0], boxes if draw is IDENTITY else moved(boxes, draw.matrix)
 
 

@@ -7,14 +7,13 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from traindx.errors import InputError
 from traindx.recipes.concepts.contract import gallery_of
+from traindx.recipes.concepts.data import shown
 from traindx.recipes.concepts.explanation import explain
 from traindx.recipes.concepts.module import module_from
 from traindx.recipes.concepts.page import write_case_page
-from traindx.recipes.concepts.reading import PICTURES, for_network, read_radiograph
+from traindx.recipes.concepts.reading import PICTURES, for_network, read_image
 from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.run_folder import checkpoint_in
 
@@ -50,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     if not files:
         raise InputError("there is no radiograph to look at", expected="PNG, JPEG, TIFF or DICOM files")
     options.out.mkdir(parents=True, exist_ok=True)
-    size = module.settings.architecture.size
+    size, channels = module.settings.architecture.size, module.settings.architecture.channels
     failed = 0
     header = ["image", *module.concepts, *(f"{name} present" for name in module.concepts)]
     if "task" in learnt.trained:
@@ -60,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         table.writerow(header)
         for path in files:
             try:
-                image, network_values = for_network(read_radiograph(path), size)
+                image, network_values = for_network(read_image(path, channels), size)
             except InputError as error:
                 failed += 1
                 print(f"NOT READ {path.name}: {error.found}", flush=True)
@@ -78,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
                 write_case_page(
                     options.out / f"{path.name}.html",
                     path.name,
-                    np.asarray(image[0, 0]),
+                    shown(image[0]),
                     found,
                     concepts=module.concepts,
                     classes=module.classes,

@@ -1,8 +1,8 @@
-"""What prototypes have become: how alike they are, which are used, and the training patch each one stands for."""
+"""Which patches show a concept, and what prototypes have become: how alike, which are used, which patch each one is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -79,6 +79,35 @@ def patches(masks: Tensor) -> Tensor:
     top = masks.amax(dim=(2, 3), keepdim=True)
     shown = (masks >= PATCH_COVERED) | ((masks == top) & (top > 0))
     return shown.movedim(1, -1).reshape(-1, masks.shape[1])
+
+
+def hottest(maps: Tensor, labels: Tensor, masks: Tensor, count: int) -> Tensor:
+    """Patches of concepts where no box says which: the hottest cells of the map, in images that have the concept.
+
+    Args:
+        maps: Logits ``(B, K, h, w)``.
+        labels: 1, 0 or NaN, ``(B, K)``.
+        masks: Covered shares ``(B, K, h, w)``; where an image has a box of the concept, only cells in it are taken.
+        count: Cells of each concept and image.
+
+    Returns:
+        1 for the cells that are taken, else 0, ``(B, K, h, w)``.
+    """
+    boxed = masks.amax(dim=(2, 3), keepdim=True) > 0
+    allowed = (labels == 1)[:, :, None, None] & (~boxed | (masks > 0))
+    flat = maps.masked_fill(~allowed, float("-inf")).flatten(2)
+    top, where = flat.topk(min(count, flat.shape[2]), dim=2)
+    return torch.zeros_like(flat).scatter(2, where, torch.isfinite(top).to(flat)).view_as(maps)
+
+
+@torch.no_grad()
+def with_patches(network: ConceptNetwork, batches: Iterable[Batch], count: int) -> Iterator[Batch]:
+    """Batches whose masks are the :func:`hottest` cells; as they are for a ``count`` of 0."""
+    for batch in batches:
+        masks = batch["masks"]
+        if count:
+            masks = hottest(network.maps(batch["image"]), batch["label"], masks, count)
+        yield Batch(**{**batch, "masks": masks})
 
 
 def flat_embedding(embedding: Tensor) -> Tensor:

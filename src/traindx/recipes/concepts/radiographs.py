@@ -1,4 +1,4 @@
-"""A set of radiographs with labels, boxes, a task and patients, and how it is divided by patient."""
+"""A set of images with labels, boxes, a task and patients, and how it is divided by patient."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from traindx.recipes.kit.split import Split, divided
 
 @dataclass(frozen=True)
 class Radiographs:
-    """Radiographs in memory.
+    """Radiographs in memory, or colour images of lesions.
 
     Attributes:
         name: Name of the set.
-        images: Raw grey values, shape ``(N, H, W)``; bright is dense.
+        images: Raw grey values, shape ``(N, H, W)``, bright is dense; or colours, ``(N, H, W, 3)``.
         ids: Name of each image.
         patients: Patient of each image.
         concepts: Names of the K concepts.
@@ -76,10 +76,7 @@ def split_patients(data: Radiographs, *, val: float = 0.2, test: float = 0.2, se
     Raises:
         InputError: A part would be empty.
     """
-    groups: dict[str, str] = {}
-    for index, patient in enumerate(data.patients):
-        key = "".join("?" if np.isnan(v) else str(int(v)) for v in data.labels[index])
-        groups[patient] = max(groups.get(patient, ""), key)
+    groups = _groups(data, [""] * len(data))
     generator = np.random.default_rng(seed)
     part_of: dict[str, str] = {}
     position = 0
@@ -99,3 +96,39 @@ def split_patients(data: Radiographs, *, val: float = 0.2, test: float = 0.2, se
                 do="use larger shares",
             )
     return split
+
+
+def folds(data: Radiographs, count: int, *, seed: int = 0) -> tuple[tuple[str, ...], ...]:
+    """Patients dealt out to folds of nearly equal size, in the order of class and labels: each fold has of every kind.
+
+    Args:
+        data: The images.
+        count: Number of folds.
+        seed: Order within a kind.
+
+    Returns:
+        Names of the images of each fold.
+
+    Raises:
+        InputError: There are fewer patients than folds.
+    """
+    groups = _groups(data, [f"{value:03d} " for value in data.task])
+    if len(groups) < count:
+        raise InputError(f"{len(groups)} patients of {data.name}", expected=f"at least {count}, one a fold")
+    order = np.random.default_rng(seed).permutation(len(groups))
+    names = sorted(groups)
+    dealt = sorted((names[i] for i in order), key=groups.__getitem__)  # stable: a seeded order within each kind
+    fold_of = {patient: position % count for position, patient in enumerate(dealt)}
+    return tuple(
+        tuple(name for name, patient in zip(data.ids, data.patients, strict=True) if fold_of[patient] == fold)
+        for fold in range(count)
+    )
+
+
+def _groups(data: Radiographs, prefix: Sequence[str]) -> dict[str, str]:
+    """The kind of each patient: its prefix and labels, the largest of its images."""
+    groups: dict[str, str] = {}
+    for index, patient in enumerate(data.patients):
+        key = prefix[index] + "".join("?" if np.isnan(v) else str(int(v)) for v in data.labels[index])
+        groups[patient] = max(groups.get(patient, ""), key)
+    return groups

@@ -1,4 +1,4 @@
-"""One radiograph from a PNG, JPEG, TIFF or DICOM file, as grey values in which dense is bright."""
+"""One image from a file: a radiograph (PNG, JPEG, TIFF, DICOM) in which dense is bright, or a picture in colour."""
 
 from __future__ import annotations
 
@@ -11,9 +11,51 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from traindx.errors import InputError
+from traindx.recipes.concepts.data import channels_first
 from traindx.recipes.concepts.pipeline import IDENTITY, normalise, to_network, warp
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+COLOUR_SIDE = 192
+"""Side in pixels at which colour images are kept; a whole multiple of the network's 96."""
+
+
+def read_image(path: Path, channels: int) -> NDArray[np.float32]:
+    """Grey values ``(H, W)`` for one channel, colours of a square ``(S, S, 3)`` for three.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    return read_radiograph(path) if channels == 1 else as_square(read_colour(path))
+
+
+def read_colour(path: Path) -> NDArray[np.float32]:
+    """Red, green and blue of a picture, 0 to 255, ``(H, W, 3)``.
+
+    Raises:
+        InputError: The file is missing or no picture.
+    """
+    from PIL import Image
+
+    if not path.is_file():
+        raise InputError(f"{path} does not exist", expected="a picture in colour (JPEG, PNG, TIFF)")
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB")).astype(np.float32)
+    except Exception as error:  # decoders raise anything on damaged files
+        raise InputError(f"{path} cannot be read: {type(error).__name__}: {error}", expected="a picture") from error
+
+
+def as_square(values: NDArray[np.float32], side: int = COLOUR_SIDE) -> NDArray[np.float32]:
+    """The central square of ``(H, W, 3)`` at ``side`` pixels, averaged over areas, in whole values.
+
+    Cut and not stretched: asymmetry is a concept, and a turn by 90 degrees must give another possible image.
+    """
+    height, width = values.shape[:2]
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    square = torch.from_numpy(values[top : top + short, left : left + short]).movedim(-1, 0)[None]
+    scaled: NDArray[np.float32] = F.interpolate(square, size=(side, side), mode="area")[0].movedim(0, -1).numpy()
+    return np.rint(scaled)
 
 
 def read_radiograph(path: Path) -> NDArray[np.float32]:
@@ -65,13 +107,13 @@ def for_network(values: NDArray[np.float32], size: int) -> tuple[Tensor, Tensor]
     """An image as the network sees it, on the very path of training and validation.
 
     Args:
-        values: Grey values ``(H, W)``.
+        values: Grey values ``(H, W)``, or colours ``(H, W, 3)``.
         size: Side of the network's input; an image that is not square is stretched, as the sets of training are.
 
     Returns:
-        Image in [0, 1] and network values, both ``(1, 1, size, size)``.
+        Image in [0, 1] and network values, both ``(1, C, size, size)``.
     """
-    image = normalise(torch.from_numpy(values)[None])[None]
+    image = normalise(channels_first(values))[None]
     if image.shape[-1] != image.shape[-2]:
         side = max(size, min(image.shape[-2:]) // size * size)
         image = F.interpolate(image, size=(side, side), mode="area" if side < min(image.shape[-2:]) else "bilinear")

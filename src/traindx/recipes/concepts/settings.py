@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -30,7 +30,7 @@ class Settings(Frozen):
     """Everything that a run is made of.
 
     Attributes:
-        source: ``tbx11k``, ``covid`` or ``phantom``.
+        source: ``tbx11k``, ``covid``, ``ph2`` or ``phantom``.
         images: Number of phantoms.
         architecture: Sizes of the network.
         augmentation: Of training images only.
@@ -44,6 +44,14 @@ class Settings(Frozen):
         temperature: Temperature of the prototypes' contrast.
         separation: Weight of the term that keeps prototypes of one concept apart.
         background: Weight of the term that keeps patches without a concept away from prototypes.
+        assignment: Which of a concept's prototypes a patch is drawn to: the one of its ``mode``, a cluster of the
+            encoder's features that the stage cannot move, or the ``nearest``, which may be any (and with it the
+            patches of a concept become one point).
+        hottest: Where images have no boxes: how many of the hottest cells of a concept's map, in images that have the
+            concept, are its patches; 0 for the cells of boxes only.
+        balance_task: Weight the classes of the task by the inverse of their frequency.
+        keep: Weights of each stage that are kept: the ``best`` by validation score, or the ``last``, where validation
+            images are too few to choose by.
         stages: ``concepts``, ``prototypes`` and ``task``, in this order.
         weights: File of encoder weights to start from.
         least_coverage: Smallest share of the encoder's tensors that must come from it.
@@ -67,6 +75,10 @@ class Settings(Frozen):
     temperature: float = 0.3
     separation: float = 0.5
     background: float = 2.0
+    assignment: Literal["mode", "nearest"] = "mode"
+    hottest: int = 0
+    balance_task: bool = False
+    keep: Literal["best", "last"] = "best"
     stages: dict[str, Stage] = Field(default_factory=dict)
     weights: str = ""
     least_coverage: float = 0.8

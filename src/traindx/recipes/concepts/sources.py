@@ -1,4 +1,4 @@
-"""Where radiographs come from: the two public sets below ``TRAINDX_DATA``, or the phantom."""
+"""Where images come from: three public sets below ``TRAINDX_DATA``, or the phantom."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from traindx.errors import InputError
 from traindx.recipes.concepts.boxes import Boxes
+from traindx.recipes.concepts.dermoscopy import ph2
 from traindx.recipes.concepts.phantom import phantom
 from traindx.recipes.concepts.radiographs import Radiographs
 
-SOURCES = ("tbx11k", "covid", "phantom")
+SOURCES = ("tbx11k", "covid", "ph2", "phantom")
 
 
 def data_root() -> Path:
@@ -27,7 +28,7 @@ def load(source: str, *, images: int = 240, size: int = 64, seed: int = 0) -> Ra
     """Radiographs of a source.
 
     Args:
-        source: ``tbx11k``, ``covid`` or ``phantom``.
+        source: ``tbx11k``, ``covid``, ``ph2`` or ``phantom``.
         images: Number of phantoms.
         size: Side of the phantoms in pixels.
         seed: Seed of the phantoms.
@@ -37,7 +38,7 @@ def load(source: str, *, images: int = 240, size: int = 64, seed: int = 0) -> Ra
     """
     if source == "phantom":
         return phantom(images, size=size, seed=seed)
-    folders = {"tbx11k": ("tbx11k_cxr", tbx11k), "covid": ("covid_cxr", covid)}
+    folders = {"tbx11k": ("tbx11k_cxr", tbx11k), "covid": ("covid_cxr", covid), "ph2": ("ph2_dermoscopy", ph2)}
     if source not in folders:
         raise InputError(f"there is no source {source!r}", expected=", ".join(SOURCES))
     name, read = folders[source]

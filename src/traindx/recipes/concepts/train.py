@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,13 @@ import torch
 from traindx.errors import UsageError
 from traindx.recipes.concepts.command_line import ConceptsDataSettings, ConceptsModelSettings, settings_from
 from traindx.recipes.concepts.contract import Learnt, save_model
-from traindx.recipes.concepts.data import Dataset, EvalBatches, TrainBatches
-from traindx.recipes.concepts.loss import pooled, positive_weights
+from traindx.recipes.concepts.data import Batch, Dataset, EvalBatches, TrainBatches, shown
+from traindx.recipes.concepts.loss import class_weights, pooled, positive_weights
 from traindx.recipes.concepts.metrics import thresholds
+from traindx.recipes.concepts.modes import find_modes
 from traindx.recipes.concepts.module import ConceptsModule
 from traindx.recipes.concepts.pretrained import load_into, read_weights
-from traindx.recipes.concepts.prototypes import push
+from traindx.recipes.concepts.prototypes import push, with_patches
 from traindx.recipes.concepts.radiographs import Radiographs, split_patients
 from traindx.recipes.concepts.settings import PRESETS, STAGES, Settings
 from traindx.recipes.concepts.sources import SOURCES, load
@@ -110,6 +111,7 @@ def prepare(
     settings: Settings,
     out: Path,
     radiographs: Radiographs | None = None,
+    split: Split | None = None,
     trainer: Callable[..., L.Trainer] | None = None,
 ) -> Run:
     """Data, network and weights of a run, before any step.
@@ -118,6 +120,7 @@ def prepare(
         settings: Settings.
         out: Folder of the run.
         radiographs: The set; read from the settings' source by default.
+        split: Its division; drawn by the settings' shares and seed by default.
         trainer: Makes the trainer of a stage from its epochs, logger and callbacks; one without a progress bar by
             default.
 
@@ -127,12 +130,14 @@ def prepare(
     whole = radiographs or load(
         settings.source, images=settings.images, size=settings.architecture.size, seed=settings.split_seed
     )
-    split = split_patients(whole, val=settings.val, test=settings.test, seed=settings.split_seed)
+    split = split or split_patients(whole, val=settings.val, test=settings.test, seed=settings.split_seed)
     data = ConceptsData(whole, split, settings)
     weights = positive_weights(data.train_set.labels, settings.pos_weight_cap)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = ConceptsModule(settings, whole.concepts, whole.classes, weights)
+    if settings.balance_task:
+        module.class_weights = class_weights(data.train_set.task, len(whole.classes))
     # 1.7 times as fast on a processor
     module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.weights:
@@ -165,8 +170,10 @@ def fit(run: Run, *, resume: bool = False, stop_after: int | None = None) -> Pat
         best, last = run.out / stage / BEST, run.out / stage / LAST
         if stage not in done:
             begun = time.perf_counter()
-            run.module.enter(stage)
             going_on = resume and last.exists()
+            if stage == "prototypes" and run.settings.assignment == "mode" and not going_on:
+                run.module.modes = find_modes(run.module.network, _patched(run), seed=run.settings.seed)
+            run.module.enter(stage)
             trainer = _trainer(run, stage, plan.epochs if stop_after is None else stop_after)
             trainer.fit_loop.max_epochs = plan.epochs  # the schedule is that of the whole stage
             if stop_after is not None:
@@ -179,14 +186,21 @@ def fit(run: Run, *, resume: bool = False, stop_after: int | None = None) -> Pat
             (run.out / PROGRESS_FILE).write_text(json.dumps(done), encoding="utf-8")
             score = run.module.best.scores.get(stage, float("nan"))
             print(f"{stage}: best score {score:.3f} in {time.perf_counter() - begun:.0f} s", flush=True)
-        stored = load_checkpoint(best if best.exists() else last)
+        if run.settings.keep == "last" or not best.exists():
+            best = last
+        stored = load_checkpoint(best)
         run.module.load_state_dict(stored["state_dict"])
         run.module.best.scores.update(stored["best"])
         if stage == "prototypes" and not (run.out / "nearest.json").exists():
-            nearest = push(run.module.network, EvalBatches(run.data.train_set), run.data.train_set.data.ids)
+            nearest = push(run.module.network, _patched(run), run.data.train_set.data.ids)
             (run.out / "nearest.json").write_text(json.dumps([one.model_dump() for one in nearest]), encoding="utf-8")
             store(best, {**stored, "state_dict": run.module.state_dict()})
     return _finish(run, tuple(done))
+
+
+def _patched(run: Run) -> Iterator[Batch]:
+    """Training images as they are, with the cells that show their concepts."""
+    return with_patches(run.module.network, EvalBatches(run.data.train_set), run.settings.hottest)
 
 
 class _StopAfter(L.Callback):  # type: ignore[misc]
@@ -240,7 +254,7 @@ def _finish(run: Run, trained: tuple[str, ...]) -> Path:
     dataset = run.data.train_set
     wanted = {one.image for one in learnt.nearest}
     gallery = {
-        name: dataset.batch([index])["image"][0, 0] * 0.25 + 0.5
+        name: torch.from_numpy(shown(dataset.images[index]))
         for index, name in enumerate(dataset.data.ids)
         if name in wanted
     }
@@ -254,7 +268,7 @@ def parser() -> argparse.ArgumentParser:
     made = kit.parser(
         "train",
         "concepts",
-        "Train concept maps, prototypes and a task on radiographs with boxes, in three stages.",
+        "Train concept maps, prototypes and a task on images, with boxes or without, in three stages.",
         "--source tbx11k --preset standard --out runs/tbx --model.margin 1.5",
     )
     kit.data(made, SOURCES, default="phantom")

@@ -15,7 +15,11 @@ from traindx.recipes.concepts.settings import Settings
 from traindx.recipes.concepts.sources import data_root, load
 from traindx.recipes.kit.split import Split
 
-FOLDERS = {"tbx11k": ("tbx11k_cxr", "boxes.csv"), "covid": ("covid_cxr", "lung_boxes.csv")}
+FOLDERS = {
+    "tbx11k": ("tbx11k_cxr", "boxes.csv"),
+    "covid": ("covid_cxr", "lung_boxes.csv"),
+    "ph2": ("ph2_dermoscopy", ""),
+}
 
 
 def verify_source(settings: Settings, *, out: Path | None = None, workers: int | None = None) -> Diagnosis:
@@ -35,6 +39,8 @@ def verify_source(settings: Settings, *, out: Path | None = None, workers: int |
     if settings.source in FOLDERS:
         name, boxes = FOLDERS[settings.source]
         folder = data_root() / name
+        if not boxes:
+            return verify(folder, labels=folder / "labels.csv", map_size=rows, out=out, workers=workers)
         return verify(folder, boxes=folder / boxes, map_size=rows, out=out, workers=workers)
     data = load(settings.source, images=settings.images, size=settings.architecture.size, seed=settings.split_seed)
     split = split_patients(data, val=settings.val, test=settings.test, seed=settings.split_seed)
