@@ -43,7 +43,7 @@ from traindx.recipes.kit.split import Split
 RESULTS = Path(__file__).parent / "results" / "concepts-ph2.md"
 FOLDS = 5
 DEVELOPMENT = 0
-PEER_EPOCHS = {"plain": 46, "bottleneck": 46}
+PEER_EPOCHS = {"plain": 67, "bottleneck": 67}
 """Epochs in the processor time of the recipe's three stages, from the development fold."""
 VALIDATION = 9  # one in nine of the training lesions
 RECIPE, BEFORE = "recipe", "recipe, nearest"

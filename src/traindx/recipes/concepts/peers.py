@@ -56,10 +56,10 @@ class Trained:
 
 
 def train_peer(kind: Kind, settings: Settings, data: Dataset, *, epochs: int) -> Trained:
-    """Train a peer as the recipe's first stage is trained: same batches, augmentation, optimiser, rates and schedule.
+    """Train a peer as the recipe is trained: same batches, augmentation, optimiser, schedule and rates of the parts.
 
-    The joint loss is the task's plus the sum over concepts of their cross-entropies (Koh et al., section 3): with
-    their mean, the task decided what a concept's unit stood for.
+    The joint loss is the task's plus the sum over concepts of their cross-entropies (Koh et al., section 3). What reads
+    concepts has the rate of the recipe's task head, what reads features that of its concept head.
 
     Args:
         kind: Which peer.
@@ -73,9 +73,11 @@ def train_peer(kind: Kind, settings: Settings, data: Dataset, *, epochs: int) ->
         network = Peer(kind, settings.architecture, concepts, classes)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rates = settings.stages["concepts"].rates
+    task_rate = rates["head"] if kind == "plain" else settings.stages["task"].rates["task"]
     groups = [
         {"params": list(network.maps.encoder.parameters()), "lr": rates["encoder"]},
-        {"params": [*network.maps.head.parameters(), *network.task.parameters()], "lr": rates["head"]},
+        {"params": list(network.maps.head.parameters()), "lr": rates["head"]},
+        {"params": list(network.task.parameters()), "lr": task_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
     batches = TrainBatches(data, settings.batch_size, settings.augmentation, seed=settings.seed)

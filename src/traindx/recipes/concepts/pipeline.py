@@ -66,17 +66,19 @@ IDENTITY = Draw(np.array([[1.0, 0, 0], [0, 1.0, 0]]))
 
 
 def normalise(raw: Tensor, low: float = 0.5, high: float = 99.5) -> Tensor:
-    """Values scaled so that two percentiles of the image itself become 0 and 1, and clipped there.
+    """Grey values scaled so that two percentiles of the image itself become 0 and 1; colours by 255.
 
     Radiographs have no unit: exposure, detector and export scale them, so each image is its own reference. Only one
-    pixel in a hundred is clipped. Channels of a colour image share the percentiles, so that its hues stay.
+    pixel in a hundred is clipped. Colours of a photograph are what a dermatologist reads, so they stay as they are.
 
     Args:
-        raw: Any scale, shape ``(C, H, W)``; bright is dense in a radiograph.
+        raw: Any grey scale ``(1, H, W)``, bright is dense; or 8-bit colours ``(3, H, W)``.
         low: Percentile that becomes 0.
         high: Percentile that becomes 1.
     """
     values = raw.float()
+    if len(values) == 3:
+        return (values / 255).clamp(0, 1)
     a, b = torch.quantile(values.flatten(), torch.tensor([low / 100, high / 100], device=raw.device))
     scaled: Tensor = ((values - a) / (b - a).clamp_min(1e-6)).clamp(0, 1)
     return scaled
