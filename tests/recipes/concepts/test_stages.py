@@ -156,7 +156,7 @@ def test_predict_writes_a_table_and_a_page_and_names_what_it_cannot_read(tmp_pat
     )
     page = (tmp_path / "out" / "a.png.html").read_text()
     assert page.count("data:image/png;base64,") == 2
-    assert "http" not in page.replace("http-equiv", "")  # self-contained
+    assert "://" not in page  # self-contained; four letters may well occur in the base64 of a picture
 
 
 def test_the_table_is_what_the_network_says(tmp_path, trained, radiographs):
