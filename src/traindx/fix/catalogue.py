@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from traindx.finding import Finding
-from traindx.fix import activations, calls, clipping, loading, losses, modes, numbers, optimisers, schedules
+from traindx.fix import activations, calls, clipping, loading, losses, modes, naming, numbers, optimisers, schedules
 from traindx.fix.patch import Patch
 from traindx.fix.source import Edits, Source
 from traindx.notebooks import source_of, split_name, with_source
@@ -24,6 +24,8 @@ CHANGES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
         "C1109": (loading.let_warnings_speak,),
         "C1110": (calls.copy_the_state,),
         "C1111": (calls.keep_the_result,),
+        "C1116": (naming.exchange_two, naming.adapt_the_copy),
+        "C1117": (naming.adapt_the_copy,),
         "D137": (calls.nearest_neighbour,),
         "E812": (calls.in_their_order,),
         "L303": (losses.keep_the_gradient,),

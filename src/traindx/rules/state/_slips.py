@@ -30,5 +30,6 @@ def told(
             message=message.format(**words),
             standing=Standing.DEMONSTRATED if one.form in certain else Standing.SUSPECTED,
             location=one.where,
+            numbers={"was": one.was, "better": one.better} if one.was else {},
             remedy=remedy.format(**words),
         )

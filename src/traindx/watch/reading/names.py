@@ -39,7 +39,7 @@ def calls_crossed(program: Program) -> Iterator[Slip]:
             if found is None or _on_purpose(symbol, call) or _both_ways(calls, call):
                 continue
             detail = f"{name_of(call.func)}({', '.join(found[1])})"
-            yield Slip("arguments", shown(call), detail, file, call.lineno, symbol, other=_line(program, call))
+            yield Slip("arguments", shown(call), detail, file, call.lineno, symbol, _line(program, call), _pair(*found))
 
 
 def _found(program: Program, call: ast.Call) -> tuple[list[str], list[str]] | None:
@@ -52,6 +52,12 @@ def _found(program: Program, call: ast.Call) -> tuple[list[str], list[str]] | No
         return None
     labels, meant = [name_of(one) for one in call.args], program.parameters(function, call)
     return (labels, meant) if crossed(labels, meant) is not None else None
+
+
+def _pair(labels: Sequence[str], meant: Sequence[str]) -> str:
+    """The two names that are crossed."""
+    places = crossed(labels, meant)
+    return f"{labels[places[0]]} -> {labels[places[1]]}" if places is not None else ""
 
 
 def _line(program: Program, call: ast.Call) -> int:
@@ -90,15 +96,8 @@ def results_crossed(program: Program) -> Iterator[Slip]:
             line = getattr(node, "lineno", target.lineno)
             meant, source, other = _given(program, value)
             if meant and crossed(labels, meant) is not None and not set(words(symbol)) & TURNS_ROUND:
-                yield Slip(
-                    "results",
-                    shown(node if isinstance(node, ast.Assign) else target),
-                    source,
-                    file,
-                    line,
-                    symbol,
-                    other,
-                )
+                text = shown(node if isinstance(node, ast.Assign) else target)
+                yield Slip("results", text, source, file, line, symbol, other, _pair(labels, meant))
 
 
 def _unpacked(node: ast.AST) -> tuple[ast.Tuple | None, ast.expr | None]:
