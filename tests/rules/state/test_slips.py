@@ -482,6 +482,169 @@ SLIPS = [  # code, form, line, source with the slip, the same without it
         {"0": "None"},
     ),
     (
+        "C1116",
+        "calls-differ",
+        9,
+        """
+        class Pair:
+            def train_step(self, image, target):
+                code, decoded = self.net(image)
+                self.last = code
+                return self.loss_fn(decoded, target)
+            def val_step(self, image, target):
+                code, decoded = self.net(image)
+                return self.loss_fn({0})
+        """,
+        {"0": "code, decoded"},
+        {"0": "decoded, target"},
+    ),
+    (
+        "C1116",
+        "other-side",
+        4,
+        """
+        def validate(net, train_loader, val_loader):
+            total = len(train_loader) + len(val_loader)
+            for batch in {0}_loader:
+                total += net(batch)
+            return total
+        """,
+        {"0": "train"},
+        {"0": "val"},
+    ),
+    (
+        "C1116",
+        "other-side",
+        4,
+        """
+        val_loss = 0
+        for batch in train_loader:
+            {0}_loss += net(batch)
+        """,
+        {"0": "val"},
+        {"0": "train"},
+    ),
+    (
+        "C1117",
+        "earlier-loop",
+        8,
+        """
+        def epoch(train, val, loss_of, total=0):
+            for x in train:
+                loss = loss_of(x)
+                loss.backward()
+            for x in val:
+                guess = loss_of(x){0}
+                total += loss.item()
+            return total, guess
+        """,
+        {"0": ""},
+        {"0": "; loss = guess"},
+    ),
+    (
+        "C1117",
+        "one-body",
+        6,
+        """
+        def theoretical(z, eps):
+            gram = z @ z.T
+            scale = len(z) / eps
+            return gram * scale
+        def empirical(z, eps):
+            gram = z @ z.T
+            scale = {0} / eps
+            return gram * scale
+        """,
+        {"0": "len(z)"},
+        {"0": "z.shape[1]"},
+    ),
+    (
+        "C1118",
+        "last-round",
+        5,
+        """
+        def forward(self, x):
+            skip = x
+            for layer in self.layers:
+                {0} = layer(skip)
+            return {0}
+        """,
+        {"0": "out"},
+        {"0": "skip"},
+    ),
+    (
+        "C1118",
+        "index-summed",
+        4,
+        """
+        def count(loader, num_batches=0):
+            for i, batch in enumerate(loader):
+                num_batches += {0}
+            return num_batches
+        """,
+        {"0": "i"},
+        {"0": "1"},
+    ),
+    (
+        "C1118",
+        "never-called",
+        6,
+        """
+        def validate(model, loader, criterion, total=0):
+            model.eval()
+            for image, target in loader:
+                guess = {0}
+                total += criterion(guess, target)
+            return total
+        """,
+        {"0": "image"},
+        {"0": "model(image)"},
+    ),
+    (
+        "C1118",
+        "left-out",
+        6,
+        """
+        def loss_of(net, batch):
+            dice_loss = dice(net, batch)
+            edge_loss = edge(net, batch)
+            flow_loss = flow(net, batch)
+            total = dice_loss + edge_loss{0}
+            print(flow_loss.item())
+            return total
+        """,
+        {"0": ""},
+        {"0": " + flow_loss"},
+    ),
+    (
+        "C1118",
+        "dropped",
+        6,
+        """
+        def both(image, mask):
+            if image.ndim > 2:
+                image = image[::-1]
+            return image, mask
+        {0}both(image, mask)
+        """,
+        {"0": ""},
+        {"0": "image, mask = "},
+    ),
+    (
+        "C1119",
+        "loop-takes",
+        4,
+        """
+        def crop(images, params):
+            i, j, h, w = params
+            for {0} in range(len(images)):
+                images[{0}] = cut(images[{0}], i, j, h, w)
+            return images
+        """,
+        {"0": "i"},
+        {"0": "k"},
+    ),
+    (
         "C1120",
         "always-true",
         3,

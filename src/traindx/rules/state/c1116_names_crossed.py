@@ -35,6 +35,14 @@ _SAYS = {
         "`{source}` puts two values under each other's keys.",
         "Exchange the two values.",
     ),
+    "calls-differ": (
+        "`{source}` is given other things than in `{detail}`{at}, and both are at hand in both functions.",
+        "Look which of the two is meant.",
+    ),
+    "other-side": (
+        "`{source}` belongs to another set than `{detail}`{at}.",
+        "Look which of the two sets is meant.",
+    ),
     "other": (
         "`{source}` gives `{was}` where the definition is `{detail}`{at}, and nothing reads the `{better}` at hand.",
         "Give it `{better}`, if that is what is meant.",
@@ -47,11 +55,12 @@ def names_crossed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """Two names stand for each other's thing.
 
     What it finds:
-        `f(mask, image)` where `f` is defined as `f(image, mask)`, also by keyword and in constructors; `mask, image =
-        load()` where `load` returns `image, mask`, and the same in `zip`; tuples that are put together in one order and
-        taken apart in another; `x_train, y_train, x_test, y_test = train_test_split(x, y)`; `"train {} val
-        {}".format(val, train)` and dictionaries whose two values stand under each other's keys; an argument named
-        unlike its parameter where something that is named like it lies unread.
+        `f(mask, image)` where `f` is defined as `f(image, mask)`, also by keyword and in constructors; `mask, image
+        = load()` where `load` returns `image, mask`, and the same in `zip`; tuples that are put together in one
+        order and taken apart in another; `x_train, y_train, x_test, y_test = train_test_split(x, y)`; `"train {}
+        val {}".format(val, train)` and dictionaries whose two values stand under each other's keys; an argument
+        named unlike its parameter where something that is named like it lies unread; a loss that training and
+        validation give different things; a validation that walks through the training loader.
     Why it stops learning:
         Nothing is raised as long as both have a shape that fits: the network learns one thing from the other, a loss is
         taken of the wrong pair, or the figures of two sets are reported as each other's.

@@ -31,6 +31,14 @@ _SAYS = {
         "`{source}` reads `{was}`, which an earlier block has left, and nothing reads what `{detail}` gives{at}.",
         "Write {better}, if that is what is meant.",
     ),
+    "earlier-loop": (
+        "`{source}` adds up `{was}`, which only `{detail}` gives a value{at}: it is what that loop left.",
+        "Compute it in this loop as well.",
+    ),
+    "one-body": (
+        "`{source}` has the same body as `{detail}`{at}, to the letter.",
+        "Look which of the two was copied and not changed.",
+    ),
     "operands": (
         "`{source}` has the same on both sides: `{detail}`.",
         "One of the two is another thing; look which.",
@@ -59,11 +67,11 @@ def copy_not_adapted(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A line or a block was copied, and not adapted in one place.
 
     What it finds:
-        Two statements near each other that are alike but for one word, which the second one still has in one place; one
-        value under two names (`w = s * r` and `h = s * r`); the same index twice (`b[0], b[1], b[2], b[2]`); a value
-        that nothing reads, beside the use of one whose name differs by one word, or of what an earlier loop has left
-        (`val_loss = ...` and then `total += loss`); `a > b and a > b`, `max(x, x)`, equal branches; a condition, a key
-        or a method that stands twice.
+        Two statements near each other that are alike but for one word, which the second one still has in one place;
+        one value under two names (`w = s * r` and `h = s * r`); the same index twice (`b[0], b[1], b[2], b[2]`); a
+        value that nothing reads, beside the use of one whose name differs by one word, or of what an earlier loop
+        has left (`val_loss = ...` and then `total += loss`); two functions of one body; `a > b and a > b`, `max(x,
+        x)`, equal branches; a condition, a key or a method that stands twice.
     Why it stops learning:
         One of two things is used for both: a loss term looks at the other one's target, a figure is that of another
         set, an option decides about another one's term.

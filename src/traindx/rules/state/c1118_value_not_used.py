@@ -39,6 +39,26 @@ _SAYS = {
         "`{source}` stands inside `{detail}`{at}, which sums up: the loop ends in its first round.",
         "Move it out of the loop.",
     ),
+    "last-round": (
+        "`{source}` begins with `{was}` in every round of `{detail}`{at}: only the last round counts.",
+        "Begin each round with what the round before gave: {better}.",
+    ),
+    "index-summed": (
+        "`{source}` adds the number of the round ({detail}{at}), not one a round.",
+        "Add 1.",
+    ),
+    "never-called": (
+        "`{detail}` is set to evaluation{at} and never called: `{source}` judges something else.",
+        "Call it, and judge what it gives.",
+    ),
+    "left-out": (
+        "`{source}` leaves out what `{detail}` gives{at}, which is only shown.",
+        "Add it, or leave it out altogether.",
+    ),
+    "dropped": (
+        "`{source}` is a statement, and `{detail}`{at} does nothing but return something: it is lost.",
+        "Take the result.",
+    ),
     "not-reached": (
         "`{source}` is never reached: `{detail}` stands before it{at}.",
         "Move it up, or leave it out.",
@@ -52,9 +72,11 @@ def value_not_used(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     What it finds:
         `clean = normalise(x)` and then `net(x)`; a result that another one replaces before anything reads it; a
-        parameter that a function never reads, although every call gives it something; a class whose `inverse_transform`
-        is never called; a sum over one loader that is divided by the length of another, or a sum over samples by the
-        number of batches; a `return` inside the loop that sums up; statements behind a `return`.
+        parameter that a function never reads, although every call gives it something; a class whose
+        `inverse_transform` is never called; a sum over one loader that is divided by the length of another, or a
+        sum over samples by the number of batches; a `return` inside the loop that sums up; statements behind a
+        `return`; a loop whose rounds all begin with the same; a sum of indices for a count; a network that is set
+        to evaluation and never called; a loss term that is computed and not added.
     Why it stops learning:
         A step that the author wrote is not part of the training: the raw image is used, the weight of a term does
         nothing, the figure is that of one batch.

@@ -19,6 +19,10 @@ _SAYS = {
         "`{source}` takes `{detail}` away from the loop around it, which reads it afterwards{at}.",
         "Give the inner loop a name of its own.",
     ),
+    "loop-takes": (
+        "`{source}` takes the name `{detail}`, whose value nothing has read yet{at}.",
+        "Give the loop a name of its own.",
+    ),
     "one-object": (
         "`{source}` is one and the same object several times, not several: `{detail}` is made once.",
         "Make each of its own: [... for _ in range(n)].",
@@ -35,9 +39,9 @@ def one_object_for_many(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """One object, or one name, stands where several were meant.
 
     What it finds:
-        Functions that are made in a loop, kept, and read the loop's name when they are called; an inner loop with the
-        name of the outer one; `[Block()] * 4` and `[[]] * n`; a list or a dictionary as a default, which the function
-        fills.
+        Functions that are made in a loop, kept, and read the loop's name when they are called; an inner loop with
+        the name of the outer one, or with that of a value that nothing has read yet; `[Block()] * 4` and `[[]] *
+        n`; a list or a dictionary as a default, which the function fills.
     Why it stops learning:
         All hooks write under the last name; a network of four layers has the weights of one; what one call collected is
         there in the next.

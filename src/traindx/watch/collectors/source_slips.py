@@ -8,7 +8,7 @@ from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.observed_sources import SourceSlip, SourcesRead
 from traindx.finding import Location
-from traindx.watch.reading import slips_in
+from traindx.watch.reading import MOST_LINES, slips_in
 from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -29,8 +29,8 @@ class SourceSlips(Collector):
             lines = sum(
                 max((getattr(one, "end_lineno", 0) or 0 for one in tree.body), default=0) for tree in trees.values()
             )
-            found: list[Record] = [SourcesRead(files=len(trees), lines=lines)] if trees else []
-            for slip in slips_in(trees):
+            found: list[Record] = [SourcesRead(files=len(trees), lines=lines)] if trees and lines <= MOST_LINES else []
+            for slip in slips_in(trees) if lines <= MOST_LINES else ():
                 was, _, better = slip.better.rpartition(" -> ")
                 found.append(
                     SourceSlip(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading import copies, names, repeats, shared, slips, sums, values
+from traindx.watch.reading import copies, names, repeats, rounds, shared, slips, sums, twins, values
 from traindx.watch.reading.program import Program, Slip
 
 READERS = (
@@ -19,10 +19,16 @@ READERS = (
     *shared.READERS,
     *repeats.READERS,
     *sums.READERS,
+    *rounds.READERS,
+    *twins.READERS,
     *slips.READERS,
 )
 MOST = 6
 """Slips of one form in one program: where there are more, it is a habit of the author's and no slip."""
+
+
+MOST_LINES = 6_000
+"""Lines of a program that is read, which takes a second or two of processor; of a larger one nothing is said."""
 
 
 def slips_in(trees: dict[str, ast.Module]) -> Iterator[Slip]:

@@ -10,7 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Program, Slip, blocks, shown, words
+from traindx.watch.reading.program import Program, Slip, shown, words
 
 NEAR = 4  # statements between a line and its copy
 _Tokens = tuple[str, list[tuple[str, bool, int]]]  # shape; names, each with whether it is given a value, and line
@@ -19,7 +19,7 @@ _Tokens = tuple[str, list[tuple[str, bool, int]]]  # shape; names, each with whe
 def copies_not_adapted(program: Program) -> Iterator[Slip]:
     """Two statements near each other, alike but for one word, which one place of the second still has."""
     for file, symbol, scope in program.scopes():
-        for block in blocks(scope):
+        for block in program.blocks(scope):
             shapes = [tokens(one) for one in block]
             for number, statement in enumerate(block):
                 for earlier in range(max(0, number - NEAR), number):

@@ -7,12 +7,11 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from traindx.watch.reading.program import Function, Program, Slip, inside, name_of, says, shown, words
+from traindx.watch.reading.program import HELD_OUT, Function, Program, Slip, inside, name_of, says, shown, words
 
 TURNS_ROUND = frozenset(
     {"swap", "swapped", "reverse", "reversed", "inverse", "inv", "transpose", "symmetric", "flip", "exchange"}
 )
-HELD_OUT = frozenset({"test", "val", "valid", "validation", "dev", "eval"})
 PERCENT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[sdifgeEGr]")
 SEPARATOR = re.compile(r"[,;|\n\t(]+")
 SHORTEST = 2  # letters of the names that are compared: x and y are exchanged on purpose all the time
@@ -33,7 +32,7 @@ def crossed(labels: Sequence[str], meant: Sequence[str]) -> tuple[int, int] | No
 def calls_crossed(program: Program) -> Iterator[Slip]:
     """``f(mask, image)`` where ``f`` is defined as ``f(image, mask)``, by position or by keyword."""
     for file, symbol, scope in program.scopes():
-        calls = [one for one in inside(scope) if isinstance(one, ast.Call)]
+        calls = [one for one in program.inside(scope) if isinstance(one, ast.Call)]
         for call in calls:
             found = _found(program, call)
             if found is None or _on_purpose(symbol, call) or _both_ways(calls, call):
@@ -88,7 +87,7 @@ def _both_ways(calls: list[ast.Call], call: ast.Call) -> bool:
 def results_crossed(program: Program) -> Iterator[Slip]:
     """``mask, image = load()`` where ``load`` returns ``image, mask``; ``for mask, image in zip(images, masks)``."""
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             target, value = _unpacked(node)
             if target is None or value is None:
                 continue
@@ -137,7 +136,7 @@ def items_permuted(program: Program) -> Iterator[Slip]:
                 made.setdefault(frozenset(labels), {}).setdefault(labels, one.lineno)
     taken: dict[tuple[str, frozenset[str]], tuple[tuple[str, ...], int]] = {}
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             target, value = _unpacked(node)
             if target is None or value is None or isinstance(value, ast.Tuple | ast.List | ast.Call):
                 continue
@@ -174,7 +173,7 @@ def _put_away(node: ast.AST) -> Iterator[ast.Tuple]:
 def split_crossed(program: Program) -> Iterator[Slip]:
     """``x_train, y_train, x_test, y_test = train_test_split(x, y)``: it gives the parts of one array after another."""
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             target, value = _unpacked(node)
             if target is None or not isinstance(value, ast.Call) or name_of(value.func) != "train_test_split":
                 continue
@@ -194,13 +193,13 @@ def split_crossed(program: Program) -> Iterator[Slip]:
 def texts_crossed(program: Program) -> Iterator[Slip]:
     """``"train {} val {}".format(val, train)`` and its like: what stands before each place names the other one."""
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             parts = _places(node)
             labels, meant = [label for _, label in parts], [text for text, _ in parts]
             if isinstance(node, ast.expr) and len(parts) > 1 and crossed(labels, meant) is not None:
                 detail = ", ".join(f"{text} {{{label}}}" for text, label in parts)
                 yield Slip("text", shown(node), detail, file, node.lineno, symbol)
-        for node in inside(scope):
+        for node in program.inside(scope):
             if isinstance(node, ast.Dict) and all(isinstance(one, ast.Constant) for one in node.keys):
                 keys = [str(one.value) if isinstance(one, ast.Constant) else "" for one in node.keys]
                 if (
@@ -268,7 +267,7 @@ def other_is_meant(program: Program) -> Iterator[Slip]:
     """``smoothness(moved)`` where it is defined as ``smoothness(flow)``, and there is a ``flow`` that is not given."""
     for file, symbol, scope in program.scopes():
         known = _unread(scope)
-        for call in inside(scope):
+        for call in program.inside(scope):
             function = program.called(call) if isinstance(call, ast.Call) else None
             if (
                 function is None

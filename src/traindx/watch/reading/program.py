@@ -59,6 +59,9 @@ class Program:
     classes: dict[str, list[ast.ClassDef]] = field(default_factory=lambda: defaultdict(list))
     names: Counter[str] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
+    _scopes: list[tuple[str, str, Scope]] = field(default_factory=list)
+    _inside: dict[int, list[ast.AST]] = field(default_factory=dict)
+    _blocks: dict[int, list[list[ast.stmt]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for tree in self.trees.values():
@@ -86,11 +89,27 @@ class Program:
             self.names[name] += 1
             self.read[name] += read
 
-    def scopes(self) -> Iterator[tuple[str, str, Scope]]:
+    def scopes(self) -> list[tuple[str, str, Scope]]:
         """File, qualified name and node of every function, and of every file with the name ""."""
-        for file, tree in self.trees.items():
-            yield file, "", tree
-            yield from ((file, name, node) for name, node in _functions(tree, ""))
+        if not self._scopes:
+            for file, tree in self.trees.items():
+                self._scopes.append((file, "", tree))
+                self._scopes += [(file, name, node) for name, node in _functions(tree, "")]
+        return self._scopes
+
+    def inside(self, scope: ast.AST) -> list[ast.AST]:
+        """What :func:`inside` gives; many readers ask for the same scopes."""
+        found = self._inside.get(id(scope))
+        if found is None:
+            found = self._inside[id(scope)] = list(inside(scope))
+        return found
+
+    def blocks(self, scope: ast.AST) -> list[list[ast.stmt]]:
+        """What :func:`blocks` gives."""
+        found = self._blocks.get(id(scope))
+        if found is None:
+            found = self._blocks[id(scope)] = list(blocks(scope))
+        return found
 
     def called(self, call: ast.Call) -> Function | None:
         """The own function that a call can only mean; None where there are several, or it is somebody else's."""
@@ -181,6 +200,16 @@ def says(label: str, meant: str) -> bool:
     if mine == its:
         return True
     return (mine < its or its < mine) and any(len(one) > 2 and not one.isdigit() for one in mine & its)
+
+
+HELD_OUT = frozenset({"test", "val", "valid", "validate", "validation", "dev", "eval", "evaluate", "evaluation"})
+
+
+def side_of(name: str) -> str:
+    """``train`` or ``held out``, as a name says; "" where it says neither or both."""
+    said = set(words(name))
+    train, held_out = bool(said & {"train", "training"}), bool(said & HELD_OUT)
+    return "" if train == held_out else "train" if train else "held out"
 
 
 def shown(node: ast.AST, most: int = 100) -> str:

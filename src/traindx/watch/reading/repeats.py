@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from traindx.watch.reading.program import Function, Program, Slip, blocks, inside, name_of, shown
+from traindx.watch.reading.program import Function, Program, Slip, name_of, shown
 
 OPERATORS = ast.Sub | ast.Div | ast.FloorDiv | ast.Mod
 
@@ -14,7 +14,7 @@ OPERATORS = ast.Sub | ast.Div | ast.FloorDiv | ast.Mod
 def same_operands(program: Program) -> Iterator[Slip]:
     """``a - a``, ``a > b and a > b``, ``max(x1, x1)``, ``x if c else x``."""
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             pair: list[ast.expr] = []
             if isinstance(node, ast.BinOp) and isinstance(node.op, OPERATORS):
                 pair = [node.left, node.right]
@@ -61,7 +61,7 @@ def same_branches(program: Program) -> Iterator[Slip]:
     """``if a: x() else: x()``, and a condition that stands twice in one chain."""
     chained: set[int] = set()
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             if not isinstance(node, ast.If) or id(node) in chained:
                 continue
             if (
@@ -94,7 +94,7 @@ def same_branches(program: Program) -> Iterator[Slip]:
 def keys_twice(program: Program) -> Iterator[Slip]:
     """``{"train": a, "val": b, "train": c}``: the last one holds."""
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             if isinstance(node, ast.Dict):
                 known: dict[object, ast.expr] = {}
                 for key, value in zip(node.keys, node.values, strict=True):
@@ -139,14 +139,14 @@ def _used_between(owner: ast.ClassDef | ast.Module, first: ast.stmt, second: ast
 def index_repeated(program: Program) -> Iterator[Slip]:
     """``b[0], b[1], b[2], b[2]``, and ``real = x[..., 0]`` beside ``imag = x[..., 0]``."""
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             if isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Load) and len(node.elts) > 2:
                 numbers = [_numbered(one) for one in node.elts]
                 if len({base for base, _ in numbers}) == 1 and numbers[0][0]:
                     given = [number for _, number in numbers]
                     if _one_repeated(given):
                         yield Slip("index", shown(node), ", ".join(map(str, given)), file, node.lineno, symbol)
-        for block in blocks(scope):
+        for block in program.blocks(scope):
             for first, second in pairwise(block):
                 if not (isinstance(first, ast.Assign) and isinstance(second, ast.Assign)):
                     continue

@@ -24,7 +24,7 @@ CHANGES = frozenset({"append", "extend", "insert", "update", "add", "pop", "remo
 def closures_see_last(program: Program) -> Iterator[Slip]:
     """``hooks.append(lambda ...: store(name))`` in a loop over ``name``: all of them see its last value."""
     for file, symbol, scope in program.scopes():
-        for loop in inside(scope):
+        for loop in program.inside(scope):
             if isinstance(loop, ast.For):
                 names = {one.id for one in ast.walk(loop.target) if isinstance(one, ast.Name)}
                 names |= {
@@ -77,7 +77,7 @@ def _free(made: ast.AST) -> set[str]:
 def outer_name_replaced(program: Program) -> Iterator[Slip]:
     """``for i in a: for i in b: ...; use(i)``: after the inner loop the outer name is the inner one's last."""
     for file, symbol, scope in program.scopes():
-        for outer in inside(scope):
+        for outer in program.inside(scope):
             if not isinstance(outer, ast.For):
                 continue
             names = {one.id for one in ast.walk(outer.target) if isinstance(one, ast.Name) and one.id != "_"}
@@ -113,7 +113,7 @@ def _first_use(statements: list[ast.stmt], name: str) -> int:
 def one_many_times(program: Program) -> Iterator[Slip]:
     """``[Block(64)] * 4``: four names for one and the same layer; ``[[]] * 4`` is one list."""
     for file, symbol, scope in program.scopes():
-        for node in inside(scope):
+        for node in program.inside(scope):
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
                 continue
             for side, count in ((node.left, node.right), (node.right, node.left)):

@@ -6,14 +6,13 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from traindx.watch.reading.names import HELD_OUT
-from traindx.watch.reading.program import Program, Slip, blocks, inside, name_of, shown, words
+from traindx.watch.reading.program import Program, Slip, inside, name_of, shown, side_of
 
 
 def divided_by_another(program: Program) -> Iterator[Slip]:
     """``for x in val_loader: total += ...`` and then ``total / len(train_loader)``."""
     for file, symbol, scope in program.scopes():
-        for block in blocks(scope):
+        for block in program.blocks(scope):
             for number, loop in enumerate(block):
                 if not isinstance(loop, ast.For):
                     continue
@@ -28,7 +27,7 @@ def divided_by_another(program: Program) -> Iterator[Slip]:
                         if name not in summed:
                             continue
                         other = _iterated(divisor)
-                        if _sides(over) and _sides(other) and _sides(over) != _sides(other):
+                        if side_of(over) and side_of(other) and side_of(over) != side_of(other):
                             source = f"{name} / len({shown(divisor)})"
                             yield Slip(
                                 "other-length",
@@ -79,13 +78,6 @@ def _divisions(statement: ast.stmt) -> Iterator[tuple[str, ast.expr, int]]:
             yield left.id, right.args[0], node.lineno  # type: ignore[attr-defined]
 
 
-def _sides(text: str) -> str:
-    """``train`` or ``held out``, as a name says; "" where it says neither or both."""
-    said = set(words(text))
-    train, held_out = "train" in said or "training" in said, bool(said & HELD_OUT)
-    return "" if train == held_out else "train" if train else "held out"
-
-
 def _of_samples(value: ast.expr) -> bool:
     """A term of a sum that counts samples: ``loss.item() * x.size(0)``, ``(guess == truth).sum().item()``."""
     if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
@@ -122,7 +114,7 @@ def _batch_size(node: ast.expr) -> bool:
 def given_back_too_early(program: Program) -> Iterator[Slip]:
     """A loop that sums up and ends with ``return``: it never gets to its second round."""
     for file, symbol, scope in program.scopes():
-        for loop in inside(scope):
+        for loop in program.inside(scope):
             if (
                 not isinstance(loop, ast.For)
                 or not isinstance(loop.body[-1], ast.Return | ast.Break)
@@ -152,7 +144,7 @@ def _collects(statement: ast.stmt) -> str:
 def never_reached(program: Program) -> Iterator[Slip]:
     """Statements behind ``return``, ``raise``, ``continue`` or ``break`` in one block."""
     for file, symbol, scope in program.scopes():
-        for block in blocks(scope):
+        for block in program.blocks(scope):
             for first, second in pairwise(block):
                 if isinstance(first, ast.Return | ast.Continue | ast.Break) and not isinstance(
                     second, ast.Return | ast.Pass | ast.Raise

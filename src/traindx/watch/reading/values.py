@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from traindx.watch.reading.program import LOOKS_AT_ALL, Function, Program, Slip, blocks, inside, name_of, shown, words
+from traindx.watch.reading.program import LOOKS_AT_ALL, Function, Program, Slip, name_of, shown, words
 
 GIVES_ANOTHER = frozenset(
     {"plt", "ax", "axes", "fig", "figure", "logger", "logging", "subprocess", "warnings", "os", "time", "mock"}
@@ -24,7 +24,7 @@ def stand_ins(program: Program) -> Iterator[Slip]:
     """``s = net(x_s); logits_s = w["logits"]`` and nothing reads ``s``, whose name differs by one word."""
     for file, symbol, scope in program.scopes():
         for name, made in unread(program, scope):
-            for node in inside(scope):
+            for node in program.inside(scope):
                 if not isinstance(node, ast.Assign) or node.lineno <= made.lineno or len(node.targets) != 1:
                     continue
                 target = words(name_of(node.targets[0]))
@@ -47,10 +47,10 @@ def left_over(program: Program) -> Iterator[Slip]:
         if not idle:
             continue
         stored: dict[str, list[int]] = {}
-        for one in inside(scope):
+        for one in program.inside(scope):
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
                 stored.setdefault(one.id, []).append(one.lineno)
-        for block in blocks(scope):
+        for block in program.blocks(scope):
             first, last = block[0].lineno, block[-1].end_lineno or block[-1].lineno
             for number, statement in enumerate(block):
                 name = idle.get(id(statement))
@@ -93,7 +93,7 @@ def unread(program: Program, scope: ast.AST) -> Iterator[tuple[str, ast.Assign]]
     if read & LOOKS_AT_ALL:
         return
     script = isinstance(scope, ast.Module)
-    for node in inside(scope):
+    for node in program.inside(scope):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             if (
@@ -108,7 +108,7 @@ def raw_used_instead(program: Program) -> Iterator[Slip]:
     """``aligned = self.align(x)``, and then ``self.encode(x)``: nothing reads what was made of ``x``."""
     for file, symbol, scope in program.scopes():
         loads: dict[str, list[int]] = {}
-        for one in inside(scope):
+        for one in program.inside(scope):
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load):
                 loads.setdefault(one.id, []).append(one.lineno)
         for name, made in unread(program, scope):
@@ -142,28 +142,44 @@ def root(node: ast.expr) -> str:
 
 
 def overwritten_calls(program: Program) -> Iterator[Slip]:
-    """``out = net(x)`` and, before anything reads it, ``out = softmax(other)`` in the same block."""
+    """``out = net(x)`` and, before anything reads it, ``out = softmax(other)`` in the same block; fields as well."""
     for file, symbol, scope in program.scopes():
-        for block in blocks(scope):
+        for block in program.blocks(scope):
             pending: dict[str, ast.Assign] = {}
             for node in block:
-                names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
                 target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
-                if isinstance(node, ast.Assign) and isinstance(target, ast.Name):
-                    read = {one.id for one in ast.walk(node.value) if isinstance(one, ast.Name)}
-                    if target.id in pending and target.id not in read:
-                        first = pending[target.id]
-                        yield Slip("overwritten", shown(node), shown(first), file, node.lineno, symbol, first.lineno)
-                    for one in read | {target.id}:
-                        pending.pop(one, None)
-                    summed = name_of(getattr(node.value, "func", node)) == "sum"  # arithmetic is looked at elsewhere
-                    if isinstance(node.value, ast.Call) and any(_named(one) for one in node.value.args) and not summed:
-                        pending[target.id] = node
-                else:
-                    for one in names:
-                        pending.pop(one, None)
+                if not isinstance(node, ast.Assign) or not isinstance(target, ast.Name | ast.Attribute):
+                    touched = _mentioned(node)
+                    pending = {name: one for name, one in pending.items() if name not in touched and "." not in name}
                     if not isinstance(node, ast.Expr | ast.Assign | ast.AugAssign | ast.AnnAssign):
                         pending.clear()  # what a branch does is not followed
+                    continue
+                name, read = _dotted(target), _mentioned(node.value)
+                if name and name in pending and name not in read:
+                    first = pending[name]
+                    yield Slip("overwritten", shown(node), shown(first), file, node.lineno, symbol, first.lineno)
+                for one in read | {name}:
+                    pending.pop(one, None)
+                summed = name_of(getattr(node.value, "func", node)) == "sum"  # arithmetic is looked at elsewhere
+                if isinstance(node.value, ast.Call) and not summed:
+                    given = (
+                        [*node.value.args, node.value.func] if isinstance(target, ast.Attribute) else node.value.args
+                    )
+                    if any(_named(one) for one in given):
+                        pending[name] = node
+
+
+def _mentioned(node: ast.AST) -> set[str]:
+    """Names and fields that a node mentions, and the objects that they belong to."""
+    return {_dotted(one) for one in ast.walk(node) if isinstance(one, ast.Name | ast.Attribute)}
+
+
+def _dotted(node: ast.AST) -> str:
+    """``a.b.c`` as it is written; "" for what does not begin with a name."""
+    if isinstance(node, ast.Attribute):
+        owner = _dotted(node.value)
+        return f"{owner}.{node.attr}" if owner else ""
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _named(node: ast.expr) -> bool:
@@ -173,7 +189,7 @@ def _named(node: ast.expr) -> bool:
 def same_for_two(program: Program) -> Iterator[Slip]:
     """``w = s * sqrt(r)`` and next ``h = s * sqrt(r)``: two names for what one and the same expression gives."""
     for file, symbol, scope in program.scopes():
-        for block in blocks(scope):
+        for block in program.blocks(scope):
             for first, second in pairwise(block):
                 if not (isinstance(first, ast.Assign) and isinstance(second, ast.Assign)):
                     continue
