@@ -791,6 +791,23 @@ NEAR_MISSES = {
             boxes[2:][0] = 1
             return boxes
         """,
+    "a method that reads the field": """
+        class Augment:
+            def forward(self):
+                self.image = self.masked(self.rows)
+                self.image = self.masked(self.columns)
+                return self.image
+        """,
+    "another one's function of that name": """
+        def copy(a, b):
+            return a + b
+        shutil.copy(a, b)
+        """,
+    "folds that are counted": """
+        val_fold = 0
+        for train_index, val_index in folds.split(current_training_cases):
+            val_fold += 1
+        """,
     "a template filled in later": """
         def name(epoch):
             pattern = "model_{epoch}.pt"

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import PurePath
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
@@ -59,12 +60,13 @@ class Program:
     classes: dict[str, list[ast.ClassDef]] = field(default_factory=lambda: defaultdict(list))
     names: Counter[str] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
+    _stems: dict[int, str] = field(default_factory=dict)
     _scopes: list[tuple[str, str, Scope]] = field(default_factory=list)
     _inside: dict[int, list[ast.AST]] = field(default_factory=dict)
     _blocks: dict[int, list[list[ast.stmt]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for tree in self.trees.values():
+        for file, tree in self.trees.items():
             for node in ast.walk(tree):
                 if isinstance(node, ast.ClassDef):
                     self.classes[node.name].append(node)
@@ -73,6 +75,7 @@ class Program:
                             self.owners[id(one)] = node
                 elif isinstance(node, Function):
                     self.functions[node.name].append(node)
+                    self._stems[id(node)] = PurePath(file).stem
                 self._count(node)
 
     def _count(self, node: ast.AST) -> None:
@@ -122,10 +125,15 @@ class Program:
             name = call.func.attr
             if name in self.classes:
                 return self._constructor(name)
-            found = self.functions.get(name, [])
+            found = [one for one in self.functions.get(name, ()) if self._may_be(call.func, one)]
         else:
             return None
         return found[0] if len(found) == 1 else None
+
+    def _may_be(self, named: ast.Attribute, function: Function) -> bool:
+        """``shutil.copy`` is no function ``copy`` of the script's: a method, or a function of a file of that name."""
+        module = name_of(named.value)
+        return id(function) in self.owners or module == self._stems.get(id(function), "")
 
     def _constructor(self, name: str) -> Function | None:
         made = self.classes[name]

@@ -9,6 +9,7 @@ from itertools import pairwise
 from traindx.watch.reading.program import Program, Slip, inside, name_of, shown, side_of, words
 
 COUNTS = frozenset({"num", "n", "count", "counter", "total", "batches", "samples", "seen", "nb"})
+PASSES_ON = frozenset({"enumerate", "tqdm", "track", "iter", "list", "islice", "progress_bar", "reversed", "cycle"})
 
 
 def loops_of(scope: ast.AST) -> list[ast.For]:
@@ -215,7 +216,7 @@ def other_side(program: Program) -> Iterator[Slip]:
 
 def _source(node: ast.expr) -> str:
     """Last name of what is walked through, without ``enumerate`` and ``tqdm``."""
-    while isinstance(node, ast.Call) and node.args:
+    while isinstance(node, ast.Call) and node.args and name_of(node.func) in PASSES_ON:
         node = node.args[0]
     return name_of(node)
 

@@ -155,6 +155,8 @@ def overwritten_calls(program: Program) -> Iterator[Slip]:
                         pending.clear()  # what a branch does is not followed
                     continue
                 name, read = _dotted(target), _mentioned(node.value)
+                if isinstance(target, ast.Attribute) and _dotted(target.value) in read:
+                    read |= {name}  # a method of the same object may read the field
                 if name and name in pending and name not in read:
                     first = pending[name]
                     yield Slip("overwritten", shown(node), shown(first), file, node.lineno, symbol, first.lineno)
