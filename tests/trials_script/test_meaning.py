@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,19 @@ from trials_script.test_comparing import judged
 PRINTED = 'print(f"epoch {epoch} loss {loss.item():.4f} val_acc {right / total:.6f}")'
 
 
+RETURNING = """
+    def loss(self, x, y):
+        return {"loss": F.binary_cross_entropy_with_logits(self(x), y)}
+
+"""
+
+
 def meaning(arm: RunArm, source: str) -> tuple[ArmResult, Meaning]:
     """A script as it is, and what its figures gave for fixed outputs."""
     control = arm(source)
 
     def fixed(kinds: object, steps: int) -> ArmResult:
-        return arm(source, {"treatment": "reference-prediction", "kinds": kinds}, iterations=steps)
+        return arm(source, {"treatment": "reference-prediction", "kinds": kinds}, iterations=steps, may_break=True)
 
     return control, examine(control, fixed, lambda: math.inf)
 
@@ -90,6 +98,118 @@ def test_noise_tells_the_direction_where_there_are_no_targets() -> None:
     assert told_beside_noise("val psnr", (0.5, 0.3, 0.2), 1.7) == {}, "its name tells"
     named = ("val acc", "printed")
     assert told_beside_noise("val acc", (0.5, 0.3, 0.2), 1.7) == {named: False}, "no accuracy is 1.7, whatever its name"
+
+
+def test_noise_that_tells_the_direction_is_not_called_a_perfect_prediction() -> None:
+    run = ScriptRun(target="t", ending=Ending.FINISHED, seconds=1.0)
+    figure = Series("val", "printed", (20, 40, 60), (0.5, 0.3, 0.2), None, True, "validation")
+    control = ArmResult(run=run, iterations=60, outputs="o", figures=(figure,))
+    worse = replace(figure, values=(1.7,) * 3)
+    fixed = replace(control, figures=(worse,), passes=tuple((at, "noise") for at in (20, 40, 60)))
+    choice = choose(control, tested=examine(control, lambda kinds, steps: fixed, lambda: math.inf, ("noise",)).tested)
+    assert "noise is higher than all that the network reached" in choice.why
+    assert "perfect" not in choice.why
+
+
+def test_an_error_that_is_zero_at_every_reading_does_not_judge() -> None:
+    """A term that is switched off in validation was chosen before PSNR, since noise in its place was more."""
+    at, values = (2, 4, 6), (6.9, 8.1, 9.7)
+    off = Series("val_physics", "logged by SummaryWriter", at, (0.0,) * 3, None, None, "validation")
+    figure = Series("Val PSNR", "printed", at, values, None, True, "validation")
+    run = ScriptRun(target="t", ending=Ending.FINISHED, seconds=1.0)
+    control = ArmResult(run=run, iterations=6, outputs="o", figures=(off, figure))
+    noise = (replace(off, values=(0.66,) * 3), replace(figure, values=(7.0,) * 3))
+    fixed = replace(control, figures=noise, passes=tuple((step, "noise") for step in at))
+    tested = examine(control, lambda kinds, steps: fixed, lambda: math.inf, ("noise",)).tested
+    assert tested.higher == {("val_physics", "logged by SummaryWriter"): False}
+    chosen = choose(control, tested=tested).chosen
+    assert chosen is not None
+    assert chosen.name == "Val PSNR"
+
+
+TERMS = (
+    ("q = p.clamp(0.3, 0.7)", "q = p"),
+    ("right += ((net(x) > 0) == (y > 0)).sum().item()", "p = torch.sigmoid(net(x))"),
+    ("total += y.numel()", "total += F.binary_cross_entropy(p, y).item()\n            right += DICE(p, y)"),
+    (PRINTED, 'print(f"Epoch {epoch} Val - Loss: {total / 2 + 0.3 * right / 2:.4f} (dice: {right / 2:.4f})")'),
+    ("range(3)", "range(6)"),
+    ("torch.manual_seed(3)", "DICE = lambda p, y: 1 - float(2 * (p * y).sum() / (p + y).sum())\ntorch.manual_seed(3)"),
+)
+
+
+def test_a_term_of_the_loss_that_is_called_like_a_quality_is_read_as_it_behaves(arm: RunArm) -> None:
+    """``Val - Loss: 0.43 (dice: 0.40)``: one minus Dice, which was called better where it was worse."""
+    control, found = meaning(arm, edited(SEGMENT, *TERMS))
+    dice = next(one for one in control.figures if one.split == "validation" and "dice" in one.name)
+    untested = choose(control).chosen
+    assert untested is None or "dice" not in untested.name or not untested.higher_is_better
+    assert found.tested.higher[dice.name, dice.source] is False
+    chosen = choose(control, tested=found.tested).chosen
+    assert chosen is not None
+    assert not chosen.higher_is_better
+
+
+def in_step(dice: tuple[float, ...]) -> str:
+    """What is chosen of a loss and a Dice of one validation, with nothing tested."""
+    at = (8, 16, 24, 32, 40)[: len(dice)]
+    run = ScriptRun(target="t", ending=Ending.FINISHED, seconds=1.0)
+    loss = (0.43, 0.42, 0.41, 0.40, 0.38)[: len(dice)]
+    figures = tuple(
+        Series(name, "printed", at, values, None, True, "validation")
+        for name, values in (("Val Loss", loss), ("Val dice", dice))
+    )
+    chosen = choose(ArmResult(run=run, iterations=60, outputs="o", figures=figures)).chosen
+    assert chosen is not None
+    return chosen.name
+
+
+def test_a_quality_that_falls_with_the_loss_does_not_judge_untested() -> None:
+    assert in_step((0.45, 0.43, 0.42, 0.41, 0.39)) == "Val Loss"
+    assert in_step((0.45, 0.47, 0.48, 0.50, 0.52)) == "Val dice"
+    assert in_step((0.45, 0.46, 0.44, 0.45, 0.44)) == "Val dice"  # of a program that learns nothing
+    assert in_step((0.45, 0.43, 0.42)) == "Val dice"  # too few to tell
+
+
+def test_a_program_that_gives_up_at_noise_is_tried_without_it(arm: RunArm) -> None:
+    """Binary cross-entropy takes nothing beyond 0 and 1; the program caught that and ended, so nothing was known."""
+    probabilities = edited(
+        SEGMENT,
+        ("return self.head(self.body(x))", "return torch.sigmoid(self.head(self.body(x)))"),
+        ("p = torch.sigmoid(out)", "p = out"),
+        ("right += ((net(x) > 0) == (y > 0)).sum().item()", "right += F.binary_cross_entropy(net(x), y).item()"),
+        ("total += y.numel()", "total += 1"),
+        (PRINTED, 'print(f"val_bce {right / total:.6f}")'),
+    )
+    _, found = meaning(arm, probabilities)
+    assert set(found.values) == set(KINDS) - {"noise"}
+    assert not found.why_not
+    assert found.tested.higher["val_bce", "printed"] is False
+
+
+def test_a_loss_that_the_network_itself_returns_is_not_replaced(arm: RunArm) -> None:
+    """Noise in its place would say that it moves with the output, and that two versions compute it alike."""
+    returns = edited(
+        SEGMENT,
+        ("def forward(self, x):", "def forward(self, x, y=None):"),
+        (
+            "return self.head(self.body(x))",
+            "out = self.head(self.body(x))\n        return out if y is None else LOSS(out, y)",
+        ),
+        ("right += ((net(x) > 0) == (y > 0)).sum().item()", "right += net(x, y)['loss'].item() * y.numel()"),
+        (PRINTED, 'print(f"val_loss {right / total:.6f}")'),
+        (
+            "torch.manual_seed(3)",
+            "LOSS = lambda out, y: {'loss': F.binary_cross_entropy_with_logits(out, y)}\ntorch.manual_seed(3)",
+        ),
+    )
+    control, found = meaning(arm, returns)
+    key = ("val_loss", "printed")
+    assert key not in found.tested.moves
+    assert all(key not in values for values in found.values.values())
+    chosen = choose(control, tested=found.tested).chosen
+    assert chosen is not None
+    assert chosen.name == "val_loss"
+    assert not chosen.higher_is_better
 
 
 @pytest.mark.parametrize(("left", "batches"), [(9.0, [3, 2]), (0.9, [2, 2, 1]), (0.5, [1] * 5), (0.2, [])])

@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from traindx.trials.script.directions import Tested, way_of
 from traindx.trials.script.pairing import ArmResult, Series
-from traindx.trials.script.scoring_metric import Chosen, Tested, unfit, way_of
+from traindx.trials.script.scoring_metric import Chosen, unfit
 from traindx.trials.treatments.reference_prediction.script import FIXED, KINDS
 
 SAME = 1e-9  # relative difference below which two printed figures are the same
@@ -21,6 +22,8 @@ DISTINGUISHABLE = 1e-6  # relative difference by which a perfect prediction must
 CLEARLY = 2.0  # times by which noise must be worse than everything that the network reached
 MARGIN = 1.2  # of the time that a run is expected to take
 FIXED_TREATMENT = "reference-prediction"
+
+NOISE = "noise"
 
 Key = tuple[str, str]
 RunFixed = Callable[[Sequence[str], int], ArmResult]  # kinds by pass, iterations -> the run
@@ -64,6 +67,7 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
         return Meaning(why_not="its networks are not called without gradients")
     values: dict[str, dict[Key, float]] = {}
     moves: dict[Key, bool] = {}
+    left_alone = False  # the network returns numbers of its own, which may be these figures
     why_not, cost = "", 0.0
     todo = list(kinds)
     while todo:
@@ -75,6 +79,9 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
             break
         result = run(batch, steps)
         cost += result.seconds
+        if _ended_at_noise(result, steps):
+            todo.remove(NOISE)
+            continue
         if result.broke or result.unfinished:
             why_not = f"it does not run on fixed outputs: {result.broke or 'no time was left'}"
             break
@@ -82,13 +89,27 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
         for kind, readings in found.items():
             values.setdefault(kind, {}).update(readings)
         _moved(control, result, moves)
+        left_alone = left_alone or any(did.get("left") for did in result.treatments.values())
         todo = [kind for kind in todo if kind not in batch]
+    if left_alone:  # what did not move may be what the network returned, and that was not touched
+        moves = {key: True for key, moved in moves.items() if moved}
+        values = {kind: {key: it[key] for key in it if key in moves} for kind, it in values.items()}
     most: dict[Key, float] = {}
     for readings in values.values():
         for key, value in readings.items():
             most[key] = max(value, most.get(key, value))
-    tested = Tested(moves, {**_beside_noise(control, values, most), **_directions(values)}, most=most)
+    by_noise, by_target = _beside_noise(control, values, most), _directions(values)
+    beside = frozenset(by_noise.keys() - by_target.keys())
+    tested = Tested(moves, {**by_noise, **by_target}, most=most, beside_noise=beside)
     return Meaning(values, tested, why_not, cost)
+
+
+def _ended_at_noise(result: ArmResult, steps: int) -> bool:
+    """The program gave up in a pass of noise: its loss takes probabilities, and noise is beyond 0 and 1."""
+    last = result.passes[-1] if result.passes else (0, "")
+    if last[1] != NOISE or result.unfinished:
+        return False
+    return bool(result.broke) or (result.iterations < steps and NOISE not in by_kind(result))
 
 
 def _seconds(control: ArmResult, iteration: int) -> float:
@@ -171,7 +192,8 @@ def _readings(control: ArmResult) -> list[int]:
         moving = Tested(moves={(one.name, one.source): True})  # what never moves may yet, with another output
         if not unfit(one, control.held, moving) or (one.evaluating and one.split != "training"):
             found = sorted({at for at in one.iterations if at})
-            if found and (not best or found[0] < best[0]):
+            # of those that come first the one with most readings: each can be given another fixed output in one run
+            if found and (not best or (found[0], -len(found)) < (best[0], -len(best))):
                 best = found
     return best
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from traindx.core.metric_names import (
-    AT_MOST_ONE,
     COUNTERS,
     EXTREME,
     LOSSES,
@@ -27,6 +26,7 @@ from traindx.core.metric_names import (
     words,
 )
 from traindx.errors import UsageError
+from traindx.trials.script.directions import Tested, beyond_its_range, said, way_of, with_losses
 from traindx.trials.script.pairing import ArmResult, Series
 
 __all__ = ["Choice", "Chosen", "Tested", "choose", "direction_of", "read_at", "value_of", "wanted_metric", "words"]
@@ -39,9 +39,7 @@ OURS = {
     "peak signal-to-noise ratio": True,
     "mean absolute error": False,
 }
-MOST_OF_A_LOSS = 2.0  # one minus a quality that is -1 at worst
 CONSTANT = "it is the same at every reading"
-SAME_LOSS = 0.01  # of an octave: what is printed to three digits
 _HIGHER_WORDS = ("higher", "max", "up")
 _LOWER_WORDS = ("lower", "min", "down")
 
@@ -92,24 +90,6 @@ class Choice:
         return tuple(text for text in (self.why, self.runner_up, self.why_not) if text)
 
 
-@dataclass(frozen=True)
-class Tested:
-    """What figures gave for predictions that no model made; see :mod:`traindx.trials.script.meaning`.
-
-    Attributes:
-        moves: Whether a figure changes with the network's output, by name and source.
-        higher: Its direction, by name and source, where a perfect prediction was scored.
-        losses: Figures that are the loss of validation, whatever they are called: the figure of training beside them
-            reads what was stepped on.
-        most: The largest that figures were, by name and source.
-    """
-
-    moves: Mapping[tuple[str, str], bool] = field(default_factory=dict)
-    higher: Mapping[tuple[str, str], bool] = field(default_factory=dict)
-    losses: frozenset[tuple[str, str]] = frozenset()
-    most: Mapping[tuple[str, str], float] = field(default_factory=dict)
-
-
 def wanted_metric(text: str) -> tuple[str, bool | None]:
     """``NAME``, ``NAME:higher`` or ``NAME:lower`` of the command line.
 
@@ -134,7 +114,7 @@ def choose(control: ArmResult, metric: str = "", tested: Tested | None = None) -
         metric: What the user named, or empty.
         tested: What its figures gave for predictions that no model made, where that was tried.
     """
-    tested = _with_losses(control, tested or Tested())
+    tested = with_losses(control, tested or Tested())
     if metric:
         return _named(control, metric, tested)
     rejected: dict[str, str] = {}
@@ -144,7 +124,7 @@ def choose(control: ArmResult, metric: str = "", tested: Tested | None = None) -
         why = unfit(one, control.held, tested)
         if why:
             rejected.setdefault(one.name, why)
-            if why.startswith(CONSTANT) and _said(one) and "loss" not in words(one.name):
+            if why.startswith(CONSTANT) and said(one) and "loss" not in words(one.name):
                 constant = constant or one
         else:
             ranked.append((_rank(one), -index, one))
@@ -161,68 +141,6 @@ def choose(control: ArmResult, metric: str = "", tested: Tested | None = None) -
         why = f"{constant.name} was chosen for want of another: {rejected[constant.name]}"
         return Choice(replace(_chosen(constant, tested), provisional=True), why=why)
     return Choice(why_not=_nothing(control, rejected, tested))
-
-
-def way_of(one: Series, tested: Tested) -> bool | None:
-    """The direction of a figure: as it was tested, as its object says, or as its name does."""
-    key = (one.name, one.source)
-    if key in tested.higher:
-        return tested.higher[key]
-    if key in tested.losses:
-        return False
-    if one.higher_is_better is not None:
-        return one.higher_is_better
-    return direction_of(one.name) if beyond_its_range(one, tested) is None else None
-
-
-def beyond_its_range(one: Series, tested: Tested) -> float | None:
-    """What a figure was that is called like a quality of 1 at best, and was more: a loss of that name; else None.
-
-    ``val giou 1.31``, or ``val giou 0.8`` where outputs that no model made give 1.9. Percents are left alone, but for
-    those of a network whose best reading is 2 % or less.
-    """
-    if not direction_of(one.name) or not set(words(one.name)) & AT_MOST_ONE:
-        return None
-    known = [*filter(math.isfinite, one.values), tested.most.get((one.name, one.source), -math.inf)]
-    return max(known) if 1 + 1e-6 < max(known) <= MOST_OF_A_LOSS else None
-
-
-def _with_losses(control: ArmResult, tested: Tested) -> Tested:
-    """Validation figures whose direction nothing tells, and whose like of training is the loss that was stepped on.
-
-    ``train 0.412 val 0.431``: neither is called a loss, and the first one reads what ``backward`` was called on.
-    """
-    stepped = [
-        _plain(one.name)
-        for one in control.figures
-        if split_of(one.name) == "training" and _reads_the_loss(one, control.losses, control.iterations)
-    ]
-    open_names = [
-        one for one in control.figures if _said(one) and way_of(one, tested) is None and _plain(one.name) in stepped
-    ]
-    return replace(tested, losses=frozenset((one.name, one.source) for one in open_names))
-
-
-def _plain(name: str) -> str:
-    """A name without its split."""
-    return " ".join(word for word in words(name) if not split_of(word))
-
-
-def _reads_the_loss(one: Series, losses: Sequence[float], iterations: int) -> bool:
-    """A figure is what ``backward`` was called on in the iteration of its reading, or that but for a power of two.
-
-    Mixed precision scales the loss by powers of two, and accumulation divides it, by two, four or eight as a rule.
-    """
-    each = round(len(losses) / max(1, iterations))
-    if each < 1 or len(one.values) < 2:
-        return False
-    powers: set[int] | None = None
-    for at, value in zip(one.iterations, one.values, strict=True):
-        near = losses[max(0, (at - 1) * each - 1) : at * each + 1]
-        logs = [math.log2(loss / value) for loss in near if loss > 0 and value > 0 and math.isfinite(loss)]
-        fits = {round(log) for log in logs if abs(log - round(log)) < SAME_LOSS}
-        powers = fits if powers is None else powers & fits
-    return bool(powers)
 
 
 def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> str:  # noqa: PLR0911  (a reason each)
@@ -244,7 +162,7 @@ def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> s
         return "it was read before the first iteration"
     if one.evaluating is False and one.source != "printed":
         return "it was not read after a validation"
-    if one.evaluating is False and not _said(one):
+    if one.evaluating is False and not said(one):
         return "it was not read after a validation"
     if way_of(one, tested) is None:
         return _no_direction(one, tested)
@@ -252,13 +170,24 @@ def unfit(one: Series, held: Mapping[str, Sequence[float]], tested: Tested) -> s
         return "nothing says that it is a loss of validation"
     if not _validates(one) and not way_of(one, tested) and (found & LOSSES or not one.evaluating):
         return "nothing says that it is an error of validation"
-    if moves is None and values and len(set(map(repr, values))) == 1 and (len(values) > 1 or values[0] == 0):
+    return _constant(values, moves, is_error=way_of(one, tested) is False)
+
+
+def _constant(values: Sequence[float], moves: bool | None, *, is_error: bool) -> str:
+    """Why a figure that is the same at every reading cannot judge; empty where it is not, or where it can."""
+    if not values or len(set(map(repr, values))) > 1:
+        return ""
+    if len(values) > 1 and is_error and not any(values):
+        return f"{CONSTANT} (0), and no error is less"
+    if moves is None and (len(values) > 1 or values[0] == 0):
         # one reading of exactly zero is as likely a term that is switched off as an error that is gone
         return f"{CONSTANT} ({values[0]:g})"
     return ""
 
 
 def _no_direction(one: Series, tested: Tested) -> str:
+    if (one.name, one.source) in tested.with_loss:
+        return "it falls with the loss of validation, so it is not the quality of that name"
     most = beyond_its_range(one, tested)
     if most is not None:
         return f"it was {most:.3g}, so it is not the quality of that name"
@@ -277,17 +206,12 @@ def _rank(one: Series) -> float:
     validation = one.split == "validation" or (_validates(one) and one.split != "test")
     rank = 4.0 * (_validates(one) or bool(one.evaluating)) + 1.0 * validation + 2.0 * ("loss" not in found)
     rank += 0.5 * (one.source != "printed") + 0.4 * (not found & ONE_SIDED) + 0.3 * bool(found & MEANS)
-    return rank + 0.2 * (len(one.values) > 1) + 0.1 * _said(one)
-
-
-def _said(one: Series) -> bool:
-    """The script says that it is a figure of validation or test."""
-    return one.split in ("validation", "test") or split_of(one.name) in ("validation", "test")
+    return rank + 0.2 * (len(one.values) > 1) + 0.1 * said(one)
 
 
 def _validates(one: Series) -> bool:
     """The script, or the object that computed it, says that it is a figure of validation."""
-    return _said(one) or (bool(one.evaluating) and one.source != "printed")
+    return said(one) or (bool(one.evaluating) and one.source != "printed")
 
 
 def _chosen(one: Series, tested: Tested) -> Chosen:
@@ -333,7 +257,9 @@ def _why(one: Series, chosen: Chosen, tested: Tested) -> str:
         reasons.append("it moves with the network's output")
     if (one.name, one.source) in tested.losses:
         reasons.append("what is printed of training beside it is the loss, so lower is better")
-    if chosen.tested:
+    if chosen.tested and (one.name, one.source) in tested.beside_noise:
+        reasons.append(f"noise is {'lower' if chosen.higher_is_better else 'higher'} than all that the network reached")
+    elif chosen.tested:
         reasons.append(f"a perfect prediction makes it {'higher' if chosen.higher_is_better else 'lower'}")
     named = one.higher_is_better if one.higher_is_better is not None else direction_of(one.name)
     if chosen.tested and named is not None and named is not chosen.higher_is_better:
@@ -364,7 +290,7 @@ def _unknown_direction(control: ArmResult, tested: Tested) -> str:
     """A question about validation figures whose names do not tell which is better; empty where there is none."""
 
     def unknown(one: Series) -> bool:
-        return _said(one) and way_of(one, tested) is None and not is_setting(one.name)
+        return said(one) and way_of(one, tested) is None and not is_setting(one.name)
 
     open_names = list(dict.fromkeys(one.name for one in control.figures if unknown(one)))
     if open_names:

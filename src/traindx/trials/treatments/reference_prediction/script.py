@@ -20,7 +20,9 @@ SURE = 10.0  # a logit that leaves no doubt
 class ReferencePrediction(RuntimeTreatment):
     """``kinds``: what is said in the first, the second, ... validation pass, of :data:`KINDS`; the last one goes on.
 
-    ``noise`` is standard normal, the same in every run. A pass ends with an iteration.
+    ``noise`` is standard normal, the same in every run. A pass ends with an iteration. Single numbers among what a
+    network says stay as they are: a model that returns its loss has computed it from its own prediction, and noise in
+    its place would say nothing of how it is computed.
     """
 
     def install(self) -> None:
@@ -28,6 +30,7 @@ class ReferencePrediction(RuntimeTreatment):
         self._kinds = [str(kind) for kind in self.fields.get("kinds") or [self.fields["kind"]]]
         self._number = 0
         self.passes: list[tuple[int, str]] = []
+        self._left = 0
         self.arm.leaving.append(self.safe(self._leave))
 
     def _leave(self, network: Any, output: Any) -> Any:
@@ -66,6 +69,9 @@ class ReferencePrediction(RuntimeTreatment):
         if isinstance(output, torch.Tensor):
             if not output.is_floating_point():
                 return output
+            if output.dim() == 0:
+                self._left += 1
+                return output
             if kind == "noise":
                 generator = torch.Generator().manual_seed(self._number)
                 return torch.randn(output.shape, generator=generator).to(output)
@@ -80,8 +86,8 @@ class ReferencePrediction(RuntimeTreatment):
         return output
 
     def report(self) -> dict[str, Any]:
-        """As JSON, with iteration and kind of every pass."""
-        return {**super().report(), "passes": self.passes}
+        """As JSON, with iteration and kind of every pass, and how many single numbers were left as they were."""
+        return {**super().report(), "passes": self.passes, "left": self._left}
 
 
 def prediction_from(torch: Any, output: Any, target: Any) -> Any:
