@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -143,6 +145,27 @@ def test_one_seed_is_inconclusive_and_says_so():
     comparison = compare(case, without_shrinking(case), budget=30, seeds=(0,))
     assert comparison.verdict is FixVerdict.INCONCLUSIVE
     assert "on one seed" in comparison.sentence
+    assert "noise" not in comparison.sentence  # one pair tells nothing of it
+
+
+def test_pairs_are_added_while_time_is_left_and_it_is_open():
+    """Three pairs of 6 of 12 seconds were called within the noise, and the rest of the time was not used."""
+    case = noisy_regression(train=linear_batches(2, noise=2.0), steps=30)
+    base = case.loss
+    other = case.replace(loss=lambda m, b: {**base(m, b), "jitter": 0.3 * (m.weight * torch.randn(6)).sum()})
+    assert compare(case, other, budget=30, seeds=(0, 1, 2)).effect.n == 3
+    comparison = compare(case, other, budget=30)
+    assert comparison.verdict is not FixVerdict.INCONCLUSIVE or comparison.effect.n == 12
+    assert comparison.complete
+
+
+def test_a_run_that_does_not_fit_says_what_budget_would_do():
+    case = noisy_regression(steps=100_000)
+    comparison = compare(case, without_shrinking(case), budget=1)
+    assert comparison.verdict is FixVerdict.INCONCLUSIVE
+    assert re.fullmatch(
+        r"seed 0 did not fit into the budget of 1.0 s; about (\d+ h )?\d+ min would do", comparison.sentence
+    )
 
 
 def test_the_budget_limits_the_seeds():
@@ -152,6 +175,22 @@ def test_the_budget_limits_the_seeds():
     assert comparison.verdict is FixVerdict.INCONCLUSIVE
     with pytest.raises(UsageError):
         compare(case, case, budget="soon")
+
+
+def test_what_is_neither_trained_nor_scored_is_not_acquitted():
+    """A temperature of prototypes that are learnt elsewhere was called without effect."""
+
+    def learning(temperature):
+        return dx.case_parts.PrototypeLearning(fit=lambda seed: None, used=lambda seed: None, temperature=temperature)
+
+    case = noisy_regression()
+    low, high, alike = (case.replace(parts=(learning(value),)) for value in (0.3, 0.5, 0.3))
+    comparison = compare(low, high, budget=30)
+    assert comparison.verdict is FixVerdict.INCONCLUSIVE
+    assert "not tried: it changes temperature of the prototypes (0.3 → 0.5)" in comparison.sentence
+    assert compare(low, alike, budget=30).verdict is FixVerdict.NO_EFFECT
+    better = without_shrinking(case).replace(parts=(learning(0.5),))
+    assert compare(low, better, budget=30).verdict is FixVerdict.HELPS  # where something moves, that is judged
 
 
 def test_the_public_name_is_this_one():

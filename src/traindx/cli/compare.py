@@ -39,7 +39,9 @@ def compare(
         list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Its arguments; {} is the configuration's path")
     ] = None,
     budget: Annotated[str, typer.Option(metavar="TIME", help="Time for all runs together")] = "3m",
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Paired seeds; as many are run as fit")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Paired seeds that fit (3, and more while time is left)")
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="The figure that judges, as the script reports it; NAME:lower")
     ] = None,
@@ -69,6 +71,7 @@ def compare(
         raise UsageError(f"--budget {budget} leaves no time for a run", expected="a time such as 3m")
     rest = [*([script] if script is not None else []), *(arguments or [])]
     kind = kind_of(before, after)
+    pairs = tuple(range(seeds or 0))
     directory = out or runs.own_directory("compare")
     session.writable(directory)
     with ExitStack() as stack:
@@ -78,10 +81,10 @@ def compare(
         if kind == "cases":
             if rest:
                 raise UsageError(f"two cases take no script, but got {' '.join(rest)}", expected="nothing after them")
-            comparison, interrupted = _cases(before, after, budget, seeds)
+            comparison, interrupted = _cases(before, after, budget, pairs)
         else:
             pair = _versions(kind, before, after, rest, stack)
-            work = _work(pair, directory, limit, seeds, metric or "", steps, window)
+            work = _work(pair, directory, limit, pairs, metric or "", steps, window)
             comparison, interrupted = work
         text = comparison.model_dump_json(indent=2)
         (directory / "comparison.json").write_text(text, encoding="utf-8")
@@ -140,12 +143,12 @@ def _kind(text: str) -> str:
 # -- cases ---------------------------------------------------------------------------------------------------------
 
 
-def _cases(before: str, after: str, budget: str, seeds: int) -> tuple[Comparison, bool]:
+def _cases(before: str, after: str, budget: str, seeds: tuple[int, ...]) -> tuple[Comparison, bool]:
     from traindx.cli.target import load_case
     from traindx.trials.compare import compare as compare_cases
 
     cases = [load_case(text) for text in (before, after)]
-    return compare_cases(*cases, budget=budget, seeds=tuple(range(seeds)), progress=_told()), False
+    return compare_cases(*cases, budget=budget, seeds=seeds, progress=_told()), False
 
 
 # -- scripts -------------------------------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ def _work(
     pair: tuple[Version, Version],
     directory: Path,
     budget: float,
-    seeds: int,
+    seeds: tuple[int, ...],
     metric: str,
     steps: int,
     window: float,
@@ -221,7 +224,7 @@ def _work(
         *pair,
         directory=directory,
         budget=budget,
-        seeds=tuple(range(seeds)),
+        seeds=seeds,
         metric=metric,
         steps=steps,
         seconds=window,

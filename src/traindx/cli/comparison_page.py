@@ -52,4 +52,6 @@ def _figures(comparison: Comparison, show: Console) -> None:
     effect = comparison.effect
     if effect is not None and math.isfinite(effect.low):
         interval = f"{effect.mean:+.3g}{unit} [{effect.low:+.3g}, {effect.high:+.3g}]"
-        show.print(f"  change, positive is better: {interval} (95 % interval, {effect.n} seeds)")
+        show.print(
+            f"  change, positive is better: {interval} ({100 * effect.confidence:.3g} % interval, {effect.n} seeds)"
+        )

@@ -191,7 +191,7 @@ def examine(  # noqa: PLR0915  (one option a paragraph)
     directory = out or session.default_directory("-".join([parsed.label, *(fault or ())]))
     if listed is not None:
         session.writable(directory)
-        raise typer.Exit(of_recipe(target or "", listed, seconds(time), pairs, directory))
+        raise typer.Exit(of_recipe(target or "", listed, seconds(time), _pairs(seeds, settings), directory))
 
     def work(watch: Watch) -> Diagnosis:
         from traindx.examination import examine as run_examination

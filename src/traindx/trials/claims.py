@@ -15,7 +15,7 @@ from traindx.diagnosis import Baseline
 from traindx.finding import Effect, Frozen
 from traindx.trials.effects import margin
 from traindx.trials.scoring import Score
-from traindx.trials.statistics import Direction, Identity, direction, p_value, sign_report
+from traindx.trials.statistics import LEVEL, Direction, Identity, direction, p_value, sign_report
 from traindx.trials.training import Trained, digest
 
 
@@ -172,6 +172,7 @@ def judge_claim(
     metric: Metric,
     baselines: Sequence[Baseline],
     moved: Mapping[str, float],
+    level: float = LEVEL,
 ) -> tuple[FixVerdict, str]:
     """One word for a claimed fix, and the sentence behind it.
 
@@ -182,6 +183,7 @@ def judge_claim(
         metric: The metric.
         baselines: Trivial baselines of the case before.
         moved: By how much fixed predictors move under the common scoring metric; then figures are not comparable.
+        level: Level of significance; where one looked at earlier pairs it is less than the usual one.
     """
     stopped = _stopped(pairs, name, metric, baselines)
     if stopped is not None:
@@ -193,7 +195,7 @@ def judge_claim(
     if moved:
         why = "the two cases have no common scoring metric: predictors that no model made move by"
         return FixVerdict.INCONCLUSIVE, f"{why} {told(moved, metric.unit)}"
-    return _by_effect(pairs, effect, name, metric, baselines)
+    return _by_effect(pairs, effect, name, metric, baselines, level)
 
 
 def _stopped(
@@ -214,7 +216,12 @@ def _stopped(
 
 
 def _by_effect(
-    pairs: Sequence[Pair], effect: Effect, name: str, metric: Metric, baselines: Sequence[Baseline]
+    pairs: Sequence[Pair],
+    effect: Effect,
+    name: str,
+    metric: Metric,
+    baselines: Sequence[Baseline],
+    level: float,
 ) -> tuple[FixVerdict, str]:
     """The word where both cases run and differ."""
     unit = f" {metric.unit}" if metric.unit else ""
@@ -222,7 +229,9 @@ def _by_effect(
     treated = [pair.after.score.values[name] for pair in pairs]
     negligible = margin(metric, [*values, *treated])
     figures = f"{effect.mean:+.3g}{unit} [{effect.low:+.3g}, {effect.high:+.3g}] over {effect.n} seeds"
-    what = direction(effect, p_value(effect), negligible, Identity(weights=False, predictions=False))
+    if effect.confidence > 1 - LEVEL:  # more than one look, or one before the last
+        figures += f" (an interval of {effect.confidence:.1%})"
+    what = direction(effect, p_value(effect), negligible, Identity(weights=False, predictions=False), level)
     if what is Direction.NOTHING:
         return FixVerdict.NO_EFFECT, f"the difference is of no importance: {figures}, less than {negligible:.3g}{unit}"
     if what is Direction.WORSE:
@@ -239,7 +248,7 @@ def _by_effect(
 def _open(effect: Effect, figures: str, negligible: float, name: str, unit: str) -> str:
     """Why nothing can be said of a difference."""
     if effect.n < 2:
-        return f"the difference is within the noise: {effect.mean:+.3g}{unit} on one seed ({sign_report(effect)})"
+        return f"nothing is known of chance on one seed: {effect.mean:+.3g}{unit} ({sign_report(effect)})"
     if not math.isfinite(effect.low):
         return f"{name} is the same in every run: at its limit, or too coarse to tell them apart"
     if effect.low * effect.high > 0:

@@ -18,8 +18,11 @@ from traindx.case import Metric
 from traindx.durations import format_duration
 from traindx.finding import Effect
 from traindx.progress import Listener, Progress, silent
-from traindx.trials.claims import Change, Comparison, FixVerdict, Pair, Run, judge_claim, told
+from traindx.trials.claims import Comparison, FixVerdict, Pair, Run, judge_claim, told
+from traindx.trials.effects import margin
+from traindx.trials.growing import Looks
 from traindx.trials.scoring import Score
+from traindx.trials.script.alike import changes, constant, identical, same_model
 from traindx.trials.script.meaning import FIXED_TREATMENT, Meaning, differences, examine, shared
 from traindx.trials.script.pairing import ArmResult, run_arm, same_run
 from traindx.trials.script.scoring_metric import Chosen, choose, read_at, value_at, value_of
@@ -54,7 +57,7 @@ class ScriptComparison:
         after: The version with it.
         directory: Where the runs are kept.
         budget: Seconds.
-        seeds: Numbers of the pairs.
+        seeds: Numbers of the pairs; () for three, and more while time is left and it is open.
         metric: Figure that judges, as for ``--metric``; empty to recognise it.
         steps: Optimiser iterations of a run, 0 for no limit.
         seconds: Seconds of the first run after its first iteration, 0 for no limit.
@@ -65,7 +68,7 @@ class ScriptComparison:
     after: Version
     directory: Path
     budget: float
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = ()
     metric: str = ""
     steps: int = 300
     seconds: float = 120.0
@@ -78,6 +81,7 @@ class ScriptComparison:
 
     def __post_init__(self) -> None:
         self.begun = time.monotonic()
+        self.looks = Looks(self.seeds)
         self._first: ArmResult | None = None
         self._meaning: dict[str, Meaning] = {}
         self._unexamined = ""  # why nothing may be concluded although runs differ
@@ -95,10 +99,12 @@ class ScriptComparison:
         Raises:
             KeyboardInterrupt: Pairs that were finished are in :meth:`result`.
         """
-        for number, seed in enumerate(self.seeds):
+        asked = len(self.looks.asked)
+        for number, seed in enumerate(self.looks.seeds):
             spent = (time.monotonic() - self.begun) / max(1, number)
             if number and spent * 1.1 > self.left:
-                self._short(f"{number} of {len(self.seeds)} seeds fit into the budget of", spent * len(self.seeds))
+                if number < asked:
+                    self._short(f"{number} of {asked} seeds fit into the budget of", spent * asked)
                 break
             if not self._pair(number, seed):
                 break
@@ -106,6 +112,8 @@ class ScriptComparison:
             if before.broke or after.broke or (not number and identical(before, after)):
                 break
             if number == 1 and self._same_numbers():
+                break
+            if number >= 1 and self.looks.settles(*self._effect()):
                 break
         return self.result()
 
@@ -157,6 +165,20 @@ class ScriptComparison:
         self.notes.append(f"compared at iteration {self.last}, the last reading that every run reached in time")
         return True
 
+    def _effect(self) -> tuple[Effect | None, float]:
+        """Paired effect so far, and the difference that is of no importance; nothing where nothing can be concluded."""
+        chosen = self.chosen
+        if chosen is None or self.moved or self._unexamined:
+            return None, 0.0
+        name = chosen.name
+        runs = [(self._run(before, name), self._run(after, name)) for _, before, after in self.pairs]
+        if any(one.broke or other.broke for one, other in runs):
+            return None, 0.0
+        values = [before.score.values[name] for before, _ in runs]
+        treated = [after.score.values[name] for _, after in runs]
+        kind = Metric(function=lambda prediction, target: math.nan, higher_is_better=chosen.higher_is_better)
+        return paired_effect(treated, values, chosen.higher_is_better), margin(kind, [*values, *treated])
+
     def _short(self, why: str, seconds: float) -> None:
         """Say what was not run, and what budget would do: that for so many seconds of runs, and more than this one."""
         self.complete = False
@@ -190,7 +212,7 @@ class ScriptComparison:
     ) -> ArmResult:
         what = f"seed {seed}: {version.name}" + (f", fixed outputs ({', '.join(fixed)})" if fixed else "")
         done = 2 * len(self.pairs) + (side == "after")
-        step = Progress("compare", what, done, 2 * len(self.seeds), max(0.0, self.left))
+        step = Progress("compare", what, done, max(2 * len(self.looks.asked), done + 1), max(0.0, self.left))
         self.listen(step)
         result = run_arm(
             version.settings,
@@ -220,7 +242,7 @@ class ScriptComparison:
         end = time.monotonic() + room
 
         def fixed(kinds: Sequence[str], steps: int) -> ArmResult:
-            return self._arm(version, side, self.seeds[0], steps, 0.0, kinds)
+            return self._arm(version, side, self.looks.seeds[0], steps, 0.0, kinds)
 
         return examine(run, fixed, lambda: min(self.left, end - time.monotonic()))
 
@@ -253,10 +275,12 @@ class ScriptComparison:
         scored = [pair for pair in runs if not pair.before.broke and not pair.after.broke]
         values = [pair.before.score.values[name] for pair in scored]
         treated = [pair.after.score.values[name] for pair in scored]
-        effect = paired_effect(treated, values, higher) if self.chosen is not None else None
+        effect = self.looks.shown(paired_effect(treated, values, higher)) if self.chosen is not None else None
         verdict, sentence = FixVerdict.INCONCLUSIVE, self.why or "no pair of runs was finished"
         if runs:
             verdict, sentence = self._verdict(runs, effect, name, metric)
+            if verdict is FixVerdict.INCONCLUSIVE and len(runs) < 2 and self.why and self.why not in sentence:
+                sentence += f"; {self.why}"
         return Comparison(
             verdict=verdict,
             sentence=sentence,
@@ -306,7 +330,7 @@ class ScriptComparison:
                 f"{name} is not the same figure in both: outputs that no model made are scored differently after the "
                 f"change ({told(self.moved, '')}), so its values cannot be compared"
             )
-        if self.chosen.provisional and all(_constant(after, self.chosen) for _, _, after in self.pairs):
+        if self.chosen.provisional and all(constant(after, self.chosen) for _, _, after in self.pairs):
             return FixVerdict.INCONCLUSIVE, (
                 f"{name} is the same at every reading of a run, in both versions, so it may be no quality at all"
             )
@@ -314,7 +338,7 @@ class ScriptComparison:
             return FixVerdict.INCONCLUSIVE, (
                 f"the runs differ, and whether {name} means the same in both was not examined: {self._unexamined}"
             )
-        return judge_claim(runs, effect, name, metric, (), {})
+        return judge_claim(runs, effect, name, metric, (), {}, self.looks.level(len(runs)))
 
     def _alike(self, runs: Sequence[Pair], name: str) -> str:
         """What is bit-identical in all pairs, where that settles the matter; empty otherwise."""
@@ -334,69 +358,3 @@ class ScriptComparison:
                 f"move by {told(self.moved, '')}"
             )
         return ""
-
-
-def _constant(arm: ArmResult, chosen: Chosen) -> bool:
-    """A figure that is the same at every reading of a run."""
-    values = [one.values for one in arm.figures if (one.name, one.source) == (chosen.name, chosen.source)]
-    return all(len(set(map(repr, one))) <= 1 for one in values)
-
-
-def _reported(arm: ArmResult) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Every figure that both versions can be expected to report alike: not times, nor what depends on them."""
-    timing = {"s", "sec", "secs", "seconds", "time", "eta", "elapsed", "min", "ms", "it"}
-    return sorted(
-        (one.name, one.source, tuple(map(repr, one.values)))
-        for one in arm.figures
-        if not timing & set(one.name.lower().replace("_", " ").replace("/", " ").split()) and "second" not in one.name
-    )
-
-
-def identical(before: ArmResult, after: ArmResult) -> bool:
-    """True if two runs agree bit by bit in everything that was recorded."""
-    if before.broke or after.broke or not before.weights:
-        return False
-    parts = ("losses", "first_gradient", "weights", "buffers", "outputs", "iterations")
-    same = all(repr(getattr(before, part)) == repr(getattr(after, part)) for part in parts)
-    return same and _judging(before) == _judging(after)
-
-
-def same_model(before: ArmResult, after: ArmResult) -> bool:
-    """True if two runs end with the same networks, which said the same on the way."""
-    parts = ("weights", "buffers", "outputs", "iterations")
-    return bool(before.weights) and all(getattr(before, part) == getattr(after, part) for part in parts)
-
-
-def _judging(arm: ArmResult) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Figures by which anything could be judged."""
-    from traindx.trials.script.scoring_metric import direction_of
-
-    return [item for item in _reported(arm) if direction_of(item[0]) is not None]
-
-
-def changes(pairs: Sequence[tuple[int, ArmResult, ArmResult]], chosen: Chosen | None) -> tuple[Change, ...]:
-    """What was bit-identical in all pairs and what was not."""
-    ran = [(before, after) for _, before, after in pairs if before.weights and after.weights]
-    if not ran:
-        return ()
-
-    def figures(values: Sequence[tuple[float, float]], digits: int) -> str:
-        return ", ".join(f"{a:.{digits}g} → {b:.{digits}g}" for a, b in values)
-
-    def same(part: str) -> bool:
-        return all(getattr(a, part) == getattr(b, part) for a, b in ran)
-
-    first = [(a.losses[0], b.losses[0]) for a, b in ran if a.losses and b.losses]
-    found = [
-        Change(what="first loss", identical=all(repr(a) == repr(b) for a, b in first), detail=figures(first, 6)),
-        Change(what="first gradients", identical=same("first_gradient")),
-        Change(what="losses", identical=all(repr(a.losses) == repr(b.losses) for a, b in ran)),
-        Change(what="weights", identical=same("weights")),
-        Change(what="buffers", identical=same("buffers")),
-        Change(what="predictions", identical=same("outputs")),
-    ]
-    if chosen is not None:
-        metric = [(value_of(a, chosen), value_of(b, chosen)) for a, b in ran]
-        detail = figures(metric, 4)
-        found.append(Change(what="metric", identical=all(repr(a) == repr(b) for a, b in metric), detail=detail))
-    return tuple(found)

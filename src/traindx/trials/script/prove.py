@@ -14,6 +14,7 @@ from traindx.machine import usable_cores
 from traindx.pipeline import outcome
 from traindx.progress import Listener, silent
 from traindx.trials.engine import Trial
+from traindx.trials.growing import MOST_SEEDS, SEEDS
 from traindx.trials.outcome import apply_results
 from traindx.trials.ray_pool import address_of
 from traindx.trials.script.backend import Length, ScriptBackend
@@ -27,8 +28,6 @@ from traindx.watch.runtime.settings import Settings
 
 __all__ = ["Length", "Proof", "concluded", "prove"]
 
-SEEDS = (0, 1, 2)
-MOST_SEEDS = 12  # an effect that twelve pairs do not show is small beside the noise of this script
 MOST = 4  # treatments in one proof; more would leave two seeds of nothing
 
 
