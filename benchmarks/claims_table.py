@@ -1,9 +1,10 @@
 """The claims of five post-mortems about our recipes: what was promised beside what paired runs measure.
 
-    python benchmarks/claims_table.py [--budget 5m] [--only RECIPE[:NAME] ...] [--keep FILE] [--write]
+    python benchmarks/claims_table.py [--budget 5m] [--steps N] [--only RECIPE[:NAME] ...] [--keep FILE] [--write]
 
 One claim after the other, each with the budget; ``--keep`` names a file to which every judged claim is appended, and
-those that are in it are not judged again. A claim that nobody has judged yet stands in the table as that.
+those that are in it are not judged again. A claim that nobody has judged yet stands in the table as that. ``--steps``
+makes trainings shorter than the recipe's own; what is then measured is the worth after so many steps.
 """
 
 from __future__ import annotations
@@ -24,17 +25,18 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
     """All claims, as Markdown."""
     from traindx.trials.claim_files import load
 
-    rows = ["| recipe | claim | promised | measured | figure | verdict | s | why it is open |", f"|{'---|' * 8}"]
+    head = "recipe | claim | promised | measured | figure | verdict | steps | s of budget | s | why it is open"
+    rows = [f"| {head} |", f"|{'---|' * 10}"]
     count = settled = 0
     for path in sorted(CLAIMS.glob("*.yaml")):
         for claim in load(path).claims:
             found = kept.get(f"{path.stem}:{claim.what}")
             count += found is not None
-            cells = ["not judged yet", "", "", "", ""]
+            cells = ["not judged yet", *[""] * 6]
             if found:
                 is_open = found["verdict"] == "inconclusive"
                 settled += not is_open
-                cells = [str(found[key]) for key in ("measured", "metric", "verdict", "seconds")]
+                cells = [str(found[key]) for key in ("measured", "metric", "verdict", "steps", "budget", "seconds")]
                 cells.append(found.get("why", "").replace("|", "/")[:200] if is_open else "")
             rows.append(f"| {path.stem} | {claim.claim} | {claim.promised} | {' | '.join(cells)} |")
     return "\n".join([f"{count} of {len(rows) - 2} claims tried, {settled} of them settled.", "", *rows])
@@ -48,6 +50,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--budget", default="5m")
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--only", nargs="*", default=())
     parser.add_argument("--keep", type=Path, default=Path("claims.jsonl"))
     parser.add_argument("--write", action="store_true")
@@ -60,13 +63,15 @@ def main() -> int:
             if name in kept or (given.only and not {name, path.stem} & set(given.only)):
                 continue
             begun = time.monotonic()
-            found = judged(f"recipe:{path.stem}", claim, seconds(given.budget), (0, 1, 2))
+            found = judged(f"recipe:{path.stem}", claim, seconds(given.budget), (), given.steps)
             kept[name] = {
                 "claim": name,
                 "measured": found.measured,
                 "metric": found.metric,
                 "verdict": found.verdict,
                 "why": found.why,
+                "steps": given.steps or "all",
+                "budget": round(seconds(given.budget)),
                 "seconds": round(time.monotonic() - begun),
             }
             with given.keep.open("a", encoding="utf-8") as file:

@@ -95,7 +95,7 @@ def of_recipe(target: str, claims: ClaimList, budget: float, seeds: Sequence[int
     return 3 if any(one.verdict == "inconclusive" for one in tried) else 0
 
 
-def judged(target: str, claim: Claim, budget: float, seeds: Sequence[int]) -> Tried:
+def judged(target: str, claim: Claim, budget: float, seeds: Sequence[int], steps: int | None = None) -> Tried:
     """One claim about a recipe, as a fix that is compared.
 
     Args:
@@ -103,13 +103,17 @@ def judged(target: str, claim: Claim, budget: float, seeds: Sequence[int]) -> Tr
         claim: What is claimed.
         budget: Seconds.
         seeds: Numbers of the pairs.
+        steps: Optimiser steps of a training; the recipe's own by default, and where their number is what is claimed.
     """
     from traindx.cli.target import load_case
     from traindx.trials.compare import compare
 
     beside, named = list(claim.beside), [*claim.beside, claim.what]
     before, after = (named, beside) if claim.kind == "fault" else (beside, named)
-    found = compare(load_case(target, before), load_case(target, after), budget=budget, seeds=tuple(seeds))
+    cases = load_case(target, before), load_case(target, after)
+    if cases[0].steps != cases[1].steps:
+        steps = None
+    found = compare(*cases, budget=budget, seeds=tuple(seeds), steps=steps)
     return Tried(claim, found.verdict.value, found.metric, found.unit, found.effect, found.sentence)
 
 
