@@ -186,6 +186,27 @@ def test_a_program_that_gives_up_at_noise_is_tried_without_it(arm: RunArm) -> No
     assert found.tested.higher["val_bce", "printed"] is False
 
 
+def test_a_program_that_catches_what_noise_raises_is_tried_without_it() -> None:
+    """It ended in good order after its line of training, which is no reading of the validation."""
+    run = ScriptRun(target="t", ending=Ending.FINISHED, seconds=1.0)
+    at, values = (8, 16, 24), (0.45, 0.43, 0.42)
+    trained = Series("Train dice", "printed", at, values, None, True, "training")
+    figure = Series("Val dice", "printed", at, values, None, True, "validation")
+    control = ArmResult(run=run, iterations=24, outputs="o", figures=(trained, figure))
+    asked: list[tuple[str, ...]] = []
+
+    def fixed(kinds: Any, steps: int) -> ArmResult:
+        asked.append(tuple(kinds))
+        if "noise" in kinds:
+            first = replace(trained, iterations=(8,), values=(0.45,))
+            return replace(control, iterations=8, figures=(first,), passes=((8, "noise"),))
+        return replace(control, passes=tuple(zip(at, kinds, strict=False)))
+
+    found = examine(control, fixed, lambda: math.inf, ("noise", "zeros", "ones"))
+    assert asked == [("noise", "zeros", "ones"), ("zeros", "ones")]
+    assert set(found.values) == {"zeros", "ones"}
+
+
 def test_a_loss_that_the_network_itself_returns_is_not_replaced(arm: RunArm) -> None:
     """Noise in its place would say that it moves with the output, and that two versions compute it alike."""
     returns = edited(

@@ -79,7 +79,7 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
             break
         result = run(batch, steps)
         cost += result.seconds
-        if _ended_at_noise(result, steps):
+        if _ended_at_noise(control, result):
             todo.remove(NOISE)
             continue
         if result.broke or result.unfinished:
@@ -104,12 +104,14 @@ def examine(control: ArmResult, run: RunFixed, left: Callable[[], float], kinds:
     return Meaning(values, tested, why_not, cost)
 
 
-def _ended_at_noise(result: ArmResult, steps: int) -> bool:
-    """The program gave up in a pass of noise: its loss takes probabilities, and noise is beyond 0 and 1."""
-    last = result.passes[-1] if result.passes else (0, "")
-    if last[1] != NOISE or result.unfinished:
+def _ended_at_noise(control: ArmResult, result: ArmResult) -> bool:
+    """The program gave up in its first pass of noise: its loss takes probabilities, and noise is beyond 0 and 1."""
+    if [kind for _, kind in result.passes] != [NOISE] or result.unfinished:
         return False
-    return bool(result.broke) or (result.iterations < steps and NOISE not in by_kind(result))
+    validated = {(one.name, one.source) for one in control.figures if one.evaluating and one.split != "training"}
+    at = result.passes[0][0]
+    read = {(one.name, one.source) for one in result.figures if any(when >= at for when in one.iterations)}
+    return bool(result.broke) or not read & validated
 
 
 def _seconds(control: ArmResult, iteration: int) -> float:
