@@ -14,12 +14,12 @@ import numpy as np
 from traindx.errors import InputError, TraindxError, UsageError
 from traindx.extras import require
 from traindx.recipes.kit import options as kit
+from traindx.recipes.segmentation.channels import ImageFiles, of_prediction, read
 from traindx.recipes.segmentation.dicom_seg import Code, read_codes
 from traindx.recipes.segmentation.volumes import (
     TIFF_SUFFIXES,
     Volume,
     list_volumes,
-    read_volume,
     stem_of,
     suffix_of,
     write_mask,
@@ -27,6 +27,9 @@ from traindx.recipes.segmentation.volumes import (
 
 if TYPE_CHECKING:
     from traindx.recipes.segmentation.inference import Predictor
+
+TEST_IMAGES = "imagesTs"
+"""Folder of a data set of nnU-Net that holds what is to be segmented."""
 
 
 @dataclass(frozen=True)
@@ -82,26 +85,28 @@ def predict_folder(
     Yields:
         What became of each volume, in order.
     """
-    for path in _volumes(inputs):
+    for image in _volumes(inputs, predictor.plan.channels):
         try:
-            yield _predict_one(predictor, path, out, probabilities, dtype, overlap, progress, dicom_seg, codes)
+            yield _predict_one(predictor, image, out, probabilities, dtype, overlap, progress, dicom_seg, codes)
         except TraindxError as error:
-            yield Written(path.name, None, str(error))
+            yield Written(_shown(image), None, str(error))
         except (MemoryError, OSError) as error:
-            yield Written(path.name, None, f"{type(error).__name__}: {error}")
+            yield Written(_shown(image), None, f"{type(error).__name__}: {error}")
 
 
-def _volumes(inputs: Sequence[Path]) -> list[Path]:
-    found: list[Path] = []
+def _volumes(inputs: Sequence[Path], channels: int) -> list[ImageFiles]:
+    found: list[ImageFiles] = []
     for path in inputs:
+        if (path / "dataset.json").is_file() and (path / TEST_IMAGES).is_dir():
+            path = path / TEST_IMAGES  # noqa: PLW2901
         inside = list_volumes(path) if path.is_dir() else []
-        found += inside or [path]
+        found += of_prediction(inside, channels) if inside else [ImageFiles(stem_of(path), (path,))]
     return found
 
 
 def _predict_one(
     predictor: Predictor,
-    path: Path,
+    image: ImageFiles,
     out: Path,
     probabilities: bool,
     dtype: str | None,
@@ -112,7 +117,10 @@ def _predict_one(
 ) -> Written:
     from traindx.recipes.segmentation.sources import RawCase
 
-    volume = read_volume(path)
+    path = image.paths[0]
+    if problem := image.problem(predictor.plan.channels):
+        raise InputError(problem, expected=f"{predictor.plan.channels} channels, as in training")
+    volume = read(image)
     if dicom_seg and volume.series is None:
         raise InputError(
             f"{path} is no DICOM series, and a DICOM segmentation refers to the slices of one",
@@ -122,23 +130,23 @@ def _predict_one(
     prediction = predictor(RawCase(volume.array, None, volume.affine), progress=progress, overlap=overlap)
     wanted = np.dtype(volume.dtype if dtype == "image" else dtype or predictor.plan.label_dtype)
     mask = predictor.plan.labels.decode(prediction.classes, wanted)
-    target = out / mask_name(volume)
+    target = out / mask_name(volume, image.name)
     write_mask(target, mask, volume)
     segmentation: Path | None = None
     if dicom_seg and volume.series is not None:
         from traindx.recipes.segmentation import dicom_seg as seg
 
-        segmentation = out / f"{stem_of(path)}_seg.dcm"
+        segmentation = out / f"{image.name}_seg.dcm"
         seg.write(segmentation, prediction.classes, predictor.plan.labels.names, volume.series, codes)
     if probabilities:
         np.savez_compressed(
-            out / f"{stem_of(path)}_probabilities.npz",
+            out / f"{image.name}_probabilities.npz",
             probabilities=prediction.probabilities.astype(np.float16),
             classes=np.array(["background", *predictor.plan.labels.names]),
         )
     voxel_ml = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     return Written(
-        path.name,
+        _shown(image),
         target,
         dicom=segmentation,
         seconds=prediction.seconds,
@@ -151,12 +159,22 @@ def _predict_one(
     )
 
 
-def mask_name(volume: Volume) -> str:
-    """File name of a mask: the kind of its volume, NIfTI for a DICOM series, one file for a folder of TIFF pages."""
+def _shown(image: ImageFiles) -> str:
+    """What a case is called in messages: its file, or its name where it has several."""
+    return image.name if image.numbers else image.paths[0].name
+
+
+def mask_name(volume: Volume, name: str) -> str:
+    """File name of a mask: the kind of its volume, NIfTI for a DICOM series, one file for a folder of TIFF pages.
+
+    Args:
+        volume: The volume.
+        name: Name of its case, without the number of a channel.
+    """
     if volume.series is not None:
-        return f"{stem_of(volume.path)}.nii.gz"
+        return f"{name}.nii.gz"
     stack = volume.path.is_dir() or suffix_of(volume.path) in TIFF_SUFFIXES
-    return f"{stem_of(volume.path)}.tif" if stack else volume.path.name
+    return f"{name}.tif" if stack else name + volume.path.name[len(stem_of(volume.path)) :]
 
 
 def warn_of_collapse(results: Sequence[Written]) -> str:
@@ -182,7 +200,12 @@ def parser() -> argparse.ArgumentParser:
         "Segment volumes (NIfTI, TIFF stacks, folders of DICOM slices). Exit code 0: all done; 2: some were not read.",
         "images/ --checkpoint runs/fold0 --out masks/",
     )
-    kit.data(made, ()).add_argument("inputs", nargs="+", type=Path, help="volumes, DICOM series, or folders of them")
+    kit.data(made, ()).add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        help="volumes, DICOM series, folders of them, or the folder of a data set (its imagesTs)",
+    )
     group = kit.model(made, many=True)
     group.add_argument("--overlap", type=float, default=0.5, help="overlap of windows (default: 0.5)")
     group.add_argument("--no-flips", action="store_true", help="do not average over mirrored views")
@@ -223,7 +246,7 @@ def predict(argv: Sequence[str]) -> int:
     codes = read_codes(options.segment_codes, predictor.plan.labels.names)
     if options.no_flips:
         predictor.settings = predictor.settings.model_copy(update={"flips": ()})
-    if not _volumes(options.inputs):
+    if not _volumes(options.inputs, predictor.plan.channels):
         raise InputError("there is no volume to segment")
     results: list[Written] = []
     for one in predict_folder(

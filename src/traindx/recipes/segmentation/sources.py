@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traindx.errors import InputError
+from traindx.recipes.segmentation import channels as files
+from traindx.recipes.segmentation.channels import ImageFiles
 from traindx.recipes.segmentation.volumes import list_volumes, read_volume, stem_of
 
 LAYOUTS: tuple[tuple[str, str], ...] = (
@@ -78,13 +80,13 @@ class Unreadable:
     reason: str
 
 
-def read_pair(image: Path, label: Path | None) -> RawCase:
-    """Read an image and its label, which must share their grid.
+def read_pair(image: ImageFiles, label: Path | None) -> RawCase:
+    """Read an image of one or several files and its label, which must share their grid.
 
     Raises:
-        InputError: One of the two cannot be read, or the grids differ by more than a hundredth of a voxel.
+        InputError: A file cannot be read, or the grids differ by more than a hundredth of a voxel.
     """
-    volume = read_volume(image)
+    volume = files.read(image)
     if label is None:
         return RawCase(volume.array, None, volume.affine)
     mask = read_volume(label)
@@ -114,7 +116,7 @@ def folder_cases(root: Path, patient: Callable[[str], str] = str) -> tuple[list[
         patient: Case name to patient.
 
     Returns:
-        Cases sorted by name, and the images without label and labels without image.
+        Cases sorted by name; images without label, labels without image, and images that lack a channel.
 
     Raises:
         InputError: No layout is recognised or no pair is found.
@@ -127,29 +129,44 @@ def folder_cases(root: Path, patient: Callable[[str], str] = str) -> tuple[list[
             f"{root} has no known layout",
             expected="sub-folders " + " or ".join(f"{a}/ and {b}/" for a, b in LAYOUTS),
         )
-    found_images = {stem_of(path).removesuffix("_0000"): path for path in list_volumes(root / images)}
     found_labels = {stem_of(path): path for path in list_volumes(root / labels)}
+    found_images = files.of_training(list_volumes(root / images), found_labels)
+    channels, _ = _table(root)
+    wrong = {name: reason for name, image in found_images.items() if (reason := image.problem(channels))}
     cases = [
         CaseRef(name, patient(name), partial(read_pair, found_images[name], found_labels[name]))
-        for name in sorted(found_images.keys() & found_labels.keys())
+        for name in sorted((found_images.keys() & found_labels.keys()) - wrong.keys())
     ]
     if not cases:
         raise InputError(f"no image in {root / images} has a label of the same name in {root / labels}")
     lonely = [Unreadable(name, "image without label") for name in sorted(found_images.keys() - found_labels.keys())]
     lonely += [Unreadable(name, "label without image") for name in sorted(found_labels.keys() - found_images.keys())]
+    lonely += [Unreadable(name, reason) for name, reason in sorted(wrong.items())]
     return cases, lonely
 
 
 def folder_labels(root: Path) -> dict[str, Any] | None:
-    """The label table of ``dataset.json`` (Decathlon and nnU-Net notation), or None."""
+    """The label table of ``dataset.json`` (Decathlon and nnU-Net notation), or None.
+
+    Raises:
+        InputError: It cannot be read, or says what is not supported; see
+            :func:`~traindx.recipes.segmentation.channels.table_of`.
+    """
+    return _table(root)[1]
+
+
+def _table(root: Path) -> tuple[int | None, dict[str, Any] | None]:
+    """Number of channels and label table of ``dataset.json``, where there is one."""
     path = root / "dataset.json"
     if not path.exists():
-        return None
+        return None, None
     try:
-        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["labels"]
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} has no readable 'labels': {error}") from error
-    return table
+    if not isinstance(table, dict):
+        raise InputError(f"{path} has no readable 'labels'", expected="a table in JSON")
+    return files.table_of(table, path)
 
 
 OPENKBP_ORGANS = {
