@@ -128,7 +128,11 @@ def _of_pairs(path: Path, options: argparse.Namespace) -> Program:
     checkpoint = pairs.read(path)
     network = PairFuser(**checkpoint[CONTRACT_KEY]["network"])
     network.load_state_dict(kit_contract.weights(checkpoint, "network."))
-    size = _size(options.size, 2, 1)
+    return program_of_pairs(network, _size(options.size, 2, 1))
+
+
+def program_of_pairs(network: PairFuser, size: tuple[int, ...]) -> Program:
+    """The program of a network that fuses two plain images, for one size."""
     axes = ("batch", "channel", "row", "column")
 
     def image(name: str, meaning: str) -> Port:
@@ -151,7 +155,11 @@ def _of_pairs(path: Path, options: argparse.Namespace) -> Program:
 
 def _of_studies(path: Path, options: argparse.Namespace) -> Program:
     model = inference.load(path, sampler=options.sampler, sampling_steps=options.sampling_steps)
-    size = _size(options.size, model.dims, model.multiple)
+    return program_of(model, _size(options.size, model.dims, model.multiple))
+
+
+def program_of(model: Model, size: tuple[int, ...]) -> Program:
+    """The program of a model that fuses CT and MR, for one size; guidance must be off."""
     axes = ("batch", "channel", *(("row", "column") if model.dims == 2 else ("slice", "row", "column")))
     body = f"over voxels with CT above {SLICE_HU[0]:g} HU and MR above 0, of the whole volume"
     inputs = [

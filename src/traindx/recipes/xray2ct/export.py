@@ -126,7 +126,7 @@ def main(argv: Sequence[str]) -> int:
     saved = checkpoint[CONTRACT_KEY]
     geometry, window = contract.geometry_from(saved), contract.window_from(saved)
     process = Process.of(saved, options.sampling_steps)
-    program = _program(
+    program = program_of(
         "xray2ct",
         DrawnVolume(contract.network_from(checkpoint), process, window),
         VIEWS,
@@ -162,7 +162,7 @@ def cascaded(method: Method, argv: Sequence[str]) -> int:
         for number, size in enumerate(plan.sizes, start=1)
         if method == "diffusion"
     }
-    program = _program(
+    program = program_of(
         name,
         CascadedVolume(cascade, plan),
         plan.views,
@@ -175,7 +175,7 @@ def cascaded(method: Method, argv: Sequence[str]) -> int:
     return kit.write(program, options, [path])
 
 
-def _program(
+def program_of(
     name: str,
     module: nn.Module,
     views: tuple[str, ...],
@@ -185,7 +185,7 @@ def _program(
     noises: dict[str, tuple[int, int, int]],
     process: Process | None,
 ) -> Program:
-    """The program of any of the three recipes."""
+    """The program of any of the three recipes: what goes in and out on which detector and grid."""
     rows, columns = detector.pixels
     height, width = (round(value, 6) for value in detector.pixel_mm)
     inputs = [
