@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -82,3 +84,14 @@ def test_curves_of_any_numbers_survive_json(series):
     back = Curve.model_validate(json.loads(curve.model_dump_json()))
     for label, values in series.items():
         np.testing.assert_array_equal(np.array(back.series[label]), np.array(values))
+
+
+def test_importing_the_package_registers_every_record():
+    """A log was unreadable, SourcesRead being unknown, wherever no rule had been imported before."""
+    told = (
+        "import pkgutil, sys, traindx.evidence as package\n"
+        "every = {one.name for one in pkgutil.walk_packages(package.__path__, 'traindx.evidence.')}\n"
+        "print(sorted(name for name in every - set(sys.modules) if name.count('.') == 2))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -5,6 +5,7 @@ One file a subject. Importing this package registers every record type, so a log
 
 from __future__ import annotations
 
+import traindx.evidence.contracts
 import traindx.evidence.data_path
 import traindx.evidence.dataset
 import traindx.evidence.dataset_intensities
@@ -16,18 +17,22 @@ import traindx.evidence.forecast
 import traindx.evidence.labels
 import traindx.evidence.loss
 import traindx.evidence.model
+import traindx.evidence.model_in_use
 import traindx.evidence.normalisation
 import traindx.evidence.observed
 import traindx.evidence.observed_branches
 import traindx.evidence.observed_calls
+import traindx.evidence.observed_evaluation
 import traindx.evidence.observed_items
 import traindx.evidence.observed_loss
 import traindx.evidence.observed_optim
 import traindx.evidence.observed_outputs
+import traindx.evidence.observed_sources
 import traindx.evidence.observed_state
 import traindx.evidence.optimisation
 import traindx.evidence.outputs
 import traindx.evidence.probed
+import traindx.evidence.probed_definitions
 import traindx.evidence.probed_figures
 import traindx.evidence.probed_functions
 import traindx.evidence.probed_labels
