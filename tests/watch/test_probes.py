@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,42 @@ def test_a_twin_shares_nothing_and_computes_the_same() -> None:
 def test_a_scripted_module_has_no_twin() -> None:
     with pytest.raises(CannotRepeatError, match="TorchScript"):
         twin(torch, torch.jit.script(nn.Linear(2, 2)))
+
+
+class _AsyncWriterThread(threading.Thread):
+    """The thread by which ``torch.utils.tensorboard.SummaryWriter`` writes its file, by the name of its class."""
+
+
+@pytest.mark.parametrize("kind", [threading.Thread, _AsyncWriterThread])
+def test_a_thread_that_may_draw_is_not_disturbed_and_one_that_writes_events_is_no_obstacle(
+    kind: type[threading.Thread],
+) -> None:
+    done = threading.Event()
+    thread = kind(target=done.wait, daemon=True)
+    thread.start()
+    try:
+        if kind is threading.Thread:
+            with pytest.raises(CannotRepeatError, match="other threads"), isolated(torch, seed=4):
+                pass
+        else:
+            with isolated(torch, seed=4):
+                torch.rand(1)
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_the_writer_of_tensorboard_is_no_obstacle(tmp_path: Path) -> None:
+    """Asked of the library itself, where it is installed: the name of its thread is not promised."""
+    pytest.importorskip("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(tmp_path))
+    try:
+        with isolated(torch, seed=4):
+            torch.rand(1)
+    finally:
+        writer.close()
 
 
 @pytest.mark.parametrize("draw", [torch.rand, lambda n: random.random(), lambda n: np.random.rand()])

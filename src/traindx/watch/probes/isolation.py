@@ -125,7 +125,8 @@ def seed_all(torch: Any, seed: int) -> None:
 
 def others_draw() -> bool:
     """True if a thread of the script's runs that may draw random numbers while we put the generators back."""
-    harmless = ("TMonitor", "_DummyThread")  # tqdm's; threads that python did not start
+    # tqdm's; threads that python did not start; those that write the event files of tensorboard and of tensorboardX
+    harmless = ("TMonitor", "_DummyThread", "_AsyncWriterThread", "_EventLoggerThread")
     for thread in threading.enumerate():
         if thread is threading.current_thread() or type(thread).__name__ in harmless:
             continue
