@@ -820,6 +820,14 @@ NEAR_MISSES = {
                 total += loss_of(x).item()
             return total / len(loader)
         """,
+    "corners that are clamped": """
+        def box(x_min, x_max, y_min, y_max):
+            x_min = max(0.0, min(x_min, 1.0))
+            x_max = max(0.0, min(x_max, 1.0))
+            y_min = max(0.0, min(y_min, 1.0))
+            y_max = max(0.0, min(y_max, 1.0))
+            return x_min, x_max, y_min, y_max
+        """,
     "a property and its setter": """
         class Net:
             @property

@@ -88,6 +88,7 @@ def forgotten(program: Program, first: _Tokens, second: _Tokens) -> tuple[str, s
     name, line = left[0]
     should = _with(name, old, new)
     elsewhere = should != new and any(one == should for one, _, _ in second[1])
+    elsewhere |= any(one == should for one, _, _ in first[1])  # the line that was copied is made of both: max(min(..))
     return (name, should, line) if should and program.names[should] and not elsewhere else None
 
 
