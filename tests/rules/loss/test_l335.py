@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from traindx.evidence import NotExamined
 from traindx.evidence.observed_outputs import OutputAsked
 from traindx.finding import Standing
 from watch.inside import found, watched
@@ -161,3 +162,31 @@ def test_channels_that_are_asked_for_or_left_out_by_the_data(kind: str, tmp_path
     evidence = watched(lambda: channels(kind), tmp_path)
     assert any(one.channels == 2 for one in evidence.of(OutputAsked))
     assert not found("L335", evidence)
+
+
+class Pieces(nn.Module):
+    """A mean and a spread that are pieces of one tensor, as in a variational encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 2, 3, padding=1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return self.head(F.relu(self.body(image))).chunk(2, 1)
+
+
+def test_a_piece_that_no_loss_asks_for_gets_no_gradient_at_all(tmp_path: Path) -> None:
+    """Autograd calls the hook of the other piece with None, which must not end the watching of both."""
+
+    def train() -> None:
+        net = Pieces()
+        optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+        for image, real, _ in data():
+            optimizer.zero_grad()
+            mean, _ = net(image)
+            F.mse_loss(mean, real).backward()
+            optimizer.step()
+
+    evidence = watched(train, tmp_path)
+    assert not [one for one in evidence.of(NotExamined) if "Error" in one.reason]
+    assert sorted(bool(one.reached) for one in evidence.of(OutputAsked)) == [False, True]

@@ -135,7 +135,7 @@ class Clamps(Collector):
         watch, terms = self.watch, self.terms
 
         def arrived(grad: Any) -> None:
-            if terms.taking_apart or watch.over:
+            if grad is None or terms.taking_apart or watch.over:
                 return
             with watch.ours(self):
                 whole = float(grad.float().norm())

@@ -218,8 +218,8 @@ class LossPaths(Collector):
         watch, terms, reference = self.watch, self.terms, weakref.ref(source)
 
         def arrived(gradient: Any) -> None:  # stays as long as the script keeps the output, and keeps nothing itself
-            source = reference()
-            if source is None or not watch.in_backward or terms.taking_apart or watch.over:
+            source = reference()  # the gradient is None where only another output of the same operation was asked for
+            if source is None or gradient is None or not watch.in_backward or terms.taking_apart or watch.over:
                 return
             with watch.ours(self):
                 source.gradient = gradient.detach().clone() if source.gradient is None else source.gradient
