@@ -16,7 +16,9 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     Severity.MAJOR,
     needs=(CheckpointRead,),
     looked_at=requires(
-        CheckpointRead, lambda file, limits: file.optimizer_state and file.tensors > 0, thing="resumed trainings"
+        CheckpointRead,
+        lambda file, limits: file.optimizer_state and file.tensors > 0 and file.compared != "a call",
+        thing="resumed trainings",
     ),
     jump=Threshold(1.5, "learning rate after over before; schedules change less than this between two steps"),
     arrived=Threshold(0.5, "share of the file's tensors that are in a network, or it is not a resumption"),
@@ -48,6 +50,8 @@ def resume_not_continuous(evidence: Evidence, limits: Limits) -> Iterator[Found]
     """
     for file in evidence.of(CheckpointRead):
         if not file.optimizer_state or not file.tensors or file.arrived < limits.arrived * file.tensors:
+            continue
+        if file.compared == "a call":  # no backward pass came: a script that infers resumes nothing
             continue
         known = file.saved_lr > 0 and file.resumed_lr > 0
         factor = max(file.resumed_lr / file.saved_lr, file.saved_lr / file.resumed_lr) if known else 1.0
