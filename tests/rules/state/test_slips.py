@@ -191,6 +191,32 @@ SLIPS = [  # code, form, line, source with the slip, the same without it
     ),
     (
         "C1117",
+        "copy",
+        6,
+        """
+        def moved(feat_1, feat_2, d_1, d_2, xi):
+            twice = feat_2 * 2
+            moved_1 = feat_1.detach() + xi * d_1
+            {0} = twice.mean()
+            moved_2 = feat_{1}.detach() + xi * d_2
+            return moved_1, moved_2, scale
+        """,
+        {"0": "scale", "1": "1"},
+        {"0": "scale", "1": "2"},
+    ),
+    (
+        "C1117",
+        "term",
+        3,
+        """
+        def total(w_rate, w_pulse, rate1, rate2, pulse1, pulse2):
+            return w_rate * (rate1 + rate2) + w_pulse * ({0})
+        """,
+        {"0": "rate1 + rate2"},
+        {"0": "pulse1 + pulse2"},
+    ),
+    (
+        "C1117",
         "same",
         4,
         """
@@ -571,6 +597,21 @@ SLIPS = [  # code, form, line, source with the slip, the same without it
         """,
         {"0": "out"},
         {"0": "skip"},
+    ),
+    (
+        "C1118",
+        "made-anew",
+        5,
+        """
+        def by_device(names):
+            {0}
+            for name, device in names:
+                {1}
+                found[device] = name
+            return found
+        """,
+        {"0": "print(names)", "1": "found = dict()"},
+        {"0": "found = dict()", "1": "print(names)"},
     ),
     (
         "C1118",

@@ -73,7 +73,7 @@ def names_crossed(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Exchange the two.
     Trial it proposes:
-        None; fix it.
+        The patched script, where one name, or two that are exchanged, put it right (`traindx fix`, `--prove`).
     Known false positives:
         A function that gives the same either way (a squared difference), and two things that are exchanged on purpose
         and keep their names.

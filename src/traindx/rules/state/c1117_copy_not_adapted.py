@@ -15,6 +15,10 @@ _SAYS = {
         "`{source}` is like `{detail}`{at} but for one word, and still has `{was}` where that would be `{better}`.",
         "Write {better}, if the line was copied.",
     ),
+    "term": (
+        "`{source}` is made of what `{detail}` is made of{at}, under another weight.",
+        "Write {better} for {was} and its like, if the term was copied.",
+    ),
     "same": (
         "`{source}` gives the same as `{detail}`{at}: two names for one value.",
         "Look which of the two was copied and not changed.",
@@ -84,7 +88,7 @@ def copy_not_adapted(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     Remedy:
         Write what the copy was meant to say.
     Trial it proposes:
-        None; fix it.
+        The patched script, where one name, or two that are exchanged, put it right (`traindx fix`, `--prove`).
     Known false positives:
         Two things that are equal for now; a sum that is written out in both lines.
     References:

@@ -43,6 +43,10 @@ _SAYS = {
         "`{source}` begins with `{was}` in every round of `{detail}`{at}: only the last round counts.",
         "Begin each round with what the round before gave: {better}.",
     ),
+    "made-anew": (
+        "`{source}` stands inside `{detail}`{at}, which fills it: only what the last round put in is left.",
+        "Move it in front of the loop.",
+    ),
     "index-summed": (
         "`{source}` adds the number of the round ({detail}{at}), not one a round.",
         "Add 1.",
@@ -75,8 +79,9 @@ def value_not_used(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         parameter that a function never reads, although every call gives it something; a class whose
         `inverse_transform` is never called; a sum over one loader that is divided by the length of another, or a
         sum over samples by the number of batches; a `return` inside the loop that sums up; statements behind a
-        `return`; a loop whose rounds all begin with the same; a sum of indices for a count; a network that is set
-        to evaluation and never called; a loss term that is computed and not added.
+        `return`; what a loop fills and makes anew in every round; a loop whose rounds all begin with the same; a
+        sum of indices for a count; a network that is set to evaluation and never called; a loss term that is
+        computed and not added.
     Why it stops learning:
         A step that the author wrote is not part of the training: the raw image is used, the weight of a term does
         nothing, the figure is that of one batch.

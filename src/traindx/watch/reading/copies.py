@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from traindx.watch.reading.program import Program, Slip, shown, words
 
 NEAR = 4  # statements between a line and its copy
-_Tokens = tuple[str, list[tuple[str, bool, int]]]  # shape; names, each with whether it is given a value, and line
+_Names = list[tuple[str, bool, int]]  # each with whether it is given a value, and its line
+_Tokens = tuple[str, _Names]  # shape and names
 
 
 def copies_not_adapted(program: Program) -> Iterator[Slip]:
@@ -33,14 +34,57 @@ def copies_not_adapted(program: Program) -> Iterator[Slip]:
                     break
 
 
+def terms_not_adapted(program: Program) -> Iterator[Slip]:
+    """``w_a * (a1 + a2) + w_b * (c1 + c2) + w_c * (c1 + c2)``: one weight is given to another one's term."""
+    for file, symbol, scope in program.scopes():
+        for node in program.inside(scope):
+            if not isinstance(node, ast.Assign | ast.Return) or not isinstance(node.value, ast.BinOp):
+                continue
+            terms = [one for one in _terms(node.value) if isinstance(one, ast.BinOp)]
+            shapes = [tokens(one) for one in terms]
+            for first, (kind, names) in zip(terms, shapes, strict=True):
+                for second, (other, others) in zip(terms, shapes, strict=True):
+                    found = _given_to_another(program, names, others) if first is not second and kind == other else None
+                    if found is not None:
+                        was, should = found
+                        better = f"{was} -> {should}"
+                        yield Slip(
+                            "term", shown(second), shown(first), file, second.lineno, symbol, first.lineno, better
+                        )
+
+
+def _terms(node: ast.expr) -> list[ast.expr]:
+    """Terms of a sum."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [*_terms(node.left), *_terms(node.right)]
+    return [node]
+
+
+def _given_to_another(program: Program, first: _Names, second: _Names) -> tuple[str, str] | None:
+    """Two terms that differ in one name by one word, where all else says the first one's word."""
+    apart = [(a, b) for (a, _, _), (b, _, _) in zip(first, second, strict=True) if a != b]
+    if len(apart) != 1 or len(first) < 3:
+        return None
+    mine, its = words(apart[0][0]), words(apart[0][1])
+    changes = [(one, other) for one, other in zip(mine, its, strict=False) if one != other]
+    if len(mine) != len(its) or len(changes) != 1:
+        return None
+    old, new = changes[0]
+    left = [name for name, _, _ in second if old in words(name)]
+    should = [_with(name, old, new) for name in left]
+    if not left or not all(one and program.names[one] for one in should):
+        return None
+    return left[0], should[0]
+
+
 def _head(statement: ast.stmt) -> ast.AST:
     return statement.test if isinstance(statement, ast.If | ast.While) else statement
 
 
-def tokens(statement: ast.stmt) -> _Tokens:
+def tokens(statement: ast.stmt | ast.expr) -> _Tokens:
     """Shape of a statement, and its names in order: each with whether it is given a value, and its line."""
     shape: list[str] = []
-    found: list[tuple[str, bool, int]] = []
+    found: _Names = []
     line = statement.lineno
     stack: list[ast.AST] = [statement]
     while stack:
@@ -83,7 +127,7 @@ def forgotten(program: Program, first: _Tokens, second: _Tokens) -> tuple[str, s
         return None
     (old, new), count = next(iter(replaced.items()))
     left = [(name, line) for word, name, line in kept if word == old]
-    if len(left) != 1 or count < 2 or old.isdigit():
+    if len(left) != 1 or count < 2:
         return None
     name, line = left[0]
     should = _with(name, old, new)
@@ -100,4 +144,4 @@ def _with(name: str, old: str, new: str) -> str:
     return ""
 
 
-READERS = (copies_not_adapted,)
+READERS = (copies_not_adapted, terms_not_adapted)

@@ -214,6 +214,60 @@ def other_side(program: Program) -> Iterator[Slip]:
                     )
 
 
+def made_anew(program: Program) -> Iterator[Slip]:
+    """``for name in names: found = {}; found[key] = ...``, and ``found`` is used afterwards."""
+    for file, symbol, scope in program.scopes():
+        for loop in loops_of(scope):
+            for statement in loop.body:
+                target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+                if not isinstance(statement, ast.Assign) or not isinstance(target, ast.Name | ast.Attribute):
+                    continue
+                name = ast.unparse(target)
+                if not _is_holder(statement.value) or _names(statement.value) & _names(loop.target):
+                    continue
+                uses = [
+                    one
+                    for one in inside(loop)
+                    if isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) == name
+                ]
+                fills = [one for part in loop.body for one in _filled(part) if ast.unparse(one) == name]
+                after = [one for one in program.inside(scope) if getattr(one, "lineno", 0) > _span(loop)[1]]
+                used = any(isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) == name for one in after)
+                if fills and len(uses) == len(fills) + 1 and (used or name.startswith("self.")):
+                    text = f"for {shown(loop.target)} in {shown(loop.iter)}"
+                    yield Slip("made-anew", shown(statement), text, file, statement.lineno, symbol, loop.lineno)
+
+
+def _is_holder(value: ast.expr) -> bool:
+    """An empty list or dictionary, one with an empty list under every key, and their like."""
+    if isinstance(value, ast.List | ast.Dict):
+        return not getattr(value, "elts", getattr(value, "keys", ()))
+    if isinstance(value, ast.DictComp):
+        return _is_holder(value.value)
+    if isinstance(value, ast.ListComp):
+        return _is_holder(value.elt)
+    return (
+        isinstance(value, ast.Call)
+        and name_of(value.func) in ("dict", "list", "set", "defaultdict", "Counter")
+        and not any(not isinstance(one, ast.Name) for one in value.args)
+    )
+
+
+def _filled(statement: ast.stmt) -> Iterator[ast.expr]:
+    """What a statement puts something into."""
+    if isinstance(statement, ast.Assign | ast.AugAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        yield from (one.value for one in targets if isinstance(one, ast.Subscript))
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in ("append", "add", "extend", "update")
+    ):
+        inner = call.func.value
+        yield inner.value if isinstance(inner, ast.Subscript) else inner
+
+
 def _source(node: ast.expr) -> str:
     """Last name of what is walked through, without ``enumerate`` and ``tqdm``."""
     while isinstance(node, ast.Call) and node.args and name_of(node.func) in PASSES_ON:
@@ -221,4 +275,4 @@ def _source(node: ast.expr) -> str:
     return name_of(node)
 
 
-READERS = (value_of_an_earlier_loop, index_is_summed, only_the_last_round, loop_takes_a_name, other_side)
+READERS = (value_of_an_earlier_loop, index_is_summed, only_the_last_round, loop_takes_a_name, other_side, made_anew)
