@@ -146,12 +146,18 @@ class ItemContents(Collector):
         if indices is not None:
             self._follow(items, indices, known)
         if wanted and len(known) >= 2:
-            self._count(items, indices, known)
+            self._count(items, indices, known, self._whole(batch, tensor, known))
 
     def _image(self, batch: Any) -> Any | None:
         """The largest tensor with an item a row; of an image and a mask of its size, what is of floating point."""
+        found = self._large(batch)
+        chosen = max(found, key=lambda one: (one.numel(), one.is_floating_point()), default=None)
+        return None if chosen is None else chosen.detach().as_subclass(self.watch.torch.Tensor)
+
+    def _large(self, batch: Any) -> list[Any]:
+        """Tensors of a batch with an item a row and some values in each."""
         torch = self.watch.torch
-        found = [
+        return [
             tensor
             for _, tensor in tensors_in(batch, torch)
             if tensor.dim() >= 2
@@ -160,8 +166,16 @@ class ItemContents(Collector):
             and tensor.dtype is not torch.bool
             and tensor.layout is torch.strided
         ]
-        chosen = max(found, key=lambda one: (one.numel(), one.is_floating_point()), default=None)
-        return None if chosen is None else chosen.detach().as_subclass(torch.Tensor)
+
+    def _whole(self, batch: Any, image: Any, known: dict[int, Any]) -> list[bytes]:
+        """What tells whole items apart: a few values of every large tensor; a code of the hour may be the same."""
+        parts = [
+            one.detach().as_subclass(self.watch.torch.Tensor)
+            for one in self._large(batch)
+            if one.shape[0] == image.shape[0] and not self.watch.would_wait(one)
+        ]
+        values = ([sample(one[place], VALUES).double().numpy().tobytes() for one in parts] for place in known)
+        return [hashlib.blake2b(b"".join(one), digest_size=12).digest() for one in values]
 
     def _due(self, items: _Items, index: int) -> bool:
         """An item that is followed, and did not come often enough yet."""
@@ -183,7 +197,7 @@ class ItemContents(Collector):
             if followed is not None and len(followed.spreads) < MOST_SIGHTINGS:
                 followed.again(values)
 
-    def _count(self, items: _Items, indices: tuple[int, ...] | None, known: dict[int, Any]) -> None:
+    def _count(self, items: _Items, indices: tuple[int, ...] | None, known: dict[int, Any], whole: list[bytes]) -> None:
         digests = [hashlib.blake2b(values.numpy().tobytes(), digest_size=12).digest() for values in known.values()]
         if indices is not None and len({indices[place] for place in known}) < 2:
             return  # one item was asked for
@@ -193,8 +207,8 @@ class ItemContents(Collector):
             items.one_item += 1
             items.one_items.add(digests[0])
         if len(items.contents) < MOST_CONTENTS:
-            items.drawn += len(digests)
-            items.contents.update(digests)
+            items.drawn += len(whole)
+            items.contents.update(whole)
             items.indices.update(indices[place] for place in known) if indices is not None else None
 
     def records(self) -> Iterable[ItemsSeen]:

@@ -40,9 +40,13 @@ class Loader:
     nonfinite_key: str = ""
     looked_at: int = 0
     trains: bool = False
+    beside: int = 0
     iterations: int = 0
     in_order: bool = False
     deepest: int = 0
+
+
+BESIDE = 3  # times that one batch of a loader was read for a backward call, beside that of another one
 
 
 class Loaders(Collector):
@@ -64,6 +68,7 @@ class Loaders(Collector):
         super().__init__(watch)
         self.backwards = backwards
         self.last: Loader | None = None
+        self._since: list[Loader] = []
         self.reading: Any = None
         self.on_batch: Signal[[Loader, Any]] = Signal(watch)
         self.on_read: Signal[[Loader, Any]] = Signal(watch)
@@ -120,10 +125,11 @@ class Loaders(Collector):
                             self._ended(self._iterators.get(iterator))
                     raise
                 if watch.here_and_now:
+                    learning = watch.torch.is_grad_enabled()  # what is watched is looked at without gradients
                     with watch.ours(self):
                         self.reading = iterator
                         try:
-                            self._read(self._iterators.get(iterator), batch)
+                            self._read(self._iterators.get(iterator), batch, learning)
                         finally:
                             self.reading = None
                 return batch
@@ -166,13 +172,15 @@ class Loaders(Collector):
         self.order.append(known)
         return known
 
-    def _read(self, loader: Loader | None, batch: Any) -> None:
+    def _read(self, loader: Loader | None, batch: Any, learning: bool) -> None:
         if loader is None:
             return
         loader.read += 1
         loader.in_pass += 1
         loader.deepest = max(loader.deepest, loader.in_pass)
         self.last = loader
+        if learning:
+            self._since.append(loader)
         self.on_read.tell(loader, batch)
         tensors = list(tensors_in(batch, self.watch.torch))
         if any(self.watch.would_wait(tensor) for _, tensor in tensors):  # a later batch will do
@@ -193,11 +201,17 @@ class Loaders(Collector):
         if loader.batches < 0 and loader.in_pass:  # its length could not be asked for; now it was seen
             loader.batches = loader.in_pass
         loader.in_pass = 0
+        self._since = [one for one in self._since if one is not loader]
         self.on_pass_end.tell(loader)
 
     def _backward(self, call: Backward) -> None:
         if self.last is not None:
             self.last.trains = True
+        for one in self._since:  # a step may read from several: labelled and unlabelled items, two domains
+            if one is not self.last and self._since.count(one) == 1:
+                one.beside += 1
+                one.trains |= one.beside >= BESIDE
+        self._since.clear()
 
     def alive(self) -> list[Any]:
         """The loaders themselves, those that nobody has let go."""
@@ -211,7 +225,8 @@ class Loaders(Collector):
 
     def training(self) -> Loader | None:
         """The loader that feeds the training, if there is one."""
-        return next((loader for loader in self.order if loader.trains), None)
+        feeding = [loader for loader in self.order if loader.trains]
+        return next((loader for loader in feeding if loader.beside < BESIDE), feeding[0] if feeding else None)
 
     def passes(self) -> tuple[int, int]:
         """Passes over the training data begun, and iterations a pass (0 where unknown)."""

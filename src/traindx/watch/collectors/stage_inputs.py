@@ -42,6 +42,7 @@ class StagesSeen(Collector):
         self.networks = networks
         self.bursts = Bursts(16, 1.4)
         self._stages: dict[tuple[Any, ...], _Stage] = {}
+        self._computed: set[tuple[str, int]] = set()
 
     def install(self) -> None:
         """Subscribe."""
@@ -52,7 +53,10 @@ class StagesSeen(Collector):
         given = next((one for one in (*call.args, *call.kwargs.values()) if isinstance(one, torch.Tensor)), None)
         if given is None or given.dim() < 3 or not given.is_floating_point() or given.layout is not torch.strided:
             return
-        if given.requires_grad or not given.shape[0] or given[0].numel() < LEAST:
+        if given.requires_grad:  # made by a network, and so it is where the same line runs without gradients
+            self._computed.add((call.place.site.file, call.place.site.line))
+            return
+        if not given.shape[0] or given[0].numel() < LEAST:
             return
         shape = tuple(given.shape[1:])
         if not self.bursts.wanted((call.place.key, shape)):
@@ -71,6 +75,8 @@ class StagesSeen(Collector):
     def records(self) -> Iterable[Record]:
         """One record a line and shape."""
         for stage in self._stages.values():
+            if (stage.place.site.file, stage.place.site.line) in self._computed:
+                continue
             off = [max(abs(a), abs(b - 1)) for a, b in zip(stage.means, stage.spreads, strict=True)]
             site = stage.place.site
             yield StageInputs(
