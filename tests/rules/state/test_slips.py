@@ -849,6 +849,12 @@ NEAR_MISSES = {
         for train_index, val_index in folds.split(current_training_cases):
             val_fold += 1
         """,
+    "two draws": """
+        def shifts(shape, alpha, rng):
+            dx = (rng.random(shape) * 2 - 1) * alpha
+            dy = (rng.random(shape) * 2 - 1) * alpha
+            return dx, dy
+        """,
     "a template filled in later": """
         def name(epoch):
             pattern = "model_{epoch}.pt"

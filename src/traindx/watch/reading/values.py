@@ -15,6 +15,10 @@ BESIDE = frozenset({  # parameters that may be there for the sake of a common fo
     "args", "kwargs", "self", "cls", "epoch", "step", "iteration", "iter", "config", "cfg", "opt", "device", "name",
     "path", "dir", "file", "folder", "verbose", "logger", "message", "seed", "dtype", "type", "id",
 })  # fmt: skip
+GIVES_THE_SAME = frozenset({  # at every call, whatever was called in between; anything else may draw or read on
+    "sqrt", "exp", "log", "log2", "sin", "cos", "tan", "abs", "min", "max", "sum", "len", "int", "float", "round", "floor",
+    "ceil", "pow", "square", "mean",
+})  # fmt: skip
 DOES_SOMETHING = frozenset(
     {"load", "save", "write", "register", "print", "log", "show", "plot", "open", "partial", "add", "append"}
 )
@@ -198,12 +202,9 @@ def same_for_two(program: Program) -> Iterator[Slip]:
                 names = {one.id for one in ast.walk(first.value) if isinstance(one, ast.Name)}
                 if ast.dump(first.value) != ast.dump(second.value) or len(names) < 2:
                     continue
-                if (
-                    not isinstance(first.value, ast.BinOp)
-                    or isinstance(first.value.left, ast.List)
-                    or len(first.targets) != 1
-                    or len(second.targets) != 1
-                ):
+                called = {name_of(one.func) for one in ast.walk(first.value) if isinstance(one, ast.Call)}
+                computed = isinstance(first.value, ast.BinOp) and not isinstance(first.value.left, ast.List)
+                if not computed or len(first.targets) + len(second.targets) > 2 or not called <= GIVES_THE_SAME:
                     continue
                 if isinstance(first.targets[0], ast.Name) and isinstance(second.targets[0], ast.Name):
                     yield Slip("same", shown(second), shown(first), file, second.lineno, symbol, first.lineno)
