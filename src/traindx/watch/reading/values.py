@@ -16,8 +16,8 @@ BESIDE = frozenset({  # parameters that may be there for the sake of a common fo
     "path", "dir", "file", "folder", "verbose", "logger", "message", "seed", "dtype", "type", "id",
 })  # fmt: skip
 GIVES_THE_SAME = frozenset({  # at every call, whatever was called in between; anything else may draw or read on
-    "sqrt", "exp", "log", "log2", "sin", "cos", "tan", "abs", "min", "max", "sum", "len", "int", "float", "round", "floor",
-    "ceil", "pow", "square", "mean",
+    "sqrt", "exp", "log", "log2", "sin", "cos", "tan", "abs", "min", "max", "sum", "len", "int", "float", "round",
+    "floor", "ceil", "pow", "square", "mean",
 })  # fmt: skip
 DOES_SOMETHING = frozenset(
     {"load", "save", "write", "register", "print", "log", "show", "plot", "open", "partial", "add", "append"}
