@@ -11,6 +11,8 @@ from traindx.finding import Location, Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Nothing, rule
 
 _PROBABILITIES = ("sigmoid", "softmax", "hardsigmoid")
+_NEVER_BELOW = ("relu", "softplus")
+_OF_TWO_CLASSES = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
 _WANT_LOGITS = ("cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
 
 
@@ -26,10 +28,13 @@ def double_activation(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     What it finds:
         Softmax or sigmoid before a loss that expects logits; probabilities where log-probabilities are expected; a
-        sigmoid of a sigmoid or a softmax of a softmax, in training or at inference; a softmax over a single class.
+        sigmoid of a sigmoid or a softmax of a softmax, in training or at inference; a softmax over a single class; a
+        ReLU or softplus before a two-class loss that reads logits.
     Why it stops learning:
-        A softmax of probabilities cannot leave [0.27, 0.73] for two classes, a sigmoid of a sigmoid [0.50, 0.73]: the
-        loss has a floor far above zero and the gradient is squashed. A softmax over one class is 1 whatever comes in.
+        A softmax of probabilities cannot leave [0.27, 0.73] for two classes, a sigmoid of a sigmoid [0.50, 0.73]:
+        the loss has a floor far above zero and the gradient is squashed. A softmax over one class is 1 whatever
+        comes in. Logits that are never negative say no probability below one half, and where a ReLU is 0 no
+        gradient comes back.
     Evidence it needs:
         LossCall, ActivationChain, SingleClassSoftmax (a watched script; one that only infers, too).
     How it decides:
@@ -114,6 +119,7 @@ def _loss(call: LossCall, not_in_training: bool = False) -> Found | None:
             and the line that does it is the one to change, not the layer that training uses as well.
     """
     twice = call.function in _WANT_LOGITS and call.prediction_from in _PROBABILITIES
+    one_sided = call.function in _OF_TWO_CLASSES and call.prediction_from in _NEVER_BELOW
     not_logs = call.function == "nll_loss" and (call.prediction_from in _PROBABILITIES or call.prediction_high > 1e-3)
     if twice:
         message = (
@@ -126,6 +132,12 @@ def _loss(call: LossCall, not_in_training: bool = False) -> Found | None:
             remedy = (
                 f"Give {call.function} the logits in evaluation as well; apply {call.prediction_from} for scores only."
             )
+    elif one_sided:
+        message = (
+            f"{call.function} reads logits, and gets the output of {call.prediction_from}, which is never below 0: no "
+            "probability below 0.5 can be said, and what is absent costs 0.69 at the least."
+        )
+        remedy = f"Leave the {call.prediction_from} out: a logit may have any sign."
     elif not_logs:
         message = (
             f"nll_loss expects log-probabilities (never above 0) but gets values up to {call.prediction_high:.2f}"
@@ -135,13 +147,13 @@ def _loss(call: LossCall, not_in_training: bool = False) -> Found | None:
     else:
         return None
     return Found(
-        variant="activated-twice" if twice else "not-log-probabilities",
+        variant="activated-twice" if twice else "one-sided-logits" if one_sided else "not-log-probabilities",
         message=message,
         standing=Standing.DEMONSTRATED,
         location=(call.applied if twice and not_in_training else call.activation) or call.where,
         numbers={"prediction_low": call.prediction_low, "prediction_high": call.prediction_high},
         remedy=remedy,
-        proposals=_drop(call.activation, "training") if twice and not not_in_training else (),
+        proposals=_drop(call.activation, "training") if (twice and not not_in_training) or one_sided else (),
     )
 
 
