@@ -30,6 +30,22 @@ class Case:
 
 CASES = [
     Case(
+        "C1116",
+        "shown = overlay(mask, image)  # HERE",
+        "shown = overlay(image, mask)",
+        variant="arguments",
+        numbers={"was": "mask", "better": "image"},
+        id="arguments that are crossed",
+    ),
+    Case(
+        "C1117",
+        "logits_s = outs_w['logits']  # HERE",
+        "logits_s = outs_s['logits']",
+        variant="stand-in",
+        numbers={"was": "outs_w", "better": "outs_s"},
+        id="a copy that was not adapted",
+    ),
+    Case(
         "L305",
         """
         def forward(self, x):

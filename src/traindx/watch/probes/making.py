@@ -175,10 +175,14 @@ def _may_fork(torch: Any) -> bool:
 
 
 def _shared_memory() -> Iterator[tuple[int, int, str]]:
-    """Memory that is shared for writing: first address, end, and its line among the mappings; semaphores left out."""
+    """Memory that is shared for writing: first address, end, and its line among the mappings.
+
+    Semaphores are left out, and the index of a database that onnxruntime opens for itself when it is imported: no child
+    of ours uses it.
+    """
     with open("/proc/self/maps", encoding="utf-8") as maps:
         for line in maps:
-            if " rw-s " in line and "/dev/shm/sem." not in line:
+            if " rw-s " in line and not any(one in line for one in ("/dev/shm/sem.", "/.onnxruntime/")):
                 first, last = line.split(" ", 1)[0].split("-")
                 yield int(first, 16), int(last, 16), line
 
