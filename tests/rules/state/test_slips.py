@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from traindx.evidence import Evidence
-from traindx.evidence.observed_sources import SourceSlip, SourcesRead
-from traindx.finding import Finding, Location, Standing
+from traindx.evidence.observed_sources import SourcesRead
+from traindx.finding import Finding, Standing
 from traindx.rules import catalogue
+from traindx.watch.collectors.source_slips import record_of
 from traindx.watch.reading import MOST, slips_in
 
 CODES = ("C1116", "C1117", "C1118", "C1119", "C1120")
@@ -24,19 +25,7 @@ def said(source: str, tmp_path: Path) -> list[Finding]:
     evidence = Evidence()
     evidence.add(SourcesRead(files=1, lines=source.count("\n")))
     for slip in slips_in({str(file): ast.parse(file.read_text())}):
-        was, _, better = slip.better.rpartition(" -> ")
-        other = Location(file="train.py", line=slip.other) if slip.other else None
-        evidence.add(
-            SourceSlip(
-                form=slip.form,
-                source=slip.source,
-                detail=slip.detail,
-                other=other,
-                was=was,
-                better=better,
-                where=Location(file="train.py", line=slip.line, symbol=slip.symbol),
-            )
-        )
+        evidence.add(record_of(slip))
     rules = catalogue()
     assert all(rules[code].applies(evidence) for code in CODES)
     return [one for code in CODES for one in rules[code].check(evidence)]

@@ -9,6 +9,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_sources import SourceSlip, SourcesRead
 from traindx.finding import Location
 from traindx.watch.reading import MOST_LINES, slips_in
+from traindx.watch.reading.program import Slip
 from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -26,22 +27,23 @@ class SourceSlips(Collector):
         """What was read, and every slip in it."""
         trees = own_sources()
         if self._known is None or self._known[0] != frozenset(trees):
-            lines = sum(
-                max((getattr(one, "end_lineno", 0) or 0 for one in tree.body), default=0) for tree in trees.values()
-            )
-            found: list[Record] = [SourcesRead(files=len(trees), lines=lines)] if trees and lines <= MOST_LINES else []
-            for slip in slips_in(trees) if lines <= MOST_LINES else ():
-                was, _, better = slip.better.rpartition(" -> ")
-                found.append(
-                    SourceSlip(
-                        form=slip.form,
-                        source=slip.source,
-                        detail=slip.detail,
-                        other=Location(file=shown_path(slip.file), line=slip.other) if slip.other else None,
-                        was=was,
-                        better=better,
-                        where=Location(file=shown_path(slip.file), line=slip.line, symbol=slip.symbol),
-                    )
-                )
+            lines = sum(max((one.end_lineno or 0 for one in tree.body), default=0) for tree in trees.values())
+            found: list[Record] = []
+            if trees and lines <= MOST_LINES:
+                found = [SourcesRead(files=len(trees), lines=lines), *map(record_of, slips_in(trees))]
             self._known = frozenset(trees), found
         yield from self._known[1]
+
+
+def record_of(slip: Slip) -> SourceSlip:
+    """A slip as a record: its file as reports show it."""
+    file = shown_path(slip.file)
+    return SourceSlip(
+        form=slip.form,
+        source=slip.source,
+        detail=slip.detail,
+        other=Location(file=file, line=slip.other) if slip.other else None,
+        was=slip.was,
+        better=slip.better,
+        where=Location(file=file, line=slip.line, symbol=slip.symbol),
+    )

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from traindx.core.frames import shown_path
 from traindx.evidence.observed_calls import UnreadOutput
 from traindx.finding import Location
-
-LOOKS_AT_ALL = ("locals", "vars", "eval", "exec")
+from traindx.watch.reading.program import LOOKS_AT_ALL, read_in
 
 
 def unread_outputs(file: str, tree: ast.Module) -> Iterator[UnreadOutput]:
@@ -26,14 +25,11 @@ def unread_outputs(file: str, tree: ast.Module) -> Iterator[UnreadOutput]:
 
 
 def _of_method(file: str, owner: str, method: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[UnreadOutput]:
-    inside = list(ast.walk(method))
-    read = {one.id for one in inside if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
-    read |= {one.target.id for one in inside if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name)}
-    read |= {name for one in inside if isinstance(one, ast.Global | ast.Nonlocal) for name in one.names}
-    if read & set(LOOKS_AT_ALL):
+    read = read_in(method)
+    if read & LOOKS_AT_ALL:
         return
     myself = method.args.args[0].arg
-    for one in inside:
+    for one in ast.walk(method):
         if not isinstance(one, ast.Assign):
             continue
         target = one.targets[0] if len(one.targets) == 1 else None

@@ -30,7 +30,7 @@ def copies_not_adapted(program: Program) -> Iterator[Slip]:
                     was, should, line = found
                     detail = shown(block[earlier])
                     source = shown(_head(statement))
-                    yield Slip("copy", source, detail, file, line, symbol, block[earlier].lineno, f"{was} -> {should}")
+                    yield Slip("copy", source, detail, file, line, symbol, block[earlier].lineno, was, should)
                     break
 
 
@@ -46,10 +46,8 @@ def terms_not_adapted(program: Program) -> Iterator[Slip]:
                 for second, (other, others) in zip(terms, shapes, strict=True):
                     found = _given_to_another(program, names, others) if first is not second and kind == other else None
                     if found is not None:
-                        was, should = found
-                        better = f"{was} -> {should}"
                         yield Slip(
-                            "term", shown(second), shown(first), file, second.lineno, symbol, first.lineno, better
+                            "term", shown(second), shown(first), file, second.lineno, symbol, first.lineno, *found
                         )
 
 

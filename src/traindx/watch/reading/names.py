@@ -7,7 +7,19 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from traindx.watch.reading.program import HELD_OUT, Function, Program, Slip, inside, name_of, says, shown, words
+from traindx.watch.reading.program import (
+    HELD_OUT,
+    Function,
+    Program,
+    Slip,
+    inside,
+    name_of,
+    names_in,
+    read_in,
+    says,
+    shown,
+    words,
+)
 
 TURNS_ROUND = frozenset(
     {"swap", "swapped", "reverse", "reversed", "inverse", "inv", "transpose", "symmetric", "flip", "exchange"}
@@ -38,7 +50,9 @@ def calls_crossed(program: Program) -> Iterator[Slip]:
             if found is None or _on_purpose(symbol, call) or _both_ways(calls, call):
                 continue
             detail = f"{name_of(call.func)}({', '.join(found[1])})"
-            yield Slip("arguments", shown(call), detail, file, call.lineno, symbol, _line(program, call), _pair(*found))
+            yield Slip(
+                "arguments", shown(call), detail, file, call.lineno, symbol, _line(program, call), *_pair(*found)
+            )
 
 
 def _found(program: Program, call: ast.Call) -> tuple[list[str], list[str]] | None:
@@ -49,14 +63,14 @@ def _found(program: Program, call: ast.Call) -> tuple[list[str], list[str]] | No
     function = program.called(call)
     if function is None or any(isinstance(one, ast.Starred) for one in call.args):
         return None
-    labels, meant = [name_of(one) for one in call.args], program.parameters(function, call)
+    labels, meant = [name_of(one) for one in call.args], program.parameters(function)
     return (labels, meant) if crossed(labels, meant) is not None else None
 
 
-def _pair(labels: Sequence[str], meant: Sequence[str]) -> str:
+def _pair(labels: Sequence[str], meant: Sequence[str]) -> tuple[str, str]:
     """The two names that are crossed."""
     places = crossed(labels, meant)
-    return f"{labels[places[0]]} -> {labels[places[1]]}" if places is not None else ""
+    return (labels[places[0]], labels[places[1]]) if places is not None else ("", "")
 
 
 def _line(program: Program, call: ast.Call) -> int:
@@ -96,7 +110,7 @@ def results_crossed(program: Program) -> Iterator[Slip]:
             meant, source, other = _given(program, value)
             if meant and crossed(labels, meant) is not None and not set(words(symbol)) & TURNS_ROUND:
                 text = shown(node if isinstance(node, ast.Assign) else target)
-                yield Slip("results", text, source, file, line, symbol, other, _pair(labels, meant))
+                yield Slip("results", text, source, file, line, symbol, other, *_pair(labels, meant))
 
 
 def _unpacked(node: ast.AST) -> tuple[ast.Tuple | None, ast.expr | None]:
@@ -275,9 +289,9 @@ def other_is_meant(program: Program) -> Iterator[Slip]:
                 or any(isinstance(one, ast.Starred) for one in call.args)
             ):
                 continue
-            meant, labels = program.parameters(function, call), [name_of(one) for one in call.args]
+            meant, labels = program.parameters(function), [name_of(one) for one in call.args]
             given = {*labels, *(name_of(one.value) for one in call.keywords)}
-            mentioned = {one.id for one in ast.walk(call) if isinstance(one, ast.Name)}
+            mentioned = names_in(call)
             for argument, label, parameter in zip(call.args, labels, meant, strict=False):
                 if not isinstance(argument, ast.Name) or len(parameter) < 3 or parameter in GENERAL:
                     continue
@@ -292,7 +306,8 @@ def other_is_meant(program: Program) -> Iterator[Slip]:
                         call.lineno,
                         symbol,
                         function.lineno,
-                        f"{label} -> {parameter}",
+                        label,
+                        parameter,
                     )
 
 
@@ -301,10 +316,9 @@ def _unread(scope: ast.AST) -> dict[str, int]:
     found: dict[str, int] = {}
     if not isinstance(scope, Function):
         return found
-    every = [one for one in ast.walk(scope) if isinstance(one, ast.Name)]
-    read = {one.id for one in every if isinstance(one.ctx, ast.Load)}
-    for one in every:
-        if isinstance(one.ctx, ast.Store) and one.id not in read:
+    read = read_in(scope)
+    for one in ast.walk(scope):
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store) and one.id not in read:
             found.setdefault(one.id, one.lineno)
     found |= {one.arg: 0 for one in (*scope.args.args, *scope.args.kwonlyargs) if one.arg not in read}
     return found

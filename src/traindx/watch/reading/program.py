@@ -12,6 +12,7 @@ from pathlib import PurePath
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
+PASSES_ON = frozenset({"enumerate", "tqdm", "track", "iter", "list", "islice", "progress_bar", "reversed", "cycle"})
 LOOKS_AT_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
@@ -28,6 +29,7 @@ class Slip:
         line: The line, from 1.
         symbol: Function that the line is in, "" at the top.
         other: Line of what it contradicts, 0 where there is none.
+        was: Name that stands there, "" where it is not one name.
         better: Source that would not contradict it, "" where that is for the author to say.
     """
 
@@ -38,6 +40,7 @@ class Slip:
     line: int
     symbol: str = ""
     other: int = 0
+    was: str = ""
     better: str = ""
 
 
@@ -140,7 +143,7 @@ class Program:
         found = [one for one in made[0].body if isinstance(one, Function) and one.name == "__init__"]
         return found[0] if len(made) == 1 and found else None
 
-    def parameters(self, function: Function, call: ast.Call | None = None) -> list[str]:
+    def parameters(self, function: Function) -> list[str]:
         """Names of the parameters that can be given by position, without the object itself."""
         names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         static = any(name_of(one) == "staticmethod" for one in function.decorator_list)
@@ -186,9 +189,37 @@ def name_of(node: ast.AST) -> str:
         return node.attr
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
         return node.slice.value
-    if isinstance(node, ast.Starred):
-        return ""
     return ""
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Plain names that a node mentions."""
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+
+
+def read_in(scope: ast.AST) -> set[str]:
+    """Names that are read anywhere in a scope, or belong to another one as well."""
+    found: set[str] = set()
+    for one in ast.walk(scope):
+        if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Store):
+            found.add(one.id)
+        elif isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name):
+            found.add(one.target.id)
+        elif isinstance(one, ast.Global | ast.Nonlocal):
+            found.update(one.names)
+    return found
+
+
+def walked(node: ast.expr) -> ast.expr:
+    """What a loop walks through, without ``enumerate``, ``tqdm`` and their like around it."""
+    while isinstance(node, ast.Call) and node.args and name_of(node.func) in PASSES_ON:
+        node = node.args[0]
+    return node
+
+
+def is_empty(value: ast.expr) -> bool:
+    """``[]`` or ``{}``."""
+    return (isinstance(value, ast.List) and not value.elts) or (isinstance(value, ast.Dict) and not value.keys)
 
 
 @lru_cache(maxsize=16384)

@@ -6,10 +6,20 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from traindx.watch.reading.program import Program, Slip, inside, name_of, shown, side_of, words
+from traindx.watch.reading.program import (
+    Program,
+    Slip,
+    inside,
+    is_empty,
+    name_of,
+    names_in,
+    shown,
+    side_of,
+    walked,
+    words,
+)
 
 COUNTS = frozenset({"num", "n", "count", "counter", "total", "batches", "samples", "seen", "nb"})
-PASSES_ON = frozenset({"enumerate", "tqdm", "track", "iter", "list", "islice", "progress_bar", "reversed", "cycle"})
 
 
 def loops_of(scope: ast.AST) -> list[ast.For]:
@@ -32,7 +42,7 @@ def value_of_an_earlier_loop(program: Program) -> Iterator[Slip]:
                     name = _added(statement)
                     lines = given.get(name, [])
                     inside_earlier = lines and all(begin < line <= end for line in lines)
-                    own = {one.id for one in ast.walk(later.target) if isinstance(one, ast.Name)}
+                    own = names_in(later.target)
                     if name and inside_earlier and name not in own and not _sums(earlier, name):
                         text = f"for {shown(earlier.target)} in {shown(earlier.iter)}"
                         yield Slip(
@@ -43,18 +53,17 @@ def value_of_an_earlier_loop(program: Program) -> Iterator[Slip]:
                             statement.lineno,
                             symbol,
                             lines[-1],
-                            f"{name} -> ",
+                            name,
                         )
 
 
 def _given(scope: ast.AST) -> dict[str, list[int]]:
+    """Lines that give each name a value in a scope; 0 for parameters, those of functions inside it too."""
     found: dict[str, list[int]] = {}
     for one in inside(scope):
         if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
             found.setdefault(one.id, []).append(one.lineno)
-        elif isinstance(one, ast.arg):
-            found.setdefault(one.arg, []).append(0)
-    for one in ast.walk(scope) if not isinstance(scope, ast.Module) else ():
+    for one in inside(scope) if isinstance(scope, ast.Module) else ast.walk(scope):
         if isinstance(one, ast.arg):
             found.setdefault(one.arg, []).append(0)
     return found
@@ -73,25 +82,18 @@ def _added(statement: ast.stmt) -> str:
         value = statement.value.args[0] if name_of(statement.value.func) == "append" else None
     if value is None:
         return ""
-    names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
+    names = names_in(value)
     return names.pop() if len(names) == 1 else ""
 
 
 def _sums(loop: ast.For, name: str) -> bool:
     """True if a loop adds up under a name: the later loop may be meant to use the sum."""
-    return any(
-        (isinstance(one, ast.AugAssign) and name_of(one.target) == name)
-        or (
-            isinstance(one, ast.Assign)
-            and any(name in _names(part) for part in (one.value,))
-            and name in {name_of(part) for part in one.targets}
-        )
-        for one in inside(loop)
-    )
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    for one in inside(loop):
+        if isinstance(one, ast.AugAssign) and name_of(one.target) == name:
+            return True
+        if isinstance(one, ast.Assign) and name in map(name_of, one.targets) and name in names_in(one.value):
+            return True
+    return False
 
 
 def index_is_summed(program: Program) -> Iterator[Slip]:
@@ -113,33 +115,25 @@ def only_the_last_round(program: Program) -> Iterator[Slip]:
     """``for layer in layers: out = layer(x)``: every round begins with ``x`` again, and only the last one is used."""
     for file, symbol, scope in program.scopes():
         for loop in loops_of(scope):
-            names = {
-                name_of(one.targets[0]) for one in loop.body if isinstance(one, ast.Assign) and len(one.targets) == 1
-            }
-            if (
-                len(names) != 1
-                or loop.orelse
-                or not all(isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) for one in loop.body)
-            ):
-                continue
-            (name,) = names
-            first = loop.body[0]
-            assert isinstance(first, ast.Assign)
-            own = _names(loop.target)
-            if name in _names(first.value) or not isinstance(first.value, ast.Call) or not _names(first.value) & own:
+            first, own = loop.body[0], names_in(loop.target)
+            name = _only_given(loop)
+            if not name or not isinstance(first, ast.Assign) or not isinstance(first.value, ast.Call):
                 continue
             given = [one for one in first.value.args if isinstance(one, ast.Name) and one.id not in own]
-            if given and first.value.func is not None and _names(first.value.func) & own:  # a layer, and no data
-                yield Slip(
-                    "last-round",
-                    shown(first),
-                    f"for {shown(loop.target)} in {shown(loop.iter)}",
-                    file,
-                    first.lineno,
-                    symbol,
-                    loop.lineno,
-                    f"{given[0].id} -> {name}",
-                )
+            layer = bool(names_in(first.value.func) & own)  # it is called in its turn: no data
+            if layer and given and name not in names_in(first.value):
+                text = f"for {shown(loop.target)} in {shown(loop.iter)}"
+                where = file, first.lineno, symbol, loop.lineno
+                yield Slip("last-round", shown(first), text, *where, was=given[0].id, better=name)
+
+
+def _only_given(loop: ast.For) -> str:
+    """The one name that every statement of a loop gives a value, "" where one does anything else."""
+    names = {
+        name_of(one.targets[0]) if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) else ""
+        for one in loop.body
+    }
+    return names.pop() if len(names) == 1 and not loop.orelse else ""
 
 
 def loop_takes_a_name(program: Program) -> Iterator[Slip]:
@@ -186,7 +180,7 @@ def other_side(program: Program) -> Iterator[Slip]:
     for file, symbol, scope in program.scopes():
         place = side_of(symbol.rpartition(".")[2])
         for loop in loops_of(scope):
-            over = side_of(_source(loop.iter))
+            over = side_of(name_of(walked(loop.iter)))
             if not over:
                 continue
             if place and place != over and place == "held out":
@@ -223,7 +217,7 @@ def made_anew(program: Program) -> Iterator[Slip]:
                 if not isinstance(statement, ast.Assign) or not isinstance(target, ast.Name | ast.Attribute):
                     continue
                 name = ast.unparse(target)
-                if not _is_holder(statement.value) or _names(statement.value) & _names(loop.target):
+                if not _is_holder(statement.value) or names_in(statement.value) & names_in(loop.target):
                     continue
                 uses = [
                     one
@@ -240,17 +234,14 @@ def made_anew(program: Program) -> Iterator[Slip]:
 
 def _is_holder(value: ast.expr) -> bool:
     """An empty list or dictionary, one with an empty list under every key, and their like."""
-    if isinstance(value, ast.List | ast.Dict):
-        return not getattr(value, "elts", getattr(value, "keys", ()))
     if isinstance(value, ast.DictComp):
         return _is_holder(value.value)
     if isinstance(value, ast.ListComp):
         return _is_holder(value.elt)
-    return (
-        isinstance(value, ast.Call)
-        and name_of(value.func) in ("dict", "list", "set", "defaultdict", "Counter")
-        and not any(not isinstance(one, ast.Name) for one in value.args)
-    )
+    if not isinstance(value, ast.Call):
+        return is_empty(value)
+    made = name_of(value.func) in ("dict", "list", "set", "defaultdict", "Counter")
+    return made and all(isinstance(one, ast.Name) for one in value.args)
 
 
 def _filled(statement: ast.stmt) -> Iterator[ast.expr]:
@@ -266,13 +257,6 @@ def _filled(statement: ast.stmt) -> Iterator[ast.expr]:
     ):
         inner = call.func.value
         yield inner.value if isinstance(inner, ast.Subscript) else inner
-
-
-def _source(node: ast.expr) -> str:
-    """Last name of what is walked through, without ``enumerate`` and ``tqdm``."""
-    while isinstance(node, ast.Call) and node.args and name_of(node.func) in PASSES_ON:
-        node = node.args[0]
-    return name_of(node)
 
 
 READERS = (value_of_an_earlier_loop, index_is_summed, only_the_last_round, loop_takes_a_name, other_side, made_anew)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Function, Program, Slip, inside, name_of, shown
+from traindx.watch.reading.program import Function, Program, Slip, inside, is_empty, name_of, names_in, shown
 
 KEEPS = (
     "append",
@@ -26,7 +26,7 @@ def closures_see_last(program: Program) -> Iterator[Slip]:
     for file, symbol, scope in program.scopes():
         for loop in program.inside(scope):
             if isinstance(loop, ast.For):
-                names = {one.id for one in ast.walk(loop.target) if isinstance(one, ast.Name)}
+                names = names_in(loop.target)
                 names |= {
                     one.id for one in inside(loop) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
                 }
@@ -80,12 +80,12 @@ def outer_name_replaced(program: Program) -> Iterator[Slip]:
         for outer in program.inside(scope):
             if not isinstance(outer, ast.For):
                 continue
-            names = {one.id for one in ast.walk(outer.target) if isinstance(one, ast.Name) and one.id != "_"}
+            names = names_in(outer.target) - {"_"}
             for number, statement in enumerate(outer.body):
                 for inner in (statement, *inside(statement)):
                     if not isinstance(inner, ast.For):
                         continue
-                    both = names & {one.id for one in ast.walk(inner.target) if isinstance(one, ast.Name)}
+                    both = names & names_in(inner.target)
                     for name in sorted(both):
                         line = _first_use(outer.body[number + 1 :], name)
                         if line:
@@ -121,7 +121,7 @@ def one_many_times(program: Program) -> Iterator[Slip]:
                     continue
                 made = side.elts[0]
                 layer = isinstance(made, ast.Call) and _is_layer(program, made)
-                holder = isinstance(made, ast.List | ast.Dict) and not getattr(made, "elts", getattr(made, "keys", ()))
+                holder = is_empty(made)
                 if layer or holder:
                     yield Slip("one-object", shown(node), shown(made), file, node.lineno, symbol)
 
@@ -176,8 +176,7 @@ def defaults_that_grow(program: Program) -> Iterator[Slip]:
             if value is not None
         ]
         for argument, value in pairs:
-            empty = isinstance(value, ast.List | ast.Dict) and not getattr(value, "elts", getattr(value, "keys", ()))
-            if empty and _grows(scope, argument.arg):
+            if is_empty(value) and _grows(scope, argument.arg):
                 yield Slip("default", f"{argument.arg}={shown(value)}", scope.name, file, argument.lineno, symbol)
 
 
@@ -188,8 +187,7 @@ def _grows(scope: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
             held |= {ast.unparse(one) for one in node.targets}
         if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
             return False
-    owner: list[ast.AST] = [scope]
-    for node in (one for part in owner for one in ast.walk(part)):
+    for node in ast.walk(scope):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
             if ast.unparse(node.func.value) in held:
                 return True

@@ -43,7 +43,7 @@ def always_the_same(program: Program) -> Iterator[Slip]:
                 text = within.value if isinstance(within, ast.Constant) else None
                 named = isinstance(node.left, ast.Name | ast.Attribute | ast.Subscript)
                 if named and isinstance(text, str) and text.isidentifier() and _parenthesised(file, within):
-                    better = f" -> ({text!r},)"
+                    better = f"({text!r},)"
                     yield Slip("in-letters", shown(node), text, file, node.lineno, symbol, better=better)
 
 

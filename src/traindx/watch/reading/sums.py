@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from traindx.watch.reading.program import Program, Slip, inside, name_of, shown, side_of
+from traindx.watch.reading.program import Program, Slip, inside, name_of, names_in, shown, side_of, walked
 
 
 def divided_by_another(program: Program) -> Iterator[Slip]:
@@ -16,7 +16,7 @@ def divided_by_another(program: Program) -> Iterator[Slip]:
             for number, loop in enumerate(block):
                 if not isinstance(loop, ast.For):
                     continue
-                over = _iterated(loop.iter)
+                over = ast.unparse(walked(loop.iter))
                 summed = {
                     one.target.id: one
                     for one in inside(loop)
@@ -26,7 +26,7 @@ def divided_by_another(program: Program) -> Iterator[Slip]:
                     for name, divisor, line in _divisions(later):
                         if name not in summed:
                             continue
-                        other = _iterated(divisor)
+                        other = ast.unparse(divisor)
                         if side_of(over) and side_of(other) and side_of(over) != side_of(other):
                             source = f"{name} / len({shown(divisor)})"
                             yield Slip(
@@ -37,9 +37,9 @@ def divided_by_another(program: Program) -> Iterator[Slip]:
                                 line,
                                 symbol,
                                 loop.lineno,
-                                f" -> {over}",
+                                better=over,
                             )
-                        elif ast.unparse(divisor) in (over, _plain(loop.iter)) and _of_samples(summed[name].value):
+                        elif other in (over, ast.unparse(loop.iter)) and _of_samples(summed[name].value):
                             source = f"{name} / len({shown(divisor)})"
                             yield Slip(
                                 "samples-by-batches",
@@ -50,17 +50,6 @@ def divided_by_another(program: Program) -> Iterator[Slip]:
                                 symbol,
                                 summed[name].lineno,
                             )
-
-
-def _iterated(node: ast.expr) -> str:
-    """Source of what is walked through, without ``enumerate``, ``tqdm`` and their like."""
-    while isinstance(node, ast.Call) and node.args:
-        node = node.args[0]
-    return ast.unparse(node)
-
-
-def _plain(node: ast.expr) -> str:
-    return ast.unparse(node)
 
 
 def _divisions(statement: ast.stmt) -> Iterator[tuple[str, ast.expr, int]]:
@@ -124,7 +113,7 @@ def given_back_too_early(program: Program) -> Iterator[Slip]:
             if any(isinstance(one, ast.Continue) for one in inside(loop)) or loop.orelse:
                 continue
             end = loop.body[-1]
-            told = {one.id for one in ast.walk(end) if isinstance(one, ast.Name)}
+            told = names_in(end)
             if isinstance(end, ast.Return) and any(_collects(one) in told for one in loop.body):
                 yield Slip(
                     "first-round", shown(end), f"for ... in {shown(loop.iter)}", file, end.lineno, symbol, loop.lineno

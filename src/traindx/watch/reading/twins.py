@@ -5,7 +5,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Function, Program, Scope, Slip, inside, name_of, shown, side_of, words
+from traindx.watch.reading.program import (
+    Function,
+    Program,
+    Scope,
+    Slip,
+    inside,
+    name_of,
+    names_in,
+    shown,
+    side_of,
+    words,
+)
 
 MODES = frozenset(
     {"eval", "train", "to", "requires_grad_", "parameters", "zero_grad", "state_dict", "cuda", "cpu", "float"}
@@ -81,9 +92,7 @@ def _losses(scope: ast.AST) -> dict[str, ast.Call]:
 
 
 def _known(scope: ast.AST) -> set[str]:
-    return {one.id for one in ast.walk(scope) if isinstance(one, ast.Name)} | {
-        one.arg for one in ast.walk(scope) if isinstance(one, ast.arg)
-    }
+    return names_in(scope) | {one.arg for one in ast.walk(scope) if isinstance(one, ast.arg)}
 
 
 def network_never_called(program: Program) -> Iterator[Slip]:

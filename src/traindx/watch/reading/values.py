@@ -6,7 +6,17 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from traindx.watch.reading.program import LOOKS_AT_ALL, Function, Program, Slip, name_of, shown, words
+from traindx.watch.reading.program import (
+    LOOKS_AT_ALL,
+    Function,
+    Program,
+    Slip,
+    name_of,
+    names_in,
+    read_in,
+    shown,
+    words,
+)
 
 GIVES_ANOTHER = frozenset(
     {"plt", "ax", "axes", "fig", "figure", "logger", "logging", "subprocess", "warnings", "os", "time", "mock"}
@@ -32,16 +42,14 @@ def stand_ins(program: Program) -> Iterator[Slip]:
                 if not isinstance(node, ast.Assign) or node.lineno <= made.lineno or len(node.targets) != 1:
                     continue
                 target = words(name_of(node.targets[0]))
-                for used in {one.id for one in ast.walk(node.value) if isinstance(one, ast.Name)}:
+                for used in names_in(node.value):
                     mine, its = words(name), words(used)
                     if len(mine) != len(its) or len(mine) < 2:
                         continue
                     apart = [(one, other) for one, other in zip(mine, its, strict=True) if one != other]
                     if len(apart) == 1 and apart[0][0] in target and apart[0][1] not in target:
                         detail = shown(made)
-                        yield Slip(
-                            "stand-in", shown(node), detail, file, node.lineno, symbol, made.lineno, f"{used} -> {name}"
-                        )
+                        yield Slip("stand-in", shown(node), detail, file, node.lineno, symbol, made.lineno, used, name)
 
 
 def left_over(program: Program) -> Iterator[Slip]:
@@ -80,7 +88,8 @@ def left_over(program: Program) -> Iterator[Slip]:
                                 one.lineno,
                                 symbol,
                                 statement.lineno,
-                                f"{one.id} -> {name}",
+                                one.id,
+                                name,
                             )
                             break
                     else:
@@ -90,10 +99,7 @@ def left_over(program: Program) -> Iterator[Slip]:
 
 def unread(program: Program, scope: ast.AST) -> Iterator[tuple[str, ast.Assign]]:
     """Names of a function or a script that get a value and are read nowhere in it, each with the statement."""
-    every = list(ast.walk(scope))
-    read = {one.id for one in every if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Store)}
-    read |= {one.target.id for one in every if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name)}
-    read |= {name for one in every if isinstance(one, ast.Global | ast.Nonlocal) for name in one.names}
+    read = read_in(scope)
     if read & LOOKS_AT_ALL:
         return
     script = isinstance(scope, ast.Module)
@@ -134,7 +140,8 @@ def raw_used_instead(program: Program) -> Iterator[Slip]:
                     made.lineno,
                     symbol,
                     after[0],
-                    f"{given.id} -> {name}",
+                    given.id,
+                    name,
                 )
 
 
@@ -189,7 +196,7 @@ def _dotted(node: ast.AST) -> str:
 
 
 def _named(node: ast.expr) -> bool:
-    return any(isinstance(one, ast.Name) for one in ast.walk(node))
+    return bool(names_in(node))
 
 
 def same_for_two(program: Program) -> Iterator[Slip]:
@@ -199,7 +206,7 @@ def same_for_two(program: Program) -> Iterator[Slip]:
             for first, second in pairwise(block):
                 if not (isinstance(first, ast.Assign) and isinstance(second, ast.Assign)):
                     continue
-                names = {one.id for one in ast.walk(first.value) if isinstance(one, ast.Name)}
+                names = names_in(first.value)
                 if ast.dump(first.value) != ast.dump(second.value) or len(names) < 2:
                     continue
                 called = {name_of(one.func) for one in ast.walk(first.value) if isinstance(one, ast.Call)}
@@ -227,7 +234,7 @@ def parameter_unread(program: Program) -> Iterator[Slip]:
         owner = program.owners.get(id(scope))
         if owner is not None and owner.bases:
             continue
-        read = {one.id for one in ast.walk(scope) if isinstance(one, ast.Name)}
+        read = names_in(scope)
         if read & LOOKS_AT_ALL:
             continue
         names = program.parameters(scope)
