@@ -239,3 +239,21 @@ def test_innocents_are_rarely_convicted_however_many_are_tried_and_however_often
             fault_found |= any(one.verdict in (Verdict.PROVEN, Verdict.HARMFUL) for one in judged.values())
         convicted += fault_found
     assert convicted / trials < 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
+
+
+def test_a_fifth_of_what_seeds_differ_by_is_of_no_importance_once_there_are_five():
+    metric = Metric(lambda p, t: 0.0)
+    seeds = [10.0, 10.4, 9.6, 10.2, 9.8]
+    assert margin(metric, seeds, seeds) == pytest.approx(0.2 * math.sqrt(0.1))
+    assert margin(metric, seeds, seeds[:4]) == pytest.approx(0.01)
+    assert margin(METRIC, seeds, seeds) == 0.3
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.02, Verdict.NO_EFFECT), (0.3, Verdict.PROVEN)])
+def test_what_is_certain_and_far_below_the_spread_of_seeds_is_no_help(shift, verdict):
+    """Every pair says +0.02 where seeds differ by 0.3: certain, and nobody would notice it."""
+    made = design("a")
+    start = [10.0, 10.4, 9.6, 10.2, 9.8, 10.3]
+    book = observed(made, lambda arm, seed: start[seed] + ("a" in arm) * (shift + 1e-3 * (-1) ** seed), range(6))
+    judged = judge(made, book, range(6), "psnr", Metric(lambda p, t: 0.0, higher_is_better=True))
+    assert judged["a"].verdict is verdict

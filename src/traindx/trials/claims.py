@@ -227,7 +227,7 @@ def _by_effect(
     unit = f" {metric.unit}" if metric.unit else ""
     values = [pair.before.score.values[name] for pair in pairs]
     treated = [pair.after.score.values[name] for pair in pairs]
-    negligible = margin(metric, [*values, *treated])
+    negligible = margin(metric, [*values, *treated], values)
     figures = f"{effect.mean:+.3g}{unit} [{effect.low:+.3g}, {effect.high:+.3g}] over {effect.n} seeds"
     if effect.confidence > 1 - LEVEL:  # more than one look, or one before the last
         figures += f" (an interval of {effect.confidence:.1%})"

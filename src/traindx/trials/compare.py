@@ -199,7 +199,7 @@ def _effect(pairs: Sequence[Pair], name: str, metric: Metric) -> tuple[Effect | 
     """Paired effect, and the difference that is of no importance."""
     values = [pair.before.score.values[name] for pair in pairs]
     treated = [pair.after.score.values[name] for pair in pairs]
-    return paired_effect(treated, values, metric.higher_is_better), margin(metric, [*values, *treated])
+    return paired_effect(treated, values, metric.higher_is_better), margin(metric, [*values, *treated], values)
 
 
 def _yardsticks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, stdev
 
 from traindx.case import Metric
 from traindx.diagnosis import TreatmentResult
@@ -26,8 +26,12 @@ from traindx.trials.statistics import (
     verdict_of,
 )
 
-# Where the author names no negligible difference, a thousandth of the figure is taken to be of no importance.
+# Where the author names no negligible difference, a thousandth of the figure is taken to be of no importance, and so is
+# a fifth of the standard deviation between seeds, which Cohen ("Statistical Power Analysis", 1988, 2.2) calls a small
+# effect. Pairs can show less than that; another seed changes more.
 SHARE_OF_NO_IMPORTANCE = 1e-3
+SPREADS_OF_NO_IMPORTANCE = 0.2
+SEEDS_FOR_A_SPREAD = 5  # the deviation of fewer is anything between a third and twice the true one
 TOO_WIDE = "the interval is too wide to say"
 COMPANIES = ("alone", "given rest")
 
@@ -69,12 +73,20 @@ class Judgement:
         return max((effect.mean for effect in self.effects.values() if effect is not None), default=-math.inf)
 
 
-def margin(metric: Metric, figures: Sequence[float]) -> float:
-    """The difference that is of no importance."""
+def margin(metric: Metric, figures: Sequence[float], untreated: Sequence[float] = ()) -> float:
+    """The difference that is of no importance.
+
+    Args:
+        metric: What the author says of it counts alone.
+        figures: All readings of the figure.
+        untreated: Those of the runs without treatment, one a seed.
+    """
     if metric.negligible > 0:
         return metric.negligible
     finite = [abs(value) for value in figures if math.isfinite(value)]
-    return SHARE_OF_NO_IMPORTANCE * median(finite) if finite else 0.0
+    seeds = [value for value in untreated if math.isfinite(value)]
+    spread = stdev(seeds) if len(seeds) >= SEEDS_FOR_A_SPREAD else 0.0
+    return max(SHARE_OF_NO_IMPORTANCE * median(finite) if finite else 0.0, SPREADS_OF_NO_IMPORTANCE * spread)
 
 
 def judge(
@@ -116,7 +128,9 @@ def judge(
         for label, p in holm({label: p_value(effects[one]) for label, one in tests.items()}).items():
             p_of[label, context] = p
     figures = [scored.values.get(name, math.nan) for scored in results.scores.values()]
-    negligible = margin(metric, figures)
+    first = next((one for (_, context), one in asked.items() if context == "alone"), None)
+    untreated = [value for _, value in results.pairs(first, seeds, name)] if first is not None else []
+    negligible = margin(metric, figures, untreated)
 
     found = {}
     for label in design.treatments:

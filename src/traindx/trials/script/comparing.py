@@ -177,7 +177,7 @@ class ScriptComparison:
         values = [before.score.values[name] for before, _ in runs]
         treated = [after.score.values[name] for _, after in runs]
         kind = Metric(function=lambda prediction, target: math.nan, higher_is_better=chosen.higher_is_better)
-        return paired_effect(treated, values, chosen.higher_is_better), margin(kind, [*values, *treated])
+        return paired_effect(treated, values, chosen.higher_is_better), margin(kind, [*values, *treated], values)
 
     def _short(self, why: str, seconds: float) -> None:
         """Say what was not run, and what budget would do: that for so many seconds of runs, and more than this one."""
