@@ -164,7 +164,7 @@ def _applied(
     for decider in rule.deciders:
         if decider.has_records(evidence):
             mine = list(decider.decide(evidence, limits))
-            found += mine
+            found = _said_once(found, mine)
             nothing = decider.nothing_in(evidence, limits) if not mine else None
             why = scope.silent(nothing) if nothing is not None else scope.doubt(decider, evidence)
             if why is not None:
@@ -178,6 +178,18 @@ def _applied(
     if not reasons:
         return [], _judged_from(rule)
     return [], next((why for why in reasons if not why.thing), reasons[0])
+
+
+def _said_once(found: list[Finding], others: list[Finding]) -> list[Finding]:
+    """What several forms of a rule found: of two that name one line, the one that is surer, or else the earlier."""
+    told = {one.location: one for one in found if one.location is not None}
+    for other in others:
+        earlier = told.get(other.location) if other.location is not None else None
+        if earlier is None:
+            found = [*found, other]
+        elif other.standing.rank > earlier.standing.rank:
+            found = [other if one is earlier else one for one in found]
+    return found
 
 
 def _judged_from(rule: Rule) -> Front:

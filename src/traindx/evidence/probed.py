@@ -138,6 +138,7 @@ class StepProbed(Observed):
         before: Loss before the step.
         after: Loss after it.
         moved: Root mean square change of the output over its spread; 0 if the step changed nothing.
+        farther: Loss after steps 10, 100 and 1000 times as long, where this one hardly changed it; else ().
         owns: True if the optimiser holds at least one parameter of the network.
         alone: The iteration had one call of a network with gradients, one backward pass and one optimiser.
     """
@@ -149,6 +150,7 @@ class StepProbed(Observed):
     before: float
     after: float
     moved: float
+    farther: tuple[float, ...] = ()
     owns: bool = True
     alone: bool = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from traindx.rules.base import Rule
+from traindx.rules.optimisation.o401_longer_steps import longer_steps_do_more
 from traindx.rules.optimisation.o401_rate_probe import rates_reach_nowhere
 from traindx.rules.optimisation.o401_step_too_small import step_too_small
 from traindx.rules.optimisation.o401_whole_stage import whole_stage_goes_nowhere
@@ -34,7 +35,7 @@ from traindx.rules.optimisation.o419_last_batch_alone import last_batch_alone
 from traindx.rules.optimisation.o420_decay_outweighs_loss import decay_outweighs_loss
 
 RULES: tuple[Rule, ...] = (
-    step_too_small.also(rates_reach_nowhere).also(whole_stage_goes_nowhere),
+    step_too_small.also(rates_reach_nowhere).also(whole_stage_goes_nowhere).also(longer_steps_do_more),
     step_too_large.also(step_raises_own_loss),
     gradient_vanishing,
     gradient_exploding,
