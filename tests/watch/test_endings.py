@@ -86,6 +86,17 @@ def test_crash(watch):
     assert "KeyError" in seen.diagnosis.errors[0]
 
 
+def test_colours_of_a_message_stay_in_the_terminal(watch):
+    seen = watch(
+        script(r"""
+        for step in loop(50):
+            if step == 4:
+                raise ValueError("\x1b[31mspacing\x1b[0m is \x1b[1;4m0\x1b[0m")
+        """)
+    )
+    assert seen.run.message == "ValueError: spacing is 0"
+
+
 def test_crash_inside_a_library_names_the_users_line(watch):
     seen = watch(script("next(loop(1))\ntorch.zeros(3) + torch.zeros(4)\n"))
     assert seen.run.ending is Ending.CRASHED

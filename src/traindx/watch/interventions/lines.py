@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from traindx.core.colours import uncoloured
 from traindx.core.metric_names import COUNTERS, HIGHER, LOWER, MEANS, TEST, TRAINING, VALIDATION, split_of, words
 
 MOST_CHARACTERS = 4000
@@ -28,7 +29,6 @@ _SPLITS = VALIDATION | TEST | TRAINING
 _METRICS = HIGHER | LOWER
 _FILLERS = _names("is are was of on in at for the a set = value after with and")
 
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR = re.compile(r"\d+%\|[^|]*\|\s*[\d.]+\w?/[\d.?]+\w?\s*\[[^\],]*,\s*[^,\]]*(?:,\s*)?([^\]]*)\]")
 _KERAS = re.compile(r"\d+/\d+\s*\[[=>.\s]*\]\s*-?")
 _FRAMES = tuple(
@@ -86,7 +86,7 @@ class Reading:
 
 def without_frame(line: str) -> str:
     """A line without colours, times, levels, modules, files and progress bars."""
-    line = _COLOUR.sub("", line[:MOST_CHARACTERS])
+    line = uncoloured(line[:MOST_CHARACTERS])
     line = _BAR.sub(lambda found: f" : {found.group(1)} ", line)
     line = _KERAS.sub(" ", line)
     for pattern in _FRAMES:

@@ -191,6 +191,7 @@ def report_crash(out: Path, error: BaseException) -> None:
     """Print the traceback as python would, without our frames, and write where it happened for the parent."""
     import json
 
+    from traindx.core.colours import uncoloured
     from traindx.core.frames import raised_at
 
     clean(error)
@@ -214,7 +215,7 @@ def report_crash(out: Path, error: BaseException) -> None:
         fields = place.model_dump() if place is not None else {}
     if (out / CRASH_FILE).exists():  # a worker's own exception says more than its launcher's
         return
-    (out / CRASH_FILE).write_text(json.dumps({"message": text[:2000], "where": fields}), encoding="utf-8")
+    (out / CRASH_FILE).write_text(json.dumps({"message": uncoloured(text)[:2000], "where": fields}), encoding="utf-8")
 
 
 def workers_own(text: str) -> tuple[dict[str, Any], str] | None:
