@@ -163,6 +163,26 @@ class MaskOnImage(PartsSeen):
     turned: int = 0
 
 
+class PlacesOnMirrored(Observed):
+    """Items of a loader whose image came back mirrored, and a part of them that says places. ``where`` is the loader.
+
+    Attributes:
+        dataset: Class of the data set.
+        part: Name of the part (boxes, points, landmarks).
+        mirrored: Pairs of sightings of one item whose images are mirror images of each other.
+        stayed: Of these, pairs in which the places are the same to the last digit.
+        made_at: Where the items are made.
+        trains: The loader feeds the training.
+    """
+
+    dataset: str
+    part: str
+    mirrored: int
+    stayed: int
+    made_at: Location | None = None
+    trains: bool = False
+
+
 class LabelsResampled(Observed):
     """A map of three or more whole numbers that was resampled by interpolation. ``where`` is the line of the call.
 

@@ -34,6 +34,7 @@ from traindx.rules.data.d119_augmentation_not_equivariant import (
 )
 from traindx.rules.data.d119_in_batches import mask_left_behind
 from traindx.rules.data.d119_moved import moved_apart
+from traindx.rules.data.d119_places import places_stay
 from traindx.rules.data.d119_vectors import vectors_left_behind
 from traindx.rules.data.d121_unreadable_file import unreadable_file
 from traindx.rules.data.d122_missing_pair import missing_pair
@@ -92,7 +93,8 @@ RULES: tuple[Rule, ...] = (
     augmentation_not_equivariant.also(validation_is_augmented)
     .also(mask_left_behind)
     .also(moved_apart)
-    .also(vectors_left_behind),
+    .also(vectors_left_behind)
+    .also(places_stay),
     unreadable_file,
     missing_pair,
     mask_empty_or_full,

@@ -7,7 +7,7 @@ import itertools
 import statistics
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -87,6 +87,11 @@ class ItemContents(Collector):
         self._items: dict[tuple[Any, ...], _Items] = {}
         self._lines: dict[_Items, CallSite | None] = {}
         self._chosen: dict[_Items, bool | None] = {}
+        self._told: list[tuple[Collector, Callable[[Loader, Any, tuple[int, ...], Any], None]]] = []
+
+    def on_indexed(self, other: Collector, told: Callable[[Loader, Any, tuple[int, ...], Any], None]) -> None:
+        """Call ``told`` with loader, data set, indices and batch wherever it is known which items a batch holds."""
+        self._told.append((other, told))
 
     def install(self) -> None:
         """Patch the iterators of loaders, and subscribe to their batches."""
@@ -125,6 +130,9 @@ class ItemContents(Collector):
         waiting = self._drawn.get(self.loaders.reading)
         indices: tuple[int, ...] | None = waiting.popleft() if waiting else None
         dataset = getattr(self.loaders.reading, "_dataset", None)
+        for other, told in self._told if indices is not None and len(set(indices)) == len(indices) else ():
+            with self.watch.ours(other):
+                told(loader, dataset, indices, batch)  # type: ignore[arg-type]  # narrowed by the line above
         key = (loader.made, id(dataset))  # often made anew for every pass
         items = self._items.setdefault(key, _Items(loader))
         if items.dataset is None and dataset is not None:

@@ -43,6 +43,7 @@ from traindx.watch.collectors.loss_calls import LossCalls
 from traindx.watch.collectors.loss_states import LossStates
 from traindx.watch.collectors.loss_terms import LossTerms
 from traindx.watch.collectors.merged_views import MergedViews
+from traindx.watch.collectors.mirrored_items import MirroredItems
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.no_grad_regions import NoGradRegions
 from traindx.watch.collectors.noised_inputs import NoisedInputs
@@ -179,6 +180,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     WeightedSamplers,
     BatchesOfClasses,
     ItemParts,
+    MirroredItems,
     HeatMaps,
     SharedItemsSeen,
     SharedBases,
