@@ -257,3 +257,15 @@ def test_what_is_certain_and_far_below_the_spread_of_seeds_is_no_help(shift, ver
     book = observed(made, lambda arm, seed: start[seed] + ("a" in arm) * (shift + 1e-3 * (-1) ** seed), range(6))
     judged = judge(made, book, range(6), "psnr", Metric(lambda p, t: 0.0, higher_is_better=True))
     assert judged["a"].verdict is verdict
+
+
+def test_what_broke_some_runs_is_not_acquitted_by_the_others():
+    made = design("a")
+    start = [10.0, 10.4, 9.6, 10.2, 9.8, 10.3]
+    book = observed(made, lambda arm, seed: start[seed] + ("a" in arm) * 1e-3 * (-1) ** seed, range(6))
+    plain = Metric(lambda p, t: 0.0, higher_is_better=True)
+    assert judge(made, book, range(6), "psnr", plain)["a"].verdict is Verdict.NO_EFFECT
+    treated = next(arm for arm in made.arms() if "a" in arm)
+    book.scores.pop((5, treated))
+    book.broke[5, treated] = "AssertionError"
+    assert judge(made, book, range(6), "psnr", plain)["a"].verdict is Verdict.INCONCLUSIVE

@@ -131,7 +131,7 @@ def test_renormalised_channel(arm: RunArm) -> None:
     assert same(treated, reference)
     assert not same(control, reference)
     assert treated.figures == reference.figures, "validation is normalised as training is"
-    assert (treated.treatments["r"]["hits"], treated.treatments["r"]["evaluations"]) == (12, 6)
+    assert (treated.treatments["r"]["hits"], treated.treatments["r"]["within"]) == (12, 6)
     assert same(arm(source, {**fields, "network": "Other"}), control)
 
 
@@ -175,7 +175,7 @@ def test_evaluation_mode_in_validation(arm: RunArm) -> None:
     assert control.buffers != reference.buffers, "batch norm learns from validation data in the control"
     assert treated.buffers == reference.buffers
     assert treated.weights == reference.weights
-    assert treated.treatments["set-mode"]["evaluations"] == 6
+    assert treated.treatments["set-mode"]["within"] == 6
     assert same(arm(source, at(source, "out = net(x)", "set-mode", mode="eval")), control)
 
 
@@ -197,7 +197,7 @@ def test_another_mode_leaves_the_order_of_the_data_as_it_was(arm: RunArm) -> Non
     treated = arm(dropout, at(dropout, "acc = (net(X", "set-mode", mode="eval"))
     assert values_of(control, "batch") == values_of(treated, "batch")
     assert control.outputs != treated.outputs
-    assert treated.treatments["set-mode"]["evaluations"] == 8
+    assert treated.treatments["set-mode"]["within"] == 8
     # without the pairing, one mode draws and the other does not: a hand edit shuffles differently
     by_hand = arm(
         edited(

@@ -149,8 +149,8 @@ def judge(
             predictions=len(compared) == len(COMPANIES) and all(one.predictions for one in identities),
         )
         verdict = verdict_of(directions["alone"], directions["given rest"])
-        if verdict is Verdict.NO_EFFECT and results.acted(label) is False:
-            verdict = Verdict.INCONCLUSIVE
+        if verdict is Verdict.NO_EFFECT and (results.acted(label) is False or _broken(design, results, label)):
+            verdict = Verdict.INCONCLUSIVE  # it did nothing; or it broke other runs than those that agree
         exhausted = (
             verdict is Verdict.NO_EFFECT
             and not identity.predictions

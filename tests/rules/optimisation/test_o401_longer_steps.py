@@ -119,3 +119,9 @@ def test_the_decision_at_its_limits() -> None:
     assert not judged(*[step(5e-5, 5e-4, 1e-3, 4e-3)] * 2)  # the slope ends before it leads anywhere
     assert not judged(*[step(5e-5, 5e-4, 5e-3, math.nan)] * 2)
     assert not judged(slow, slow, step(0.0, lr=1e-4))  # steps at a far lower rate than the highest say nothing
+
+
+def test_one_step_alone_is_no_reason_to_say_anything() -> None:
+    evidence = Evidence()
+    evidence.add(step(5e-5, 5e-4, 5e-3, 5e-2))
+    assert not catalogue()["O401"].check(evidence)

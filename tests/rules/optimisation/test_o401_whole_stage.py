@@ -96,3 +96,17 @@ def test_a_state_that_is_loaded_counts_only_before_the_stage_has_ended(at: int, 
     ):
         evidence.add(record)
     assert len([one for one in catalogue()["O401"].check(evidence) if one.variant == "whole-stage"]) == found
+
+
+def test_weights_that_are_no_numbers_any_more_have_not_stood_still() -> None:
+    evidence = Evidence()
+    evidence.add(ScriptRun(target="train.py", ending=Ending.FINISHED))
+    evidence.add(IterationsSeen(iterations=40, watched=10, seconds=1.0, driven_by="optimiser"))
+    evidence.add(OptimizerSeen(where=FIRST, optimizer="Adam", steps=40, adaptive=True))
+    for moved in (0.001, float("nan")):
+        evidence.add(
+            ParameterGroupSeen(
+                where=FIRST, optimizer="Adam", group=0, largest_lr=3e-3, gradient_norms=(1.0,), moved=moved
+            )
+        )
+    assert not catalogue()["O401"].check(evidence)

@@ -50,7 +50,7 @@ def longer_steps_do_more(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             steps.setdefault(one.made, []).append(one)
     for made, all_of in steps.items():
         planned = [one.highest for one in evidence.of(SchedulerSeen) if one.of == made]
-        highest = max(*(one.lr for one in all_of), *planned)
+        highest = max([*(one.lr for one in all_of), *planned])
         watched = [one for one in all_of if one.lr >= 0.5 * highest]
         slow = [one for one in watched if _taken(one, one.after) < limits.slow and _gains(one, limits)]
         if len(slow) < limits.tries or 2 * len(slow) <= len(watched):

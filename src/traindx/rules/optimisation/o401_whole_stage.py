@@ -51,7 +51,7 @@ def whole_stage_goes_nowhere(evidence: Evidence, limits: Limits) -> Iterator[Fou
         moving = [one for one in groups if max(one.gradient_norms, default=0.0) > 0]
         if not optimizer.adaptive or optimizer.steps < limits.whole_steps or not moving:
             continue
-        if any(one.moved >= limits.whole_travel for one in groups):
+        if not all(one.moved < limits.whole_travel for one in groups):  # also where weights are no numbers any more
             continue
         rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(one.largest_lr for one in moving))
         farthest = max(one.moved for one in moving)

@@ -441,4 +441,4 @@ class ScriptBackend:
 
 
 def _acted(did: Any) -> int:
-    return int(did.get("hits", 0)) + int(did.get("evaluations", 0))
+    return sum(int(did.get(name, 0)) for name in ("hits", "evaluations", "within"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from traindx.watch.interventions.places import Place
 from traindx.watch.runtime.call_sites import here
+from traindx.watch.runtime.structure import named_parameters
 
 if TYPE_CHECKING:
     from traindx.watch.interventions.arm import Arm
@@ -23,7 +24,8 @@ class RuntimeTreatment:
         key: Name in the design of the trial.
         place: Line it is for.
         hits: How often it acted with gradients enabled.
-        evaluations: How often it changed something while gradients were disabled.
+        evaluations: How often it changed something while gradients were disabled, outside of what is trained.
+        within: The same inside a network that is trained: that is another network, and no other figure.
         refused: Why it does not apply, or empty.
     """
 
@@ -32,7 +34,7 @@ class RuntimeTreatment:
         self.arm = arm
         self.key = str(fields.get("key") or fields["treatment"])
         self.place = Place(str(fields.get("file", "")), int(fields.get("line", 0)))
-        self.hits = self.evaluations = 0
+        self.hits = self.evaluations = self.within = 0
         self.refused = ""
 
     def install(self) -> None:
@@ -74,12 +76,21 @@ class RuntimeTreatment:
         if torch.is_grad_enabled():
             self.hits += 1
         elif old is None or new is None or not torch.equal(old, new):
-            self.evaluations += 1
+            if self._within():
+                self.within += 1
+            else:
+                self.evaluations += 1
             self.arm.outputs.digest.mark(self.key)  # what was predicted is not what it was
+
+    def _within(self) -> bool:
+        """True if a network runs of which something is trained; a frozen one may be a part of the figure."""
+        root = self.arm.root if self.arm.depth else None
+        return root is not None and any(one.requires_grad for _, one in named_parameters(root))
 
     def report(self) -> dict[str, Any]:
         """As JSON."""
-        return {"key": self.key, "hits": self.hits, "evaluations": self.evaluations, "refused": self.refused}
+        counts = {"hits": self.hits, "evaluations": self.evaluations, "within": self.within}
+        return {"key": self.key, **counts, "refused": self.refused}
 
 
 def build(fields: Mapping[str, Any], arm: Arm) -> RuntimeTreatment:
