@@ -9,6 +9,7 @@ from statistics import correlation
 
 from traindx.core.metric_names import AT_MOST_ONE, LOSSES, direction_of, split_of, words
 from traindx.trials.script.pairing import ArmResult, Series
+from traindx.trials.script.source_names import directions_in
 
 MOST_OF_A_LOSS = 2.0  # one minus a quality that is -1 at worst
 LEAST_IN_STEP = 4  # readings
@@ -27,6 +28,7 @@ class Tested:
             reads what was stepped on.
         most: The largest that figures were, by name and source.
         beside_noise: Figures whose direction noise alone tells, there being no target to make a perfect prediction of.
+        in_source: By name, what the line that prints a figure says of its direction, where nothing else does.
         with_loss: Figures that are called a quality and fall with the loss of validation: a term of it, as ``dice`` is
             in ``Val - Loss: 0.43 (dice: 0.40)``.
     """
@@ -37,6 +39,7 @@ class Tested:
     most: Mapping[tuple[str, str], float] = field(default_factory=dict)
     beside_noise: frozenset[tuple[str, str]] = frozenset()
     with_loss: frozenset[tuple[str, str]] = frozenset()
+    in_source: Mapping[str, bool] = field(default_factory=dict)
 
 
 def way_of(one: Series, tested: Tested) -> bool | None:
@@ -49,7 +52,8 @@ def way_of(one: Series, tested: Tested) -> bool | None:
     if one.higher_is_better is not None:
         return one.higher_is_better
     doubted = key in tested.with_loss or beyond_its_range(one, tested) is not None
-    return None if doubted else direction_of(one.name)
+    named = None if doubted else direction_of(one.name)
+    return named if named is not None else tested.in_source.get(one.name)
 
 
 def beyond_its_range(one: Series, tested: Tested) -> float | None:
@@ -74,11 +78,12 @@ def with_losses(control: ArmResult, tested: Tested) -> Tested:
         for one in control.figures
         if split_of(one.name) == "training" and _reads_the_loss(one, control.losses, control.iterations)
     ]
-    open_names = [
-        one for one in control.figures if said(one) and way_of(one, tested) is None and _plain(one.name) in stepped
-    ]
+    open_names = [one for one in control.figures if said(one) and way_of(one, tested) is None]
     return replace(
-        tested, losses=frozenset((one.name, one.source) for one in open_names), with_loss=_falling_with_loss(control)
+        tested,
+        losses=frozenset((one.name, one.source) for one in open_names if _plain(one.name) in stepped),
+        with_loss=_falling_with_loss(control),
+        in_source=directions_in(control.imported, {one.name for one in open_names}),
     )
 
 

@@ -257,6 +257,8 @@ def _why(one: Series, chosen: Chosen, tested: Tested) -> str:
         reasons.append("it moves with the network's output")
     if (one.name, one.source) in tested.losses:
         reasons.append("what is printed of training beside it is the loss, so lower is better")
+    if one.name in tested.in_source and not chosen.tested:
+        reasons.append(f"the line that prints it computes {'a quality' if chosen.higher_is_better else 'an error'}")
     if chosen.tested and (one.name, one.source) in tested.beside_noise:
         reasons.append(f"noise is {'lower' if chosen.higher_is_better else 'higher'} than all that the network reached")
     elif chosen.tested:

@@ -76,13 +76,13 @@ class RuntimeTreatment:
         if torch.is_grad_enabled():
             self.hits += 1
         elif old is None or new is None or not torch.equal(old, new):
-            if self._within():
+            if self._in_trained_network():
                 self.within += 1
             else:
                 self.evaluations += 1
             self.arm.outputs.digest.mark(self.key)  # what was predicted is not what it was
 
-    def _within(self) -> bool:
+    def _in_trained_network(self) -> bool:
         """True if a network runs of which something is trained; a frozen one may be a part of the figure."""
         root = self.arm.root if self.arm.depth else None
         return root is not None and any(one.requires_grad for _, one in named_parameters(root))
