@@ -108,3 +108,21 @@ def test_places_are_found_by_name_however_deep() -> None:
     assert not places_of({"labels": [1, 2], "bbox": [1, 2, 3, 4]}, 2)  # not one an item
     assert numbers_in([{"bbox": [1, 2.5], "name": "a", "seen": True}]) == (1.0, 2.5)
     assert numbers_in([]) == ()
+
+
+def test_two_loaders_of_one_data_set_are_told_once_by_the_name_of_the_set_in_them(script) -> None:
+    source = (
+        program(ALONE, DEEP)
+        .replace(
+            "loader = DataLoader(Films(), 6, shuffle=True, collate_fn=collate)",
+            "from torch.utils.data import Subset\n"
+            "films = Films()\n"
+            "loader = DataLoader(Subset(films, range(16)), 8, shuffle=True, collate_fn=collate)\n"
+            "others = DataLoader(Subset(films, range(16, 24)), 8, collate_fn=collate)",
+        )
+        .replace(
+            "    print(epoch", "    with torch.no_grad():\n        [net(b['image']) for b in others]\n    print(epoch"
+        )
+    )
+    (found,) = [one for one in script(source).diagnosis.findings if one.code == "D119"]
+    assert "Films" in found.message

@@ -35,9 +35,13 @@ def places_stay(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     if moved_apart_by(evidence, limits):
         return
-    for one in evidence.of(PlacesOnMirrored):
+    told = set()
+    for one in sorted(evidence.of(PlacesOnMirrored), key=lambda one: -one.mirrored):
         if one.mirrored < limits.least_mirrored or one.stayed < limits.stayed * one.mirrored:
             continue
+        if (one.made_at, one.part) in told:
+            continue  # several loaders of one data set
+        told.add((one.made_at, one.part))
         yield Found(
             variant="places",
             message=f"The image of an item of {one.dataset} came back mirrored {one.mirrored} times, and its "

@@ -66,7 +66,10 @@ class MirroredItems(Collector):
         key = (loader.made, id(dataset))
         seen = self._loaders.get(key)
         if seen is None:
-            seen = self._loaders[key] = _Followed(loader, type(dataset).__name__, _made_at(dataset))
+            inner = _innermost(dataset)
+            item = getattr(type(inner), "__getitem__", None)
+            made_at = defined_at(item) if hasattr(item, "__code__") else None
+            seen = self._loaders[key] = _Followed(loader, type(inner).__name__, made_at)
         due = [k for k, index in enumerate(indices) if self._due(seen, index)]
         places = places_of(batch, len(indices)) if due else {}
         image = self._image(batch, len(indices)) if places else None
@@ -191,12 +194,11 @@ def _leaves(value: Any, depth: int) -> Iterator[float]:
             yield from _leaves(value.tolist(), depth)
 
 
-def _made_at(dataset: Any) -> Location | None:
-    """Where the items of a data set are made, below the subsets it is wrapped in."""
+def _innermost(dataset: Any) -> Any:
+    """The data set that makes the items, below the subsets it is wrapped in."""
     for _ in range(3):
         inner = vars(dataset).get("dataset") if hasattr(dataset, "__dict__") else None
         if inner is None:
             break
         dataset = inner
-    item = getattr(type(dataset), "__getitem__", None)
-    return defined_at(item) if hasattr(item, "__code__") else None
+    return dataset
