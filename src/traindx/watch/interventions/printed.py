@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from traindx.watch.interventions.columns import named
 from traindx.watch.interventions.readings import Readings
 from traindx.watch.runtime.patching import Patches
 
@@ -68,11 +69,18 @@ class Printed:
 
     def _make_print(self, original: Any) -> Any:
         def show(*values: Any, **kwargs: Any) -> None:
-            recorded = self._recorded
-            original(*values, **kwargs)
-            file = kwargs.get("file")
-            if not self._muted and self._recorded == recorded and (file is None or file in (sys.stdout, sys.stderr)):
-                separator, end = kwargs.get("sep"), kwargs.get("end")
+            file, separator, end = (kwargs.get(name) for name in ("file", "sep", "end"))
+            ours = not self._muted and (file is None or file in (sys.stdout, sys.stderr))
+            columns = named(sys._getframe(1), values) if ours and end is None else ""
+            recorded, before = self._recorded, self._muted
+            self._muted = before or bool(columns)
+            try:
+                original(*values, **kwargs)
+            finally:
+                self._muted = before
+            if columns:
+                self._hear(f"{columns}\n")
+            elif ours and self._recorded == recorded:
                 text = (" " if separator is None else str(separator)).join(str(value) for value in values)
                 self._hear(text + ("\n" if end is None else str(end)))
 
