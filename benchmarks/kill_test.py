@@ -230,7 +230,7 @@ def one(kind: str, rng: random.Random, number: int, whole: str) -> dict[str, Any
     if second.stdout.strip() != "nothing to put back" or second.returncode:
         wrong.append(f"the call after it: {second.stdout} {second.stderr}"[:300])
     if first.returncode and not newer:
-        wrong.append(f"the next call: {first.stdout} {first.stderr}"[:300])
+        wrong.append(f"the next call: {first.stdout} {first.stderr}"[:900])
     play.orphans()
     if kind == "train":
         steps = _checkpoints(folder, wrong)

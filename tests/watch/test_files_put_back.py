@@ -110,6 +110,23 @@ def test_a_run_that_was_killed_is_put_back_by_the_next_call(folder: Path) -> Non
     assert recover().lines() == []
 
 
+def test_what_lies_in_a_revision_that_was_checked_out_for_a_comparison_is_not_missed(folder: Path) -> None:
+    """The tree goes with the comparison that was killed, whichever of its notes is read first."""
+    tree = folder / "traindx-compare-x" / "tree"
+    tree.mkdir(parents=True)
+    (tree / "old.pt").write_text("of the revision")
+    _killed(folder, body="os.remove('traindx-compare-x/tree/old.pt')\nos.remove('gone.txt')")
+    (note,) = (folder / PENDING).glob("*.json")
+    fields = json.loads(note.read_text())
+    for name in ("0-first.json", "z-last.json"):
+        other = {**fields, "directory": str(folder / "runs"), "worktree": str(tree)}
+        (folder / PENDING / name).write_text(json.dumps(other))
+    done = recover()
+    assert done.lost == []
+    assert (folder / "gone.txt").read_text() == "three days of gone.txt"
+    assert not tree.exists()
+
+
 def test_what_somebody_changed_since_is_left_alone(folder: Path) -> None:
     _killed(folder, seconds_ago=60.0)
     (folder / "best.pt").write_text("another three days")
@@ -297,7 +314,7 @@ def test_a_file_too_large_to_copy_is_named(folder: Path) -> None:
     assert (folder / "gone.txt").read_text() == "three days of gone.txt"  # a second name costs nothing
 
 
-def _killed(folder: Path, seconds_ago: float = 0.0) -> None:
+def _killed(folder: Path, seconds_ago: float = 0.0, body: str = CHANGES) -> None:
     """A run whose parent was killed while it went on."""
     (folder / "out" / BACKUPS).mkdir(exist_ok=True)
     parent = subprocess.run(
@@ -312,7 +329,7 @@ def _killed(folder: Path, seconds_ago: float = 0.0) -> None:
         cwd=folder,
     )
     assert parent.returncode == 0
-    changed(folder, ARM)
+    changed(folder, ARM, body)
     then = time.time() - seconds_ago
     (note,) = (folder / PENDING).glob("*.json")
     json.loads(note.read_text())

@@ -379,6 +379,7 @@ def recover(folder: Path | None = None) -> Restored:
 
 
 def _recover(home: Path, done: Restored) -> None:
+    dead: list[tuple[Path, dict[str, Any]]] = []
     for note in sorted(home.glob("*.json")):
         try:
             fields = json.loads(note.read_text(encoding="utf-8"))
@@ -396,6 +397,8 @@ def _recover(home: Path, done: Restored) -> None:
             with contextlib.suppress(OSError):
                 killed_at = max(killed_at, place.stat().st_mtime)
         done.add(put_back(directory, killed_at=killed_at, pending=home))
+        dead.append((note, fields))
+    for note, fields in dead:  # a run of another note may have changed files in a revision that this one checked out
         if fields.get("worktree"):
             _remove_worktree(fields["worktree"], fields.get("repository", ""))
         note.unlink(missing_ok=True)

@@ -99,3 +99,25 @@ def test_a_queue_has_an_order(define: Define) -> None:
     source = NCE.replace("info_nce_loss", "info_nce_queue_loss").format("z1 @ z2.t()", "torch.zeros(len(z1)).long()")
     found = define(source, "info_nce_queue_loss(torch.randn(8, 16), torch.randn(8, 16))")
     assert "contrastive-loss-without-order" not in found
+
+
+DRAWN = """
+class Pretrainer:
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(0)
+
+    def partners(self, labels):
+        noise = torch.rand((len(labels), len(labels)), generator=self.generator{more})
+        return noise.masked_fill(labels[:, None] != labels[None], -1).argmax(1)
+
+    def contrastive_loss(self, embedded, labels):
+        return (embedded - embedded[self.partners(labels)]).square().sum(1).mean()
+"""
+
+
+def test_a_loss_that_draws_its_pairs_from_a_generator_of_its_own_may_depend_on_their_order(define: Define) -> None:
+    found = define(DRAWN.format(more=""), "Pretrainer().contrastive_loss(torch.randn(12, 16), torch.arange(12) % 3)")
+    assert "contrastive-loss-without-order" not in found or found["contrastive-loss-without-order"].holds
+    fixed = DRAWN.replace("generator=self.generator{more}", "generator=torch.Generator().manual_seed(3)")
+    found = define(fixed, "Pretrainer().contrastive_loss(torch.randn(12, 16), torch.arange(12) % 3)")
+    assert not found["contrastive-loss-without-order"].holds  # always the same numbers: by place, not by chance

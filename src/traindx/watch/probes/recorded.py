@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import inspect
+import random
 import re
 import sys
 import time
@@ -119,6 +120,30 @@ class RecordedCall:
         result = called(torch, self.function, values)
         return copied(torch, values[self.changes]) if self.changes and result is None else result
 
+    def with_other_numbers(self, torch: Any, number: int = 1009) -> Any:
+        """Make the call again with other random numbers, those of generators that its object keeps included."""
+        values = {name: copied(torch, value) for name, value in self.args.items()}
+        if "self" in values:
+            values["self"] = own_copy(torch, values["self"])
+            if values["self"] is not self.args["self"]:
+                _reseed(torch, values["self"], number)
+        result = called(torch, self.function, values, number)
+        return copied(torch, values[self.changes]) if self.changes and result is None else result
+
+
+def _reseed(torch: Any, owner: Any, number: int) -> None:
+    """Give the generators that an object keeps another state."""
+    numpy = sys.modules.get("numpy")
+    for name, value in getattr(owner, "__dict__", {}).items():
+        if isinstance(value, torch.Generator):
+            value.manual_seed(number)
+        elif isinstance(value, random.Random):
+            value.seed(number)
+        elif numpy is not None and isinstance(value, numpy.random.Generator):
+            owner.__dict__[name] = numpy.random.default_rng(number)
+        elif numpy is not None and isinstance(value, numpy.random.RandomState):
+            value.seed(number)
+
 
 def _words(name: str) -> list[str]:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
@@ -175,13 +200,13 @@ def arguments_for(function: FunctionType, values: dict[str, Any]) -> tuple[list[
     return positional, named
 
 
-def called(torch: Any, function: FunctionType, values: dict[str, Any]) -> Any:
+def called(torch: Any, function: FunctionType, values: dict[str, Any], number: int = 0) -> Any:
     """Call a function with its arguments by name, in evaluation mode where it belongs to a network."""
     positional, named = arguments_for(function, values)
     owner = next(iter(values.values()), None)
     if isinstance(owner, torch.nn.Module):
         owner.eval()
-    seed(torch, 0)
+    seed(torch, number)
     return function(*positional, **named)
 
 

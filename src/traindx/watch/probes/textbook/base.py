@@ -260,9 +260,13 @@ class Trial:
         return self.torch.Generator().manual_seed(seed)
 
     def steady(self) -> bool:
-        """True if two calls with the recorded arguments give the same."""
-        first, second = (dict(parts_of(self.again())) for _ in range(2))
-        return first.keys() == second.keys() and all(_alike(self.torch, first[key], second[key]) for key in first)
+        """True if calls with the recorded arguments give the same, whatever the random numbers."""
+        first, *others = (dict(parts_of(self.again())) for _ in range(2))
+        others.append(dict(parts_of(self.call.with_other_numbers(self.torch))))
+        return all(
+            first.keys() == other.keys() and all(_alike(self.torch, first[key], other[key]) for key in first)
+            for other in others
+        )
 
 
 def _alike(torch: Any, one: Any, other: Any) -> bool:
