@@ -114,7 +114,7 @@ def test_what_lies_in_a_revision_that_was_checked_out_for_a_comparison_is_not_mi
     """The tree goes with the comparison that was killed, whichever of its notes is read first."""
     tree = folder / "traindx-compare-x" / "tree"
     tree.mkdir(parents=True)
-    (tree / "old.pt").write_text("of the revision")
+    (tree / "old.pt").symlink_to(folder / "best.pt")  # not of the revision: linked into it
     _killed(folder, body="os.remove('traindx-compare-x/tree/old.pt')\nos.remove('gone.txt')")
     (note,) = (folder / PENDING).glob("*.json")
     fields = json.loads(note.read_text())
