@@ -27,6 +27,7 @@ from traindx.rules.optimisation.o412_budget import update_budget_is_starved
 from traindx.rules.optimisation.o413_clip_has_no_effect import clip_has_no_effect
 from traindx.rules.optimisation.o414_never_stepped import never_stepped
 from traindx.rules.optimisation.o414_step_changes_nothing import step_changes_nothing
+from traindx.rules.optimisation.o414_without_gradients import steps_without_gradients
 from traindx.rules.optimisation.o415_plateau_direction import plateau_waits_the_wrong_way
 from traindx.rules.optimisation.o416_gradients_cleared_unused import gradients_cleared_unused
 from traindx.rules.optimisation.o417_optimiser_made_anew import optimiser_made_anew
@@ -48,7 +49,7 @@ RULES: tuple[Rule, ...] = (
     clip_before_unscale,
     too_few_updates.also(update_budget_is_starved),
     clip_has_no_effect,
-    step_changes_nothing.also(never_stepped),
+    step_changes_nothing.also(never_stepped).also(steps_without_gradients),
     plateau_waits_the_wrong_way,
     gradients_cleared_unused,
     optimiser_made_anew,

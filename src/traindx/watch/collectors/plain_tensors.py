@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ class _Plain:
 
     owner: str
     name: str
-    tensor: int
+    tensor: Any  # a weak reference: the number of an object is given again once it is gone
     values: Any
     computed: bool
     made: CallSite | None
@@ -72,10 +73,10 @@ class PlainTensors(Collector):
             return
         leaves = [tensor] if tensor.is_leaf else list(_leaves(tensor.grad_fn))
         known = self._known.get((id(module), name))
-        if known is None or known.tensor != id(tensor):  # made anew in every pass: an activation that is kept
+        if known is None or known.tensor() is not tensor:  # made anew in every pass: an activation that is kept
             made = assigned_in(type(module), name)
             known = self._known[id(module), name] = _Plain(
-                type(module).__name__, name, id(tensor), numbers_of(tensor), not tensor.is_leaf, made,
+                type(module).__name__, name, weakref.ref(tensor), numbers_of(tensor), not tensor.is_leaf, made,
                 first=self.watch.iteration,
             )  # fmt: skip
         known.looks += 1
