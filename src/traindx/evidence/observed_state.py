@@ -26,6 +26,8 @@ class WeightsLoaded(Observed):
         arrived: Tensors of that file whose values are in the network after the call.
         trained: The network was trained afterwards.
         iteration: Iterations before it.
+        weights: Weights that were loaded and looked at again before the next backward pass; 0 where there was none.
+        undone: Of these, weights that had other values by then, without another load.
     """
 
     network: str
@@ -44,6 +46,8 @@ class WeightsLoaded(Observed):
     arrived: int = 0
     trained: bool = False
     iteration: int = 0
+    weights: int = 0
+    undone: int = 0
 
 
 class CheckpointRead(Observed):

@@ -57,6 +57,7 @@ class _Load:
     fields: dict[str, Any]
     network: Any = None
     prints: set[tuple[Any, ...]] = field(default_factory=set)
+    stays: dict[int, tuple[Any, Any]] = field(default_factory=dict)  # weights that were loaded, and their values
 
 
 class Checkpoints(Collector):
@@ -193,6 +194,14 @@ class Checkpoints(Collector):
             },
             self.watch.torch.utils.weak.WeakIdRef(module),
         )
+        for earlier in self._loads:  # what is loaded once more is another load's
+            for _, parameter in named_parameters(module):
+                earlier.stays.pop(id(parameter), None)
+        load.stays = {
+            id(parameter): (self.watch.torch.utils.weak.WeakIdRef(parameter), thinned(parameter, PROBED).clone())
+            for name, parameter in named_parameters(module)
+            if name in names and parameter.numel() > 1 and parameter.is_floating_point()
+        }
         self._loads.append(load)
         after = {name: thinned(value, PROBED).clone() for name, value in own.items() if name in before}
         prints = [Print.of(value) for value in offered.values() if value.is_floating_point() and value.numel() > 1]
@@ -225,9 +234,27 @@ class Checkpoints(Collector):
 
     def _before_backward(self, call: Backward) -> None:
         """Right before the training goes on after a file was read: how much of it is in the networks?"""
+        for load in self._loads:
+            if load.stays:
+                self._still_there(load)
         waiting = [file for file in self._files if file.compared != "training"]
         if waiting:
             self._compare(waiting, "training")
+
+    def _still_there(self, load: _Load) -> None:
+        """Before the first backward pass after a load: which of the weights have other values by now?"""
+        pairs = [(weight, values) for ref, values in load.stays.values() if (weight := ref()) is not None]
+        load.stays = {}
+        now = [(thinned(weight, PROBED).clone(), values) for weight, values in pairs]
+
+        def compare() -> None:
+            load.fields["weights"] = len(now)
+            load.fields["undone"] = sum(not alike_by_value(one, other) for one, other in now)
+
+        if any(self.watch.would_wait(weight) for weight, _ in pairs):
+            self.watch.read_later(self, compare)
+        else:
+            compare()
 
     def _after_call(self, call: Call) -> None:
         """Without a training to come, weights have arrived if they ever are in a network when one is called."""
@@ -377,3 +404,9 @@ def state_tensors(content: Any, torch: Any, prefix: str = "", depth: int = 0) ->
 def fingerprint(tensor: Any) -> tuple[Any, ...]:
     """Shape and a few values: equal for equal tensors, different for others for all that matters."""
     return Print.of(tensor).read()
+
+
+def alike_by_value(one: Any, other: Any) -> bool:
+    """True if weights are the same but for a coarser number format."""
+    a, b = one.detach().double().cpu(), other.detach().double().cpu()
+    return bool(a.shape == b.shape and (a - b).abs().max() <= 0.02 * b.abs().max())
