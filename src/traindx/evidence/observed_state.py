@@ -274,6 +274,24 @@ class StatisticsSeen(Observed):
     at_start_values: bool = False
 
 
+class NormScaleSeen(Observed):
+    """The scale of a normalisation layer at its first call, before any step. ``where`` drew it at random, if known.
+
+    Attributes:
+        layer: Class of the layer.
+        name: The parameter.
+        mean: Mean of its values.
+        spread: Their standard deviation.
+        output_spread: Standard deviation of what the layer gave, which is about 1 where the scale is.
+    """
+
+    layer: str
+    name: str
+    mean: float
+    spread: float
+    output_spread: float
+
+
 class SpectralNormSeen(Observed):
     """Layers under spectral norm that were called in evaluation mode and never before in training mode.
 

@@ -32,6 +32,7 @@ from traindx.rules.model.m218_model_function_breaks_its_definition import model_
 from traindx.rules.model.m219_future_is_seen import future_is_seen
 from traindx.rules.model.m220_units_alike import units_alike
 from traindx.rules.model.m221_branch_cut_off_its_own_input import branch_cut_off_its_own_input
+from traindx.rules.model.m222_norm_scale_around_zero import norm_scale_around_zero
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -53,5 +54,6 @@ RULES: tuple[Rule, ...] = (
     model_function_breaks_its_definition,
     future_is_seen,
     units_alike,
+    norm_scale_around_zero,
     branch_cut_off_its_own_input,
 )

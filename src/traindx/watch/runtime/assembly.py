@@ -48,6 +48,7 @@ from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.no_grad_regions import NoGradRegions
 from traindx.watch.collectors.noised_inputs import NoisedInputs
 from traindx.watch.collectors.nonfinite import NonFinite
+from traindx.watch.collectors.norm_scales import NormScales
 from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.parameters import Parameters
@@ -194,6 +195,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Checkpoints,
     KeptStates,
     Seeds,
+    NormScales,
     NormStatistics,
     Copies,
     FrozenStatistics,
