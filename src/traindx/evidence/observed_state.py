@@ -28,6 +28,8 @@ class WeightsLoaded(Observed):
         iteration: Iterations before it.
         weights: Weights that were loaded and looked at again before the next backward pass; 0 where there was none.
         undone: Of these, weights that had other values by then, without another load.
+        as_drawn: Weights of the network that this load leaves out, and that no load has filled and no optimiser holds.
+        made_here: The network was constructed by the script, and is no copy of another.
     """
 
     network: str
@@ -48,6 +50,8 @@ class WeightsLoaded(Observed):
     iteration: int = 0
     weights: int = 0
     undone: int = 0
+    as_drawn: int = 0
+    made_here: bool = False
 
 
 class CheckpointRead(Observed):

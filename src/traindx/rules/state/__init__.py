@@ -6,6 +6,7 @@ from traindx.rules.base import Rule
 from traindx.rules.state.c1102_loaded import weights_did_not_arrive
 from traindx.rules.state.c1102_partial_load import partial_load
 from traindx.rules.state.c1102_undone import loaded_weights_are_written_over
+from traindx.rules.state.c1102_used_as_drawn import used_as_drawn
 from traindx.rules.state.c1103_batch import normalised_by_the_batch
 from traindx.rules.state.c1103_mode_wrong import mode_wrong
 from traindx.rules.state.c1103_probed import draws_in_evaluation
@@ -33,7 +34,7 @@ from traindx.rules.state.c1119_one_object_for_many import one_object_for_many
 from traindx.rules.state.c1120_python_reads_it_otherwise import python_reads_it_otherwise
 
 RULES: tuple[Rule, ...] = (
-    partial_load.also(weights_did_not_arrive).also(loaded_weights_are_written_over),
+    partial_load.also(weights_did_not_arrive).also(loaded_weights_are_written_over).also(used_as_drawn),
     mode_wrong.also(draws_in_evaluation).also(normalised_by_the_batch),
     resume_not_continuous,
     rng_not_seeded.also(split_differs_between_processes),

@@ -202,6 +202,13 @@ class Checkpoints(Collector):
             for name, parameter in named_parameters(module)
             if name in names and parameter.numel() > 1 and parameter.is_floating_point()
         }
+        held = {id(p) for one in list(self.optimisers.tracked) for group in one.param_groups for p in group["params"]}
+        load.fields["as_drawn"] = sum(
+            parameter.numel() > 1 and parameter not in self.parameters.loaded and id(parameter) not in held
+            for name, parameter in named_parameters(module)
+            if name not in names
+        )
+        load.fields["made_here"] = module in self.networks.made and module not in self.networks.copied
         self._loads.append(load)
         after = {name: thinned(value, PROBED).clone() for name, value in own.items() if name in before}
         prints = [Print.of(value) for value in offered.values() if value.is_floating_point() and value.numel() > 1]
