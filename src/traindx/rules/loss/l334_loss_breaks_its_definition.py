@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
+from traindx.evidence.probed import OverlapProbed
 from traindx.evidence.probed_definitions import DefinitionTried
 from traindx.finding import Severity
 from traindx.rules._textbook import broken_definitions
@@ -47,4 +48,7 @@ def loss_breaks_its_definition(evidence: Evidence, limits: Limits) -> Iterator[F
     References:
         With each property, in docs/definitions.md.
     """
-    yield from broken_definitions(evidence, "loss")
+    judged = any(True for _ in evidence.of(OverlapProbed))  # the loss as a whole, which L321 speaks of
+    for found in broken_definitions(evidence, "loss"):
+        if not (judged and found.variant == "overlap-loss-counts-each-class"):
+            yield found
