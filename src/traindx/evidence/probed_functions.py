@@ -259,6 +259,30 @@ class LossArguments(Observed):
     unread: str = ""
 
 
+class ReadingTried(Observed):
+    """A function that only reads by its name, and gives figures, called once more. ``where`` is the line that changes
+    what it reads; else what it returns.
+
+    Attributes:
+        function: Its name.
+        changes: The argument that it leaves as another one, or the attribute of its object, "" where there is none.
+        how: What becomes of that, as a continuation of its name.
+        reader: The function whose figure is another one afterwards; "" where that was not seen.
+        before: That figure as it is without this call.
+        after: The figure after it.
+        read_at: Line of the caller that reads the argument afterwards; -1 where it is a default that every call shares,
+            0 where it belongs to an object.
+    """
+
+    function: str
+    changes: str = ""
+    how: str = ""
+    reader: str = ""
+    before: float = 0.0
+    after: float = 0.0
+    read_at: int = 0
+
+
 class ScoreTried(Observed):
     """A score of a classification, tried on predictions whose score is known. ``where`` is where it gets its value.
 

@@ -183,6 +183,7 @@ RELATIONS = (
             "E827",
             "E828",
             "E829",
+            "E832",
         ),
         "Whether the figure is the one that matters to a patient.",
     ),

@@ -28,6 +28,7 @@ from traindx.rules.evaluation.e826_figure_breaks_its_definition import figure_br
 from traindx.rules.evaluation.e827_threshold_on_logits import threshold_on_logits
 from traindx.rules.evaluation.e828_evaluation_items_change import evaluation_items_change
 from traindx.rules.evaluation.e829_batches_left_out import batches_left_out
+from traindx.rules.evaluation.e832_reading_changes import reading_changes
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -50,4 +51,5 @@ RULES: tuple[Rule, ...] = (
     threshold_on_logits,
     evaluation_items_change,
     batches_left_out,
+    reading_changes,
 )

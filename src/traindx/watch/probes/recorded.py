@@ -38,6 +38,7 @@ NOT_TELLING = {
 }  # fmt: skip
 """Last words of classes, and words of files, whose functions do other things as well."""
 COSTS, GAINS = {"loss", "losses", "cost", "criterion"}, {"score", "scores", "metric", "measure"}
+SETTINGS = (int, float, str, bool, type(None))
 _MISSING = object()
 
 
@@ -62,6 +63,8 @@ class RecordedCall:
         given_by: The line that called it, or called what passed its own arguments on to it.
         changes: The only array argument that it changes in place, of a function that returns nothing: what that
             holds afterwards is its result.
+        owner: A copy of its object as it was before the call, of the first call of a method that is given nothing but
+            settings; None of any other.
     """
 
     function: FunctionType
@@ -72,6 +75,7 @@ class RecordedCall:
     result: Any = None
     done: bool = False
     changes: str = ""
+    owner: Any = None
 
     @property
     def code(self) -> CodeType:
@@ -283,6 +287,9 @@ class Recorder:
         tensor = self.torch.Tensor
         learned = {name for name in args if isinstance(one := frame.f_locals[name], tensor) and one.requires_grad}
         call = RecordedCall(function, args, _caller(frame), frozenset(learned), _giver(frame, set(args)))
+        settings = all(isinstance(one, SETTINGS) for name, one in args.items() if name != "self")
+        if not known and settings and "self" in args and not isinstance(args["self"], self.torch.nn.Module):
+            call.owner = own_copy(self.torch, args["self"])
         known.append(call)
         frame.f_trace_lines = False
         return self._inside(call, {name: frame.f_locals[name] for name in args})

@@ -13,6 +13,7 @@ from traindx.watch.probes.functions import (
     inverses,
     label_maps,
     moved,
+    only_reads,
     padding,
     places,
     rankings,
@@ -46,6 +47,7 @@ MODULES = (
     integers,
     windows,
     through_network,
+    only_reads,
 )
 FAMILIES = tuple(one.tried for one in MODULES)
 """Each is given the script's torch and all recorded calls, and yields records."""
@@ -65,7 +67,7 @@ def any_relevant(trees: Iterable[ast.Module]) -> bool:
 def any_figure(trees: Iterable[ast.Module]) -> bool:
     """True if some function in these sources could make a figure of what a whole evaluation has gathered."""
     return any(
-        figures.relevant(node) or scores.relevant(node) or concordance.relevant(node)
+        any(one.relevant(node) for one in (figures, scores, concordance, only_reads))
         for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
