@@ -1,4 +1,4 @@
-"""C1116 to C1120: what a program's own names say against it, from text to finding; each slip beside a near miss."""
+"""C1116 to C1121: what a program's own names say against it, from text to finding; each slip beside a near miss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from traindx.rules import catalogue
 from traindx.watch.collectors.source_slips import record_of
 from traindx.watch.reading import MOST, slips_in
 
-CODES = ("C1116", "C1117", "C1118", "C1119", "C1120")
+CODES = ("C1116", "C1117", "C1118", "C1119", "C1120", "C1121")
 
 
 def said(source: str, tmp_path: Path) -> list[Finding]:
@@ -733,6 +733,209 @@ SLIPS = [  # code, form, line, source with the slip, the same without it
         {"0": ""},
         {"0": "f"},
     ),
+    (
+        "C1121",
+        "running-mean",
+        6,
+        """
+        def mean(loader, loss_of):
+            total = 0.0
+            for i, x in enumerate(loader):
+                total += loss_of(x).item()
+            return {0}
+        """,
+        {"0": "total / i + 1"},
+        {"0": "total / (i + 1)"},
+    ),
+    (
+        "C1121",
+        "by-index",
+        6,
+        """
+        def mean(loader, loss_of):
+            total = 0.0
+            for i, x in enumerate(loader{0}):
+                total += loss_of(x).item()
+            return total / i
+        """,
+        {"0": ""},
+        {"0": ", 1"},
+    ),
+    (
+        "C1121",
+        "standardised",
+        3,
+        """
+        def prepare(image, mean, std):
+            return {0}
+        """,
+        {"0": "image - mean / std"},
+        {"0": "(image - mean) / std"},
+    ),
+    (
+        "C1121",
+        "standardised",
+        3,
+        """
+        def prepare(image):
+            return (image - image.min()) / {0}
+        """,
+        {"0": "image.max() - image.min()"},
+        {"0": "(image.max() - image.min())"},
+    ),
+    (
+        "C1121",
+        "quotient",
+        4,
+        """
+        def dice(guess, truth):
+            inter = (guess * truth).sum()
+            return 2 * inter / {0}
+        """,
+        {"0": "guess.sum() + truth.sum()"},
+        {"0": "(guess.sum() + truth.sum())"},
+    ),
+    (
+        "C1121",
+        "quotient",
+        3,
+        """
+        def overlap(inter, union, smooth):
+            return (inter + smooth) / {0}
+        """,
+        {"0": "union + smooth"},
+        {"0": "(union + smooth)"},
+    ),
+    (
+        "C1121",
+        "middle",
+        3,
+        """
+        def centre(x_min, x_max):
+            return {0} / 2
+        """,
+        {"0": "x_min + x_max"},
+        {"0": "(x_min + x_max)"},
+    ),
+    (
+        "C1121",
+        "gaussian",
+        3,
+        """
+        def bump(d, sigma):
+            return np.exp(-(d**2) / {0})
+        """,
+        {"0": "2 * sigma**2"},
+        {"0": "(2 * sigma**2)"},
+    ),
+    (
+        "C1121",
+        "power",
+        3,
+        """
+        def root(volume):
+            return volume ** {0}
+        """,
+        {"0": "1 / 3"},
+        {"0": "(1 / 3)"},
+    ),
+    (
+        "C1121",
+        "bits",
+        3,
+        """
+        def both(a, b):
+            return {0}
+        """,
+        {"0": "a > 0 & b > 0"},
+        {"0": "(a > 0) & (b > 0)"},
+    ),
+    (
+        "C1121",
+        "added-to-itself",
+        4,
+        """
+        def forward(self, x):
+            {0} = self.block(x)
+            return x + {0}
+        """,
+        {"0": "x"},
+        {"0": "h"},
+    ),
+    (
+        "C1121",
+        "added-to-itself",
+        5,
+        """
+        def forward(self, x):
+            h = self.attend(x)
+            {0} = h
+            return self.norm(x + h)
+        """,
+        {"0": "x"},
+        {"0": "y"},
+    ),
+    (
+        "C1121",
+        "one-for-both",
+        3,
+        """
+        def joined(image1, image2):
+            return torch.cat([image1, {0}], dim=1)
+        """,
+        {"0": "image1"},
+        {"0": "image2"},
+    ),
+    (
+        "C1121",
+        "one-for-both",
+        3,
+        """
+        def right(pred, target):
+            return (pred == {0}).float().mean()
+        """,
+        {"0": "pred"},
+        {"0": "target"},
+    ),
+    (
+        "C1121",
+        "spaced",
+        3,
+        """
+        def flatten(index, batch_size, nodes):
+            return index + torch.arange(batch_size).view(-1, 1) * {0}
+        """,
+        {"0": "batch_size"},
+        {"0": "nodes"},
+    ),
+    (
+        "C1121",
+        "divided-twice",
+        6,
+        """
+        def mean(loader, loss_of):
+            total = 0.0
+            for x in loader:
+                total += loss_of(x).item(){0}
+            return total / len(loader)
+        """,
+        {"0": " / len(loader)"},
+        {"0": ""},
+    ),
+    (
+        "C1121",
+        "equals-plus",
+        5,
+        """
+        def mean(loader, loss_of):
+            total = 0.0
+            for x in loader:
+                total {0} loss_of(x).item()
+            return total
+        """,
+        {"0": "=+"},
+        {"0": "+="},
+    ),
 ]
 
 
@@ -863,6 +1066,79 @@ NEAR_MISSES = {
             y_min = max(0.0, min(y_min, 1.0))
             y_max = max(0.0, min(y_max, 1.0))
             return x_min, x_max, y_min, y_max
+        """,
+    "the size of a convolution": """
+        def sizes(n, k, p, s, layers):
+            total = 0
+            for i in range(layers):
+                n = (n + 2 * p - k) // s + 1
+                total += n
+            return total / layers + 1
+        """,
+    "a harmonic weight": """
+        def weights(terms):
+            total = 0
+            for i, term in enumerate(terms):
+                total += term / (i + 1)
+            return total, [1 / i + 1 for i in range(1, 9)]
+        """,
+    "a sum whose rounds may end early": """
+        def mean(loader, loss_of):
+            total = 0
+            for i, x in enumerate(loader):
+                if i == 10:
+                    break
+                total += loss_of(x).item()
+            return total / i
+        """,
+    "multiplied and divided": """
+        def scale(a, b, c, sigma):
+            return a / b * c, a / 2 * sigma
+        """,
+    "a shift in units of the spread": """
+        def shifted(x, mean, std):
+            return x / std - mean / std
+        """,
+    "a corner and half a side": """
+        def centre(x1, width, loss1, loss2):
+            return x1 + width / 2, loss1 + loss2 / 2
+        """,
+    "twice a value": """
+        def doubled(x):
+            y = x + x
+            x = float(y)
+            return x + x
+        """,
+    "guidance with and without condition": """
+        def guided(net, latents, context):
+            latents = net.scale(latents)
+            return net(torch.cat([latents, latents]), torch.cat([context, context]))
+        """,
+    "a residual around a normalised input": """
+        def forward(self, x):
+            x = self.norm(x)
+            residual = x
+            x = self.attend(x)
+            x = x + residual
+            return x
+        """,
+    "windows of one batch after another": """
+        def windows(x, count, batch_size):
+            return [x[i * batch_size : (i + 1) * batch_size] for i in range(count)]
+        """,
+    "a square, and as many channels out as in": """
+        def build(height, width, inside, outside):
+            size = (height, height)
+            return size, Conv(inside, inside, 3)
+        """,
+    "pairs within a batch": """
+        def diagonal(x, batch_size):
+            flat = x.view(batch_size, batch_size).flatten()
+            return flat[torch.arange(batch_size) * batch_size + torch.arange(batch_size)]
+        """,
+    "a guarded quotient": """
+        def share(inter, union, eps):
+            return inter / (union + eps) + eps
         """,
     "a property and its setter": """
         class Net:

@@ -9,7 +9,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading import copies, names, repeats, rounds, shared, slips, sums, twins, values
+from traindx.watch.reading import (
+    brackets,
+    copies,
+    names,
+    repeats,
+    rounds,
+    same_thing,
+    shared,
+    slips,
+    sums,
+    twins,
+    values,
+)
 from traindx.watch.reading.program import Program, Slip
 
 READERS = (
@@ -22,6 +34,8 @@ READERS = (
     *rounds.READERS,
     *twins.READERS,
     *slips.READERS,
+    *brackets.READERS,
+    *same_thing.READERS,
 )
 MOST = 6
 """Slips of one form in one program: where there are more, it is a habit of the author's and no slip."""
