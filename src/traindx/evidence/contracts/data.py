@@ -123,4 +123,23 @@ DATA = (
         source="SciPy documentation of `zoom` and `rotate`, `axes`.",
         near="Volumes, none of whose outer axes has length 3; factors of 1 for the colours.",
     ),
+    Contract(
+        key="turned-along-the-channels",
+        function="fliplr, flipud, rot90 and flip, of torch and numpy",
+        expects="the plane of the image in the axes that it acts on (by default the first two)",
+        meaning="Channels or samples change places, and the image is not mirrored or turned as the name says.",
+        remedy="Name the axes of the plane: torch.flip(x, dims=(-1,)), np.flip(x, axis=-1), rot90(x, k, (-2, -1)).",
+        source="NumPy and PyTorch documentation of `fliplr` (axis 1), `flipud` (axis 0) and `rot90` (axes 0 and 1).",
+        near="Images with channels last, and volumes; `flip` of channels (colours from RGB to BGR, points in time) "
+        "where neither the line nor the function around it says that a plane is mirrored.",
+    ),
+    Contract(
+        key="mirrored-along-one-entry",
+        function="flip, of torch and numpy",
+        expects="axes with more than one entry",
+        meaning="Nothing is mirrored: the images have one channel, and its axis was counted as one of the plane.",
+        remedy="Count from the end: dims=(-1,) for left and right, dims=(-2,) for above and below.",
+        source="NumPy and PyTorch documentation of `flip`.",
+        near="A line that mirrors images of several channels as well, or other axes as well.",
+    ),
 )

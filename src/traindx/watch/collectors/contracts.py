@@ -15,13 +15,16 @@ from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.optimisers import Optimisers
 from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
-from traindx.watch.contracts import losses, models, sequences, training, values
+from traindx.watch.contracts import losses, mirrors, models, sequences, training, values
 from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Said, Tally, bound
 from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.calling import caller_of_ours
 from traindx.watch.runtime.watch import Collector, Watch
 
-FUNCTIONS = (*losses.FUNCTIONS, *sequences.FUNCTIONS, *training.FUNCTIONS, *values.FUNCTIONS, *models.FUNCTIONS)
+FUNCTIONS = (
+    *(*losses.FUNCTIONS, *sequences.FUNCTIONS, *training.FUNCTIONS, *values.FUNCTIONS, *models.FUNCTIONS),
+    *mirrors.FUNCTIONS,
+)
 MODULES = (*losses.MODULES, *sequences.MODULES, *training.MODULES, *models.MODULES)
 OF_NOTES = ("__getitem__", "grid_sample")  # nothing to look at where no note was made
 VIEWS, VIEWED = ("view", "reshape"), "axes-exchanged-by-a-view"

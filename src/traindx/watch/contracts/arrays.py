@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from traindx.watch.contracts import mirrors
 from traindx.watch.contracts.base import IN_ORDER, Broken, Check, Given, Said
 
 COLOURS = 3
@@ -135,6 +136,7 @@ _ROTATE = ("input", "angle", "axes")
 _RESIZE = ("image", "output_shape", "order", "mode", "cval", "clip", "preserve_range")
 
 BY_MODULE: dict[str, tuple[tuple[str, Check], ...]] = {
+    "numpy": mirrors.OF_NUMPY,
     "scipy.ndimage": (
         ("zoom", Check("channels-resampled", ("scipy.ndimage.zoom",), _ZOOM, zoomed, after=True)),
         ("rotate", Check("channels-resampled", ("scipy.ndimage.rotate",), _ROTATE, rotated)),
@@ -158,5 +160,5 @@ BY_MODULE: dict[str, tuple[tuple[str, Check], ...]] = {
 }
 """Checks by the module that is waited for, with the name of the function in it."""
 
-RENAMED = {"src": "image", "dsize": "size", "im1": "image_true", "im2": "image_test", "self": "image"}
+RENAMED = {"src": "image", "dsize": "size", "im1": "image_true", "im2": "image_test", "self": "image", "m": "input"}
 """Names of arguments in one of these libraries that mean what others have another name for."""
