@@ -124,6 +124,39 @@ class FutureProbed(Observed):
     called: Location | None = None
 
 
+class TokensAsked(Observed):
+    """A cross-entropy whose targets are as many integers as a sequence that the network was given.
+
+    ``where`` is the line of the loss. What one changed token does is measured where the targets are the tokens given,
+    at a position that the loss counts, and is None where that was not tried.
+
+    Attributes:
+        network: Class of the network.
+        argument: Name of the argument that holds the tokens.
+        counted: Targets that the loss does not ignore.
+        equal: Share of them that are the token given at the same position.
+        hidden: Share of all targets that the loss ignores.
+        runs: Mean number of separate stretches of counted targets in a sequence.
+        own: Root mean square change of what is given for the position of the changed token, over the output's spread.
+        own_then: The same in the mode and with the random numbers of the script's own call.
+        before: The same as ``own`` of earlier positions.
+        after: The same of later positions.
+        called: The line that calls the network.
+    """
+
+    network: str
+    argument: str
+    counted: int
+    equal: float
+    hidden: float = 0.0
+    runs: float = 1.0
+    own: float | None = None
+    own_then: float | None = None
+    before: float | None = None
+    after: float | None = None
+    called: Location | None = None
+
+
 class StepProbed(Observed):
     """What an optimiser's step did to the loss of its own batch. ``where`` is the line of the backward pass.
 

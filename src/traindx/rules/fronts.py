@@ -43,7 +43,7 @@ from traindx.evidence.observed_state import (
     SuppressedEvidence,
     WeightsLoaded,
 )
-from traindx.evidence.probed import FutureProbed, PeakFromTarget, ViewsMerged
+from traindx.evidence.probed import FutureProbed, PeakFromTarget, TokensAsked, ViewsMerged
 from traindx.evidence.probed_definitions import DefinitionTried
 from traindx.evidence.probed_functions import (
     AnchorsTried,
@@ -97,6 +97,7 @@ THINGS: dict[type[Record], str] = {
     ContractSeen: "calls of library functions with a known contract",
     DiscardedResult: "results that nobody takes",
     FutureProbed: "sequences whose next token is asked for",
+    TokensAsked: "sequences of tokens with as many targets",
     ViewsMerged: "views that are merged",
     PeakFromTarget: "figures in decibels",
     InverseTried: "functions that undo one another",

@@ -99,7 +99,7 @@ RELATIONS = (
     Relation(
         _INPUT,
         "Training, validation and deployment run one network alike: mode, weights, time.",
-        ("C1103", "O410", "S505", "M214", "D114", "C1112", "M219"),
+        ("C1103", "O410", "S505", "M214", "D114", "C1112", "M219", "L336"),
     ),
     Relation(
         _LOSS,

@@ -36,6 +36,7 @@ from traindx.rules.loss.l332_views_of_one_sample import views_of_one_sample
 from traindx.rules.loss.l333_prediction_never_read import prediction_never_read
 from traindx.rules.loss.l334_loss_breaks_its_definition import loss_breaks_its_definition
 from traindx.rules.loss.l335_output_never_asked import output_never_asked
+from traindx.rules.loss.l336_asked_for_what_is_given import asked_for_what_is_given
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -64,4 +65,5 @@ RULES: tuple[Rule, ...] = (
     prediction_never_read,
     loss_breaks_its_definition,
     output_never_asked,
+    asked_for_what_is_given,
 )

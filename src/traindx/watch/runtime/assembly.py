@@ -85,6 +85,7 @@ from traindx.watch.interventions.preparation import Preparation
 from traindx.watch.probes.base import Experiment
 from traindx.watch.probes.batch_influence import BatchInfluence
 from traindx.watch.probes.captured import CapturedCalls
+from traindx.watch.probes.copied_tokens import CopiedTokens
 from traindx.watch.probes.earlier_items import EarlierItems
 from traindx.watch.probes.evaluation_repeat import EvaluationRepeat
 from traindx.watch.probes.given_region import GivenRegion
@@ -220,6 +221,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     EvaluationRepeat,
     BatchInfluence,
     NextToken,
+    CopiedTokens,
     ShareInfluence,
     OwnBatch,
     LossOrder,
