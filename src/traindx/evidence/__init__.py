@@ -29,6 +29,7 @@ import traindx.evidence.observed_optim
 import traindx.evidence.observed_outputs
 import traindx.evidence.observed_sources
 import traindx.evidence.observed_state
+import traindx.evidence.observed_views
 import traindx.evidence.optimisation
 import traindx.evidence.outputs
 import traindx.evidence.probed

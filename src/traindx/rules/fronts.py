@@ -43,6 +43,7 @@ from traindx.evidence.observed_state import (
     SuppressedEvidence,
     WeightsLoaded,
 )
+from traindx.evidence.observed_views import ViewsPaired
 from traindx.evidence.probed import FutureProbed, PeakFromTarget, TokensAsked, ViewsMerged
 from traindx.evidence.probed_definitions import DefinitionTried
 from traindx.evidence.probed_functions import (
@@ -99,6 +100,7 @@ THINGS: dict[type[Record], str] = {
     FutureProbed: "sequences whose next token is asked for",
     TokensAsked: "sequences of tokens with as many targets",
     ViewsMerged: "views that are merged",
+    ViewsPaired: "two images of a sample that one network sees",
     PeakFromTarget: "figures in decibels",
     InverseTried: "functions that undo one another",
     LabelMapTried: "functions that renumber labels",

@@ -63,8 +63,8 @@ RELATIONS = (
     ),
     Relation(
         _DATA,
-        "Augmentation varies from worker to worker and from pass to pass.",
-        ("D116",),
+        "Augmentation varies from worker to worker, from pass to pass, and from one view of a sample to the other.",
+        ("D116", "D153"),
         "Random numbers of libraries with generators of their own, and augmentation outside the data set.",
     ),
     Relation(

@@ -71,6 +71,7 @@ from traindx.rules.data.d148_labels_that_never_occur import labels_that_never_oc
 from traindx.rules.data.d150_item_depends_on_earlier_items import item_depends_on_earlier_items
 from traindx.rules.data.d151_names_do_not_agree import names_do_not_agree
 from traindx.rules.data.d152_field_of_shared_data_set import field_of_shared_data_set
+from traindx.rules.data.d153_two_views_are_one import two_views_are_one
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -128,4 +129,5 @@ RULES: tuple[Rule, ...] = (
     pipelines_differ,
     names_do_not_agree,
     field_of_shared_data_set,
+    two_views_are_one,
 )

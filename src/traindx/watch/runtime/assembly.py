@@ -51,6 +51,7 @@ from traindx.watch.collectors.nonfinite import NonFinite
 from traindx.watch.collectors.norm_scales import NormScales
 from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.collectors.paired_views import PairedViews
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.collectors.peaks import Peaks
 from traindx.watch.collectors.plain_tensors import PlainTensors
@@ -183,6 +184,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     BatchesOfClasses,
     ItemParts,
     MirroredItems,
+    PairedViews,
     HeatMaps,
     SharedItemsSeen,
     SharedBases,
