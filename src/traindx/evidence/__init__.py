@@ -23,6 +23,7 @@ import traindx.evidence.observed
 import traindx.evidence.observed_branches
 import traindx.evidence.observed_calls
 import traindx.evidence.observed_evaluation
+import traindx.evidence.observed_figures
 import traindx.evidence.observed_items
 import traindx.evidence.observed_loss
 import traindx.evidence.observed_optim

@@ -28,6 +28,7 @@ from traindx.rules.evaluation.e826_figure_breaks_its_definition import figure_br
 from traindx.rules.evaluation.e827_threshold_on_logits import threshold_on_logits
 from traindx.rules.evaluation.e828_evaluation_items_change import evaluation_items_change
 from traindx.rules.evaluation.e829_batches_left_out import batches_left_out
+from traindx.rules.evaluation.e830_figure_out_of_range import figure_out_of_range
 from traindx.rules.evaluation.e832_reading_changes import reading_changes
 
 RULES: tuple[Rule, ...] = (
@@ -52,4 +53,5 @@ RULES: tuple[Rule, ...] = (
     evaluation_items_change,
     batches_left_out,
     reading_changes,
+    figure_out_of_range,
 )

@@ -63,6 +63,7 @@ from traindx.watch.collectors.ranks import Launchers, RankRecorder, is_worker, r
 from traindx.watch.collectors.rates import Rates
 from traindx.watch.collectors.reading_order import ReadingOrders
 from traindx.watch.collectors.repeated_calls import RepeatedCalls
+from traindx.watch.collectors.reported_figures import ReportedFigures
 from traindx.watch.collectors.resampled import Resampling
 from traindx.watch.collectors.resampled_tensors import ResampledTensors
 from traindx.watch.collectors.sampling_loops import SamplingLoops
@@ -216,6 +217,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     GivenMasks,
     AttentionMasks,
     Accumulators,
+    ReportedFigures,
     _Early,
     SettingsDeclared,
     ActingSettings,
@@ -297,6 +299,9 @@ def with_torch(
         if isinstance(collector, Contracts):
             imports.when("monai.metrics.metric", collector.with_monai)
             imports.when("torchmetrics.metric", collector.with_torchmetrics)
+        if isinstance(collector, ReportedFigures):
+            imports.when("torch.utils.tensorboard.writer", collector.with_writer)
+            imports.when("tensorboardX.writer", collector.with_writer)
     watch.allow_swapping()
     with watch.ours():
         RankRecorder(torch, settings, watch).install()
