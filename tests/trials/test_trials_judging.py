@@ -269,3 +269,22 @@ def test_what_broke_some_runs_is_not_acquitted_by_the_others():
     book.scores.pop((5, treated))
     book.broke[5, treated] = "AssertionError"
     assert judge(made, book, range(6), "psnr", plain)["a"].verdict is Verdict.INCONCLUSIVE
+
+
+def test_no_interval_is_shown_of_what_divergence_decides():
+    """A figure that was read before a training broke down says nothing of how much is gained."""
+    made = design("a")
+    book = Results()
+    for seed in (0, 1):
+        for arm in made.arms():
+            treated = "a" in arm
+            scored = ArmScore(arm=tuple(arm), values={"psnr": 20.0 if treated else 1.0}, predictions=f"{arm}{seed}")
+            book.enter(
+                JobResult(
+                    seed=seed, steps=1, arms=(scored,), weights=f"{arm}{seed}", diverged="" if treated else "nan"
+                ),
+                [arm],
+            )
+    judged = judge(made, book, (0, 1), "psnr", METRIC)["a"]
+    assert judged.verdict is Verdict.PROVEN
+    assert set(judged.effects.values()) == {None}

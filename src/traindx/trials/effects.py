@@ -159,12 +159,15 @@ def judge(
         stuck = results.stuck(compared, seeds, name)
         if exhausted or results.refused(label) or (stuck is not None and verdict is Verdict.NO_EFFECT):
             verdict = Verdict.INCONCLUSIVE
-        shown = {
-            context: _shown(effects[asked[label, context]], p_of[label, context], level, (settled or {}).get(label))
-            if (label, context) in asked
-            else None
-            for context in COMPANIES
-        }
+        shown: dict[str, Effect | None] = {}
+        for context in COMPANIES:
+            one = asked.get((label, context))
+            known = one is not None and _divergent(one, results, seeds) is None  # else no figure says how much
+            shown[context] = (
+                _shown(effects[one], p_of[label, context], level, (settled or {}).get(label))
+                if one is not None and known
+                else None
+            )
         found[label] = Judgement(
             label, shown, directions, identity, verdict, exhausted, stuck, negligible, len(design.treatments)
         )
@@ -187,6 +190,14 @@ def _exhausted(metric: Metric, pairs: Sequence[tuple[float, float]]) -> bool:
     return all(abs(value - metric.best) <= ctx for pair in pairs for value in pair)
 
 
+def _divergent(one: Contrast, results: Results, seeds: Sequence[int]) -> Direction | None:
+    """What is better where training diverges on every seed with a treatment and on none without, or the other way."""
+    tried, treated, untreated = results.diverging(one, seeds)
+    if tried >= 2 and treated != untreated and {treated, untreated} == {0, tried}:
+        return Direction.BETTER if untreated else Direction.WORSE
+    return None
+
+
 def _direction(
     one: Contrast,
     effect: Effect | None,
@@ -196,9 +207,10 @@ def _direction(
     seeds: Sequence[int],
     level: float,
 ) -> Direction:
-    tried, treated, untreated = results.diverging(one, seeds)
-    if tried >= 2 and treated != untreated and {treated, untreated} == {0, tried}:
-        return Direction.BETTER if untreated else Direction.WORSE
+    decided = _divergent(one, results, seeds)
+    if decided is not None:
+        return decided
+    _, treated, untreated = results.diverging(one, seeds)
     if effect is not None and not all(math.isfinite(value) for value in (effect.mean,)):
         return Direction.OPEN
     said = direction(effect, p, negligible, results.identity(one, seeds), level)
