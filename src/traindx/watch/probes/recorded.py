@@ -126,13 +126,15 @@ class RecordedCall:
 
     def with_other_numbers(self, torch: Any, number: int = 1009) -> Any:
         """Make the call again with other random numbers, those of generators that its object keeps included."""
-        values = {name: copied(torch, value) for name, value in self.args.items()}
-        if "self" in values:
-            values["self"] = own_copy(torch, values["self"])
-            if values["self"] is not self.args["self"]:
-                _reseed(torch, values["self"], number)
-        result = called(torch, self.function, values, number)
-        return copied(torch, values[self.changes]) if self.changes and result is None else result
+        before, _random_numbers["seed"] = _random_numbers["seed"], number
+        try:
+            return self.again(torch)
+        finally:
+            _random_numbers["seed"] = before
+            seed(torch, before)
+
+
+_random_numbers = {"seed": 0}  # with which calls are made again
 
 
 def _reseed(torch: Any, owner: Any, number: int) -> None:
@@ -180,9 +182,12 @@ def own_copy(torch: Any, owner: Any) -> Any:
         if numbers > MOST_STATE or len(seen) > MOST_PARTS or len(parts) > MOST_STATE:
             return owner
     try:
-        return copy.deepcopy(owner)
+        found = copy.deepcopy(owner)
     except Exception:  # whatever a class of the script's does about copies
         return owner
+    if _random_numbers["seed"]:
+        _reseed(torch, found, _random_numbers["seed"])
+    return found
 
 
 def arguments_for(function: FunctionType, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -204,13 +209,13 @@ def arguments_for(function: FunctionType, values: dict[str, Any]) -> tuple[list[
     return positional, named
 
 
-def called(torch: Any, function: FunctionType, values: dict[str, Any], number: int = 0) -> Any:
+def called(torch: Any, function: FunctionType, values: dict[str, Any]) -> Any:
     """Call a function with its arguments by name, in evaluation mode where it belongs to a network."""
     positional, named = arguments_for(function, values)
     owner = next(iter(values.values()), None)
     if isinstance(owner, torch.nn.Module):
         owner.eval()
-    seed(torch, number)
+    seed(torch, _random_numbers["seed"])
     return function(*positional, **named)
 
 

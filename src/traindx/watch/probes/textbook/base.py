@@ -260,13 +260,16 @@ class Trial:
         return self.torch.Generator().manual_seed(seed)
 
     def steady(self) -> bool:
-        """True if calls with the recorded arguments give the same, whatever the random numbers."""
-        first, *others = (dict(parts_of(self.again())) for _ in range(2))
-        others.append(dict(parts_of(self.call.with_other_numbers(self.torch))))
-        return all(
-            first.keys() == other.keys() and all(_alike(self.torch, first[key], other[key]) for key in first)
-            for other in others
-        )
+        """True if two calls with the recorded arguments give the same."""
+        return self._same(self.again(), self.again())
+
+    def undrawn(self) -> bool:
+        """True if a call gives the same with other random numbers, those of a generator of its object's included."""
+        return self._same(self.again(), self.call.with_other_numbers(self.torch))
+
+    def _same(self, one: Any, other: Any) -> bool:
+        first, second = dict(parts_of(one)), dict(parts_of(other))
+        return first.keys() == second.keys() and all(_alike(self.torch, first[key], second[key]) for key in first)
 
 
 def _alike(torch: Any, one: Any, other: Any) -> bool:

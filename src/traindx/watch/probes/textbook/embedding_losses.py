@@ -133,6 +133,7 @@ def contrast_without_order(trial: Trial) -> None:
     trial.require(not any(one.dim() == 2 and one.shape[0] == one.shape[1] for one in trial.arrays.values()))  # products
     count = counts.pop()
     trial.require(count >= LEAST_ROWS and max(one.dim() for one in trial.arrays.values()) >= 2)
+    trial.require(trial.undrawn())  # pairs that are drawn by place are others in another order
     before = mean_of(trial)
     for seed in range(2):
         order = torch.randperm(count, generator=trial.generator(seed))
