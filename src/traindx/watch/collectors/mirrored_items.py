@@ -17,6 +17,7 @@ from traindx.finding import Location
 from traindx.watch.collectors.item_contents import ItemContents
 from traindx.watch.collectors.loaders import Loader, tensors_in
 from traindx.watch.runtime.structure import items as entries
+from traindx.watch.runtime.structure import members
 from traindx.watch.runtime.watch import Collector, Watch
 
 FOLLOWED = 48  # items of a loader
@@ -143,28 +144,30 @@ def mirrored(one: Any, other: Any) -> bool:
 
 
 def places_of(batch: Any, count: int) -> dict[str, Any]:
-    """Parts of a batch that are named like places, each with an entry an item."""
+    """Parts of a batch that are named like places, each with an entry an item; no method of the script's is called."""
     found: dict[str, Any] = {}
-    for name, value in entries(batch) if isinstance(batch, dict) else ():
-        if not isinstance(name, str):
+    named = [(str(name), value) for name, value in entries(batch)] if isinstance(batch, dict) else []
+    if isinstance(batch, list | tuple):
+        named = [(str(number), value) for number, value in enumerate(members(batch))]
+    for name, value in named:
+        rows = _rows(value)
+        if rows is None or len(rows) != count:
             continue
-        if PLACES_BY_NAME.search(name) and _rows(value) == count:
-            found[name] = value
-        elif isinstance(value, list | tuple) and len(value) == count and all(isinstance(one, dict) for one in value):
-            for inner in {key for one in value for key in one if isinstance(key, str) and PLACES_BY_NAME.search(key)}:
-                found[f"{name}.{inner}"] = [one.get(inner) for one in value]
-    for number, value in enumerate(batch if isinstance(batch, list | tuple) else ()):
-        if isinstance(value, list | tuple) and len(value) == count and all(isinstance(one, dict) for one in value):
-            for inner in {key for one in value for key in one if isinstance(key, str) and PLACES_BY_NAME.search(key)}:
-                found[f"{number}.{inner}"] = [one.get(inner) for one in value]
+        if isinstance(batch, dict) and PLACES_BY_NAME.search(name):
+            found[name] = rows
+        elif all(isinstance(one, dict) for one in rows):
+            fields = [dict(entries(one)) for one in rows]
+            for inner in {key for one in fields for key in one if isinstance(key, str) and PLACES_BY_NAME.search(key)}:
+                found[f"{name}.{inner}"] = [one.get(inner) for one in fields]
     return found
 
 
-def _rows(value: Any) -> int:
+def _rows(value: Any) -> Any | None:
+    """The entries of a part of a batch; None where it has none."""
     if isinstance(value, list | tuple):
-        return len(value)
-    shape = getattr(value, "shape", None)
-    return int(shape[0]) if shape is not None and len(shape) >= 2 else -1
+        return members(value)
+    plain = type(value).__module__.partition(".")[0] in ("torch", "numpy")
+    return value if plain and len(getattr(value, "shape", ())) >= 2 else None
 
 
 def numbers_in(value: Any) -> tuple[float, ...]:
@@ -186,9 +189,9 @@ def _leaves(value: Any, depth: int) -> Iterator[float]:
         for _, one in entries(value):
             yield from _leaves(one, depth + 1)
     elif isinstance(value, list | tuple):
-        for one in value[: MOST_NUMBERS + 1]:
+        for one in members(value)[: MOST_NUMBERS + 1]:
             yield from _leaves(one, depth + 1)
-    elif hasattr(value, "tolist") and getattr(value, "size", None) is not None:
+    elif type(value).__module__.partition(".")[0] in ("torch", "numpy") and hasattr(value, "tolist"):
         count = value.numel() if callable(value.size) else value.size
         if 0 < count <= MOST_NUMBERS:
             yield from _leaves(value.tolist(), depth)
