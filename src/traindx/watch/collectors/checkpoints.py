@@ -57,7 +57,7 @@ class _Load:
     fields: dict[str, Any]
     network: Any = None
     prints: set[tuple[Any, ...]] = field(default_factory=set)
-    stays: dict[int, tuple[Any, Any]] = field(default_factory=dict)  # weights that were loaded, and their values
+    stays: dict[int, tuple[str, Any]] = field(default_factory=dict)  # weights by number: their names and loaded values
 
 
 class Checkpoints(Collector):
@@ -198,7 +198,7 @@ class Checkpoints(Collector):
             for _, parameter in named_parameters(module):
                 earlier.stays.pop(id(parameter), None)
         load.stays = {
-            id(parameter): (self.watch.torch.utils.weak.WeakIdRef(parameter), thinned(parameter, PROBED).clone())
+            id(parameter): (name, thinned(parameter, PROBED).clone())
             for name, parameter in named_parameters(module)
             if name in names and parameter.numel() > 1 and parameter.is_floating_point()
         }
@@ -250,7 +250,11 @@ class Checkpoints(Collector):
 
     def _still_there(self, load: _Load) -> None:
         """Before the first backward pass after a load: which of the weights have other values by now?"""
-        pairs = [(weight, values) for ref, values in load.stays.values() if (weight := ref()) is not None]
+        module = load.network()
+        there = dict(named_parameters(module)) if module is not None else {}
+        pairs = [
+            (there[name], values) for number, (name, values) in load.stays.items() if id(there.get(name)) == number
+        ]
         load.stays = {}
         now = [(thinned(weight, PROBED).clone(), values) for weight, values in pairs]
 

@@ -28,7 +28,8 @@ class NormScales(Collector):
         super().__init__(watch)
         self.networks = networks
         self.parameters = parameters
-        self._drawn: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
+        # by number and memory: a weak reference to a parameter would keep torch from swapping it
+        self._drawn: dict[tuple[int, int], CallSite | None] = {}
         self._looked: Any = watch.torch.utils.weak.WeakIdKeyDictionary()
         self._seen: list[NormScaleSeen] = []
 
@@ -41,7 +42,7 @@ class NormScales(Collector):
                 result = original(tensor, *args, **kwargs)
                 if isinstance(tensor, torch.nn.Parameter) and tensor.dim() == 1 and watch.here_and_now:
                     with watch.ours(self):
-                        self._drawn[tensor] = here()
+                        self._drawn[id(tensor), tensor.data_ptr()] = here()
                 return result
 
             return drawn
@@ -63,7 +64,7 @@ class NormScales(Collector):
             if scale.dim() != 1 or scale.numel() < 4 or not SCALES.match(name) or scale in self.parameters.loaded:
                 continue
             values = scale.detach().float()
-            site: CallSite | None = self._drawn.get(scale)
+            site = self._drawn.get((id(scale), scale.data_ptr()))
             self._seen.append(
                 NormScaleSeen(
                     layer=type(module).__name__,

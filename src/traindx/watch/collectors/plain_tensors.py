@@ -27,7 +27,7 @@ class _Plain:
 
     owner: str
     name: str
-    tensor: Any  # a weak reference: the number of an object is given again once it is gone
+    tensor: Any  # its number; of what is computed a weak reference, as its number is given again once it is gone
     values: Any
     computed: bool
     made: CallSite | None
@@ -37,6 +37,10 @@ class _Plain:
     changed: bool = False
     first: int = 0
     last: int = 0
+
+    def is_of(self, tensor: Any) -> bool:
+        """True if this is the tensor that was seen first."""
+        return self.tensor == id(tensor) if isinstance(self.tensor, int) else self.tensor() is tensor
 
 
 class PlainTensors(Collector):
@@ -73,10 +77,11 @@ class PlainTensors(Collector):
             return
         leaves = [tensor] if tensor.is_leaf else list(_leaves(tensor.grad_fn))
         known = self._known.get((id(module), name))
-        if known is None or known.tensor() is not tensor:  # made anew in every pass: an activation that is kept
+        if known is None or not known.is_of(tensor):  # made anew in every pass: an activation that is kept
             made = assigned_in(type(module), name)
+            number = id(tensor) if tensor.is_leaf else weakref.ref(tensor)
             known = self._known[id(module), name] = _Plain(
-                type(module).__name__, name, weakref.ref(tensor), numbers_of(tensor), not tensor.is_leaf, made,
+                type(module).__name__, name, number, numbers_of(tensor), not tensor.is_leaf, made,
                 first=self.watch.iteration,
             )  # fmt: skip
         known.looks += 1
