@@ -197,12 +197,7 @@ class Checkpoints(Collector):
         for earlier in self._loads:  # what is loaded once more is another load's
             for _, parameter in named_parameters(module):
                 earlier.stays.pop(id(parameter), None)
-        load.stays = {
-            id(parameter): (name, thinned(parameter, PROBED).clone())
-            for name, parameter in named_parameters(module)
-            if name in names and parameter.numel() > 1 and parameter.is_floating_point()
-        }
-        held = {id(p) for one in list(self.optimisers.tracked) for group in one.param_groups for p in group["params"]}
+        held = self.optimisers.held()
         load.fields["as_drawn"] = sum(
             parameter.numel() > 1 and parameter not in self.parameters.loaded and id(parameter) not in held
             for name, parameter in named_parameters(module)
@@ -211,6 +206,11 @@ class Checkpoints(Collector):
         load.fields["made_here"] = module in self.networks.made and module not in self.networks.copied
         self._loads.append(load)
         after = {name: thinned(value, PROBED).clone() for name, value in own.items() if name in before}
+        load.stays = {
+            id(parameter): (name, after[name])
+            for name, parameter in named_parameters(module)
+            if name in names and name in after and parameter.numel() > 1 and parameter.is_floating_point()
+        }
         prints = [Print.of(value) for value in offered.values() if value.is_floating_point() and value.numel() > 1]
         files = list(self._files)
 

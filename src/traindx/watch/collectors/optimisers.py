@@ -181,6 +181,10 @@ class Optimisers(Collector):
         self._steps: list[tuple[Any, bool, int]] = []  # optimisers that step: whether to attach afterwards, stack depth
         self._closures: list[Any] = []  # optimisers whose step will compute loss and gradients first
 
+    def held(self) -> set[int]:
+        """Parameters that some optimiser holds now, by identity."""
+        return {id(p) for one in list(self.tracked) for group in one.param_groups for p in group["params"]}
+
     def install(self) -> None:
         """Patch construction and zeroing; register the global step hooks."""
         torch, watch = self.watch.torch, self.watch

@@ -59,7 +59,7 @@ class PlainTensors(Collector):
         """Look, while gradients are there or the step that used them has just been made."""
         if self.watch.level is not ObservationLevel.FULL:
             return
-        held = {id(p) for one in list(self.optimisers.tracked) for group in one.param_groups for p in group["params"]}
+        held = self.optimisers.held()
         for root in list(self.networks.roots):
             for _, module in named_modules(root):
                 self._modules += 1
