@@ -8,16 +8,16 @@ was assigned from, say what it is.
 from __future__ import annotations
 
 import ast
-import itertools
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from traindx.core.metric_names import direction_of, words
+from traindx.watch.reading.program import Program, name_of, names_in
+from traindx.watch.reading.shown_text import pieces
 
 LARGEST = 1_000_000  # characters of a file that is read
 _PLACES = re.compile(r"%[-+#0\d.]*[a-zA-Z]|\{[^{}]*\}")  # where a message puts its arguments
-Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def directions_in(files: Sequence[str], names: Collection[str]) -> dict[str, bool]:
@@ -27,48 +27,26 @@ def directions_in(files: Sequence[str], names: Collection[str]) -> dict[str, boo
         files: Source files of the script; those that cannot be read are passed over.
         names: Figures as the script prints them.
     """
+    program = Program(dict(_trees(files)))
     said: dict[str, set[bool]] = {}
-    for file in files:
-        for scope in _scopes(file):
-            for label, value in _labelled(scope):
+    for _, _, scope in program.scopes():
+        for node in program.inside(scope):
+            shown = node.args if isinstance(node, ast.Call) else [node] if isinstance(node, ast.JoinedStr) else []
+            for label, value in pieces(shown):
                 for name in names:
                     if _is_named(label, name):
-                        said.setdefault(name, set()).update(_ways(value, scope))
+                        said.setdefault(name, set()).update(_ways(value, program.inside(scope)))
     return {name: ways.pop() for name, ways in said.items() if len(ways) == 1}
 
 
-def _scopes(file: str) -> Iterator[Scope]:
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-        tree = ast.parse(text) if len(text) <= LARGEST else ast.Module([], [])
-    except (OSError, SyntaxError, ValueError):
-        return
-    yield from (one for one in ast.walk(tree) if isinstance(one, Scope))
-
-
-def _own(scope: Scope) -> Iterator[ast.AST]:
-    """Nodes of a scope without those of functions in it."""
-    waiting: list[ast.AST] = list(scope.body)
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if not isinstance(node, Scope | ast.ClassDef | ast.Lambda):
-            waiting += ast.iter_child_nodes(node)
-
-
-def _labelled(scope: Scope) -> Iterator[tuple[str, ast.expr]]:
-    """Every expression with the text that stands before it in one output."""
-    for node in _own(scope):
-        pieces: Sequence[ast.expr] = ()
-        if isinstance(node, ast.Call):
-            pieces = node.args
-        elif isinstance(node, ast.JoinedStr):
-            pieces = node.values
-        for before, after in itertools.pairwise(pieces):
-            if isinstance(before, ast.Constant) and isinstance(before.value, str):
-                value = after.value if isinstance(after, ast.FormattedValue) else after
-                if not isinstance(value, ast.Constant):
-                    yield before.value, value
+def _trees(files: Sequence[str]) -> Iterator[tuple[str, ast.Module]]:
+    for file in files:
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+            if len(text) <= LARGEST:
+                yield file, ast.parse(text)
+        except (OSError, SyntaxError, ValueError):
+            continue
 
 
 def _is_named(label: str, name: str) -> bool:
@@ -78,14 +56,14 @@ def _is_named(label: str, name: str) -> bool:
     return bool(wanted) and found[-len(wanted) :] == wanted
 
 
-def _ways(value: ast.expr, scope: Scope) -> set[bool]:
+def _ways(value: ast.expr, inside: Sequence[ast.AST]) -> set[bool]:
     ways = {way for text in _functions(value) if (way := direction_of(text)) is not None}
     if ways:
         return ways
-    variables = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
+    variables = names_in(value)
     assigned = [
         node.value
-        for node in _own(scope)
+        for node in inside
         if isinstance(node, ast.Assign)
         and any(isinstance(target, ast.Name) and target.id in variables for target in node.targets)
     ]
@@ -94,9 +72,4 @@ def _ways(value: ast.expr, scope: Scope) -> set[bool]:
 
 def _functions(value: ast.expr) -> Iterator[str]:
     """Names of the functions that an expression calls."""
-    for one in ast.walk(value):
-        if isinstance(one, ast.Call):
-            if isinstance(one.func, ast.Attribute):
-                yield one.func.attr
-            elif isinstance(one.func, ast.Name):
-                yield one.func.id
+    return (name_of(one.func) for one in ast.walk(value) if isinstance(one, ast.Call))

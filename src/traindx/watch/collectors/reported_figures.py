@@ -21,8 +21,9 @@ from traindx.finding import Location
 from traindx.watch.interventions.lines import NUMBER, without_frame
 from traindx.watch.interventions.readings import as_number
 from traindx.watch.reading import MOST_LINES
-from traindx.watch.reading.figure_origin import Origin, origin_of, phrase_of
+from traindx.watch.reading.figure_origin import Origin, origin_of
 from traindx.watch.reading.program import Program
+from traindx.watch.reading.shown_text import phrase_of
 from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Collector, Watch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from traindx.core.figure_ranges import range_of
 from traindx.core.metric_names import words
 from traindx.watch.reading.program import Function, Program, Scope, inside, name_of, names_in, shown
+from traindx.watch.reading.shown_text import phrase_of, pieces
 
 PASSES = frozenset({"item", "float", "round", "cpu", "numpy", "detach", "tolist"})
 ARITHMETIC = frozenset({
@@ -28,9 +28,7 @@ ARITHMETIC = frozenset({
 COUNTERS = frozenset({"i", "idx", "step", "epoch", "iteration", "iter", "it", "batch", "progress", "done", "elapsed"})
 LOSSES = frozenset({"loss", "losses", "criterion", "crit", "objective", "penalty"})
 MOST_STEPS = 12
-_DIRECTIVE = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-zA-Z]|%%")
 _UNIT = re.compile(r"^\s*%|%\}|\}\s*%|%%")
-_FIELD = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass
@@ -52,72 +50,6 @@ class Origin:
     source: str
     percent: bool
     term: bool
-
-
-def phrase_of(text: str) -> str:
-    """The name that stands right before a number: ``val dice`` of ``Epoch 3 | val dice: ``."""
-    text = re.sub(r"(?:tensor\(|\[)\s*$", "", text)
-    text = re.sub(r"\s*\([^()]*\)\s*(?=[:=]?\s*$)", " ", text)
-    text = re.sub(r"['\"]?\s*[:=]?\s*$", "", text)
-    tail = re.split(r"[,;|()\[\]{}<>#*•→\t\n:=]|\s-\s|\s\s+|\.\s|['\"]", text)[-1]
-    return " ".join(tail.split()[-4:])
-
-
-def pieces(call: ast.Call) -> Iterator[tuple[str, ast.expr, str]]:
-    """What a call prints, in order: the text before, the expression, and the text behind that may be its unit."""
-    before = ""
-    flat: list[str | ast.expr] = []
-    for one in call.args:
-        flat += [*_flat(one), " "]
-    for place, piece in enumerate(flat):
-        if isinstance(piece, str):
-            before += piece
-        else:
-            behind = "".join(part for part in flat[place + 1 : place + 2] if isinstance(part, str))
-            yield before, piece, behind
-            before = ""
-
-
-def _flat(node: ast.expr) -> Iterator[str | ast.expr]:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.JoinedStr):
-        for part in node.values:
-            if isinstance(part, ast.Constant):
-                yield str(part.value)
-            elif isinstance(part, ast.FormattedValue):
-                yield part.value
-                if part.format_spec is not None and "%" in ast.unparse(part.format_spec):
-                    yield "%"
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
-        given = node.right.elts if isinstance(node.right, ast.Tuple) else [node.right]
-        yield from _filled(str(node.left.value).replace("%%", "\0"), _DIRECTIVE, given)
-    elif (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "format"
-        and isinstance(node.func.value, ast.Constant)
-        and not node.keywords
-    ):
-        yield from _filled(str(node.func.value.value), _FIELD, node.args)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        yield from _flat(node.left)
-        yield from _flat(node.right)
-    elif isinstance(node, ast.Call) and name_of(node.func) == "str" and len(node.args) == 1:
-        yield node.args[0]
-    else:
-        yield node
-
-
-def _filled(text: str, pattern: re.Pattern[str], given: list[ast.expr]) -> Iterator[str | ast.expr]:
-    last = 0
-    for match, one in zip(pattern.finditer(text), given, strict=False):
-        yield text[last : match.start()].replace("\0", "%")
-        yield one
-        if match.group().endswith("%}"):
-            yield "%"
-        last = match.end()
-    yield text[last:].replace("\0", "%")
 
 
 def origin_of(program: Program, file: str, line: int, name: str) -> Origin | None:
@@ -143,7 +75,7 @@ def _named(call: ast.Call, name: str) -> ast.expr | None:
     """The expression that a call shows under a name."""
     if name_of(call.func) == "add_scalar":
         return call.args[1] if len(call.args) > 1 else None
-    found = [one for before, one, _ in pieces(call) if range_of(phrase_of(before)) and _same(phrase_of(before), name)]
+    found = [one for before, one in pieces(call.args) if range_of(phrase_of(before)) and _same(phrase_of(before), name)]
     return found[0] if len(found) == 1 else None
 
 
