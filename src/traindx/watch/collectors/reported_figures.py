@@ -20,7 +20,7 @@ from traindx.evidence.observed_figures import ReportedFigure
 from traindx.finding import Location
 from traindx.watch.interventions.lines import NUMBER, without_frame
 from traindx.watch.interventions.readings import as_number
-from traindx.watch.reading import MOST_LINES
+from traindx.watch.reading import readable
 from traindx.watch.reading.figure_origin import Origin, origin_of
 from traindx.watch.reading.program import Program
 from traindx.watch.reading.shown_text import phrase_of
@@ -148,8 +148,7 @@ class ReportedFigures(Collector):
             if key not in self._origins and _leaves(figure):
                 if program is None:
                     trees = own_sources()
-                    lines = sum(max((one.end_lineno or 0 for one in tree.body), default=0) for tree in trees.values())
-                    program = Program(trees if lines <= MOST_LINES else {})
+                    program = Program(trees if readable(trees) else {})
                 self._origins[key] = origin_of(program, site.file, site.line, name)
             origin = self._origins.get(key)
             yield record_of(site, name, figure.range, figure.percent, figure.values, origin)

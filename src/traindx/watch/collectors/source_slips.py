@@ -8,7 +8,7 @@ from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.observed_sources import SourceSlip, SourcesRead
 from traindx.finding import Location
-from traindx.watch.reading import MOST_LINES, slips_in
+from traindx.watch.reading import lines_of, readable, slips_in
 from traindx.watch.reading.program import Slip
 from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Collector, Watch
@@ -27,10 +27,9 @@ class SourceSlips(Collector):
         """What was read, and every slip in it."""
         trees = own_sources()
         if self._known is None or self._known[0] != frozenset(trees):
-            lines = sum(max((one.end_lineno or 0 for one in tree.body), default=0) for tree in trees.values())
             found: list[Record] = []
-            if trees and lines <= MOST_LINES:
-                found = [SourcesRead(files=len(trees), lines=lines), *map(record_of, slips_in(trees))]
+            if trees and readable(trees):
+                found = [SourcesRead(files=len(trees), lines=lines_of(trees)), *map(record_of, slips_in(trees))]
             self._known = frozenset(trees), found
         yield from self._known[1]
 

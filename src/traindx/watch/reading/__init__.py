@@ -45,6 +45,16 @@ MOST_LINES = 6_000
 """Lines of a program that is read, which takes a second or two of processor; of a larger one nothing is said."""
 
 
+def readable(trees: dict[str, ast.Module]) -> bool:
+    """True of the sources of a program that is small enough to be read."""
+    return lines_of(trees) <= MOST_LINES
+
+
+def lines_of(trees: dict[str, ast.Module]) -> int:
+    """Lines of all sources of a program."""
+    return sum(max((one.end_lineno or 0 for one in tree.body), default=0) for tree in trees.values())
+
+
 def slips_in(trees: dict[str, ast.Module]) -> Iterator[Slip]:
     """Every slip that is found in the sources of a program, each place once."""
     program = Program(trees)
