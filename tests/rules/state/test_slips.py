@@ -1140,6 +1140,24 @@ NEAR_MISSES = {
         def share(inter, union, eps):
             return inter / (union + eps) + eps
         """,
+    "a step of a library's optimiser beside a step of an own class": """
+        class Schedule:
+            def step(self, output, time, sample):
+                mean = sample - self.rates[time] * output
+                return mean + self.widths[time]
+        def train(net, loader):
+            optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+            for x in loader:
+                net(x).mean().backward()
+                optimizer.step()
+        """,
+    "noise of one size for two columns": """
+        def scatter(table, rng):
+            x, y = table
+            x = np.array(x) + rng.normal(size=len(x)) * 0.15
+            y = np.array(y) + rng.normal(size=len(x)) * 0.15
+            return x, y
+        """,
     "a property and its setter": """
         class Net:
             @property

@@ -84,12 +84,15 @@ def tokens(statement: ast.stmt | ast.expr) -> _Tokens:
     shape: list[str] = []
     found: _Names = []
     line = statement.lineno
-    stack: list[ast.AST] = [statement]
+    stack: list[tuple[ast.AST, bool]] = [(statement, False)]
     while stack:
-        node = stack.pop()
+        node, sized = stack.pop()
         line = getattr(node, "lineno", line)
         kind = type(node).__name__
-        if isinstance(node, ast.Name):
+        sized = sized or _asks_for_a_size(node)
+        if sized and isinstance(node, ast.Name | ast.Attribute):
+            pass  # two things of one size have it of either
+        elif isinstance(node, ast.Name):
             found.append((node.id, isinstance(node.ctx, ast.Store), line))
         elif isinstance(node, ast.Attribute):
             found.append((node.attr, isinstance(node.ctx, ast.Store), line))
@@ -104,8 +107,13 @@ def tokens(statement: ast.stmt | ast.expr) -> _Tokens:
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
             return "", []
         shape.append(kind)
-        stack.extend(reversed(list(ast.iter_child_nodes(node))))
+        stack.extend((child, sized) for child in reversed(list(ast.iter_child_nodes(node))))
     return " ".join(shape), found
+
+
+def _asks_for_a_size(node: ast.AST) -> bool:
+    """``len(x)``."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len"
 
 
 def forgotten(program: Program, first: _Tokens, second: _Tokens) -> tuple[str, str, int] | None:

@@ -55,6 +55,7 @@ class Program:
         classes: Classes by name.
         names: How often each identifier, attribute and short string occurs.
         read: How often each is read.
+        made: By the name of a variable or a field, the classes that it is given an object of.
     """
 
     trees: dict[str, ast.Module]
@@ -63,6 +64,7 @@ class Program:
     classes: dict[str, list[ast.ClassDef]] = field(default_factory=lambda: defaultdict(list))
     names: Counter[str] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
+    made: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _stems: dict[int, str] = field(default_factory=dict)
     _scopes: list[tuple[str, str, Scope]] = field(default_factory=list)
     _inside: dict[int, list[ast.AST]] = field(default_factory=dict)
@@ -79,6 +81,9 @@ class Program:
                 elif isinstance(node, Function):
                     self.functions[node.name].append(node)
                     self._stems[id(node)] = PurePath(file).stem
+                elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                    for target in node.targets:
+                        self.made[name_of(target)].add(name_of(node.value.func))
                 self._count(node)
 
     def _count(self, node: ast.AST) -> None:
@@ -134,9 +139,15 @@ class Program:
         return found[0] if len(found) == 1 else None
 
     def _may_be(self, named: ast.Attribute, function: Function) -> bool:
-        """``shutil.copy`` is no function ``copy`` of the script's: a method, or a function of a file of that name."""
-        module = name_of(named.value)
-        return id(function) in self.owners or module == self._stems.get(id(function), "")
+        """``shutil.copy`` is no function ``copy`` of the script's: a method, or a function of a file of that name.
+
+        A method of what is only ever made of classes of a library (``optimizer = AdamW(...)``) is the library's.
+        """
+        owner = name_of(named.value)
+        if id(function) not in self.owners:
+            return owner == self._stems.get(id(function), "")
+        made = self.made.get(owner, set())
+        return not made or not all(one[:1].isupper() and one not in self.classes for one in made)
 
     def _constructor(self, name: str) -> Function | None:
         made = self.classes[name]
