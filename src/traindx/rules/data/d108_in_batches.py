@@ -21,7 +21,7 @@ from traindx.rules.data.d108_splits import divided_by
         lambda seen, limits: seen.contents >= limits.least_contents,
         otherwise="too few items of another loader were seen beside the training's",
     ),
-    thing="a second loader beside the training's",
+    thing="second loaders beside the training's",
     least_contents=Threshold(16, "different items of the other loader"),
     shared_items=Threshold(0.05, "of them that are in the training data, number for number; chance brings none"),
     all_shared=Threshold(0.95, "of them: a loader that looks at the training data on purpose"),

@@ -16,7 +16,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "pipelines-differ",
     Severity.CRITICAL,
     needs=(SameCaseTwice,),
-    thing="a data set of the training and one of the evaluation that keep cases in the same form",
+    thing="data sets of the training and of the evaluation that keep cases in the same form",
     apart=Threshold(0.1, "of the spread, in every case: figures of two parts of one collection differ by less"),
     about=Threshold(1.4, "of the slope, either way: the figures of another collection may be meant"),
     moved=Threshold(0.3, "of the spread, by which the mean lies elsewhere: likewise"),

@@ -20,7 +20,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
         lambda seen, limits: seen.settled,
         otherwise="no data set gave the same item twice when it was made with the same random numbers",
     ),
-    thing="a data set with an index that a loader reads",
+    thing="data sets with an index that a loader reads",
     apart=Threshold(1e-3, "of an item's spread by which it differs: less is rounding"),
 )
 def item_depends_on_earlier_items(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -15,7 +15,7 @@ from traindx.rules.base import Found, Limits, Threshold, rule
     "names-do-not-agree",
     Severity.CRITICAL,
     needs=(PairsByName,),
-    thing="a data set with two lists of files whose names go together",
+    thing="data sets with two lists of files whose names go together",
     mixed=Threshold(0.02, "of the items whose two names differ, two at least: one may be misnamed"),
 )
 def names_do_not_agree(evidence: Evidence, limits: Limits) -> Iterator[Found]:

@@ -20,7 +20,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
         lambda items, limits: not items.trains and items.followed >= limits.least,
         otherwise="no evaluation was seen that read the same items three times",
     ),
-    thing="an evaluation that reads from a loader",
+    thing="evaluations that read from a loader",
     least=Threshold(6, "items that came three times: fewer may be odd ones"),
     share=Threshold(0.9, "of them that came in another form"),
 )

@@ -21,7 +21,7 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
         lambda one, limits: len(one.shares) >= limits.decay_looks,
         otherwise="too few iterations with weight decay were watched",
     ),
-    thing="an optimiser that adds weight decay to gradients",
+    thing="optimisers that add weight decay to gradients",
     decay_looks=Threshold(8, "watched iterations: the first few make a median"),
     decay=Threshold(0.01, "smaller ones are usual; beside a loss that is solved already their share is large as well"),
     outweighs=Threshold(2.0, "times the gradient of the loss: where training rests they balance, which is once"),
