@@ -138,8 +138,8 @@ class Plain(nn.Module):
 @pytest.mark.parametrize("full", [True, False])
 def test_attributes_with_a_gradient(full: bool, watch: Any) -> None:
     network = Plain()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    networks, optimisers = SimpleNamespace(roots={network: SITE}), SimpleNamespace(tracked={optimizer: None})
+    held = {id(one) for one in network.parameters()}
+    networks, optimisers = SimpleNamespace(roots={network: SITE}), SimpleNamespace(held=lambda: held)
     plain = PlainTensors(watch, networks, optimisers)  # type: ignore[arg-type]
     watch.level = ObservationLevel.FULL if full else ObservationLevel.OFF
     for iteration in (3, 5):
