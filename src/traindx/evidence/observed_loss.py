@@ -46,6 +46,25 @@ class LossTermSeen(Observed):
     cosines: tuple[float, ...] = ()
 
 
+class TermReachSeen(Observed):
+    """Whether a step uses what one term of a loss gives to weights; ``where`` is the line that computes the term.
+
+    Attributes:
+        name: Name of the term, as the user's source has it.
+        used: Backward passes of which a step moved weights that the term reaches.
+        unused: Those whose step moved only weights that the term does not reach, while its own gradients were cleared
+            or belong to no optimiser.
+        held: Some optimiser holds weights that it reaches.
+        weights: What the names of the weights that it reaches begin with.
+    """
+
+    name: str
+    used: int = 0
+    unused: int = 0
+    held: bool = True
+    weights: str = ""
+
+
 class ConstantTerm(Observed):
     """Something added to a loss that carries no gradient although its value changes; ``where`` is the addition.
 

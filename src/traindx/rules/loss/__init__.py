@@ -11,6 +11,7 @@ from traindx.rules.loss.l302_uninformed import uninformed_term_leads
 from traindx.rules.loss.l303_cut_off import loss_cut_off
 from traindx.rules.loss.l303_observed import constant_added
 from traindx.rules.loss.l303_term_without_gradient import term_without_gradient
+from traindx.rules.loss.l303_unused import term_reaches_other_weights
 from traindx.rules.loss.l304_term_blind import term_blind
 from traindx.rules.loss.l305_double_activation import double_activation
 from traindx.rules.loss.l306_clamp_blocks_gradient import clamp_blocks_gradient
@@ -41,7 +42,7 @@ from traindx.rules.loss.l336_asked_for_what_is_given import asked_for_what_is_gi
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
     term_dominates.also(uninformed_term_leads),
-    term_without_gradient.also(constant_added).also(loss_cut_off),
+    term_without_gradient.also(constant_added).also(loss_cut_off).also(term_reaches_other_weights),
     term_blind,
     double_activation,
     clamp_blocks_gradient,

@@ -104,6 +104,7 @@ class LossTerms(Collector):
         data: Sequence numbers of nodes outside the networks at which a gradient-carrying tensor met data.
         region: Sequence numbers of all nodes outside the networks.
         on_constants: Tells, at every backward pass, which sums on the way to the terms had a constant operand.
+        on_terms: Tells the terms of every backward pass, each with the nodes of the graph at which it begins.
     """
 
     subject = "loss terms"
@@ -128,6 +129,7 @@ class LossTerms(Collector):
         self.data: set[int] = set()
         self.region: set[int] = set()
         self.on_constants: Signal[[list[int]]] = Signal(watch)
+        self.on_terms: Signal[[Backward, list[tuple[Term, list[Any]]]]] = Signal(watch)
         self._terms: dict[tuple[Any, ...], Term] = {}
         self._loss_functions: set[Any] = set()
         self._plain: tuple[Any, ...] = ()
@@ -200,6 +202,7 @@ class LossTerms(Collector):
         self._total = assigned_name(root.sites[0]) if root is not None and root.sites else ""
         for key, members in groups.items():
             self._remember(key, members, call.site)
+        self.on_terms.tell(call, [(self._terms[key], [one.node for one in members]) for key, members in groups.items()])
         apart = self.watch.level is ObservationLevel.FULL and self.watch.iteration > 0 and len(groups) > 1
         if apart and call.value is not None and math.isfinite(call.value):
             reason = self.purity.why_not_again(call.root.grad_fn)

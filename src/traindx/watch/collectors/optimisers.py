@@ -157,6 +157,7 @@ class Optimisers(Collector):
         tracked: What is known of each optimiser that is alive.
         order: The same in order of construction, the dead ones too.
         on_step: Tells the first group's learning rate right before every step.
+        on_cleared: Tells an optimiser whose gradients are cleared now.
         on_measure: Tells an optimiser whose gradients are complete and looked at, right before it steps.
         first_probe: A sample of each parameter at its optimiser's first step.
         gradients: Root mean square of each parameter's gradient at the watched iterations.
@@ -178,6 +179,7 @@ class Optimisers(Collector):
         watch.weak_tables.append(self)
         self.on_step: Signal[[float]] = Signal(watch)
         self.on_measure: Signal[[Any]] = Signal(watch)
+        self.on_cleared: Signal[[Tracked]] = Signal(watch)
         self._steps: list[tuple[Any, bool, int]] = []  # optimisers that step: whether to attach afterwards, stack depth
         self._closures: list[Any] = []  # optimisers whose step will compute loss and gradients first
 
@@ -318,6 +320,7 @@ class Optimisers(Collector):
             tracked.wasted.update(tracked.pending)
             tracked.wasted_at = site
         tracked.pending = []
+        self.on_cleared.tell(tracked)
 
     def _pass_ended(self, loader: Loader) -> None:
         """A pass over the training data ended; gradients that no step has used yet are left over."""

@@ -76,6 +76,7 @@ from traindx.watch.collectors.source_slips import SourceSlips
 from traindx.watch.collectors.spectral_norms import SpectralNorms
 from traindx.watch.collectors.stage_inputs import StagesSeen
 from traindx.watch.collectors.statements import Statements
+from traindx.watch.collectors.term_reach import TermReach
 from traindx.watch.collectors.thrown_away import ThrownAway
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.collectors.upsampled_outputs import UpsampledOutputs
@@ -159,6 +160,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Optimisers,
     Destinations,
     LossTerms,
+    TermReach,
     Provenance,
     LossCalls,
     LossStates,
