@@ -46,6 +46,31 @@ class LossTermSeen(Observed):
     cosines: tuple[float, ...] = ()
 
 
+class PaddedTargetsSeen(Observed):
+    """Endings of the targets of sequences, beside what the network is given there; ``where`` is the loss.
+
+    Attributes:
+        argument: Name of the argument that holds the sequences.
+        batches: Batches that were compared.
+        rows: Sequences in them.
+        counted: Targets that the loss does not ignore.
+        padded: Those that repeat one number up to the end of their sequence, without the first of them, while the
+            network is given one and the same thing there; 0 if that number also occurs elsewhere.
+        number: That number, -1 if there is none.
+        lengths: Different lengths of such endings.
+        classes: Different numbers before them.
+    """
+
+    argument: str
+    batches: int
+    rows: int
+    counted: int
+    padded: int = 0
+    number: int = -1
+    lengths: int = 0
+    classes: int = 0
+
+
 class TermReachSeen(Observed):
     """Whether a step uses what one term of a loss gives to weights; ``where`` is the line that computes the term.
 

@@ -38,6 +38,7 @@ from traindx.rules.loss.l333_prediction_never_read import prediction_never_read
 from traindx.rules.loss.l334_loss_breaks_its_definition import loss_breaks_its_definition
 from traindx.rules.loss.l335_output_never_asked import output_never_asked
 from traindx.rules.loss.l336_asked_for_what_is_given import asked_for_what_is_given
+from traindx.rules.loss.l337_padding_is_a_target import padding_is_a_target
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -67,4 +68,5 @@ RULES: tuple[Rule, ...] = (
     loss_breaks_its_definition,
     output_never_asked,
     asked_for_what_is_given,
+    padding_is_a_target,
 )

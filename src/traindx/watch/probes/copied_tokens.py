@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from traindx.evidence.base import Record
 from traindx.evidence.probed import TokensAsked
-from traindx.watch.collectors.networks import Call, Networks
-from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site
+from traindx.watch.collectors.losses_of_calls import ClassLoss, LossesOfCalls
+from traindx.watch.collectors.networks import Call
 from traindx.watch.probes.base import Probe
 from traindx.watch.probes.captured import Captured, CapturedCalls, tensor_arguments
 from traindx.watch.probes.next_token import LEAST_TOKENS, MOST_NUMBERS
@@ -23,15 +23,6 @@ LEAST_DIFFERENT = 4  # tokens among them
 ALL = 0.999  # of the targets are the tokens: nothing else than a copy
 MOST_NEXT = 0.9  # of them are the next token as well: a sequence of one token
 UNSEEN = 1e-3  # of the output's spread, as in M219
-
-
-class _Loss(NamedTuple):
-    """A cross-entropy: what it was given."""
-
-    logits: Any
-    target: Any
-    ignored: Any
-    site: CallSite | None
 
 
 class _Asked(NamedTuple):
@@ -51,13 +42,10 @@ class CopiedTokens(Probe):
     forwards: ClassVar[int] = 8
     dense: ClassVar[int] = 3
 
-    def __init__(self, watch: Watch, captured: CapturedCalls, calls: TorchCalls, networks: Networks) -> None:
+    def __init__(self, watch: Watch, captured: CapturedCalls, losses: LossesOfCalls) -> None:
         super().__init__(watch, captured)
-        self.calls = calls
-        self.networks = networks
+        self.losses = losses
         self.compared = Bursts(4, 2.0)
-        self._call: Call | None = None  # the last one of tokens, until the iteration ends
-        self._inside: list[_Loss] = []  # computed by the network that is being called
         self._now: dict[int, dict[str, _Asked]] = {}  # of calls whose loss is known, by network and argument
         self._waiting: Captured | None = None  # for its loss
         self._copying: set[int] = set()  # networks whose targets were their tokens
@@ -66,27 +54,16 @@ class CopiedTokens(Probe):
     def install(self) -> None:
         """Ask for calls, and hear of losses."""
         super().install()
-        functional = self.watch.torch.nn.functional
-        self.networks.on_begin(self, lambda call, args: self._inside.clear())
-        self.networks.on_call(self, self._called)
-        self.calls.on(self, {functional.cross_entropy: "cross_entropy", functional.nll_loss: "nll_loss"}, self._loss)
+        self.losses.on_loss(self, self._loss)
 
     def end(self) -> None:
         """Keep nothing of an iteration alive."""
-        self._call, self._waiting = None, None
-        self._inside.clear()
+        self._waiting = None
         self._now.clear()
 
     def wants(self, call: Call) -> bool:
         """Only calls of a network that was seen to be asked for its tokens."""
         return id(call.network) in self._copying and super().wants(call)
-
-    def _called(self, call: Call) -> None:
-        if not call.grad or not any(True for _ in self._sequences(call)):
-            return
-        self._call = call
-        for loss in self._inside:
-            self._compare(call, loss)
 
     def _sequences(self, call: Call) -> Iterable[tuple[str, Any, Callable[[Any], tuple[Any, Any]]]]:
         torch = self.watch.torch
@@ -99,24 +76,16 @@ class CopiedTokens(Probe):
             and max(one[1].shape) >= LEAST_TOKENS
         )
 
-    def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        logits, target = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "target")
-        if not all(isinstance(one, self.watch.torch.Tensor) for one in (logits, target)) or target.is_floating_point():
-            return
-        if not self.watch.grad_enabled or self.watch.would_wait(target) or target.numel() > MOST_NUMBERS:
-            return
-        loss = _Loss(logits.detach(), target.detach(), argument(args, kwargs, 4, "ignore_index", -100), call_site())
-        if self.networks.depth:
-            if len(self._inside) < 4:
-                self._inside.append(loss._replace(target=loss.target.clone()))
-        elif self._call is not None:
-            self._compare(self._call, loss)
-            waiting, self._waiting = self._waiting, None
-            if waiting is not None and waiting.call.network is self._call.network:
+    def _loss(self, call: Call, loss: ClassLoss) -> None:
+        self._compare(call, loss)
+        waiting = self._waiting
+        if not loss.inside and waiting is not None:
+            self._waiting = None
+            if waiting.call.network is call.network:
                 with self.captured.spending(self):
                     self._try(waiting)
 
-    def _compare(self, call: Call, loss: _Loss) -> None:
+    def _compare(self, call: Call, loss: ClassLoss) -> None:
         for name, given, _ in self._sequences(call):
             if given.numel() != loss.target.numel() or not self._looks(call, name, loss):
                 continue
@@ -133,10 +102,10 @@ class CopiedTokens(Probe):
                 self._now.setdefault(id(call.network), {})[name] = _Asked(name, *lies, counted, loss.site)
             self._note(call, name, loss, counted, equal if following < MOST_NEXT else 0.0)
 
-    def _looks(self, call: Call, name: str, loss: _Loss) -> bool:
+    def _looks(self, call: Call, name: str, loss: ClassLoss) -> bool:
         return id(call.network) in self._copying or self.compared.wanted((call.place.key, name, loss.site))
 
-    def _note(self, call: Call, name: str, loss: _Loss, counted: Any, equal: float) -> None:
+    def _note(self, call: Call, name: str, loss: ClassLoss, counted: Any, equal: float) -> None:
         key, count = (type(call.network).__name__, name, loss.site), int(counted.sum())
         before = self._found.get(key)
         begins = counted & ~self.watch.torch.nn.functional.pad(counted[:, :-1], (1, 0))
@@ -156,7 +125,7 @@ class CopiedTokens(Probe):
             step=self.watch.iteration,
         )
 
-    def _lies(self, call: Call, loss: _Loss, shape: tuple[int, ...]) -> tuple[int, bool] | None:
+    def _lies(self, call: Call, loss: ClassLoss, shape: tuple[int, ...]) -> tuple[int, bool] | None:
         """Which output the loss is given as it came out, and whether its classes lie before the positions.
 
         Logits that were moved by one position since are another matter than what came out.
@@ -179,7 +148,7 @@ class CopiedTokens(Probe):
 
     def look(self, captured: Captured) -> None:
         """Now, where the network computed its loss itself; else when its loss is computed."""
-        if id(captured.call.network) in self._now and self._inside:
+        if id(captured.call.network) in self._now and self.losses.inside:
             self._try(captured)
         else:
             self._waiting = captured

@@ -42,6 +42,7 @@ from traindx.watch.collectors.loaders import Loaders
 from traindx.watch.collectors.loss_calls import LossCalls
 from traindx.watch.collectors.loss_states import LossStates
 from traindx.watch.collectors.loss_terms import LossTerms
+from traindx.watch.collectors.losses_of_calls import LossesOfCalls
 from traindx.watch.collectors.merged_views import MergedViews
 from traindx.watch.collectors.mirrored_items import MirroredItems
 from traindx.watch.collectors.networks import Networks
@@ -51,6 +52,7 @@ from traindx.watch.collectors.nonfinite import NonFinite
 from traindx.watch.collectors.norm_scales import NormScales
 from traindx.watch.collectors.norm_statistics import NormStatistics
 from traindx.watch.collectors.optimisers import Optimisers
+from traindx.watch.collectors.padded_targets import PaddedTargets
 from traindx.watch.collectors.paired_views import PairedViews
 from traindx.watch.collectors.parameters import Parameters
 from traindx.watch.collectors.peaks import Peaks
@@ -162,6 +164,8 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     LossTerms,
     TermReach,
     Provenance,
+    LossesOfCalls,
+    PaddedTargets,
     LossCalls,
     LossStates,
     Clamps,
