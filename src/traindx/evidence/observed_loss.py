@@ -255,6 +255,9 @@ class ClampSeen(Observed):
         target_lost: Mean square distance of that target to the bounds, over its variance.
         target_low: Least value of that target.
         target_high: Its greatest value.
+        loss_calls: Calls whose result was averaged or added up to a term of the loss, without a step between.
+        loss_share: Share of the elements above the bound, in the later half of those calls.
+        loss_weight: Share of these elements in the sum of all before the clamp.
     """
 
     function: str
@@ -276,6 +279,9 @@ class ClampSeen(Observed):
     target_lost: float = 0.0
     target_low: float = 0.0
     target_high: float = 0.0
+    loss_calls: int = 0
+    loss_share: float = 0.0
+    loss_weight: float = 0.0
 
 
 class NonFiniteOrigin(Observed):

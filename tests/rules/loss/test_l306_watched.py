@@ -110,3 +110,44 @@ def test_a_single_class_wants_a_sigmoid(script):
     """
     (finding,) = script(HEAD + tail).found("L305")
     assert "sigmoid" in finding.remedy
+
+
+RARE = """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 1))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for step in range(24):
+        x = torch.randn(128, 4)
+        y = x[:, :1] + SIZE * (torch.arange(128)[:, None] % 10 == 0)
+        squared = (net(x) - y).square()
+        loss = CLAMP
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("clamp", ["squared.clamp(max=4.0).mean()", "squared.clamp(0, 4).sum() / 128"])
+def test_losses_of_rare_samples_that_are_cut(script, clamp):
+    seen = script(RARE.replace("SIZE", "8").replace("CLAMP", clamp))
+    (finding,) = seen.found("L306")
+    assert finding.standing is Standing.SUSPECTED
+    assert finding.location.line == seen.line("loss = ")
+    assert 0.05 < finding.numbers["share"] < 0.15  # every tenth
+
+
+@pytest.mark.parametrize(
+    ("size", "clamp"),
+    [
+        ("8", "squared.mean()"),
+        ("0", "squared.clamp(max=4.0).mean()"),  # hardly ever reached
+        ("8", "squared.clamp(max=400.0).mean()"),
+        ("8", "squared.clamp(min=1e-6).mean()"),
+        ("8", "nn.functional.smooth_l1_loss(net(x), y)"),
+    ],
+)
+def test_losses_of_all_samples_that_count(script, size, clamp):
+    assert script(RARE.replace("SIZE", size).replace("CLAMP", clamp)).found("L306") == []

@@ -24,7 +24,8 @@ def worse_is_kept(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     What it finds:
         `if val_loss > best: best = val_loss; save(...)`, and Lightning's `ModelCheckpoint` or `EarlyStopping` on an
-        accuracy without `mode="max"` (the default is `"min"`).
+        accuracy without `mode="max"` (the default is `"min"`); an object or configuration that names a figure and a
+        direction (`metric_for_best_model` and `greater_is_better`, `monitor` and `mode`) which do not agree.
     Why it stops learning:
         The training may be sound, and its worst state is what is kept, restored and reported.
     Evidence it needs:

@@ -15,6 +15,7 @@ from traindx.rules.loss.l303_unused import term_reaches_other_weights
 from traindx.rules.loss.l304_term_blind import term_blind
 from traindx.rules.loss.l305_double_activation import double_activation
 from traindx.rules.loss.l306_clamp_blocks_gradient import clamp_blocks_gradient
+from traindx.rules.loss.l306_cut_losses import losses_of_samples_cut
 from traindx.rules.loss.l307_class_weighting import rarer_class_weighted_down
 from traindx.rules.loss.l307_reduction_or_weighting import reduction_or_weighting
 from traindx.rules.loss.l308_blind_to_detail import blind_to_detail
@@ -46,7 +47,7 @@ RULES: tuple[Rule, ...] = (
     term_without_gradient.also(constant_added).also(loss_cut_off).also(term_reaches_other_weights),
     term_blind,
     double_activation,
-    clamp_blocks_gradient,
+    clamp_blocks_gradient.also(losses_of_samples_cut),
     reduction_or_weighting.also(rarer_class_weighted_down),
     blind_to_detail,
     loss_at_start_off,

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindx.core import compat
 from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import ClampSeen
+from traindx.watch.collectors.backwards import Backward
 from traindx.watch.collectors.loss_calls import LossCalls, share_outside, variance_lost
-from traindx.watch.collectors.loss_terms import LossTerms
+from traindx.watch.collectors.loss_terms import LossTerms, Term
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.provenance import Provenance, Tag
 from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site, named_functions
@@ -53,6 +55,8 @@ class _Clamp:
     unreachable: list[float] = field(default_factory=list)
     target_low: float = math.inf
     target_high: float = -math.inf
+    samples: list[float] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
 
 
 class Clamps(Collector):
@@ -78,6 +82,7 @@ class Clamps(Collector):
         self.bursts = Bursts(dense=6, ratio=1.5)
         self._clamps: dict[tuple[Any, ...], _Clamp] = {}
         self._inside: list[tuple[_Clamp, int]] = []
+        self._cut: dict[int, tuple[_Clamp, float, float]] = {}  # by number of the node, in this iteration
 
     def install(self) -> None:
         """Subscribe."""
@@ -87,10 +92,12 @@ class Clamps(Collector):
         self.calls.on(self, named_functions(torch, GUARDED), self._guard)
         self.losses.on_target(self, self._compared)
         self.networks.on_call(self, self._network_ended)
+        self.terms.on_terms(self, self._averaged)
 
     def begin(self) -> None:
         """A call that did not end left these behind."""
         self._inside.clear()
+        self._cut.clear()
 
     def _network_ended(self, call: Call) -> None:
         """A clamp after which the same network calls further layers is between layers: an activation."""
@@ -114,7 +121,7 @@ class Clamps(Collector):
         requires = bool(tensor.requires_grad)
         entry.with_gradient += requires
         before = self.provenance.tag(tensor) or Tag()
-        mask = None
+        mask, cut = None, None
         if tensor.numel() and self.bursts.wanted(key):
             seen = value_range(tensor)
             values = sample(tensor)
@@ -123,13 +130,31 @@ class Clamps(Collector):
             entry.highs.append(seen.high)
             if requires and tensor.numel() <= MOST_ELEMENTS:
                 mask = (tensor.detach() < low) | (tensor.detach() > high)
+                cut = cut_off(values, high) if low <= 0 and math.isfinite(high) else None
 
         def done(out: Any) -> None:
             self.provenance.put(out, Tag(before.activation, before.site, before.made, clamp=key, cut=before.cut))
             if mask is not None and out.requires_grad:
                 self._listen(out, entry, mask)
+            node = compat.node_of(out) if cut is not None else None
+            if node is not None and cut is not None:
+                self._cut[compat.number(node)] = (entry, *cut)
 
         return done
+
+    def _averaged(self, call: Backward, terms: list[tuple[Term, list[Any]]]) -> None:
+        """A clamp whose result is averaged, or added up, to a term of the loss has cut the loss of single elements."""
+        for _, nodes in terms:
+            for node in nodes:
+                if not node.name().startswith(("MeanBackward", "SumBackward")):
+                    continue
+                below = node.next_functions[0][0]
+                entry, share, weight = self._cut.get(
+                    compat.number(below) if below is not None else -1, (None, 0.0, 0.0)
+                )
+                if entry is not None:
+                    entry.samples.append(share)
+                    entry.weights.append(weight)
 
     def _listen(self, out: Any, entry: _Clamp, mask: Any) -> None:
         watch, terms = self.watch, self.terms
@@ -186,6 +211,9 @@ class Clamps(Collector):
                 target_lost=mean(entry.unreachable),
                 target_low=entry.target_low if entry.outside else 0.0,
                 target_high=entry.target_high if entry.outside else 0.0,
+                loss_share=mean(entry.samples[len(entry.samples) // 2 :]),
+                loss_weight=mean(entry.weights[len(entry.weights) // 2 :]),
+                loss_calls=len(entry.weights),
                 step=self.watch.iteration,
             )
 
@@ -206,6 +234,15 @@ def bounds_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
     if not all(isinstance(value, int | float) for value in numbers):
         return None, 0.0
     return float(numbers[0]), float(numbers[1])
+
+
+def cut_off(values: Any, high: float) -> tuple[float, float] | None:
+    """Share of the elements above a bound, and of their sum in the sum of all; None where some are negative."""
+    whole = float(values.double().sum())
+    if whole <= 0 or float(values.min()) < 0:
+        return None
+    above = values > high
+    return float(above.double().mean()), float(values[above].double().sum()) / whole
 
 
 def mean(values: list[float]) -> float:

@@ -71,6 +71,7 @@ from traindx.watch.collectors.resampled_tensors import ResampledTensors
 from traindx.watch.collectors.sampling_loops import SamplingLoops
 from traindx.watch.collectors.scaling import Scaling
 from traindx.watch.collectors.seeds import SeedCalls, Seeds
+from traindx.watch.collectors.selection_settings import SelectionSettings
 from traindx.watch.collectors.set_fields import SetFields
 from traindx.watch.collectors.shared_bases import SharedBases
 from traindx.watch.collectors.shared_items import SharedItemsSeen
@@ -227,6 +228,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     _Early,
     SettingsDeclared,
     ActingSettings,
+    SelectionSettings,
     InputInfluence,
     EvaluationRepeat,
     BatchInfluence,
