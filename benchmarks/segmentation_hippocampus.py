@@ -1,20 +1,19 @@
-"""Hippocampus segmentation: this recipe and two reference pipelines, given the same minutes on the same machine.
+"""Hippocampus segmentation: this recipe and the pipelines of others, given the same minutes on the same machine.
 
     python benchmarks/segmentation_hippocampus.py --data $TRAINDX_DATA/hippocampus --minutes 20 --method recipe
 
 Every method trains on the same patients, spends the same budget and is scored by the same code on the same hold-out (a
-fifth of the patients, seed 0; a tenth of the rest chooses the threshold of the recipe and is not used by the others).
+fifth of the patients, seed 0; a tenth of the rest chooses the clean-up of the recipe, and the others train on it).
 Each sets the length of its own schedule by timing a few steps, so that every learning rate is annealed to its end.
 
 * ``recipe``: ``traindx train segmentation --source hippocampus``.
-* ``nnunet-plan``: what nnU-Net v2 plans for this data set (patch 40x56x40, batch 9, 32 to 256 channels, deep
-  supervision, SGD with Nesterov momentum .99 and polynomial decay, its rotations, scalings and mirrorings), in
-  MONAI's DynUNet, which was made to reproduce it. nnunetv2 itself is not used because its current releases depend on
-  torchvision (through timm).
-* ``monai-unet``: the residual U-Net of MONAI's 3D segmentation tutorial, with its loss, optimiser and transforms.
+* ``nnunet``: nnU-Net v2 itself, in an environment of its own; see ``segmentation_nnunet.py``.
+* ``nnunet-plan``, ``monai-unet``, ``monai-segresnet``, ``monai-dynunet``: see ``segmentation_monai.py``.
+* ``atlas``: the most frequent training label, without looking at the image.
 
 ``--clock cpu`` (the default) counts processor seconds and takes ``minutes x cores`` of them: the fair unit on a machine
-that is shared. The result says what was spent by both clocks. ``--out`` collects results of several calls in one file.
+that is shared. The result says what was spent by both clocks. ``--out`` collects results of several calls in one file,
+with the scores of every patient. ``segmentation_peers.py`` runs all of them and compares them in pairs.
 """
 
 from __future__ import annotations
@@ -26,64 +25,43 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import segmentation_nnunet as nnunet
 import torch
-from torch import Tensor, nn
+from segmentation_monai import PEERS, Spent, steps_for, train_peer
+from torch import nn
 
 from traindx.recipes.segmentation.data import SegmentationData
 from traindx.recipes.segmentation.evaluation import (
     Evaluation,
     atlas,
     atlas_segmenter,
+    evaluate_masks,
     evaluate_predictor,
     score_refs,
     table,
 )
 from traindx.recipes.segmentation.inference import Predictor
-from traindx.recipes.segmentation.metrics import summarise
-from traindx.recipes.segmentation.patches import PatchDataset, SampleNumbers
+from traindx.recipes.segmentation.metrics import NSD_TOLERANCE_MM, summarise
 from traindx.recipes.segmentation.planning import Plan
 from traindx.recipes.segmentation.preprocessing import class_map, prepare_image, to_file_grid
 from traindx.recipes.segmentation.train import PRESETS, run
 
 warnings.filterwarnings("ignore")
-PROBE = 6
-
-
-@dataclass
-class Spent:
-    """What a training cost."""
-
-    steps: int
-    wall_minutes: float
-    cpu_minutes: float
-    step_seconds: float
-
-
-def clock(kind: str) -> Callable[[], float]:
-    """Seconds of wall or processor time of this process."""
-    return time.process_time if kind == "cpu" else time.perf_counter
-
-
-def steps_for(step: Callable[[], None], seconds: float, kind: str) -> tuple[int, float]:
-    """Number of steps that fit into seconds of the clock, after two warm-up steps."""
-    now = clock(kind)
-    for number in range(PROBE + 2):
-        if number == 2:
-            started = now()
-        step()
-    each = (now() - started) / PROBE
-    return max(1, int(seconds / each)), each
+PATIENT_SCORES = ("dice", "nsd", "hd95_mm")
 
 
 def data_of(options: argparse.Namespace, **more: Any) -> SegmentationData:
     labels = {"background": 0, "anterior": 1, "posterior": 2}
     return SegmentationData(options.data, labels=labels, folds=10, holdout=0.2, **more)
+
+
+def budget(options: argparse.Namespace) -> float:
+    """Seconds of the chosen clock that a training may take."""
+    return float(options.minutes * 60 * (options.cores if options.clock == "cpu" else 1))
 
 
 def train_recipe(options: argparse.Namespace, folder: Path) -> tuple[Path, Spent]:
@@ -101,9 +79,8 @@ def train_recipe(options: argparse.Namespace, folder: Path) -> tuple[Path, Spent
         optimizer.step()
         optimizer.zero_grad()
 
-    budget = options.minutes * 60 * (options.cores if options.clock == "cpu" else 1)
     # validation, checkpoints and averaging take about 4 % (measured on this preset)
-    steps, each = steps_for(step, 0.96 * budget, options.clock)
+    steps, each = steps_for(step, 0.96 * budget(options), options.clock)
     print(f"{each:.3f} s a step by the {options.clock} clock: {steps} steps", flush=True)
     arguments = [
         "--config",
@@ -114,92 +91,12 @@ def train_recipe(options: argparse.Namespace, folder: Path) -> tuple[Path, Spent
         "--trainer.enable_progress_bar=false",
         "--trainer.accelerator=cpu",
         f"--seed_everything={options.seed}",
+        f"--data.seed={options.seed}",
         *options.more,
     ]
     wall, cpu = time.perf_counter(), time.process_time()
     checkpoint = run(arguments, folder)
     return checkpoint, Spent(steps, (time.perf_counter() - wall) / 60, (time.process_time() - cpu) / 60, each)
-
-
-def nnunet_plan(plan: Plan) -> tuple[nn.Module, int]:
-    """Network and batch that nnU-Net v2 plans for the Decathlon hippocampus."""
-    from traindx.recipes.segmentation.model import build_network
-
-    wide = plan.model_copy(update={"filters": (32, 64, 128, 256), "patch": (40, 56, 40)})
-    return build_network(wide, deep_supervision=2).to(memory_format=torch.contiguous_format), 9
-
-
-def monai_unet(plan: Plan) -> tuple[nn.Module, int]:
-    """The network of MONAI's 3D segmentation tutorial, batch 2 with 4 patches each becomes 4 here for memory."""
-    from monai.networks.nets import UNet
-
-    net = UNet(
-        spatial_dims=3,
-        in_channels=1,
-        out_channels=plan.labels.channels,
-        channels=(16, 32, 64, 128),
-        strides=(2, 2, 2),
-        num_res_units=2,
-        norm="batch",
-    )
-    return net, 4
-
-
-def train_peer(options: argparse.Namespace, method: str) -> tuple[nn.Module, Plan, Spent]:
-    """Train a reference pipeline on the training and validation patients of the recipe's split."""
-    from monai.losses import DiceCELoss
-
-    from traindx.recipes.segmentation.augmentation import Augmentation
-
-    torch.manual_seed(options.seed)
-    nnunet = method == "nnunet-plan"
-    data = data_of(options)
-    plan = data.plan
-    net, batch = nnunet_plan(plan) if nnunet else monai_unet(plan)
-    cases = [*data.dataset("train"), *data.dataset("val")]
-    augmentation = (
-        Augmentation(rotation=30, scale=(0.7, 1.4), flips=(0, 1, 2), probability=0.36)
-        if nnunet
-        else Augmentation(probability=0.0, strength=0.0, flips=())
-    )
-    patches = PatchDataset(cases, plan.patch, augmentation=augmentation, foreground=0.33 if nnunet else 0.5)
-    numbers = iter(SampleNumbers(len(cases), 10**9, options.seed))
-    criterion = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=nnunet)
-    parameters = list(net.parameters())
-    optimizer: torch.optim.Optimizer = (
-        torch.optim.SGD(parameters, lr=1e-2, momentum=0.99, nesterov=True, weight_decay=3e-5)
-        if nnunet
-        else torch.optim.Adam(parameters, lr=1e-3)
-    )
-
-    def step() -> None:
-        net.train()
-        drawn = [patches[next(numbers)] for _ in range(batch)]
-        image = torch.stack([one["image"] for one in drawn])
-        label = torch.stack([one["label"] for one in drawn]).clamp(min=0)  # neither knows of unlabelled voxels
-        output: Tensor = net(image)
-        heads = list(output.unbind(1)) if output.ndim == 6 else [output]
-        shares = [2.0**-k for k in range(len(heads))]
-        loss = sum(w * criterion(head, label) for w, head in zip(shares, heads, strict=True)) / sum(shares)
-        optimizer.zero_grad()
-        loss.backward()
-        if nnunet:
-            nn.utils.clip_grad_norm_(parameters, 12)
-        optimizer.step()
-
-    started, used = time.perf_counter(), time.process_time()
-    budget = options.minutes * 60 * (options.cores if options.clock == "cpu" else 1)
-    steps, each = steps_for(step, budget, options.clock)
-    print(f"{method}: {each:.2f} s a step by the {options.clock} clock: {steps} steps", flush=True)
-    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, steps, power=0.9)
-    for number in range(max(0, steps - PROBE - 2)):
-        step()
-        if nnunet:
-            schedule.step()
-        if number % 50 == 0:
-            print(f"{method}: step {number}", flush=True)
-    spent = Spent(steps, (time.perf_counter() - started) / 60, (time.process_time() - used) / 60, each)
-    return net, plan, spent
 
 
 def score_peer(options: argparse.Namespace, method: str, net: nn.Module, plan: Plan) -> Evaluation:
@@ -208,7 +105,7 @@ def score_peer(options: argparse.Namespace, method: str, net: nn.Module, plan: P
     from traindx.recipes.segmentation.sliding import predict_probabilities
 
     data = data_of(options)
-    flips = (0, 1, 2) if method == "nnunet-plan" else ()
+    flips = PEERS[method].flips
 
     def segment(ref: Any, raw: Any) -> Any:
         started = time.perf_counter()
@@ -228,49 +125,62 @@ def score_peer(options: argparse.Namespace, method: str, net: nn.Module, plan: P
     )
 
 
+def score_atlas(options: argparse.Namespace) -> Evaluation:
+    """Score the most frequent training label at every voxel."""
+    data = data_of(options)
+    names = (*data.split.train, *data.split.val)
+    frequencies = atlas([data.refs[name] for name in names], data.plan.labels, data.plan.patch)
+    refs = [data.refs[name] for name in data.split.test]
+    rows, _ = score_refs(refs, data.plan.labels, atlas_segmenter(frequencies))
+    return Evaluation(
+        names=data.plan.labels.names,
+        cases=tuple(rows),
+        summary=summarise(rows, data.plan.labels.names),
+        settings="atlas: most frequent training label",
+    )
+
+
+def measure(options: argparse.Namespace) -> tuple[Evaluation, Spent]:
+    """Train a method and score it on the hold-out."""
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="traindx-hippocampus-"))
+    if options.method == "recipe":
+        checkpoint, spent = train_recipe(options, folder)
+        data = data_of(options)
+        return evaluate_predictor(Predictor.load([checkpoint]), [data.refs[name] for name in data.split.test]), spent
+    if options.method == "atlas":
+        return score_atlas(options), Spent(0, 0.0, 0.0, 0.0)
+    data = data_of(options)
+    if options.method == "nnunet":
+        masks, spent = nnunet.train_and_predict(
+            options.data, data.split, folder, seconds=budget(options), seed=options.seed, cores=options.cores
+        )
+        refs = [data.refs[name] for name in data.split.test]
+        return evaluate_masks(masks, refs, data.plan.labels, tolerance=NSD_TOLERANCE_MM), spent
+    net, plan, spent = train_peer(data, options.method, seconds=budget(options), kind=options.clock, seed=options.seed)
+    return score_peer(options, options.method, net, plan), spent
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("TRAINDX_DATA", "../shared/data")) / "hippocampus"
     parser.add_argument("--data", type=Path, default=default)
-    parser.add_argument("--method", choices=("recipe", "nnunet-plan", "monai-unet", "atlas"), default="recipe")
+    parser.add_argument("--method", choices=("recipe", "nnunet", *PEERS, "atlas"), default="recipe")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file to which the result is appended")
-    parser.add_argument("--folder", type=Path, help="folder of the recipe's run (default: a temporary one)")
+    parser.add_argument("--folder", type=Path, help="folder of the run (default: a temporary one)")
     parser.add_argument("more", nargs="*", help="further options of the recipe, after --")
     options = parser.parse_args()
     torch.set_num_threads(options.cores)
-    if options.method == "recipe":
-        folder = options.folder or Path(tempfile.mkdtemp(prefix="traindx-hippocampus-"))
-        checkpoint, spent = train_recipe(options, folder)
-        data = data_of(options)
-        refs = data.refs
-        predictor = Predictor.load([checkpoint])
-        result = evaluate_predictor(predictor, [refs[name] for name in data.split.test])
-    elif options.method == "atlas":
-        data = data_of(options)
-        names = (*data.split.train, *data.split.val)
-        frequencies = atlas([data.refs[name] for name in names], data.plan.labels, data.plan.patch)
-        rows, _ = score_refs(
-            [data.refs[name] for name in data.split.test], data.plan.labels, atlas_segmenter(frequencies)
-        )
-        result = Evaluation(
-            names=data.plan.labels.names,
-            cases=tuple(rows),
-            summary=summarise(rows, data.plan.labels.names),
-            settings="atlas: most frequent training label",
-        )
-        spent = Spent(0, 0.0, 0.0, 0.0)
-    else:
-        net, plan, spent = train_peer(options, options.method)
-        result = score_peer(options, options.method, net, plan)
+    result, spent = measure(options)
     print(table(result))
     seconds = [case.seconds for case in result.cases if np.isfinite(case.seconds)]
     record = {
         "method": options.method,
         "minutes": options.minutes,
+        "cores": options.cores,
         "clock": options.clock,
         "seed": options.seed,
         "options": options.more,
@@ -282,6 +192,12 @@ def main() -> None:
         "torch": torch.__version__,
         "scores": {
             name: {score: value.model_dump() for score, value in row.items()} for name, row in result.summary.items()
+        },
+        "patients": {
+            case.name: {
+                name: {key: getattr(scores, key) for key in PATIENT_SCORES} for name, scores in case.classes.items()
+            }
+            for case in result.cases
         },
     }
     print(f"spent {spent.cpu_minutes:.1f} processor minutes, {spent.wall_minutes:.1f} minutes on the wall clock")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from traindx.errors import UsageError
 from traindx.recipes.segmentation.labels import IGNORE
-from traindx.recipes.segmentation.loss import TERMS, SegmentationLoss, marginal, signed_distance
+from traindx.recipes.segmentation.loss import MARGINAL_EXCLUSION, TERMS, SegmentationLoss, marginal, signed_distance
 
 ALL = torch.ones(2, 2, dtype=torch.bool)
 
@@ -62,7 +62,7 @@ def test_no_term_sees_what_is_not_labelled(term: str) -> None:
     assert float(logits.grad[hidden].abs().max()) == 0.0
 
 
-@pytest.mark.parametrize("term", ["dice", "ce", "focal", "cldice", "spread", "entropy"])
+@pytest.mark.parametrize("term", ["dice", "ce", "focal", "cldice", "spread", "entropy", "marginal_dice"])
 def test_terms_are_zero_at_the_truth_and_not_elsewhere(term: str) -> None:
     _, label = sample()
     loss = SegmentationLoss({term: 1.0})
@@ -90,7 +90,7 @@ def test_a_configured_weight_reaches_its_term(term: str) -> None:
     three = SegmentationLoss({term: 3.0, "ce": 0.5})(logits, label, ALL)[term]
     expected = one * (0.5 if term == "ce" else 3.0)
     assert torch.allclose(three, expected)
-    assert float(one) != 0 or term == "spread"
+    assert float(one) != 0 or term == "spread" or term.startswith("exclusion")
 
 
 def test_spread_acts_on_a_constant_output_only() -> None:
@@ -132,6 +132,48 @@ def test_an_unlabelled_class_is_merged_with_the_background() -> None:
     for term in ("ce", "dice"):
         value = SegmentationLoss({term: 1})(sharp(certain), label, labelled)[term]
         assert float(value) == pytest.approx(0, abs=1e-3)
+
+
+def test_marginal_dice_is_monais_of_the_merged_classes() -> None:
+    from monai.losses import DiceLoss
+
+    logits, label = sample()
+    label[label == 2] = 0
+    p = torch.softmax(logits, 1)
+    merged = torch.stack([p[:, 0] + p[:, 2], p[:, 1]], dim=1)
+    ours = SegmentationLoss({"marginal_dice": 1})(logits, label, torch.tensor([[True, False]] * 2))["marginal_dice"]
+    assert torch.allclose(ours, DiceLoss(to_onehot_y=True)(merged, label), atol=1e-4)
+
+
+def test_exclusion_is_the_overlap_of_a_class_that_was_not_looked_for_with_contoured_organs() -> None:
+    logits, label = sample()
+    label[label == 2] = 0
+    labelled = torch.tensor([[True, False]] * 2)
+    terms = SegmentationLoss({"exclusion_dice": 1, "exclusion_ce": 1})(logits, label, labelled)
+    p, organ = torch.softmax(logits, 1)[:, 2], (label[:, 0] == 1).float()
+    dice = [2 * float((p[i] * organ[i]).sum()) / float(p[i].sum() + organ[i].sum()) for i in range(2)]
+    assert float(terms["exclusion_dice"]) == pytest.approx(sum(dice) / 2, rel=1e-4)
+    assert float(terms["exclusion_ce"]) == pytest.approx(float((torch.log(p + 1) * organ).mean()), rel=1e-4)
+
+
+def test_exclusion_says_nothing_of_classes_that_were_looked_for_and_of_the_background() -> None:
+    logits, label = sample()
+    loss = SegmentationLoss({"exclusion_dice": 1, "exclusion_ce": 1})
+    assert sum(float(value) for value in loss(logits, label, ALL).values()) == 0
+    labelled = torch.tensor([[True, False]] * 2)
+    only_background = torch.where(label == 0, 2, label)  # the class that nobody looked for, never on an organ
+    values = loss(sharp(only_background), torch.where(label == 2, 0, label), labelled)
+    assert sum(float(value) for value in values.values()) == pytest.approx(0, abs=1e-4)
+    assert float(loss(sharp(torch.full_like(label, 2)), label.clamp(max=1), labelled)["exclusion_dice"]) > 0.3
+
+
+def test_marginal_and_exclusion_loss_leave_a_right_answer_free() -> None:
+    _, label = sample()
+    labelled = torch.tensor([[True, False]] * 2)
+    declared = torch.where(label == 2, 0, label)
+    for guess in (label, declared):  # with and without the class that nobody looked for
+        terms = SegmentationLoss(MARGINAL_EXCLUSION)(sharp(guess), declared, labelled)
+        assert sum(float(value) for value in terms.values()) == pytest.approx(0, abs=2e-3)
 
 
 def test_a_volume_without_any_label_costs_nothing_and_gives_finite_gradients() -> None:

@@ -1,13 +1,15 @@
 """The training loss: overlap plus a voxel-wise term, and optional terms for surfaces, tubes and spread.
 
 Voxels marked *ignore* take part in no term. Where a class was not looked for in a case, its probability is added to the
-background's before anything is compared (the marginal loss of Shi et al., Med Image Anal 70:101979, 2021, eq. 2): what
-is called background there may be that class, and is held against nobody.
+background's before anything is compared (the marginal loss of Shi et al., Med Image Anal 70:101979, 2021): what is
+called background there may be that class, and is held against nobody. Their exclusion loss says what is known of such a
+class all the same: it does not lie where another organ was contoured (:data:`MARGINAL_EXCLUSION`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -26,13 +28,43 @@ TERMS: Mapping[str, str] = MappingProxyType(
         "cldice": "1 - soft centre-line Dice (Shit et al., CVPR 2021)",
         "spread": "shortfall of the standard deviation of p(foreground) against that of the labels",
         "entropy": "mean entropy of the class probabilities",
+        "marginal_dice": "dice, with the background and what was merged with it as one class more (Shi et al. 2021)",
+        "exclusion_dice": "soft Dice of each class that was not looked for with all organs that were contoured",
+        "exclusion_ce": "mean of log(1 + p) of the classes that were not looked for, where an organ was contoured",
     }
 )
 
 DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType({"dice": 1.0, "ce": 1.0})
 
+MARGINAL_EXCLUSION: Mapping[str, float] = MappingProxyType(
+    {"marginal_dice": 1.0, "ce": 1.0, "exclusion_dice": 1.0, "exclusion_ce": 1.0}
+)
+"""Marginal and exclusion loss of Shi et al.; ``ce`` is their marginal cross-entropy. They weigh all four by 1."""
+
 _TINY = 1e-5
 """Smoothing of Dice, in voxels: small, so that an empty class that is predicted costs nearly 1."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the terms compare.
+
+    Attributes:
+        p: Probabilities after merging, 0 where nobody looked, shape ``(B, C, D, H, W)``.
+        log_p: Their logarithm, everywhere.
+        truth: One-hot label, 0 where nobody looked, of the same shape.
+        seen: True where somebody looked, shape ``(B, 1, D, H, W)``.
+        labelled: True where a class was looked for, shape ``(B, C - 1)``.
+        hidden: Probabilities before merging of the classes without background that were not looked for, 0 for the
+            others and where nobody looked, shape ``(B, C - 1, D, H, W)``.
+    """
+
+    p: Tensor
+    log_p: Tensor
+    truth: Tensor
+    seen: Tensor
+    labelled: Tensor
+    hidden: Tensor
 
 
 class SegmentationLoss(nn.Module):
@@ -89,46 +121,71 @@ class SegmentationLoss(nn.Module):
         seen = label != IGNORE
         classes = logits.shape[1]
         truth = nn.functional.one_hot(label[:, 0].clamp(min=0).long(), classes).movedim(-1, 1).to(logits.dtype)
-        log_p = marginal(torch.log_softmax(logits, dim=1), labelled)
-        truth = truth * seen
-        p = log_p.exp() * seen
+        separate = torch.log_softmax(logits, dim=1)
+        log_p = marginal(separate, labelled)
+        compared = Compared(
+            p=log_p.exp() * seen,
+            log_p=log_p,
+            truth=truth * seen,
+            seen=seen,
+            labelled=labelled,
+            hidden=separate[:, 1:].exp() * (seen & ~labelled.view(*labelled.shape, 1, 1, 1)),
+        )
         terms: dict[str, Tensor] = {}
         for name, weight in self.weights.items():
-            value: Tensor = getattr(self, f"_{name}")(p, log_p, truth, seen, labelled)
+            value: Tensor = getattr(self, f"_{name}")(compared)
             terms[name] = weight * value
         return terms
 
-    def _dice(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+    def _dice(self, c: Compared) -> Tensor:
         from monai.losses import DiceLoss
 
-        per_class = DiceLoss(include_background=False, reduction="none", smooth_nr=_TINY, smooth_dr=_TINY)(p, truth)
-        return _mean_over(per_class.flatten(1), labelled)
+        per_class = DiceLoss(include_background=False, reduction="none", smooth_nr=_TINY, smooth_dr=_TINY)(c.p, c.truth)
+        return _mean_over(per_class.flatten(1), c.labelled)
 
-    def _ce(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
-        return -(truth * log_p.clamp(min=-100)).sum() / seen.sum().clamp(min=1)
+    def _ce(self, c: Compared) -> Tensor:
+        return -(c.truth * c.log_p.clamp(min=-100)).sum() / c.seen.sum().clamp(min=1)
 
-    def _focal(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
-        log_true = (truth * log_p.clamp(min=-100)).sum(dim=1)
-        return -((1 - log_true.exp()) ** self.gamma * log_true * seen[:, 0]).sum() / seen.sum().clamp(min=1)
+    def _focal(self, c: Compared) -> Tensor:
+        log_true = (c.truth * c.log_p.clamp(min=-100)).sum(dim=1)
+        return -((1 - log_true.exp()) ** self.gamma * log_true * c.seen[:, 0]).sum() / c.seen.sum().clamp(min=1)
 
-    def _boundary(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
-        distance = signed_distance(truth[:, 1:], self.boundary_cap) * seen
-        per_class = (p[:, 1:] * distance).flatten(2).sum(-1) / seen.flatten(1).sum(-1, keepdim=True).clamp(min=1)
-        return _mean_over(per_class, labelled)
+    def _boundary(self, c: Compared) -> Tensor:
+        distance = signed_distance(c.truth[:, 1:], self.boundary_cap) * c.seen
+        per_class = (c.p[:, 1:] * distance).flatten(2).sum(-1) / c.seen.flatten(1).sum(-1, keepdim=True).clamp(min=1)
+        return _mean_over(per_class, c.labelled)
 
-    def _cldice(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
+    def _cldice(self, c: Compared) -> Tensor:
         from monai.losses import SoftclDiceLoss
 
         # one class at a time: MONAI sums the skeletons of all channels before it divides
         term = SoftclDiceLoss(reduction="none")
-        per_class = [term(p[:, c : c + 1], truth[:, c : c + 1]) for c in range(1, p.shape[1])]
-        return _mean_over(torch.stack(per_class, dim=1), labelled)
+        per_class = [term(c.p[:, k : k + 1], c.truth[:, k : k + 1]) for k in range(1, c.p.shape[1])]
+        return _mean_over(torch.stack(per_class, dim=1), c.labelled)
 
-    def _spread(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
-        return torch.relu(_masked_sd(truth[:, 1:].sum(1), seen[:, 0]) - _masked_sd(p[:, 1:].sum(1), seen[:, 0])).mean()
+    def _spread(self, c: Compared) -> Tensor:
+        return torch.relu(
+            _masked_sd(c.truth[:, 1:].sum(1), c.seen[:, 0]) - _masked_sd(c.p[:, 1:].sum(1), c.seen[:, 0])
+        ).mean()
 
-    def _entropy(self, p: Tensor, log_p: Tensor, truth: Tensor, seen: Tensor, labelled: Tensor) -> Tensor:
-        return -(p * log_p.clamp(min=-100)).sum() / seen.sum().clamp(min=1)
+    def _entropy(self, c: Compared) -> Tensor:
+        return -(c.p * c.log_p.clamp(min=-100)).sum() / c.seen.sum().clamp(min=1)
+
+    def _marginal_dice(self, c: Compared) -> Tensor:
+        from monai.losses import DiceLoss
+
+        per_class = DiceLoss(reduction="none", smooth_nr=_TINY, smooth_dr=_TINY)(c.p, c.truth)
+        return _mean_over(per_class.flatten(1), torch.cat([torch.ones_like(c.labelled[:, :1]), c.labelled], dim=1))
+
+    def _exclusion_dice(self, c: Compared) -> Tensor:
+        organs = c.truth[:, 1:].sum(1, keepdim=True)
+        overlap, sizes = (value.flatten(2).sum(-1) for value in (c.hidden * organs, c.hidden + organs))
+        # 0 and not 1 where both are empty: nothing overlaps
+        return _mean_over(2 * overlap / sizes.clamp(min=_TINY), ~c.labelled)
+
+    def _exclusion_ce(self, c: Compared) -> Tensor:
+        # log(p + 1) and not log(p), so that it is bounded below by 0
+        return (c.hidden.log1p() * c.truth[:, 1:].sum(1, keepdim=True)).sum() / c.seen.sum().clamp(min=1)
 
 
 def marginal(log_p: Tensor, labelled: Tensor) -> Tensor:
