@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     group = kit.model(made, device=False, required=False)
     add_refine(group)
     kit.sampling(group, 10, "images")
-    group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
+    group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, which made the measured model worse")
     kit.results(made, "scores.json", json="the figures of every patient")
     return made
 

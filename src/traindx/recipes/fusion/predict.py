@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     pairs.add_refine(group)
     kit.sampling(group, 10, "images")
     group.add_argument("--sampler", choices=("ddim", "student"), default="ddim", help="student: one pass, distilled")
-    group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, in units of the noise level")
+    group.add_argument("--guidance", type=float, default=0.0, help="ROI guidance, which made the measured model worse")
     group.add_argument("--roi-weights", choices=list(PRESETS), help="of guidance, instead of the checkpoint's")
     kit.results(made, "volumes and pictures", default="predicted")
     return made
