@@ -40,7 +40,8 @@ SPAWN = """
             if sampler is not None:
                 sampler.set_epoch(epoch)
             for x, y in loader:
-                loss = F.mse_loss(net(x), y) + 1e-3 * model[0].weight.square().sum()
+                called = net.module if FAULT == "past" else net
+                loss = F.mse_loss(called(x), y) + 1e-3 * model[0].weight.square().sum()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -55,7 +56,7 @@ SPAWN = """
         if "RANK" in os.environ:
             train(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
         else:
-            mp.spawn(train, args=(2,), nprocs=2)
+            mp.start_processes(train, args=(2,), nprocs=2, start_method="fork" if FAULT == "past" else "spawn")
         print("after the training")
 """
 
@@ -81,7 +82,13 @@ def test_healthy_ranks_are_compared_and_rank_0_is_watched(watch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("fault", "word"), [("sampler", "same batch"), ("weights", "different networks"), ("buffers", "broadcast")]
+    ("fault", "word"),
+    [
+        ("sampler", "same batch"),
+        ("weights", "different networks"),
+        ("buffers", "broadcast"),
+        ("past", "2 ranks train 2 networks"),
+    ],
 )
 def test_faulty_ranks(watch, fault, word):
     seen = watch(source(), fault, steps=0, seconds=0.0)
@@ -90,7 +97,8 @@ def test_faulty_ranks(watch, fault, word):
     assert word in finding.message
     assert finding.location is not None
     assert (
-        "loss = F.mse_loss(net(x), y)" in (seen.folder / "train.py").read_text().splitlines()[finding.location.line - 1]
+        "loss = F.mse_loss(called(x), y)"
+        in (seen.folder / "train.py").read_text().splitlines()[finding.location.line - 1]
     )
 
 

@@ -259,6 +259,20 @@ class RankDifference(Observed):
     examples: tuple[str, ...] = ()
 
 
+class WrapperBypassed(Observed):
+    """Calls with gradients of networks that a DistributedDataParallel holds; ``where`` is the line that goes past it.
+
+    Attributes:
+        through: Calls of the wrapper.
+        past: Calls of the network that it holds, from ``where``.
+        ranks: Processes of its group.
+    """
+
+    through: int
+    past: int
+    ranks: int = 1
+
+
 class LayerBuiltInCall(Observed):
     """A layer with parameters that was constructed during a call of a network which does not keep it.
 

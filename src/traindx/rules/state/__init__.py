@@ -14,6 +14,7 @@ from traindx.rules.state.c1104_resume_not_continuous import resume_not_continuou
 from traindx.rules.state.c1105_drawn import split_differs_between_processes
 from traindx.rules.state.c1105_rng_not_seeded import rng_not_seeded
 from traindx.rules.state.c1106_ddp_bypassed import ddp_bypassed
+from traindx.rules.state.c1106_wrapper_bypassed import wrapper_bypassed
 from traindx.rules.state.c1107_acting import another_number_acts
 from traindx.rules.state.c1107_config_key_never_read import config_key_never_read
 from traindx.rules.state.c1107_declared import declared_setting_never_read
@@ -39,7 +40,7 @@ RULES: tuple[Rule, ...] = (
     mode_wrong.also(draws_in_evaluation).also(normalised_by_the_batch),
     resume_not_continuous,
     rng_not_seeded.also(split_differs_between_processes),
-    ddp_bypassed,
+    ddp_bypassed.also(wrapper_bypassed),
     config_key_never_read.also(settings_never_read).also(declared_setting_never_read).also(another_number_acts),
     loaded_tensors_coverage,
     evidence_suppressed.also(monitor_is_blind),

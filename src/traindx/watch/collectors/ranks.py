@@ -200,6 +200,7 @@ class Launchers:
     def install(self, imports: Any) -> None:
         """Wait for the launchers of torch."""
         imports.when("torch.multiprocessing.spawn", self._spawning)
+        imports.when("torch.multiprocessing", self._spawning)  # which has its own name for the function
         imports.when("torch.distributed.launcher.api", self._running)
         if self.watch.settings.extras.get("launches"):
             self.watch.patches.wrap(subprocess.Popen, "__init__", self._make_popen)

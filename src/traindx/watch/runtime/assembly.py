@@ -14,6 +14,7 @@ from traindx.watch.collectors.acting_settings import ActingSettings
 from traindx.watch.collectors.attention_masks import AttentionMasks
 from traindx.watch.collectors.backwards import Backwards
 from traindx.watch.collectors.batch_classes import BatchesOfClasses
+from traindx.watch.collectors.bypassed_wrappers import BypassedWrappers
 from traindx.watch.collectors.call_meanings import CallMeanings
 from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.collectors.clamps import Clamps
@@ -180,6 +181,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     SourceSlips,
     SetFields,
     CutLosses,
+    BypassedWrappers,
     Exceptions,
     Scaling,
     Rates,
