@@ -278,6 +278,22 @@ class StatisticsSeen(Observed):
     at_start_values: bool = False
 
 
+class DropoutSeen(Observed):
+    """Dropout layers made at one line, in training mode in a network that is trained; ``where`` is that line.
+
+    Attributes:
+        layer: Class of the layers.
+        rate: Probability of dropping.
+        layers: How many places of the network hold one.
+        keeps: The line speaks of keeping.
+    """
+
+    layer: str
+    rate: float
+    layers: int = 1
+    keeps: bool = False
+
+
 class NormScaleSeen(Observed):
     """The scale of a normalisation layer at its first call, before any step. ``where`` drew it at random, if known.
 

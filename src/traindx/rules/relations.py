@@ -93,7 +93,7 @@ RELATIONS = (
     Relation(
         _INPUT,
         "Every module with parameters is trained, or frozen on purpose; what is frozen stands still.",
-        ("M207", "M209", "M212", "M220", "M221", "M222", "R1001"),
+        ("M207", "M209", "M212", "M220", "M221", "M222", "M223", "R1001"),
         "Modules that are never called and in no optimiser.",
     ),
     Relation(

@@ -33,6 +33,7 @@ from traindx.rules.model.m219_future_is_seen import future_is_seen
 from traindx.rules.model.m220_units_alike import units_alike
 from traindx.rules.model.m221_branch_cut_off_its_own_input import branch_cut_off_its_own_input
 from traindx.rules.model.m222_norm_scale_around_zero import norm_scale_around_zero
+from traindx.rules.model.m223_dropout_removes_most import dropout_removes_most
 
 RULES: tuple[Rule, ...] = (
     channel_bottleneck,
@@ -55,5 +56,6 @@ RULES: tuple[Rule, ...] = (
     future_is_seen,
     units_alike,
     norm_scale_around_zero,
+    dropout_removes_most,
     branch_cut_off_its_own_input,
 )

@@ -26,6 +26,7 @@ from traindx.watch.collectors.cut_losses import CutLosses
 from traindx.watch.collectors.declared_settings import SettingsDeclared
 from traindx.watch.collectors.destinations import Destinations
 from traindx.watch.collectors.detached_branches import DetachedBranches
+from traindx.watch.collectors.dropouts import Dropouts
 from traindx.watch.collectors.dropped_outputs import DroppedOutputs
 from traindx.watch.collectors.elsewhere import Elsewhere
 from traindx.watch.collectors.evaluation_flow import EvaluationFlow
@@ -209,6 +210,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     KeptStates,
     Seeds,
     NormScales,
+    Dropouts,
     NormStatistics,
     Copies,
     FrozenStatistics,
