@@ -216,12 +216,14 @@ class SharedItems(Observed):
         shared: Of these, items that are equal to a training item in some hundred values.
         training: Different training items that were looked at.
         divided_at: The line that assigns the names from which both loaders are made, where there is one.
+        name: What the loader is assigned to, "" where that is not known.
     """
 
     dataset: str
     contents: int
     shared: int
     training: int
+    name: str = ""
     divided_at: Location | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
@@ -9,6 +10,11 @@ from traindx.evidence.observed_items import SharedItems
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 from traindx.rules.data.d108_splits import divided_by
+
+JUDGES = re.compile(
+    r"(?:^|_|\b)(?:val|valid|validation|test|testing|dev|eval|evaluation|holdout|heldout)(?:_|\d|\b|$)", re.IGNORECASE
+)
+TRAINS = re.compile(r"train", re.IGNORECASE)
 
 
 @rule(
@@ -24,7 +30,9 @@ from traindx.rules.data.d108_splits import divided_by
     thing="second loaders beside the training's",
     least_contents=Threshold(16, "different items of the other loader"),
     shared_items=Threshold(0.05, "of them that are in the training data, number for number; chance brings none"),
-    all_shared=Threshold(0.95, "of them: a loader that looks at the training data on purpose"),
+    all_shared=Threshold(
+        0.95, "of them: a loader that looks at the training data on purpose, if its name does not judge"
+    ),
 )
 def items_shared_with_training(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """Items of the validation are in the training data, number for number.
@@ -40,8 +48,10 @@ def items_shared_with_training(evidence: Evidence, limits: Limits) -> Iterator[F
         Between `shared_items` and `all_shared` of at least `least_contents` different items of a loader that does not
         train are equal to items of the loader that was training when they were read. `demonstrated`. An augmented item
         is never equal, so silence proves nothing of augmented training data; folds of a cross-validation are compared
-        each with its own training. The place is the function that divides the data, where one was seen to return parts
-        with items in common; else the line that divides them, or that makes the loader.
+        each with its own training. More than `all_shared` may be a look at the training data on purpose: it is told
+        where the loader is named for validation or testing, and no other one beside it brings items of its own.
+        The place is the function that divides the data, where one was seen to return parts with items in common; else
+        the line that divides them, or that makes the loader.
     Remedy:
         Divide first, by patient, then duplicate, augment or normalise each side.
     Trial it proposes:
@@ -51,9 +61,13 @@ def items_shared_with_training(evidence: Evidence, limits: Limits) -> Iterator[F
     References:
         Kaufman et al., Leakage in data mining, ACM TKDD 6, 2012.
     """
-    for seen in evidence.of(SharedItems):
+    records = evidence.of(SharedItems)
+    judged_apart = any(one.shared < limits.shared_items * one.contents for one in records)
+    for seen in records:
         share = seen.shared / max(seen.contents, 1)
-        if seen.contents < limits.least_contents or not limits.shared_items <= share <= limits.all_shared:
+        if seen.contents < limits.least_contents or share < limits.shared_items:
+            continue
+        if share > limits.all_shared and (judged_apart or TRAINS.search(seen.name) or not JUDGES.search(seen.name)):
             continue
         yield Found(
             variant="shared-with-training",

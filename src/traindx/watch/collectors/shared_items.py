@@ -15,7 +15,7 @@ from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
-from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.source_text import assigned_name, parsed
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -87,6 +87,7 @@ class SharedItemsSeen(Collector):
                 contents=len(contents.seen),
                 shared=len(contents.seen & training.seen),
                 training=len(training.seen),
+                name=assigned_name(made) if made is not None else "",
                 divided_at=divided_at(made, other) if made is not None and other is not None else None,
                 where=made.location() if made is not None else None,
                 step=self.watch.iteration,
