@@ -15,23 +15,21 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from traindx.recipes.fusion import pictures, train
-from traindx.recipes.fusion.baselines import maximum
 from traindx.recipes.fusion.pairs import evaluate, network
 from traindx.recipes.fusion.pairs.folders import Folder, folder_of_pairs, patients
 from traindx.recipes.fusion.pairs.methods import COPIES, METHODS
-from traindx.recipes.fusion.pairs.objective import Weights, descend
 from traindx.recipes.kit.run_folder import checkpoint_in
 from traindx.recipes.kit.split import in_seeded_order
 
 RESULTS = Path(__file__).parent / "results"
 HELD_OUT = 3
 REFINED = "model, refined"
-DESCENT = "descent from the maximum"
 PUBLISHED = """
 ## What is published
 
@@ -70,6 +68,16 @@ def trained(folder: Folder, names: list[str], out: Path) -> float:
         argv = ["--source=pairs", f"--root={below}", "--preset=slices", f"--out={out}", "--threads=1"]
         train.main([*argv, "--no-verification", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"])
     return (time.process_time() - begun) / 60
+
+
+def evenly(held: list[str], patient_of: Mapping[str, str], count: int) -> list[str]:
+    """So many pairs, as many of each patient and evenly along each, as far as they go."""
+    each = max(1, count // len({patient_of[name] for name in held}))
+    chosen = []
+    for patient in sorted({patient_of[name] for name in held}):
+        mine = [name for name in held if patient_of[name] == patient]
+        chosen += [mine[round((place + 0.5) * len(mine) / each - 0.5)] for place in range(min(each, len(mine)))]
+    return chosen
 
 
 def paired(found: evaluate.Measured) -> list[str]:
@@ -121,9 +129,10 @@ def main() -> None:
         if given.refine:
             ways[REFINED] = network.fuser(checkpoint, refine=given.refine)
     if given.refine:
-        ways[DESCENT] = lambda a, b: descend(maximum(a, b), a, b, Weights(), given.refine)
+        ways[evaluate.DESCENT] = network.refined(METHODS["maximum"], given.refine)
+    if run is not None:
         notes.append(f"network of step {checkpoint['global_step']}, chosen on patients {checkpoint['patients']['val']}")
-    chosen = held[:: max(1, len(held) // given.pairs)] if given.pairs else held
+    chosen = evenly(held, patient_of, given.pairs) if given.pairs else held
     begun = time.process_time()
     found = evaluate.measure(folder, chosen, {**ways, **METHODS, **COPIES}, patient_of)
     notes.append(f"measured in {(time.process_time() - begun) / 60:.1f} processor minutes")
@@ -131,7 +140,8 @@ def main() -> None:
         notes += evaluate.comparison(found, way)
     sorted_patients = ", ".join(sorted(set(found.patients)))
     text = (
-        f"`python benchmarks/fusion_pairs.py --checkpoint RUN --seed {given.seed} --pairs {len(chosen)}`: "
+        f"`python benchmarks/fusion_pairs.py {'--checkpoint RUN ' if run else ''}--seed {given.seed} --pairs "
+        f"{len(chosen)}{f' --refine {given.refine}' if given.refine else ''}`: "
         f"{len(chosen)} held-out pairs of patients "
         f"{sorted_patients}; the other {len(seen)} pairs are of other patients. Mean and 95 % bootstrap interval over "
         f"pairs; pairs of one patient are alike, so intervals over patients would be wider. {100 * found.air:.0f} % of "

@@ -75,6 +75,13 @@ def test_descent_on_a_single_pair_beats_what_it_starts_from_and_keeps_the_range(
     assert torch.equal(objective.descend(start, a, b, weights, 0), start)
 
 
+def test_a_method_is_refined_by_the_descent_from_what_it_gives():
+    a, b = picture(5, 48).float(), picture(6, 48).float()
+    assert network.refined(torch.maximum, 0) is torch.maximum
+    found = network.refined(torch.maximum, 4)(a, b)
+    assert torch.equal(found, objective.descend(torch.maximum(a, b), a, b, objective.DESCENT, 4))
+
+
 def test_a_window_shows_the_same_place_of_both_images(tmp_path):
     marked = np.zeros((40, 56), np.uint8)
     marked[12, 33] = 255

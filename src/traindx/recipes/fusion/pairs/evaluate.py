@@ -22,6 +22,7 @@ from traindx.recipes.kit.estimate import Score, Table, as_json, write_scores
 from traindx.recipes.kit.run_folder import checkpoint_in
 
 MODEL = "model"
+DESCENT = "descent from the maximum"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
         patient_of = patients(list(folder.files), checkpoint["patient_pattern"])
         chosen = held_out(checkpoint, patient_of, everyone=options.cases == "all")
         ways[MODEL] = network.fuser(checkpoint, refine=options.refine)
+    elif options.refine:
+        ways[DESCENT] = network.refined(METHODS["maximum"], options.refine)
     begun = time.perf_counter()
     found = measure(folder, chosen, {**ways, **METHODS, **COPIES}, patient_of, ranges_of(options))
     write_scores(options.out, found.table)
@@ -71,8 +74,8 @@ def run(options: argparse.Namespace) -> int:
         f"{len(found.names)} pairs of {len(set(found.patients))} patients, {100 * found.air:.0f} % air; mean and 95 % "
         f"bootstrap interval over pairs; {time.perf_counter() - begun:.0f} s"
     )
-    if ways:
-        print("\n".join(comparison(found)))
+    for way in ways:
+        print("\n".join(comparison(found, way)))
     return 0
 
 

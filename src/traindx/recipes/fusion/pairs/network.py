@@ -14,7 +14,7 @@ from traindx.errors import InputError
 from traindx.recipes.fusion.baselines import Fusion
 from traindx.recipes.fusion.model import Denoiser
 from traindx.recipes.fusion.normalisation import to_network
-from traindx.recipes.fusion.pairs.objective import Weights, descend
+from traindx.recipes.fusion.pairs.objective import DESCENT, descend
 from traindx.recipes.kit import contract as kit
 from traindx.recipes.kit.contract import CONTRACT_KEY
 
@@ -88,10 +88,15 @@ def fuser(checkpoint: Mapping[str, Any], device: str = "cpu", refine: int = 0) -
 
     @torch.no_grad()
     def fuse(a: Tensor, b: Tensor) -> Tensor:
-        a, b = a.to(device), b.to(device)
-        fused: Tensor = network(a, b).clamp(0, 1)
-        if refine:
-            fused = descend(fused, a, b, Weights(), refine)
-        return fused.cpu()
+        fused: Tensor = network(a.to(device), b.to(device)).clamp(0, 1)
+        return fused
 
-    return fuse
+    refined_fuse = refined(fuse, refine, device)
+    return lambda a, b: refined_fuse(a, b).cpu()
+
+
+def refined(fuse: Fusion, steps: int, device: str = "cpu") -> Fusion:
+    """A method, and so many steps of descent on the objective of each pair itself, from what the method gives."""
+    if not steps:
+        return fuse
+    return lambda a, b: descend(fuse(a, b), a.to(device), b.to(device), DESCENT, steps)

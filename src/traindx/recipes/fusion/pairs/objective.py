@@ -50,6 +50,11 @@ class Weights:
     bounds: float = 10.0
 
 
+DESCENT = Weights(structure=5.0)
+"""Of a descent on one pair: with the weights that networks are trained with, six pairs had gained edges and information
+after 50 steps from the maximum and given up a little structure; with a weight of 6 they had gained all three."""
+
+
 def terms(fused: Tensor, a: Tensor, b: Tensor, weights: Weights) -> dict[str, Tensor]:
     """The weighted terms of a batch; their sum is the loss.
 
@@ -68,7 +73,7 @@ def terms(fused: Tensor, a: Tensor, b: Tensor, weights: Weights) -> dict[str, Te
     }
 
 
-def descend(start: Tensor, a: Tensor, b: Tensor, weights: Weights, steps: int, rate: float = 0.01) -> Tensor:
+def descend(start: Tensor, a: Tensor, b: Tensor, weights: Weights, steps: int, rate: float = 0.02) -> Tensor:
     """Descend on the objective of one pair itself, pixel by pixel, by Adam; nothing is learned.
 
     Args:
@@ -77,7 +82,7 @@ def descend(start: Tensor, a: Tensor, b: Tensor, weights: Weights, steps: int, r
         b: Second image.
         weights: Of the terms.
         steps: Steps of descent; 0 returns the start.
-        rate: Step of Adam: about two and a half grey levels at first.
+        rate: Step of Adam: five grey levels at first, along half a cosine to none at the end, so that no noise stays.
 
     Returns:
         The fused image on [0, 1].
@@ -85,7 +90,8 @@ def descend(start: Tensor, a: Tensor, b: Tensor, weights: Weights, steps: int, r
     with torch.enable_grad():
         fused = start.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([fused], rate)
-        for _ in range(steps):
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
             loss = torch.stack(list(terms(fused, a, b, weights).values())).sum()
             (fused.grad,) = torch.autograd.grad(loss, (fused,))
             optimizer.step()

@@ -33,7 +33,7 @@ def add_refine(group: argparse._ArgumentGroup) -> None:
         "--refine",
         type=int,
         default=0,
-        help="steps of descent on the objective of each pair itself, after the network (default: 0)",
+        help="steps of descent on the objective of each pair itself, after the network or the method (default: 0)",
     )
 
 
@@ -56,7 +56,7 @@ def fusion_of(options: argparse.Namespace) -> Fusion:
             expected=f"either --checkpoint of a run on pairs, or --method {', '.join(methods.METHODS)}",
         )
     if options.method is not None:
-        return methods.METHODS[options.method]
+        return network.refined(methods.METHODS[options.method], options.refine)
     return network.fuser(network.read(checkpoint_in(options.checkpoint)), options.device, options.refine)
 
 
