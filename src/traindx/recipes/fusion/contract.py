@@ -36,6 +36,7 @@ def contract_of(system: System) -> dict[str, Any]:
         **system.process.contract(),
         "dims": system.data.dims,
         "network": dict(system.network_options),
+        **({"one_pass": True} if system.one_pass else {}),
     }
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from traindx.errors import InputError
 from traindx.recipes.fusion import studies
+from traindx.recipes.fusion.disturbance import AIR_HU, UNDISTURBED, Disturbances, Disturbed, drawn
 from traindx.recipes.fusion.normalisation import (
     MR_PERCENTILE,
     NORMALISATIONS,
@@ -29,7 +30,6 @@ from traindx.recipes.kit.split import Split
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
-AIR_HU = -1000.0
 _LEAST_TISSUE = 0.02  # of a slice; emptier ones hold nothing to fuse
 
 
@@ -50,6 +50,8 @@ class DataOptions:
         seed: Seed of the split.
         normalisation: Preset of how the network sees CT and MR.
         augment: Flip and turn training windows, all images and masks alike.
+        disturbances: The most of what is done to CT and MR as the network sees them, in training and validation; the
+            target and what figures compare with stay those of the clean pair.
     """
 
     source: Source = "auto"
@@ -64,6 +66,7 @@ class DataOptions:
     seed: int = 0
     normalisation: str = "joint"
     augment: bool = True
+    disturbances: Disturbances = UNDISTURBED
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,8 @@ class Windows(Dataset[dict[str, Any]]):
     An item holds, each of shape ``(1, H, W)`` (``(1, D, H, W)`` for blocks):
 
     ``ct``, ``mr`` as the network sees them; ``fused``, the target in [-1, 1]; ``hu``; ``ct_display``, ``mr_display``;
-    the regions ``soft``, ``bone``, ``lesion`` as 0 and 1; and ``id``.
+    the regions ``soft``, ``bone``, ``lesion`` as 0 and 1; and ``id``. Under disturbances ``shift`` too, ``(2, H, W)``:
+    rows and columns from each pixel to where the moved MR shows what belongs there.
 
     Args:
         prepared: Studies.
@@ -156,6 +160,9 @@ class Windows(Dataset[dict[str, Any]]):
         self.transform = transform
         self.size = options.size if training else options.val_size
         self.windows = [window for number in range(len(self.prepared)) for window in self._of(number)]
+        self.disturbed: list[Disturbed] = []
+        if options.disturbances:
+            self.disturbed = [Disturbed(this.study, this.reference[0]) for this in self.prepared]
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -164,7 +171,10 @@ class Windows(Dataset[dict[str, Any]]):
         return self.item(index)
 
     def item(self, index: int, generator: torch.Generator | None = None) -> dict[str, Any]:
-        """A window; a training window moves and turns as the generator (the global one by default) says."""
+        """A window; a training window moves and turns as the generator (the global one by default) says.
+
+        Disturbances follow from the same generator; those of a validation window are always the same.
+        """
         window = self.windows[index]
         turn = (0, False)
         if self.training:
@@ -178,21 +188,28 @@ class Windows(Dataset[dict[str, Any]]):
             if self.options.augment:
                 drawn = torch.randint(0, 8, (1,), generator=generator).item()
                 turn = (int(drawn) % 4, int(drawn) >= 4)
-        made = self._cut(window, turn)
+        if self.disturbed and not self.training:
+            generator = torch.Generator().manual_seed(index)
+        made = self._cut(window, turn, generator)
         return self.transform(made) if self.transform is not None else made
 
-    def _cut(self, window: Window, turn: tuple[int, bool]) -> dict[str, Any]:
+    def _cut(self, window: Window, turn: tuple[int, bool], generator: torch.Generator | None) -> dict[str, Any]:
         this = self.prepared[window.study]
         white, mean, deviation = this.reference
 
         def cut(volume: Tensor | NDArray[Any], outside: float = 0.0) -> Tensor:
-            block = self._block(torch.as_tensor(volume), window, outside)
-            if turn[1]:
-                block = block.flip(-1)
-            return torch.rot90(block, turn[0], (-2, -1)).contiguous()[None].float()
+            return turned(self._block(torch.as_tensor(volume), window, outside), turn)[None].float()
 
         hu, mr = cut(this.study.hu, AIR_HU), cut(this.study.mr)
+        more: dict[str, Any] = {}
+        if self.disturbed:
+            disturbance = drawn(self.options.disturbances, generator)
+            block = self.disturbed[window.study].block(disturbance, *self._place(window), generator)
+            flat = [part.squeeze(-3) if self.options.depth == 1 else part for part in block]
+            hu, mr = (turned(part, turn)[None] for part in flat[:2])
+            more["shift"] = turned_vectors(flat[2], turn)
         return {
+            **more,
             "ct": self.seen_as.ct(hu),
             "mr": self.seen_as.mr(mr, white, mean, deviation),
             "fused": to_network(cut(this.fused)),
@@ -208,8 +225,7 @@ class Windows(Dataset[dict[str, Any]]):
     def _block(self, volume: Tensor, window: Window, outside: float) -> Tensor:
         """Cut or pad a volume to the window; one slice loses its axis."""
         depth = self.options.depth
-        shape = (depth, self.size, self.size)
-        corner = (window.first, window.row - self.size // 2, window.column - self.size // 2)
+        corner, shape = self._place(window)
         out = torch.full(shape, outside, dtype=torch.float32)
         here, there = [], []
         for start, length, limit in zip(corner, shape, volume.shape, strict=True):
@@ -218,6 +234,11 @@ class Windows(Dataset[dict[str, Any]]):
             here.append(slice(low - start, max(low, high) - start))
         out[tuple(here)] = volume[tuple(there)].float()
         return out[0] if depth == 1 else out
+
+    def _place(self, window: Window) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """First voxel of a window, which may lie outside, and its shape."""
+        corner = (window.first, window.row - self.size // 2, window.column - self.size // 2)
+        return corner, (self.options.depth, self.size, self.size)
 
     def _of(self, number: int) -> Iterator[Window]:
         this, depth = self.prepared[number], self.options.depth
@@ -234,6 +255,22 @@ class Windows(Dataset[dict[str, Any]]):
                 continue
             middle = ((int(axis.min()) + int(axis.max())) // 2 for axis in (rows, columns))
             yield Window(number, z, *middle)
+
+
+def turned(image: Tensor, turn: tuple[int, bool]) -> Tensor:
+    """An image flipped along columns where the turn says so, then turned by its number of quarters."""
+    flipped = image.flip(-1) if turn[1] else image
+    return torch.rot90(flipped, turn[0], (-2, -1)).contiguous()
+
+
+def turned_vectors(field: Tensor, turn: tuple[int, bool]) -> Tensor:
+    """A field of vectors ``(2, ..., H, W)`` along rows and columns, turned as images are, and its vectors with it."""
+    rows, columns = turned(field, turn)
+    if turn[1]:
+        columns = -columns
+    for _ in range(turn[0]):
+        rows, columns = -columns, rows
+    return torch.stack((rows, columns))
 
 
 @dataclass(frozen=True)

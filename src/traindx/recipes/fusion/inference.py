@@ -13,11 +13,12 @@ from torch.nn import functional as F
 
 from traindx.errors import InputError
 from traindx.recipes.fusion import contract
-from traindx.recipes.fusion.data import AIR_HU, Prepared, derive
+from traindx.recipes.fusion.data import Prepared, derive
+from traindx.recipes.fusion.disturbance import AIR_HU
 from traindx.recipes.fusion.normalisation import NORMALISATIONS, Normalisation, to_display, to_network
 from traindx.recipes.fusion.roi import RoiWeights, roi_terms
 from traindx.recipes.fusion.sampling import Energy, draw
-from traindx.recipes.fusion.student import student_from
+from traindx.recipes.fusion.student import Student, student_from
 from traindx.recipes.fusion.studies import Study
 from traindx.recipes.kit.contract import CONTRACT_KEY
 from traindx.recipes.kit.diffusion import Process
@@ -43,7 +44,7 @@ class Model:
         guidance: Size of a guided move in units of the noise level.
         dims: 2 for slices, 3 for blocks.
         multiple: Sides must be multiples of this.
-        sampler: ``ddim``, or ``student`` for one pass.
+        sampler: ``ddim``, or ``student`` for one pass, as a network that was trained for one pass always has.
     """
 
     network: nn.Module
@@ -101,12 +102,17 @@ def load(
     """Read a checkpoint.
 
     Raises:
-        InputError: It cannot be used, or holds no student where one is asked for.
+        InputError: It cannot be used, holds no student where one is asked for, or has no steps to guide.
     """
     checkpoint = contract.read(path)
     saved = checkpoint[CONTRACT_KEY]
-    network: nn.Module = contract.network_from(checkpoint)
-    if sampler == "student":
+    denoiser = contract.network_from(checkpoint)
+    network: nn.Module = denoiser
+    if guidance and (saved.get("one_pass") or sampler == "student"):
+        raise InputError(f"guidance {guidance:g} for a network of one pass", expected="0: it has no steps to guide")
+    if saved.get("one_pass"):
+        network, sampler = Student(denoiser).eval(), "student"
+    elif sampler == "student":
         network = student_from(checkpoint, path)
     head = contract.head_from(checkpoint)
     return Model(

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from traindx.errors import InputError
+from traindx.recipes.fusion.alignment import Aligner
 from traindx.recipes.kit.diffusion import from_estimate
 from traindx.recipes.xray2ct.layers import timestep_features
 
@@ -42,6 +43,10 @@ class Denoiser(nn.Module):
         levels: Levels of the U-Net; sides must be divisible by ``2 ** levels``.
         refine_channels: Channels of the last convolutions, at full resolution.
         head_error: e above, in network units.
+        align: Move MR to where CT says it belongs before anything else; slices only.
+
+    Raises:
+        InputError: Blocks are to be aligned.
     """
 
     def __init__(
@@ -53,8 +58,11 @@ class Denoiser(nn.Module):
         levels: int = 3,
         refine_channels: int = 12,
         head_error: float = 0.03,
+        align: bool = False,
     ) -> None:
         super().__init__()
+        if align and dims != 2:
+            raise InputError("blocks cannot be aligned", expected="depth 1, or align false")
         self.dims = dims
         self.prediction: PredictionType = prediction
         self.levels = levels
@@ -82,6 +90,7 @@ class Denoiser(nn.Module):
         with torch.no_grad():  # begin near the average of both images, without silencing what comes before
             self.leave.weight.mul_(0.2)
             last.weight.mul_(0.2)
+        self.align = Aligner() if align else None
 
     def forward(self, x_t: Tensor, time: Tensor, alpha_bar: Tensor, ct: Tensor, mr: Tensor) -> Tensor:
         r"""Predict.
@@ -108,6 +117,12 @@ class Denoiser(nn.Module):
 
     def estimate(self, x_t: Tensor, time: Tensor, ct: Tensor, mr: Tensor) -> Tensor:
         """h: the fused image as the network sees it in everything it is given."""
+        if self.align is not None:
+            mr = self.align(ct, mr)[0]
+        return self.fused(x_t, time, ct, mr)
+
+    def fused(self, x_t: Tensor, time: Tensor, ct: Tensor, mr: Tensor) -> Tensor:
+        """h of images that are aligned."""
         both = torch.cat((ct, mr), dim=1)
         maps = depth_to_space(self.leave(F.silu(self.features(x_t, time, both))), 2)
         maps = maps + self.refine(torch.cat((maps, x_t, both), dim=1))

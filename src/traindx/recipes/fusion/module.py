@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from traindx.recipes.fusion import one_pass as at_once
 from traindx.recipes.fusion import pictures, scores
 from traindx.recipes.fusion.contract import contract_of
 from traindx.recipes.fusion.data import Data, DataOptions, prepare
+from traindx.recipes.fusion.disturbance import Disturbances
 from traindx.recipes.fusion.lesion import LesionHead, frozen, train_head
 from traindx.recipes.fusion.normalisation import to_display
 from traindx.recipes.fusion.red_flags import ranges
@@ -87,6 +89,9 @@ class FusionData(L.LightningDataModule):  # type: ignore[misc]
         epoch_steps: Batches between two validations.
         seed: Seed of the split and of the order of batches.
         normalisation: How the network sees CT and MR: ``joint``, ``zscore``, ``bone-window``, ``soft-tissue-window``.
+        misregistration: The most mm and degrees that MR is moved and turned by, in training and validation.
+        noise: The most noise in CT and MR, as a share of the display range.
+        missing: The largest share of the body that MR does not show.
     """
 
     def __init__(
@@ -103,10 +108,24 @@ class FusionData(L.LightningDataModule):  # type: ignore[misc]
         epoch_steps: int = 250,
         seed: int = 0,
         normalisation: str = "joint",
+        misregistration: tuple[float, float] = (0.0, 0.0),
+        noise: float = 0.0,
+        missing: float = 0.0,
     ) -> None:
         super().__init__()
         self.options = DataOptions(
-            source, root, size, depth, val_size, train, val, slices, batch_size, seed, normalisation
+            source,
+            root,
+            size,
+            depth,
+            val_size,
+            train,
+            val,
+            slices,
+            batch_size,
+            seed,
+            normalisation,
+            disturbances=Disturbances(*misregistration, noise, missing),
         )
         self.epoch_steps = epoch_steps
         self._data: Data | None = None
@@ -146,6 +165,8 @@ class Fusion(L.LightningModule):  # type: ignore[misc]
         sampling_steps: DDIM steps in validation.
         guidance: Size of a guided move in sampling.
         learning_rate: Peak learning rate.
+        one_pass: Train a network that gives the fused image at once, without diffusion: no draws, no spread.
+        align: Let the network move MR to where CT says it belongs.
         seed: Seed of the noise in training and validation; the weights come from ``seed_everything``.
     """
 
@@ -163,11 +184,14 @@ class Fusion(L.LightningModule):  # type: ignore[misc]
         sampling_steps: int = SAMPLING_STEPS,
         guidance: float = 0.0,
         learning_rate: float = 2e-3,
+        one_pass: bool = False,
+        align: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.process = Process(prediction, sampling_steps=sampling_steps)
-        self.network_options = {"channels": channels, "levels": levels}
+        self.network_options = {"channels": channels, "levels": levels, **({"align": True} if align else {})}
+        self.one_pass = one_pass
         self.weights = RoiWeights(alpha, beta, gamma)
         self.roi_weight = roi_weight
         self.head_steps = head_steps
@@ -215,7 +239,10 @@ class Fusion(L.LightningModule):  # type: ignore[misc]
             guidance=self.guidance,
             learning_rate=self.learning_rate,
             steps=steps,
+            one_pass=self.one_pass,
         )
+        if self.one_pass:
+            self._system = replace(self._system, loss=at_once.training_loss, sampler=at_once.fuse)
         if self.network is None:
             self.network = self._system.build()
 
@@ -251,7 +278,7 @@ class Fusion(L.LightningModule):  # type: ignore[misc]
         with torch.random.fork_rng():
             torch.manual_seed(self.seed * 1_000_003 + index)
             fused = self.system.sampler(self.system, self.network, batch)
-            if index == 0:
+            if index == 0 and not self.one_pass:
                 again = self.system.sampler(self.system, self.network, batch)
                 self.log("val_uncertainty", (fused - again).abs().mean(), batch_size=len(fused))
         if index == 0:

@@ -39,6 +39,7 @@ class System:
         guidance: Size of a guided move in sampling, in units of the noise level; 0 for none.
         learning_rate: Peak learning rate of AdamW.
         steps: Optimiser steps of a trial.
+        one_pass: The network gives the fused image at once; no diffusion.
     """
 
     data: Data
@@ -53,6 +54,7 @@ class System:
     guidance: float = 0.0
     learning_rate: float = 2e-3
     steps: int = 150
+    one_pass: bool = False
 
     def build(self) -> nn.Module:
         """A network with fresh weights."""
