@@ -53,7 +53,7 @@ from traindx.evidence.probed_functions import (
     ScoreTried,
     SplitTried,
 )
-from traindx.evidence.probed_labels import LabelsCompared
+from traindx.evidence.probed_labels import LabelsCompared, LabelsMerged
 from traindx.finding import Location, Severity, Standing
 
 SURE, MAYBE = Standing.DEMONSTRATED, Standing.SUSPECTED
@@ -285,6 +285,23 @@ ROWS = (
         silent=[{"never": ()}, {"never": (8.0,)}, {"never": (0.0,)}, {"unnamed": ()}, {"named": (0.0, 3.0)}],
         unseen=[{"maps": 7}],
         speaks=[({}, MAYBE), ({"items": 8, "of": 9}, "8 of 9"), ({"never": (7.0,)}, MAYBE)],
+    ),
+    Row(
+        "D154",
+        LabelsMerged(
+            dataset="Cases", values=(0.0, 1.0, 2.0), maps=6, value=2.0, into=1.0, items=2, told_from=(0.0,), share=0.1,
+            deep=0.4, apart=0.3, mixture=0.05, part=0.5, pure=0.1, follows=0.6, edge=0.2, pictures=2,
+        ),
+        silent=[{"meant": True}, {"share": 0.09}, {"deep": 0.39}, {"apart": 0.29}, {"mixture": 0.051},
+                {"pure": 0.09}, {"follows": 0.59}, {"edge": 0.21}, {"pictures": 1}, {"value": -1.0},
+                {"pictures": 0, "value": 255.0, "values": (0.0, 1.0, 255.0), "share": 0.04},
+                {"pictures": 0, "value": 255.0, "values": (0.0, 41.0, 255.0), "share": 0.2},
+                {"meant": True, "declared": "“ignore_label: 2” in config.yaml:2"}],
+        unseen=[{"items": 1}, {"values": (0.0, 1.0), "value": -1.0}],
+        speaks=[({}, MAYBE), ({}, "2 covers 10% of the voxels"), ({"edge": None}, "reads as not annotated"),
+                ({"declared": "“ignore_label: 2” in config.yaml:2"}, SURE),
+                ({"declared": "“ignore_label: 2” in config.yaml:2", "pictures": 0, "share": 0.01}, SURE),
+                ({"pictures": 0, "value": 255.0, "values": (0.0, 40.0, 255.0), "share": 0.05}, "by convention")],
     ),
     Row(
         "E829",

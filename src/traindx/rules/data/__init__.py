@@ -72,6 +72,7 @@ from traindx.rules.data.d150_item_depends_on_earlier_items import item_depends_o
 from traindx.rules.data.d151_names_do_not_agree import names_do_not_agree
 from traindx.rules.data.d152_field_of_shared_data_set import field_of_shared_data_set
 from traindx.rules.data.d153_two_views_are_one import two_views_are_one
+from traindx.rules.data.d154_unannotated_trained_as_class import unannotated_trained_as_class
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -130,4 +131,5 @@ RULES: tuple[Rule, ...] = (
     names_do_not_agree,
     field_of_shared_data_set,
     two_views_are_one,
+    unannotated_trained_as_class,
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from traindx.core.frames import defined_at
 from traindx.evidence.base import Record
 from traindx.evidence.probed_functions import MovedTried
 from traindx.finding import Location
+from traindx.watch.probes.file_readers import reading_changed
 from traindx.watch.probes.functions.common import as_tensor, like, parts_of
 from traindx.watch.probes.functions.moved import put
 from traindx.watch.probes.functions.pictures import Place, array_of, is_mask, is_picture, size_of, spot_in, spot_like
@@ -34,11 +34,6 @@ PLACES = ((0.4, 0.6), (0.6, 0.45), (0.45, 0.35), (0.55, 0.6), (0.5, 0.42))
 WAYS = {0: ("mask",), 2: ("xy", "yx"), 4: ("xyxy", "yxyx", "cxcywh", "xywh")}
 """Ways to write a place, by the numbers that it takes."""
 DEEP = 3  # data sets inside data sets
-READERS = (
-    ("numpy", "load"), ("PIL.Image", "open"), ("nibabel", "load"), ("cv2", "imread"), ("tifffile", "imread"),
-    ("skimage.io", "imread"), ("imageio", "imread"), ("imageio.v2", "imread"), ("imageio.v3", "imread"),
-    ("torch", "load"),
-)  # fmt: skip
 
 
 def items_tried(torch: Any, datasets: list[Any]) -> Iterator[Record]:
@@ -280,10 +275,8 @@ def changed_where_kept(torch: Any, dataset: Any, index: int, change: Callable[[A
         entries.sort(key=lambda one: not any(is_picture(torch, part) for _, part in parts_of(one[0][one[1]])))
         for keep, at in entries:
             undo.append(_exchanged(torch, keep, at, change))
-        for module, name in READERS:
-            if module in sys.modules:
-                undo.append(_wrapped(sys.modules[module], name, change))
-        yield
+        with reading_changed(change):
+            yield
     finally:
         for one in reversed(undo):
             one()
@@ -326,22 +319,6 @@ def _exchanged(torch: Any, keep: Any, at: int, spot: Callable[[Any], Any]) -> Ca
         keep[at] = before
 
     return back
-
-
-def _wrapped(module: Any, name: str, spot: Callable[[Any], Any]) -> Callable[[], None]:
-    """A reader whose pictures have a spot."""
-    original = vars(module).get(name)
-    if not callable(original):
-        return lambda: None
-
-    def read(*args: Any, **kwargs: Any) -> Any:
-        given = original(*args, **kwargs)
-        if type(given).__module__.startswith("nibabel"):
-            return type(given)(spot(given.get_fdata().astype("float32")), given.affine)
-        return spot(given)
-
-    setattr(module, name, read)
-    return lambda: setattr(module, name, original)
 
 
 # -- the line ----------------------------------------------------------------------------------------------------------

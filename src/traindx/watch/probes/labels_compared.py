@@ -22,6 +22,7 @@ from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.probed_labels import LabelsCompared
 from traindx.finding import Location
+from traindx.watch.probes.file_readers import reading_changed
 from traindx.watch.probes.functions.common import as_tensor, number, words
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.making import seed
@@ -171,7 +172,7 @@ def _record(one: _Compared) -> LabelsCompared:
     never = sorted(set(one.named) - one.values)
     unnamed = sorted(one.values - set(one.named) - one.covered - {min(one.values)})
     line = min((one.named[value] for value in never), default=min(one.named.values()))
-    where = Location(file=shown_path(one.file), line=line, symbol=one.function) if one.file else _made_at(one.function)
+    where = Location(file=shown_path(one.file), line=line, symbol=one.function) if one.file else made_at(one.function)
     return LabelsCompared(
         function=one.function,
         named=tuple(sorted(one.named)),
@@ -185,7 +186,7 @@ def _record(one: _Compared) -> LabelsCompared:
     )
 
 
-def _made_at(name: str) -> Location | None:
+def made_at(name: str) -> Location | None:
     """The first line of the script's that makes something of a class, by its name."""
     for file, tree in own_sources().items():
         for node in ast.walk(tree):
@@ -296,9 +297,12 @@ def _noting(torch: Any, notes: _Notes) -> Iterator[Callable[[Any], Any]]:
 
         return read
 
+    def asked(given: Any) -> Any:
+        return view(given) if users(sys._getframe(2).f_code.co_filename) else given
+
     kept = []
     for module, owner, name in (
-        ("numpy", "", "array"), ("numpy", "", "asarray"), ("numpy", "", "load"),
+        ("numpy", "", "array"), ("numpy", "", "asarray"),
         ("nibabel.dataobj_images", "DataobjImage", "get_fdata"),
     ):  # fmt: skip
         place: Any = sys.modules.get(module)
@@ -307,7 +311,11 @@ def _noting(torch: Any, notes: _Notes) -> Iterator[Callable[[Any], Any]]:
             kept.append((place, name, getattr(place, name)))
             setattr(place, name, noting(getattr(place, name)))
     try:
-        with compat.function_modes(torch), Noting():  # where nothing of the script's is asked, neither are they
+        with (
+            compat.function_modes(torch),
+            reading_changed(asked, images=False),
+            Noting(),
+        ):  # where nothing of the script's is asked, neither are they
             yield view
     finally:
         for place, name, original in kept:

@@ -35,6 +35,7 @@ from traindx.watch.probes.live_calls import function_of, live_calls, scope_of
 from traindx.watch.probes.loader_figures import any_pass, loader_figures
 from traindx.watch.probes.loader_passes import passes_in_calls, passes_in_frames
 from traindx.watch.probes.making import Child, seed
+from traindx.watch.probes.merged_values import any_merging, merged_values
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
 from traindx.watch.probes.textbook.base import is_known
 from traindx.watch.probes.textbook.inline import Scope, any_inline, inline_calls
@@ -167,6 +168,8 @@ class UserFunctions(Experiment):
             if time.process_time() < CPU_LEFT:  # after what is tried: optimisers make no step from here on
                 found += _all_of(lambda: loader_figures(torch, begun, passes))
             found += items_tried(torch, datasets)
+            if time.process_time() < CPU_LEFT:
+                found += _all_of(lambda: merged_values(torch, datasets))
             return [[record.kind, record.model_dump(mode="json")] for record in found]
 
         return look
@@ -191,7 +194,7 @@ class UserFunctions(Experiment):
 
 def _could_be_tried(trees: list[ast.Module]) -> bool:
     known = any_relevant(trees) or textbook.any_relevant(trees) or any_inline(trees, textbook.is_known)
-    return known or any_comparison(trees) or any_pass(trees)
+    return known or any_comparison(trees) or any_pass(trees) or any_merging(trees)
 
 
 def _has_figures(trees: list[ast.Module]) -> bool:

@@ -1,0 +1,82 @@
+"""Readers of files that scripts call, whose results an experiment looks at or changes; only for child processes.
+
+A script calls a reader in its library (``tifffile.imread``), by a name of its own (``from tifffile import imread``), or
+takes a part of a file that is open (``file["label"][:]`` of HDF5, an archive of numpy). All of them are one table here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from traindx.watch.runtime.call_sites import users
+
+FUNCTIONS = (
+    ("numpy", "load"), ("numpy", "fromfile"), ("PIL.Image", "open"), ("nibabel", "load"),
+    ("cv2", "imread"), ("tifffile", "imread"), ("skimage.io", "imread"), ("imageio", "imread"),
+    ("imageio.v2", "imread"), ("imageio.v3", "imread"), ("imageio", "volread"), ("imageio.v2", "volread"),
+    ("torch", "load"), ("torchvision.io", "read_image"), ("matplotlib.pyplot", "imread"), ("nrrd", "read"),
+    ("medpy.io", "load"), ("scipy.io", "loadmat"), ("SimpleITK", "GetArrayFromImage"),
+    ("SimpleITK", "GetArrayViewFromImage"),
+)  # fmt: skip
+PARTS = (("numpy.lib.npyio", "NpzFile"), ("numpy.lib._npyio_impl", "NpzFile"), ("h5py._hl.dataset", "Dataset"))
+"""Classes of open files, whose parts are read by an index."""
+
+
+@contextmanager
+def reading_changed(change: Callable[[Any], Any], *, images: bool = True) -> Iterator[None]:
+    """Inside, what readers of files give is changed by a function.
+
+    Args:
+        change: Given what was read; returns something of its form.
+        images: An image of nibabel is replaced by one that holds the changed numbers, as 32-bit floats.
+    """
+    undo: list[Callable[[], None]] = []
+    try:
+        for module, name in FUNCTIONS:
+            original = vars(sys.modules[module]).get(name) if module in sys.modules else None
+            if callable(original) and not isinstance(original, type):
+                read = _reader(original, change, images)
+                undo.append(_put(sys.modules[module], name, read))
+                for place, own in _own_names(original):
+                    undo.append(_put(place, own, read))
+        seen: set[int] = set()
+        for module, name in PARTS:
+            owner = getattr(sys.modules.get(module), name, None)
+            original = vars(owner).get("__getitem__") if owner is not None else None
+            if callable(original) and id(owner) not in seen:
+                seen.add(id(owner))
+                undo.append(_put(owner, "__getitem__", _reader(original, change, images)))
+        yield
+    finally:
+        for one in reversed(undo):
+            one()
+
+
+def _reader(original: Any, change: Callable[[Any], Any], images: bool) -> Callable[..., Any]:
+    def read(*args: Any, **kwargs: Any) -> Any:
+        given = original(*args, **kwargs)
+        if type(given).__module__.startswith("nibabel"):
+            return type(given)(change(given.get_fdata().astype("float32")), given.affine) if images else given
+        return change(given)
+
+    return read
+
+
+def _own_names(original: Any) -> list[tuple[Any, str]]:
+    """Names that modules of the user's have for a function of a library."""
+    return [
+        (module, name)
+        for module in list(sys.modules.values())
+        if isinstance(file := getattr(module, "__file__", None), str) and users(file)
+        for name, value in list(vars(module).items())
+        if value is original
+    ]
+
+
+def _put(place: Any, name: str, value: Any) -> Callable[[], None]:
+    before = vars(place)[name]
+    setattr(place, name, value)
+    return lambda: setattr(place, name, before)
