@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import random
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Making:
         self.count = len(self.kept) if self.kept is not None else len(dataset)
         item = getattr(type(self.inmost), "__getitem__", None)
         self.defined: Location | None = defined_at(item) if hasattr(item, "__code__") else None
+        self.seconds = 0.0  # of processor time that an item took, the fastest
         self._change: Callable[[Any], Any] = self._writing(None)
         self._generators = list(_generators(torch, dataset))
 
@@ -108,10 +110,13 @@ class Making:
         for generator, state in self._generators:
             _set_state(generator, state)
         seed(self.torch, index)
+        begun = time.process_time()
         with changed_where_kept(self.torch, self.dataset, index, change):
             item = (
                 self.transform(copied(self.torch, self.kept[index])) if self.kept is not None else self.dataset[index]
             )
+            took = time.process_time() - begun
+            self.seconds = min(took, self.seconds or took)
             found = {path: as_array(one) for path, one in parts_of(item)}  # copied before what is read is put back
             return {path: one.copy() for path, one in found.items() if one is not None}
 

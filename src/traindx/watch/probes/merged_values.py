@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 else:
     np = Later("numpy")
 
-SECONDS = 2.5  # of processor time a data set
+SECONDS = 3.0  # of processor time for all data sets
+TRACED = 12  # times that making an item takes under a trace, at most, as its lines are looked at
 MERGING = {"clip", "clip_", "clamp", "clamp_", "clamp_max", "minimum", "astype", "bool", "where", "sign"}
 READING = {"imread", "open", "load", "get_fdata", "asarray", "array", "read_image", "GetArrayFromImage"}
 
@@ -47,21 +48,23 @@ class _Shown:
 
 def merged_values(torch: Any, datasets: Iterable[Any]) -> Iterator[Record]:
     """A record for every value that a data set merges; one a data set that reads maps of labels and merges nothing."""
+    until = time.process_time() + SECONDS
     for dataset in datasets:
         try:
-            records = list(_merged(torch, dataset))
+            records = list(_merged(torch, dataset, until)) if time.process_time() < until else []
         except Exception:  # whatever a data set raises that is given something else
             continue
         yield from records
 
 
-def _merged(torch: Any, dataset: Any) -> Iterator[LabelsMerged]:
+def _merged(torch: Any, dataset: Any, until: float) -> Iterator[LabelsMerged]:
     made = Making(torch, dataset)
-    until = time.process_time() + SECONDS
+    begun = time.process_time()
+    half = begun + (until - begun) / 2  # another data set comes after it
     shown, without = _Shown(), 0
     reads: dict[int, Read] = {}
     for index in made.indices():
-        if time.process_time() > until:
+        if time.process_time() > half:
             break
         read = made.read(index)
         values = label_values(read.maps[0]) if len(read.maps) == 1 else None
@@ -74,7 +77,7 @@ def _merged(torch: Any, dataset: Any) -> Iterator[LabelsMerged]:
         shown.values |= set(values)
         if len(values) > 2:
             reads[index] = read
-            _pairs(made, index, sorted(values), shown, until)
+            _pairs(made, index, sorted(values), shown, half)
     if not shown.maps:
         return
     shown.indices = {key: known for key, known in shown.indices.items() if key[:2] not in shown.told}
@@ -88,7 +91,9 @@ def _merged(torch: Any, dataset: Any) -> Iterator[LabelsMerged]:
         )
     for one in found:
         index = shown.indices[one.value, one.into, one.told_from[0]][0]
-        where, meant = made.line(index, one.value, one.into, one.told_from[0])
+        where, meant = None, False
+        if time.process_time() + 3 * TRACED * made.seconds < until + SECONDS / 2:
+            where, meant = made.line(index, one.value, one.into, one.told_from[0])
         yield one.model_copy(update={"where": where or made.defined, "meant": meant})
 
 

@@ -21,6 +21,7 @@ from traindx.watch.runtime.source_text import parsed
 
 PLACES = 4096  # of an array that are looked at
 LEAST = 64  # numbers of an array
+MOST_EVENTS = 3000  # of one item: loops over what it holds are not followed further
 LIBRARIES = ("monai.transforms", "torchio.transforms")
 MERGES = (ast.Compare, ast.Call, ast.Subscript, ast.BinOp)
 
@@ -49,6 +50,8 @@ class _Trace:
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
         """A function is entered."""
+        if len(self.events) >= MOST_EVENTS:
+            return None
         if not users(frame.f_code.co_filename):
             owner = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
             if owner is None or not type(owner).__module__.startswith(LIBRARIES):
@@ -60,6 +63,8 @@ class _Trace:
 
     def line(self, frame: FrameType, event: str, arg: Any) -> Any:
         """A line is about to run, or the function returns."""
+        if len(self.events) >= MOST_EVENTS:
+            return None
         if event in ("line", "return") and id(frame) in self._frames:
             ran, begun, before = self._frames[id(frame)]
             arrays = _digests(frame.f_locals, arg if event == "return" else None)

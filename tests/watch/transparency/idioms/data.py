@@ -50,6 +50,28 @@ class Noisy(Dataset):  # type: ignore[type-arg]
         return (x if random.random() < 0.5 else -x), index % 3
 
 
+class LabelMaps(Dataset):  # type: ignore[type-arg]
+    """Label maps of three values in files, cut with numbers of its own generator; counts and keeps what it made."""
+
+    def __init__(self, count: int = 8) -> None:
+        rng = np.random.default_rng(0)
+        for number in range(count):
+            np.save(f"image_{number}.npy", rng.normal(size=(24, 24)))
+            np.save(f"label_{number}.npy", rng.integers(0, 3, size=(24, 24)))
+        self.paths = [(f"image_{number}.npy", f"label_{number}.npy") for number in range(count)]
+        self.rng = np.random.default_rng(1)
+        self.made: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image, label = (np.load(path) for path in self.paths[index])
+        top = int(self.rng.integers(0, 8))
+        self.made.append(index)
+        return torch.from_numpy(image[top, :6]).float(), int((label > 0)[top].sum()) % 3
+
+
 def train(loader: Any, model: nn.Module | None = None, epochs: int = 2) -> nn.Module:
     model = model or net()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -431,6 +453,13 @@ def broken_items() -> None:
         except KeyError as error:
             errors.append((type(error).__name__, str(error).splitlines()[0][:60]))
     show(model, errors=errors)
+
+
+def maps_in_files() -> None:
+    """a data set reads label maps, merges two of their values, and counts what it made"""
+    data = LabelMaps()
+    model = train(DataLoader(data, batch_size=2, shuffle=True))
+    show(model, made=data.made, drawn=float(data.rng.random()))
 
 
 if __name__ == "__main__":
