@@ -290,10 +290,10 @@ ROWS = (
         "D154",
         LabelsMerged(
             dataset="Cases", values=(0.0, 1.0, 2.0), maps=6, value=2.0, into=1.0, items=2, told_from=(0.0,), share=0.1,
-            deep=0.4, apart=0.3, mixture=0.05, part=0.5, pure=0.1, follows=0.6, edge=0.2, pictures=2,
+            deep=0.4, apart=0.3, mixture=0.05, part=0.5, pure=0.1, follows=0.75, edge=0.2, pictures=2,
         ),
         silent=[{"meant": True}, {"share": 0.09}, {"deep": 0.39}, {"apart": 0.29}, {"mixture": 0.051},
-                {"pure": 0.09}, {"follows": 0.59}, {"edge": 0.21}, {"pictures": 1}, {"value": -1.0},
+                {"pure": 0.09}, {"follows": 0.74}, {"edge": 0.21}, {"pictures": 1}, {"value": -1.0},
                 {"pictures": 0, "value": 255.0, "values": (0.0, 1.0, 255.0), "share": 0.04},
                 {"pictures": 0, "value": 255.0, "values": (0.0, 41.0, 255.0), "share": 0.2},
                 {"meant": True, "declared": "“ignore_label: 2” in config.yaml:2"}],

@@ -27,7 +27,9 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     mixture=Threshold(0.05, "Kolmogorov-Smirnov distance; within .01 where a region was cut at random from the rest"),
     pure=Threshold(0.1, "distance to both of the others, else it is a second number for one of them: left and right"),
     apart=Threshold(0.3, "distance between the others: where they look alike, everything looks like their mixture"),
-    follows=Threshold(0.6, "1 where annotation ends anywhere; a blurred border of a structure reaches .5"),
+    follows=Threshold(
+        0.75, "1 where annotation ends anywhere; the blurred border of a structure reaches .5, rarely .7"
+    ),
     edge=Threshold(0.2, "0 where annotation ends anywhere; a structure half-way between the others has .25 and more"),
     beside=Threshold(40, "the highest class beside 255, which is by convention what is to be ignored"),
     ignored=Threshold(0.05, "of the voxels under 255; a thin seam around objects is less and does little"),

@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from traindx.core.frames import defined_at
 from traindx.core.later import Later
 from traindx.finding import Location
 from traindx.watch.probes.declared_values import meant_at
+from traindx.watch.probes.file_readers import reading_changed
 from traindx.watch.probes.functions.common import parts_of
 from traindx.watch.probes.functions.moved import put
 from traindx.watch.probes.functions.pictures import array_of
@@ -111,19 +112,23 @@ class Making:
             _set_state(generator, state)
         seed(self.torch, index)
         begun = time.process_time()
-        with changed_where_kept(self.torch, self.dataset, index, change):
-            item = (
-                self.transform(copied(self.torch, self.kept[index])) if self.kept is not None else self.dataset[index]
-            )
+        with self._changed(index, change):
+            item = self._item(index, change)
             took = time.process_time() - begun
             self.seconds = min(took, self.seconds or took)
             found = {path: as_array(one) for path, one in parts_of(item)}  # copied before what is read is put back
             return {path: one.copy() for path, one in found.items() if one is not None}
 
-    def _item(self, index: int) -> Any:
+    def _changed(self, index: int, change: Callable[[Any], Any]) -> AbstractContextManager[None]:
+        if self.kept is None:
+            return changed_where_kept(self.torch, self.dataset, index, change)
+        return reading_changed(change)
+
+    def _item(self, index: int, change: Callable[[Any], Any]) -> Any:
+        """From the beginning: of a data set of a library, which may have kept what comes half-way, from its entry."""
         if self.kept is None:
             return self.dataset[index]
-        return self.transform(copied(self.torch, self.kept[index]))
+        return self.transform(change(copied(self.torch, self.kept[index])))
 
     def paths(self) -> list[Path]:
         """Some files that the data set names."""
