@@ -19,9 +19,13 @@ from traindx.watch.runtime.watch import Watch
 
 
 @contextmanager
-def watching(folder: Path) -> Iterator[Watch]:
-    """All collectors and probes are in place inside the block; the evidence lies in ``folder`` afterwards."""
-    watch = Watch(torch, Settings("test", steps=0, seconds=0.0, stop=False, extras={"functions": False}), Sink(folder))
+def watching(folder: Path, *, children: bool = False) -> Iterator[Watch]:
+    """All collectors and probes are in place inside the block; the evidence lies in ``folder`` afterwards.
+
+    ``children``: those that try something in child processes do so as well.
+    """
+    extras = {"functions": children}
+    watch = Watch(torch, Settings("test", steps=0, seconds=0.0, stop=False, extras=extras), Sink(folder))
     watch.collectors = collectors_for(watch, WithoutTorch())
     for collector in list(watch.collectors):
         with watch.ours(collector):
@@ -34,9 +38,9 @@ def watching(folder: Path) -> Iterator[Watch]:
         compact(folder)
 
 
-def watched(script: Callable[[], object], folder: Path) -> Evidence:
+def watched(script: Callable[[], object], folder: Path, *, children: bool = False) -> Evidence:
     """Run a function that trains something and give the evidence, translated as for a diagnosis."""
-    with watching(folder):
+    with watching(folder, children=children):
         script()
     evidence = Evidence.load(folder)
     for record in translated(evidence):

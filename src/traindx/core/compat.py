@@ -7,6 +7,8 @@ that has them no longer takes away. Where there is a public way in every version
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -309,6 +311,18 @@ def workers_read(iterator: Any) -> tuple[Any, Any, bool]:
     """What the iterator of a loader hands to its workers: data set, ``worker_init_fn``, and whether they live on."""
     persistent = bool(getattr(iterator, "_persistent_workers", False))
     return iterator._dataset, getattr(iterator, "_worker_init_fn", None), persistent
+
+
+def begin_as_worker(torch: Any, iterator: Any, worker: int, workers: int) -> None:
+    """Seed this process as torch seeds the worker of a loader, and tell code that asks that it is one."""
+    loop = import_module("torch.utils.data._utils.worker")
+    seed = int(iterator._base_seed) + worker
+    random.seed(seed)
+    torch.manual_seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(loop._generate_state(int(iterator._base_seed), worker))
+    vars(loop)["_worker_info"] = loop.WorkerInfo(id=worker, num_workers=workers, seed=seed, dataset=iterator._dataset)
 
 
 # -- schedules, scaling, logging -------------------------------------------------------------------------------------

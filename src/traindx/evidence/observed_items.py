@@ -90,6 +90,30 @@ class WorkerGenerator(Observed):
     trains: bool = False
 
 
+class WorkersBegun(Observed):
+    """Random numbers that workers begin with, tried in child processes; ``where`` sets their state, or draws from it.
+
+    Attributes:
+        loader: The line that made the loader.
+        dataset: Class of the data set.
+        prepares: Name of the ``worker_init_fn``.
+        workers: Worker processes of the loader.
+        passes: Passes over the loader begun.
+        alike: Generators that items are drawn with and that two workers begin with, and leave, in the same state.
+        again: Those that the first worker begins two passes with in the same state.
+        trains: Batches of this loader were followed by backward passes.
+    """
+
+    loader: Location | None = None
+    dataset: str
+    prepares: str
+    workers: int
+    passes: int
+    alike: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    trains: bool = False
+
+
 class PartsSeen(Observed):
     """Parts of a loader's items; ``where`` is the line that made the loader.
 

@@ -27,6 +27,7 @@ from traindx.rules.data.d113_observed import targets_undeclared
 from traindx.rules.data.d113_unlabelled import unlabelled_is_trained
 from traindx.rules.data.d114_pipelines_differ import pipelines_differ
 from traindx.rules.data.d116_augmentation_repeats import augmentation_repeats
+from traindx.rules.data.d116_workers_begun import workers_begin_alike
 from traindx.rules.data.d117_view_mismatch import view_mismatch
 from traindx.rules.data.d119_augmentation_not_equivariant import (
     augmentation_not_equivariant,
@@ -112,7 +113,7 @@ RULES: tuple[Rule, ...] = (
     picture_mask_turned,
     one_item_fills_the_batch,
     items_drift,
-    augmentation_repeats,
+    augmentation_repeats.also(workers_begin_alike),
     sides_not_exchanged,
     labels_interpolated,
     integers_wrap_round,

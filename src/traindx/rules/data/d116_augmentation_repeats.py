@@ -35,12 +35,13 @@ def augmentation_repeats(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         The augmentation that is meant to show ever new variants shows few: all workers cut, turn and shift alike, and
         every epoch repeats the one before. The network overfits as if there were less augmentation.
     Evidence it needs:
-        WorkerGenerator (a watched script).
+        WorkerGenerator, and WorkersBegun where workers could be begun once more (a watched script).
     How it decides:
         The generator is an attribute of the data set, or of a transform in it, that the code which makes an item names.
         `suspected` where at least `copies` workers share it, or where at least `passes` passes were begun with workers
-        that do not persist. Nothing is said where the loader has a `worker_init_fn`, or where that code seeds, makes or
-        moves the generator on, or asks which worker it runs in. The generators that `random`, `numpy.random` and
+        that do not persist. Nothing is said where that code seeds, makes or moves the generator on, or asks which
+        worker it runs in; where the loader has a `worker_init_fn`, that is tried in child processes, and so are
+        generators that are variables of a module. The generators that `random`, `numpy.random` and
         torch themselves use are seeded apart in every worker by torch, and are left alone.
     Remedy:
         Make the generator in the worker, from the seed that torch gave it.

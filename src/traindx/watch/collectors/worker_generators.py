@@ -16,7 +16,7 @@ from traindx.core.frames import defined_at
 from traindx.evidence.observed_items import WorkerGenerator
 from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loader, Loaders
-from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.structure import members
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -93,7 +93,7 @@ def generators(owner: Any, path: str = "self", depth: int = 0) -> Iterator[_Held
                 if name in asked and code is not None:
                     kind = f"{type(part).__module__}.{type(part).__name__}"
                     renewed = reseeds or _makes(type(owner), code, name)
-                    yield _Held(f"{path}.{name}", kind, _place(owner), renewed)
+                    yield _Held(f"{path}.{name}", kind, drawn_at(type(owner), name), renewed)
             elif name in asked or library:
                 inner = f"{path}.{name}" + (f"[{number}]" if isinstance(value, list | tuple) else "")
                 yield from generators(part, inner, depth + 1)
@@ -121,8 +121,15 @@ def _makes_items(kind: type) -> CodeType | None:
     return next((function.__code__ for function in functions if function is not None), None)
 
 
-def _place(owner: Any) -> Location | None:
-    functions = (_function(type(owner), name) for name in MAKES_ITEMS)
+def drawn_at(kind: type, name: str) -> Location | None:
+    """The first line in the making of items that asks for an attribute or a variable; else where they are made."""
+    code = _makes_items(kind)
+    for one in _codes(kind, code) if code is not None else ():
+        for step in dis.get_instructions(one):
+            line = step.positions.lineno if step.positions is not None else None
+            if step.argval == name and step.opname.startswith("LOAD_") and line:
+                return CallSite(one.co_filename, line, one.co_qualname).location()
+    functions = (_function(kind, each) for each in MAKES_ITEMS)
     return next((defined_at(function) for function in functions if function is not None), None)
 
 

@@ -108,6 +108,7 @@ from traindx.watch.probes.pipelines import Pipelines
 from traindx.watch.probes.share_influence import ShareInfluence
 from traindx.watch.probes.unasked_outputs import UnaskedOutputs
 from traindx.watch.probes.user_functions import UserFunctions
+from traindx.watch.probes.workers_begun import PreparedWorkers
 from traindx.watch.runtime.sink import Sink
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import wired
@@ -191,6 +192,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Pipelines,
     ItemContents,
     WorkerGenerators,
+    PreparedWorkers,
     WeightedSamplers,
     BatchesOfClasses,
     ItemParts,
