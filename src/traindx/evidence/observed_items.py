@@ -493,6 +493,32 @@ class NamesNumbered(Observed):
     unread: bool = False
 
 
+class PartsStandardised(Observed):
+    """Arrays that two data sets keep under one name, compared with mean 0 and deviation 1; ``where`` keeps the array.
+
+    Attributes:
+        dataset: Class of the data set of an evaluation.
+        training: Class of the one that is trained on.
+        loader: The line that made the loader of the evaluation.
+        name: Attribute that is exactly standardised in both; empty where none is.
+        over: Over what: each column, each channel, all values.
+        rows: Rows of the evaluation's.
+        rows_in_training: Rows of the training's.
+        arrays: Arrays that could be asked.
+        unread: The other loader was not read before the watching ended; what it is for is not known.
+    """
+
+    dataset: str
+    training: str
+    loader: Location | None = None
+    name: str = ""
+    over: str = ""
+    rows: int = 0
+    rows_in_training: int = 0
+    arrays: int = 0
+    unread: bool = False
+
+
 class SharedBase(Observed):
     """A field of a data set, set through one of two subsets that loaders read. ``where`` is the last such statement.
 

@@ -25,6 +25,7 @@ from traindx.rules.data.d112_not_hounsfield import not_hounsfield
 from traindx.rules.data.d113_label_values_undeclared import label_values_undeclared
 from traindx.rules.data.d113_observed import targets_undeclared
 from traindx.rules.data.d113_unlabelled import unlabelled_is_trained
+from traindx.rules.data.d114_own_figures import parts_standardised_alone
 from traindx.rules.data.d114_pipelines_differ import pipelines_differ
 from traindx.rules.data.d116_augmentation_repeats import augmentation_repeats
 from traindx.rules.data.d116_workers_begun import workers_begin_alike
@@ -128,7 +129,7 @@ RULES: tuple[Rule, ...] = (
     first_batches_alone,
     labels_that_never_occur,
     item_depends_on_earlier_items,
-    pipelines_differ,
+    pipelines_differ.also(parts_standardised_alone),
     names_do_not_agree,
     field_of_shared_data_set,
     two_views_are_one,

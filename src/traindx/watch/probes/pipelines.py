@@ -19,6 +19,7 @@ from traindx.watch.probes.case_lists import cases_in_both
 from traindx.watch.probes.grey_levels import levels_compared
 from traindx.watch.probes.making import Child
 from traindx.watch.probes.name_tables import tables_apart
+from traindx.watch.probes.own_figures import standardised_alone
 from traindx.watch.probes.same_case import CASES, compared
 from traindx.watch.runtime.structure import known_length
 from traindx.watch.runtime.watch import Watch
@@ -105,7 +106,7 @@ class Pipelines(Experiment):
         def look() -> list[Any] | None:
             self.watch.over = True
             found: list[Record] = []
-            for ask in (cases_in_both, tables_apart, compared, levels_compared):
+            for ask in (cases_in_both, tables_apart, standardised_alone, compared, levels_compared):
                 if ask is levels_compared and any(isinstance(one, SameCaseTwice) for one in found):
                     break
                 with suppress(Exception):  # whatever a data set raises that is given something else
