@@ -368,7 +368,7 @@ def as_array(value: Any) -> Any | None:
         return None
     if type(value).__module__.startswith("PIL."):
         value = numpy.asarray(value)
-    elif hasattr(value, "detach") and hasattr(value, "numpy"):
+    elif hasattr(value, "detach") and hasattr(value, "numpy") and not isinstance(value, type):
         value = value.detach().numpy() if value.device.type == "cpu" else None
     if not isinstance(value, numpy.ndarray) or not 2 <= value.size <= MOST_VALUES or value.dtype.kind not in "buif":
         return None

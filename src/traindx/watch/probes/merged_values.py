@@ -11,6 +11,7 @@ import ast
 import itertools
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,8 @@ def _merged(torch: Any, dataset: Any, until: float) -> Iterator[LabelsMerged]:
         index = shown.indices[one.value, one.into, one.told_from[0]][0]
         where, meant = None, False
         if time.process_time() + 3 * TRACED * made.seconds < until + SECONDS / 2:
-            where, meant = made.line(index, one.value, one.into, one.told_from[0])
+            with suppress(Exception):  # an item that cannot be made under a trace: its place is known less well
+                where, meant = made.line(index, one.value, one.into, one.told_from[0])
         yield one.model_copy(update={"where": where or made.defined, "meant": meant})
 
 
