@@ -28,6 +28,7 @@ ARITHMETIC = frozenset({
 COUNTERS = frozenset({"i", "idx", "step", "epoch", "iteration", "iter", "it", "batch", "progress", "done", "elapsed"})
 LOSSES = frozenset({"loss", "losses", "criterion", "crit", "objective", "penalty"})
 MOST_STEPS = 12
+BY_POSITION = frozenset({"CrossEntropyLoss", "NLLLoss"})  # their first argument is the weight of each class
 _UNIT = re.compile(r"^\s*%|%\}|\}\s*%|%%")
 
 
@@ -63,6 +64,18 @@ def origin_of(program: Program, file: str, line: int, name: str) -> Origin | Non
             if found is not None:
                 return _Trace(program, file, symbol, scope).follow(found)
         return None
+    return None
+
+
+def origin_of_argument(program: Program, file: str, line: int, names: tuple[str, ...]) -> Origin | None:
+    """Where what a call on that line is given under one of the names comes from; None where that is not told."""
+    for known, symbol, scope in reversed(program.scopes()):
+        if known != file or not _covers(scope, line):
+            continue
+        calls = [one for one in program.inside(scope) if isinstance(one, ast.Call) and _covers(one, line)]
+        given = [one.value for call in calls for one in call.keywords if one.arg in names]
+        given += [call.args[0] for call in calls if name_of(call.func) in BY_POSITION and call.args]
+        return _Trace(program, file, symbol, scope).follow(given[0]) if len(given) == 1 else None
     return None
 
 
