@@ -292,7 +292,7 @@ class IntegerRange(Observed):
         items: Items that were made again line by line.
         expression: The expression, as it is written.
         dtype: Type that it is computed in.
-        how: ``arithmetic`` or ``cast``.
+        how: ``arithmetic``, ``cast`` or ``written`` (into a part of an array).
         share: Share of the values that are not what they are in double precision.
     """
 

@@ -26,7 +26,8 @@ def integers_wrap_round(evidence: Evidence, limits: Limits) -> Iterator[Found]:
 
     What it finds:
         ``image - mean`` on unsigned 8-bit images, where what is darker than the mean wraps round to white; a product or
-        a sum in 8 or 16 bits; ``(image).astype("uint8")`` of an image in [0, 1], which leaves zeros and ones.
+        a sum in 8 or 16 bits; ``(image).astype("uint8")`` of an image in [0, 1], which leaves zeros and ones, and the
+        same where it is written into ``np.zeros_like(volume)`` of a volume of integers.
     Why it stops learning:
         Dark becomes bright: the image is broken at every dark place, and looks like an image all the same.
     Evidence it needs:
@@ -34,8 +35,8 @@ def integers_wrap_round(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         and so are calls of the user's functions that were given images of small integers.
     How it decides:
         Every sum, difference and product of arrays in the user's lines is computed again in double precision. More than
-        a share of `wrapped` of the integer result differs from it, or a cast leaves two values of many:
-        `demonstrated`.
+        a share of `wrapped` of the integer result differs from it, or a cast, or an array of
+        integers that many fractions are written into, leaves two values of many: `demonstrated`.
     Remedy:
         Convert to float before computing: ``image.astype(np.float32) - mean``.
     Trial it proposes:
@@ -49,9 +50,10 @@ def integers_wrap_round(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         if seen.share <= limits.wrapped:
             continue
         what = "wrap round" if seen.how == "arithmetic" else "are lost"
+        doing = "written into an array of" if seen.how == "written" else "computed in"
         yield Found(
             variant=seen.how,
-            message=f"`{seen.expression}` is computed in {seen.dtype}: {100 * seen.share:.1f} % of the values {what}.",
+            message=f"`{seen.expression}` is {doing} {seen.dtype}: {100 * seen.share:.1f} % of the values {what}.",
             standing=Standing.DEMONSTRATED,
             location=seen.where,
             numbers={"share": seen.share},

@@ -1,7 +1,8 @@
-"""Does arithmetic on small integers leave their range while an item is made?
+"""Does arithmetic on small integers leave their range while an item is made, or do integers take in what is none?
 
 Items are made once more in a child process under a line trace. Before a line runs, every sum, difference and product in
-it whose operands are plain names, attributes and subscripts is computed twice: as written, and in double precision.
+it whose operands are plain names, attributes and subscripts is computed twice: as written, and in double precision. So
+is what is written into a part of an array of integers.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
@@ -23,6 +24,8 @@ from traindx.watch.runtime.watch import Collector, Watch
 
 ITEMS = 3
 LEAST_VALUES = 64
+LEAST_DIFFERENT = 32  # real numbers: probabilities or intensities, no codes
+MOST_FRACTIONS = 0.5  # of them between 0 and 1; of z-scores a third is
 SMALL = ("uint8", "int8", "uint16", "int16")
 
 
@@ -112,12 +115,12 @@ class RangeTrace:
 
     def _look(self, frame: FrameType, how: str, node: ast.expr) -> None:
         try:
-            share, dtype = _lost(frame, node) if how == "cast" else _wrapped(frame, node)
+            share, dtype = MEASURES[how](frame, node)
         except Exception:  # an expression that cannot be computed alone
             return
         if share > 0 and self.found is None:
             code = frame.f_code
-            text = ast.unparse(node)[:100]
+            text = ast.unparse(node.elts[1] if isinstance(node, ast.Tuple) else node)[:100]
             self.found = [code.co_filename, frame.f_lineno, code.co_qualname, text, dtype, how, share]
 
 
@@ -125,8 +128,12 @@ def expressions(file: str, line: int) -> Iterator[tuple[str, ast.expr]]:
     """Arithmetic and casts in the simple statement at a line whose operands can be computed without any effect."""
     statement = statement_at(file, line)
     computes = (ast.Add, ast.Sub, ast.Mult)
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        if isinstance(target, ast.Subscript) and _plain(target.value) and not isinstance(statement.value, ast.Constant):
+            yield "written", ast.copy_location(ast.Tuple([_loaded(target.value), statement.value], ast.Load()), target)
     if isinstance(statement, ast.AugAssign) and isinstance(statement.op, computes) and _plain(statement.target):
-        target = ast.parse(ast.unparse(statement.target), mode="eval").body
+        target = _loaded(statement.target)
         if _plain(statement.value):
             yield "arithmetic", ast.copy_location(ast.BinOp(target, statement.op, statement.value), statement.value)
     if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Return | ast.Expr | ast.AugAssign):
@@ -138,6 +145,11 @@ def expressions(file: str, line: int) -> Iterator[tuple[str, ast.expr]]:
             plain = _plain(node.func.value) and all(_plain(one) for one in node.args)
             if plain and not node.keywords:
                 yield "cast", node
+
+
+def _loaded(node: ast.expr) -> ast.expr:
+    """The same expression, read instead of assigned to."""
+    return ast.parse(ast.unparse(node), mode="eval").body
 
 
 def _plain(node: ast.AST) -> bool:
@@ -180,15 +192,37 @@ def _wrapped(frame: FrameType, node: ast.expr) -> tuple[float, str]:
 
 
 def _lost(frame: FrameType, node: ast.expr) -> tuple[float, str]:
-    """1 if a cast to integers leaves two values of many."""
+    """Share of fractions that a cast to integers loses where it leaves two values of many."""
     assert isinstance(node, ast.Call)
     assert isinstance(node.func, ast.Attribute)
-    numpy = sys.modules["numpy"]
     given, result = as_array(_value(frame, node.func.value)), as_array(_value(frame, node))
-    if given is None or result is None or given.dtype.kind != "f" or result.dtype.kind not in "iu":
+    if given is None or result is None or result.dtype.kind not in "iu":
         return 0.0, ""
-    if given.size < LEAST_VALUES or len(numpy.unique(given)) < 32:
+    return _fractions_lost(given), str(result.dtype)
+
+
+def _written(frame: FrameType, node: ast.expr) -> tuple[float, str]:
+    """Share of fractions that an array of integers loses of what is written into it, where two values of many stay."""
+    assert isinstance(node, ast.Tuple)
+    into = as_array(_value(frame, node.elts[0]))
+    if into is None or into.dtype.kind not in "iu":
         return 0.0, ""
-    inside = (given > 0) & (given < 1)
-    lost = len(numpy.unique(result)) <= 2 and float(inside.mean()) > 0.5
-    return (float(inside.mean()), str(result.dtype)) if lost else (0.0, "")
+    given = as_array(_value(frame, node.elts[1]))
+    return (0.0 if given is None else _fractions_lost(given)), str(into.dtype)
+
+
+def _fractions_lost(given: Any) -> float:
+    """Share of many different real numbers that lie between 0 and 1 and become 0, if that is more than half."""
+    numpy = sys.modules["numpy"]
+    if given.dtype.kind != "f" or given.size < LEAST_VALUES or len(numpy.unique(given)) < LEAST_DIFFERENT:
+        return 0.0
+    share = float(((given > 0) & (given < 1)).mean())
+    few = len(numpy.unique(numpy.trunc(given[numpy.isfinite(given)]))) <= 2
+    return share if few and share > MOST_FRACTIONS else 0.0
+
+
+MEASURES: dict[str, Callable[[FrameType, ast.expr], tuple[float, str]]] = {
+    "arithmetic": _wrapped,
+    "cast": _lost,
+    "written": _written,
+}
