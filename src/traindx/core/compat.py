@@ -57,6 +57,7 @@ _GRAPH = "reading the terms of a loss off its graph"
 _HOOKS = "keeping hooks out of code that is being compiled"
 _COPIES = "copying networks for experiments"
 _CALLED = "telling which of torch's functions was called"
+_COSTS = "predicting what a training step costs without taking it"
 
 HOOKS_OF_MODULES = (
     "_forward_hooks",
@@ -75,6 +76,7 @@ _GLOBAL_HOOKS = (
 )
 _GLOBAL_BACKWARD_HOOKS = ("_global_backward_hooks", "_global_backward_pre_hooks")
 _STACK = "torch.utils._python_dispatch"
+_FAKE = "torch._subclasses.fake_tensor"
 _BUILTIN = ("_nn", "_linalg", "_fft", "_special", "_sparse", "_nested", "_VariableFunctions")
 
 
@@ -97,6 +99,8 @@ PRIVATE: tuple[Private, ...] = (
     *_torch("torch.nn.modules.module", _GLOBAL_HOOKS, _HOOKS),
     *_torch("torch.nn.modules.module", _GLOBAL_BACKWARD_HOOKS, "showing an exception as it is without hooks"),
     *_torch("torch._dynamo.eval_frame", ("OptimizedModule.__call__",), "seeing calls of compiled networks"),
+    *_torch(_STACK, ("TorchDispatchMode",), _COSTS),
+    *_torch(_FAKE, ("FakeTensorMode",), _COSTS),
     *_torch("torch._C", _BUILTIN, _CALLED),
     *_torch("torch", ("_tensor",), _CALLED),
     Private("lightning", "lightning.pytorch.trainer.call", "_call_callback_hooks", "reading what Lightning logs"),
@@ -176,6 +180,16 @@ def put_dispatch_modes(taken: Sequence[Any]) -> None:
     """Put modes in place that :func:`take_dispatch_modes` took."""
     for mode in reversed(taken):
         import_module(_STACK)._push_mode(mode)
+
+
+def dispatch_mode() -> Any:
+    """The class of modes that see every operation below autograd."""
+    return import_module(_STACK).TorchDispatchMode
+
+
+def without_memory() -> Any:
+    """A mode in which tensors have shapes, types and devices and no memory; constants may come from outside of it."""
+    return import_module(_FAKE).FakeTensorMode(allow_non_fake_inputs=True)
 
 
 def set_grad_enabled(torch: Any, on: bool) -> None:

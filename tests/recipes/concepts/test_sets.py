@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from traindx.diagnosis import Outcome
 from traindx.errors import InputError, UsageError
 from traindx.finding import Standing
 from traindx.recipes.concepts.case import make_case, mixed
+from traindx.recipes.concepts.joint import joined, source_of
 from traindx.recipes.concepts.phantom import WHITE, phantom
 from traindx.recipes.concepts.radiographs import split_patients
 from traindx.recipes.concepts.settings import PRESETS, from_preset, settings_of
@@ -40,6 +43,22 @@ def test_the_rare_concept_is_in_every_part(radiographs):
     split = split_patients(radiographs)
     for part in (split.train, split.val, split.test):
         assert radiographs.only(part).labels.sum(axis=0).min() > 0
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_joined_sets_keep_their_own_labels_and_say_what_the_other_one_lacks(absent):
+    first, second = phantom(6, size=32, seed=1), phantom(4, size=32, seed=2)
+    first, second = (dataclasses.replace(one, name=name) for one, name in ((first, "a"), (second, "b")))
+    both, count = joined(first, second, absent=absent), len(first.concepts)
+    assert np.array_equal(both.labels[:6, :count], first.labels)
+    assert np.array_equal(both.labels[6:, count:], second.labels)
+    elsewhere = np.concatenate([both.labels[:6, count:].ravel(), both.labels[6:, :count].ravel()])
+    assert (elsewhere == 0).all() if absent else np.isnan(elsewhere).all()
+    assert source_of(both).tolist() == both.task.tolist() == [0] * 6 + [1] * 4
+    assert not set(both.patients[:6]) & set(both.patients[6:])
+    for old, new in zip(second.boxes, both.boxes[6:], strict=True):
+        assert np.array_equal(old[:, 1:], new[:, 1:])
+        assert np.array_equal(old[:, 0] + count, new[:, 0])
 
 
 def test_too_few_patients_are_refused(radiographs):

@@ -70,6 +70,10 @@ class ConceptsModule(L.LightningModule):  # type: ignore[misc]
         self.stage = stage
         self.network.train_only(*self.settings.stages[stage].rates)
 
+    def learning_parts(self) -> list[torch.nn.Module]:
+        """What is compiled and laid out where that is asked for: the parts of the network that are called."""
+        return [self.network.maps.encoder, self.network.maps.head]
+
     def on_train_epoch_start(self) -> None:
         """Hold frozen parts still: Lightning puts every module in training mode after a validation."""
         self.network.train_only(*self.settings.stages[self.stage].rates)

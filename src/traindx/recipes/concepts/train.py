@@ -287,6 +287,11 @@ def main(argv: Sequence[str]) -> int:
     """
     kit.refuse_old(argv, MOVED)
     options, rest = parser().parse_known_args(list(argv))
+    if options.plan:
+        from traindx.recipes.concepts.workloads import workloads
+        from traindx.recipes.kit import cost
+
+        return cost.show(workloads(cost.settings(PRESETS / f"{options.preset}.yaml", rest)), options.preset)
     if any(options.out.glob("*-last.ckpt")):
         raise UsageError(
             f"{options.out} holds a run of an older version, which laid the checkpoints of stages elsewhere",

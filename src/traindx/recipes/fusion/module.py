@@ -48,11 +48,23 @@ class SeededWindows:
         seed: Seed of everything that is drawn.
         length: Batches of one iteration; passes over the data follow each other without a break.
         used: Batches that were used before.
+        rank: Which of the processes of a distributed training this is; each takes its own part of a common order.
+        world: How many processes there are.
     """
 
-    def __init__(self, windows: Drawn, batch_size: int, seed: int, length: int, used: int = 0) -> None:
+    def __init__(
+        self,
+        windows: Drawn,
+        batch_size: int,
+        seed: int,
+        length: int,
+        used: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.windows = windows
-        self.batch_size = min(batch_size, len(windows))
+        self.batch_size = max(1, min(batch_size, len(windows) // world))
+        self.rank, self.world = rank, world
         self.seed = seed
         self.length = length
         self.used = used
@@ -62,10 +74,12 @@ class SeededWindows:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for _ in range(self.length):
-            epoch, place = divmod(self.used, len(self.windows) // self.batch_size)
+            together = self.batch_size * self.world
+            epoch, place = divmod(self.used, max(1, len(self.windows) // together))
             order = torch.randperm(len(self.windows), generator=self._generator(epoch)).tolist()
-            chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
-            moves = self._generator(500_000_000 + self.used)
+            first = place * together + self.rank * self.batch_size
+            chosen = order[first : first + self.batch_size]
+            moves = self._generator(500_000_000 + self.used * self.world + self.rank)
             self.used += 1
             yield default_collate([self.windows.item(index, moves) for index in chosen])
 
@@ -139,10 +153,11 @@ class FusionData(L.LightningDataModule):  # type: ignore[misc]
 
     def train_dataloader(self) -> SeededWindows:
         """Training batches."""
-        used = 0
+        options, used, rank, world = self.options, 0, 0, 1
         if self.trainer is not None:
             used = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        return SeededWindows(self.data.train, self.options.batch_size, self.options.seed, self.epoch_steps, used)
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+        return SeededWindows(self.data.train, options.batch_size, options.seed, self.epoch_steps, used, rank, world)
 
     def val_dataloader(self) -> Any:
         """Validation batches."""
@@ -260,7 +275,7 @@ class Fusion(L.LightningModule):  # type: ignore[misc]
         """Loss of a batch; its draws follow from the seed and the step, so a resumed run repeats an unbroken one."""
         assert self.network is not None
         with torch.random.fork_rng():
-            torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+            torch.manual_seed((self.seed * 1_000_003 + self.global_step) * self.trainer.world_size + self.global_rank)
             terms = self.system.loss(self.system, self.network, batch)
         self.log_dict({f"loss_{name}": value for name, value in terms.items()})
         total = torch.stack(list(terms.values())).sum()

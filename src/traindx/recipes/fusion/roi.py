@@ -72,8 +72,6 @@ def region_ssim(image: Tensor, reference: Tensor, region: Tensor, data_range: fl
         A scalar; 1, without gradient, where the region is empty.
     """
     inside = region.sum()
-    if not bool(inside > 0):
-        return 1 + 0 * image.sum()
     weight = _blurred(region).clamp_min(1e-6)
 
     def mean(values: Tensor) -> Tensor:
@@ -86,7 +84,9 @@ def region_ssim(image: Tensor, reference: Tensor, region: Tensor, data_range: fl
     c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
     luminance = (2 * mu_x * mu_y + c1) / (mu_x.square() + mu_y.square() + c1)
     structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return (luminance * structure * region).sum() / inside
+    similar = (luminance * structure * region).sum() / inside.clamp_min(1)
+    # no branch: it would wait for the device, and break the graph of a compiled step
+    return torch.where(inside > 0, similar, torch.ones_like(similar))
 
 
 def lesion_loss(head: nn.Module, fused: Tensor, reference: Tensor) -> Tensor:

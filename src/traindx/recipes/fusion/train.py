@@ -11,7 +11,7 @@ from traindx.errors import InputError
 from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.first_check import first_check
 from traindx.recipes.kit.run_folder import LAST, RED_FLAGS, check_folder
-from traindx.recipes.kit.training import command_line, finish, fit, set_threads
+from traindx.recipes.kit.training import command_line, finish, first_process, fit, set_threads
 
 PRESETS = Path(__file__).parent / "presets"
 SOURCES = ("auto", "sts", "slices", "folder", "phantom")
@@ -67,11 +67,16 @@ def main(argv: Sequence[str]) -> int:
         return _distil(options)
     if options.source == PAIRS:
         return pairs.run(options, rest)
+    if options.plan:
+        from traindx.recipes.fusion.workloads import workloads
+        from traindx.recipes.kit import cost
+
+        return cost.show(workloads(cost.settings(PRESETS / f"{options.preset}.yaml", rest)), options.preset)
     check_folder(options.out, resume=options.resume)
     weighed = [f"--model.{name}={weight}" for name, weight in vars(roi.PRESETS[options.roi_weights]).items()]
     arguments = kit.arguments(options, PRESETS / f"{options.preset}.yaml", [*weighed, *rest])
     cli = build(arguments, options.out, selected(options.select))
-    if not (options.resume or options.no_verification):
+    if not (options.resume or options.no_verification) and first_process():
         files = on_disk(cli.datamodule.options.source, cli.datamodule.options.root)
         if files is not None:
             first_check(lambda out: verify(files, out=out), options.out, strict=options.strict)
@@ -155,4 +160,5 @@ def build(arguments: Sequence[str], out: Path, select: str) -> Any:
         f"val_{select}",
         callbacks=[red_flags(out / RED_FLAGS)],
         expected=[".*module\\(s\\) in eval mode"],  # the lesion head is frozen
+        use_distributed_sampler=False,  # training windows share themselves out; every process validates all of them
     )

@@ -67,6 +67,8 @@ def train(made: argparse.ArgumentParser, presets: Sequence[str], *, default: str
     run.add_argument("--threads", type=int, help="processor threads (default: all)")
     run.add_argument("--no-verification", action="store_true", help="do not verify the data first")
     run.add_argument("--strict", action="store_true", help="refuse data with a demonstrated fault (for CI)")
+    said = "print what a step takes, whether a GPU has it, and how long an epoch would be, and end without training"
+    run.add_argument("--plan", action="store_true", help=said)
     return made.add_argument_group("this recipe")
 
 

@@ -6,6 +6,7 @@ accumulation), ``--print_config`` and type checks of settings come without a lin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ def set_threads(count: int | None) -> None:
         import torch
 
         torch.set_num_threads(count)
+
+
+def first_process() -> bool:
+    """False in the further processes of a distributed training, which run the same command."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def checkpoints(out: Path, monitor: str) -> list[Any]:
@@ -61,11 +67,18 @@ def command_line(
     """
     from lightning.pytorch.cli import LightningCLI
 
+    from traindx.recipes.kit.speed import add_arguments
+
+    class CLI(kind or LightningCLI):  # type: ignore[misc]
+        def add_arguments_to_parser(self, parser: Any) -> None:
+            super().add_arguments_to_parser(parser)
+            add_arguments(parser)
+
     silence(*expected)
     out.mkdir(parents=True, exist_ok=True)
     kept = checkpoints(out, monitor) if monitor else []
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(out), "name": "log"}}
-    return (kind or LightningCLI)(
+    return CLI(
         module,
         data,
         run=False,

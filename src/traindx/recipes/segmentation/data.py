@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from traindx.errors import InputError
 from traindx.recipes.kit.split import Split
@@ -72,6 +72,7 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
         patch: Patch size in place of the planned one.
         batch: Patches a step, in place of the planned number.
         base_filters: Width of the first level.
+        memory: GiB of the graphics processor that patches are planned for; default: that of this machine.
         samples_per_epoch: Patches an epoch; default: each case once.
         foreground: Share of patches centred on a class.
         flips: Axes that may be mirrored (0 is left-right after reorientation to RAS).
@@ -99,6 +100,7 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
         patch: tuple[int, int, int] | None = None,
         batch: int | None = None,
         base_filters: int = 16,
+        memory: float | None = None,
         samples_per_epoch: int | None = None,
         foreground: float = 0.5,
         flips: tuple[int, ...] = (),
@@ -116,7 +118,7 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
         labels = labels or (dict(known) if known is not None else None)
         self.labels, self.fold, self.folds, self.holdout, self.split_seed = labels, fold, folds, holdout, split_seed
         self.patient_pattern, self.channels = patient_pattern, channels
-        self.patch, self.batch, self.base_filters = patch, batch, base_filters
+        self.patch, self.batch, self.base_filters, self.memory = patch, batch, base_filters, memory
         self.samples_per_epoch, self.foreground, self.seed = samples_per_epoch, foreground, seed
         self.flips, self.rotation, self.scale, self.augment, self.intensity = flips, rotation, scale, augment, intensity
         self.workers, self.keep_in_memory = workers, keep_in_memory
@@ -157,6 +159,12 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
             list(self.refs.values()), fold=self.fold, folds=self.folds, holdout=self.holdout, seed=self.split_seed
         )
 
+    @property
+    def machine(self) -> Machine:
+        """What is planned for: this machine, with the memory that was asked for."""
+        here = Machine.here()
+        return here if self.memory is None else here.model_copy(update={"gpu_gib": self.memory})
+
     @cached_property
     def plan(self) -> Plan:
         """The plan, made from the training cases alone."""
@@ -167,7 +175,7 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
         made = plan(
             facts.model_copy(update={"cases": tuple(case for case in facts.cases if case.name in train)}),
             meaning,
-            Machine.here(),
+            self.machine,
             base_filters=self.base_filters,
             **({} if self.batch is None else {"batch": self.batch}),
         )
@@ -225,7 +233,9 @@ class SegmentationData(L.LightningDataModule):  # type: ignore[misc]
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Whole validation cases without augmentation: a random patch would make the score a lottery."""
-        return DataLoader(WholeCases(self._val), batch_size=None, shuffle=False)
+        cases = WholeCases(self._val)
+        # every process scores every case: shares of them would be padded to equal length, and counted apart
+        return DataLoader(cases, batch_size=None, sampler=DistributedSampler(cases, 1, 0, shuffle=False))
 
 
 class WholeCases(torch.utils.data.Dataset[dict[str, Any]]):

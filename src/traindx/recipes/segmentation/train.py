@@ -55,6 +55,12 @@ def train(argv: Sequence[str]) -> int:
     """
     kit.refuse_old(argv, MOVED)
     options, rest = parser().parse_known_args(list(argv))
+    if options.plan:
+        from traindx.recipes.kit import cost
+        from traindx.recipes.segmentation.workloads import EXAMPLE, workloads
+
+        print(f"planned for {EXAMPLE}, which your data are not\n")
+        return cost.show(workloads(cost.settings(PRESETS / f"{options.preset}.yaml", rest)), options.preset)
     if options.steps is not None and options.minutes is not None:
         raise UsageError("both --steps and --minutes are given", expected="one of them")
     check_folder(options.out, resume=options.resume)

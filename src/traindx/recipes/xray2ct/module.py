@@ -216,7 +216,7 @@ class XrayToCT(L.LightningModule):  # type: ignore[misc]
         """Loss of a batch; its draws follow from the seed and the step, so a resumed run repeats an unbroken one."""
         assert self.network is not None
         with torch.random.fork_rng():
-            torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+            torch.manual_seed((self.seed * 1_000_003 + self.global_step) * self.trainer.world_size + self.global_rank)
             terms = self.system.loss(self.system, self.network, batch)
         if len(terms) > 1:
             self.log_dict({f"loss_{name}": value for name, value in terms.items()})

@@ -146,8 +146,11 @@ class PairData(L.LightningDataModule):  # type: ignore[misc]
         """Training batches, in an order that goes on where a run was interrupted."""
         if self._windows is None:
             self._windows = PairWindows(self.found.train, self.size)
-        used = 0 if self.trainer is None else self.trainer.global_step * self.trainer.accumulate_grad_batches
-        return SeededWindows(self._windows, self.batch_size, self.seed, self.epoch_steps, used)
+        used, rank, world = 0, 0, 1
+        if self.trainer is not None:
+            used = self.trainer.global_step * self.trainer.accumulate_grad_batches
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+        return SeededWindows(self._windows, self.batch_size, self.seed, self.epoch_steps, used, rank, world)
 
     def val_dataloader(self) -> Whole:
         """Whole validation pairs."""

@@ -161,6 +161,11 @@ class StageModule(L.LightningModule):  # type: ignore[misc]
         cosine = WarmupCosine(self.steps)
         return stepped(adamw(learning, self.learning_rate), lambda step: max(self.final_rate, cosine.factor(step)))
 
+    def learning_parts(self) -> list[nn.Module]:
+        """What is compiled and laid out where that is asked for: the network of the stage, without its renderer."""
+        assert self.cascade is not None
+        return [self.cascade.current.network]
+
     def drawn(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Target at the stage's resolution and radiographs of a training batch, augmented where that is asked for."""
         assert self.projector is not None

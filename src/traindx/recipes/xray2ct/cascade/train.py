@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from traindx.recipes.kit import options as kit
 from traindx.recipes.kit.contract import load, store
 from traindx.recipes.kit.first_check import first_check
 from traindx.recipes.kit.run_folder import BEST, LAST, RED_FLAGS, check_folder
-from traindx.recipes.kit.training import command_line, finish, fit, set_threads
+from traindx.recipes.kit.training import command_line, finish, first_process, fit, set_threads
 from traindx.recipes.xray2ct.cascade.cascade import RECIPE, Method
 from traindx.recipes.xray2ct.data import verified_options
 from traindx.recipes.xray2ct.train import MOVED, ROOT, SOURCES
@@ -91,6 +90,11 @@ def main(method: Method, argv: Sequence[str]) -> int:
     kit.refuse_old(argv, MOVED)
     options, rest = parser(method).parse_known_args(list(argv))
     runs = runs_of(method, options.preset, options.out)
+    if options.plan:
+        from traindx.recipes.kit import cost
+        from traindx.recipes.xray2ct.cascade.workloads import workloads
+
+        return cost.show(workloads(method, [cost.settings(run.settings, rest) for run in runs]), options.preset)
     chosen = _chosen(runs, options)
     set_threads(options.threads)
     verified = options.resume or options.no_verification or options.extend is not None
@@ -101,7 +105,7 @@ def main(method: Method, argv: Sequence[str]) -> int:
             _extend(method, run, runs, options, rest)
             continue
         cli = build(method, run, runs, options, rest)
-        if not verified and _first_process():
+        if not verified and first_process():
             first_check(partial(verified_options, cli.datamodule.options), options.out, strict=options.strict)
             verified = True
         resumed = options.resume and run.last.exists()
@@ -227,13 +231,8 @@ def train_stage(cli: Any, run: Run, resume: Path | None) -> float:
     return best
 
 
-def _first_process() -> bool:
-    """False in the further processes of a distributed training, which run the same command."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
-
-
 def _say(text: str) -> None:
-    if _first_process():
+    if first_process():
         print(text, flush=True)
 
 
