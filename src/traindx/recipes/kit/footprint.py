@@ -246,6 +246,6 @@ def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> int:
         query, key = (args[1], args[2]) if "backward" in func.name() else (args[0], args[1])
         batch, heads, rows, width = query.shape
         once = 4 * batch * heads * rows * key.shape[2] * width  # two products
-        return once * 5 // 2 if "backward" in func.name() else once  # five, the first of them again
+        return int(once * 5 // 2 if "backward" in func.name() else once)  # five, the first of them again
     formula = flop_registry.get(func.overloadpacket)
     return int(formula(*args, **kwargs, out_val=out)) if formula is not None else 0
