@@ -106,7 +106,8 @@ def _terms(
 @torch.no_grad()
 def _before(cascade: Cascade, module: DiffusionModule, radiographs: Mapping[str, Tensor]) -> Tensor | None:
     """A volume of the stage before, at the cost of the sampler's calls: its steps need numbers, which are not there."""
-    volume, count = None, len(next(iter(radiographs.values())))
+    volume: Tensor | None = None
+    count = len(next(iter(radiographs.values())))
     for stage in cascade.stages[:-1]:
         assert isinstance(stage, DiffusionStage)
         start, time = stage.start(volume, count), torch.full((count,), 0.5)
