@@ -104,7 +104,7 @@ ROWS = (
         SLOW,
         silent=[{"largest_lr": 5.1e-5}, {"update_ratios": (5e-6,)}],
         unseen=[{"gradient_norms": (1.0, 1.0)}, {"gradient_norms": (0.0,) * 4}, {"optimizer": "Adam"},
-            {"where": THERE}],
+            {"where": THERE}, {"number": 1}],
         speaks=[({}, MAYBE), ({"largest_lr": 0.0, "lr": 0.0}, SURE), ({"name": "head"}, "(head)"),
                 ({"largest_lr": 1e-3, "lr": 9e-7}, "rate-gone")],
         beside=(FAST,),

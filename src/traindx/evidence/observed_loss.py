@@ -134,8 +134,6 @@ class LossCall(Observed):
         first_value: Value of the first call.
         values: Values of the calls looked at.
         weighted: Class weights were given.
-        class_weights: One a class, in their order; 1 and ``pos_weight`` for a loss of two classes; empty without.
-        weights_from: The line that computes them, where the sources tell.
         normalised_over: Axis of the prediction that its softmax ran over, if it was not moved since; else -1.
     """
 
@@ -161,8 +159,6 @@ class LossCall(Observed):
     first_value: float = 0.0
     values: tuple[float, ...] = ()
     weighted: bool = False
-    class_weights: tuple[float, ...] = ()
-    weights_from: Location | None = None
     normalised_over: int = -1
 
 

@@ -74,6 +74,7 @@ class ParameterGroupSeen(Observed):
     Attributes:
         optimizer: Class name.
         group: Index.
+        number: Of the optimiser, in order of construction: one line may make several, as for folds.
         name: Common prefix of its parameters' names.
         lr: Last learning rate.
         largest_lr: Greatest learning rate seen.
@@ -87,6 +88,7 @@ class ParameterGroupSeen(Observed):
 
     optimizer: str
     group: int
+    number: int = 0
     name: str = ""
     lr: float = 0.0
     largest_lr: float = 0.0

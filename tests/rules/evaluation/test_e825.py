@@ -78,6 +78,18 @@ def history() -> None:
         str(sum(losses[-5:]) / 5)
 
 
+def ramp() -> None:
+    net, optimizer = made()
+    done, whole = 0, 25
+    steps = 0
+    for _epoch in range(5):
+        for x, y in BATCHES:
+            step(net, optimizer, x, y)
+            steps += 1
+            done = max(done, round(100 * min(1.0, 2 * steps / whole)))
+    str(done)
+
+
 def line(finding: Finding) -> str:
     assert finding.location is not None
     return Path(__file__).read_text().splitlines()[finding.location.line - 1].strip()
@@ -89,7 +101,7 @@ def test_a_figure_that_holds_all_passes_before(script: object, begins: str, tmp_
     assert line(finding) == begins
 
 
-@pytest.mark.parametrize("script", [reset, counted, history])
+@pytest.mark.parametrize("script", [reset, counted, history, ramp])
 def test_sums_that_begin_anew_or_are_meant_to_go_on(script: object, tmp_path: Path) -> None:
     evidence = watched(script, tmp_path)  # type: ignore[arg-type]
     assert not evidence.of(Accumulated)

@@ -950,6 +950,14 @@ def test_a_slip_is_named_at_its_line_and_the_right_line_is_not(code, form, line,
 
 
 NEAR_MISSES = {
+    "other-side: a classifier is trained on features to judge them": """
+        def linear_eval(net, train_loader, test_loader, head, optimizer):
+            for x, y in train_loader:
+                loss = head(net(x)).sub(y).square().mean()
+                loss.backward()
+                optimizer.step()
+            return [head(net(x)) for x, y in test_loader]
+    """,
     "both ways on purpose": """
         def divergence(first, second):
             return (first * (first / second)).sum()

@@ -25,6 +25,7 @@ class Contract:
         share: Least share of these that broke it.
         sizes: Least number of different lengths of the axis in question that were seen in these, so that it is no
             chance that it is as long as the batch.
+        computed: Arguments whose value a line of the script computes: the finding is placed there, if it is found.
     """
 
     key: str
@@ -39,3 +40,4 @@ class Contract:
     least: int = 3
     share: float = 0.9
     sizes: int = 0
+    computed: tuple[str, ...] = ()

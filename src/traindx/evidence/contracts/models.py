@@ -118,5 +118,6 @@ MODELS = (
         source="PyTorch documentation of `CrossEntropyLoss`, `weight`, and of `BCEWithLogitsLoss`, `pos_weight`.",
         near="Weights that do not follow the frequencies; balanced classes; weights by what an error costs, which need "
         "not be as large as the frequencies.",
+        computed=("weight", "pos_weight"),
     ),
 )

@@ -17,7 +17,6 @@ from traindx.rules.loss.l305_double_activation import double_activation
 from traindx.rules.loss.l306_clamp_blocks_gradient import clamp_blocks_gradient
 from traindx.rules.loss.l306_cut_losses import losses_of_samples_cut
 from traindx.rules.loss.l307_class_weighting import rarer_class_weighted_down
-from traindx.rules.loss.l307_observed_weights import rarer_class_weighs_less
 from traindx.rules.loss.l307_reduction_or_weighting import reduction_or_weighting
 from traindx.rules.loss.l308_blind_to_detail import blind_to_detail
 from traindx.rules.loss.l309_loss_at_start_off import loss_at_start_off
@@ -49,7 +48,7 @@ RULES: tuple[Rule, ...] = (
     term_blind,
     double_activation,
     clamp_blocks_gradient.also(losses_of_samples_cut),
-    reduction_or_weighting.also(rarer_class_weighted_down).also(rarer_class_weighs_less),
+    reduction_or_weighting.also(rarer_class_weighted_down),
     blind_to_detail,
     loss_at_start_off,
     term_swallowed.also(swallowed_in_loss).also(term_saturated),

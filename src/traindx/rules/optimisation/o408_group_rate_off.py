@@ -11,10 +11,15 @@ from traindx.finding import Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Nothing, Threshold, rule
 
 
+def _owner(group: ParameterGroupSeen) -> tuple[object, ...]:
+    """The optimiser that a group belongs to; one line may make several, as for folds."""
+    return (group.where, group.optimizer, group.number)
+
+
 def _groups_of_one_optimizer(evidence: Evidence, limits: Limits) -> Nothing | None:
     """Groups of several optimisers are not held against each other."""
     watched = Counter(
-        (one.where, one.optimizer)
+        _owner(one)
         for one in evidence.of(ParameterGroupSeen)
         if len(one.gradient_norms) >= 3 and max(one.gradient_norms) > 0
     )
@@ -59,7 +64,7 @@ def group_rate_off(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """
     groups = evidence.of(ParameterGroupSeen)
     for group in groups:
-        same = [other for other in groups if other.where == group.where and other.optimizer == group.optimizer]
+        same = [other for other in groups if _owner(other) == _owner(group)]
         fastest = max(other.largest_lr for other in same)
         if len(same) < 2 or len(group.gradient_norms) < 3 or max(group.gradient_norms) <= 0:
             continue

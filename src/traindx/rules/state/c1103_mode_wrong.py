@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import ModeSwitch, NetworkCalls
 from traindx.evidence.observed_loss import LossCall
-from traindx.finding import Proposal, Severity, Standing
+from traindx.finding import Location, Proposal, Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
@@ -85,13 +85,13 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             and call.noisy
             and not call.with_dropout_only
         ):
-            yield _evaluated_in_training(call, Standing.SUSPECTED)
+            yield _evaluated_in_training(call, Standing.SUSPECTED, evidence)
         elif (
             call.phase == "validation"
             and call.in_training_mode >= limits.calls
             and (call.noisy and (call.other_data or computes_loss))
         ):
-            yield _evaluated_in_training(call, Standing.DEMONSTRATED)
+            yield _evaluated_in_training(call, Standing.DEMONSTRATED, evidence)
 
 
 def _stayed_in_evaluation(call: NetworkCalls, evidence: Evidence) -> Found:
@@ -113,14 +113,30 @@ def _stayed_in_evaluation(call: NetworkCalls, evidence: Evidence) -> Found:
     )
 
 
-def _evaluated_in_training(call: NetworkCalls, standing: Standing) -> Found:
+def _switched_back(call: NetworkCalls, evidence: Evidence) -> Location | None:
+    """Where the function that evaluates calls train() after eval(), above the call."""
+    place = call.where
+    inside = [
+        (one.where.line, one)
+        for one in evidence.of(ModeSwitch)
+        if place is not None
+        and one.network == call.network
+        and one.where is not None
+        and (one.where.file, one.where.symbol) == (place.file, place.symbol)
+        and one.where.line < place.line
+    ]
+    before = [one.mode for _, one in sorted(inside, key=lambda pair: pair[0])][-2:]
+    return max(inside, key=lambda pair: pair[0])[1].where if before == ["eval", "train"] else None
+
+
+def _evaluated_in_training(call: NetworkCalls, standing: Standing, evidence: Evidence) -> Found:
     layers = ", ".join(call.noisy[:3]) + (" and more" if len(call.noisy) > 3 else "")
     return Found(
         variant="validated-in-training",
         message=f"{call.network} is evaluated in training mode ({call.in_training_mode} of {call.calls} calls"
         f"{' without gradients' if call.phase == 'validation' else ''}): {layers} are active.",
         standing=standing,
-        location=call.where,
+        location=_switched_back(call, evidence) or call.where,
         numbers={"calls": call.calls, "in_training_mode": call.in_training_mode},
         remedy="Call model.eval() before validation and model.train() after it.",
         proposals=_set_mode(call, "eval"),

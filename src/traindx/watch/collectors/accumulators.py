@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from traindx.core.frames import shown_path
+from traindx.core.metric_names import words
 from traindx.evidence.base import Record
 from traindx.evidence.observed_evaluation import Accumulated
 from traindx.finding import Location
@@ -22,6 +23,7 @@ from traindx.watch.runtime.watch import Collector, Watch
 
 JOINS = {"cat", "concat", "concatenate", "stack", "vstack", "hstack"}
 GROWS = ("append", "extend")
+COUNTERS = {"step", "steps", "iter", "iters", "iteration", "iterations", "it", "tick", "ticks", "update", "updates"}
 MOST_FRAMES = 40
 MOST_PASSES = 64
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -145,13 +147,19 @@ def _in_scope(statements: list[ast.stmt]) -> Iterator[Sum]:
             for node in _within(inner.body):
                 name, several = _added(node)
                 begun = begins.get(name, sys.maxsize)
-                if not name or begun >= outer.lineno or _begins_anew(inside, name):
+                if not name or begun >= outer.lineno or _counts_steps(node) or _begins_anew(inside, name):
                     continue
                 used = next(_figures(inside, name, several), 0)
                 counts = tuple(one.id for one in ast.walk(outer.target) if isinstance(one, ast.Name))
                 if used:
                     lines = [(one.lineno, one.end_lineno or one.lineno) for one in (outer, inner)]
                     yield Sum(name, begun, node.lineno, used, lines[0], lines[1], counts, several)
+
+
+def _counts_steps(node: ast.AST) -> bool:
+    """A count of all steps, which schedules and ramps divide by their number."""
+    one = isinstance(node, ast.AugAssign) and isinstance(node.value, ast.Constant) and node.value.value == 1
+    return one and bool(COUNTERS & set(words(getattr(getattr(node, "target", None), "id", ""))))
 
 
 def _within(statements: list[ast.stmt]) -> Iterator[Any]:

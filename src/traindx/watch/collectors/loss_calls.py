@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traindx.core import compat
-from traindx.core.frames import shown_path
 from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import (
     ActivationChain,
@@ -17,19 +16,14 @@ from traindx.evidence.observed_loss import (
     SingleClassSoftmax,
     TargetSeen,
 )
-from traindx.finding import Location
 from traindx.watch.collectors.loss_terms import LossTerms
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.collectors.provenance import PROBABILITIES, Provenance, Tag
 from traindx.watch.collectors.provenance_ranges import RANGES
 from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site, named_functions
-from traindx.watch.reading import readable
-from traindx.watch.reading.figure_origin import origin_of_argument
-from traindx.watch.reading.program import Program
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.source_text import assigned_name
-from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.stats import Range, sample, value_range
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
@@ -57,7 +51,6 @@ LOSSES = [
 ]
 COMPARE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy")
 PRODUCTS = ("matmul", "mm", "bmm", "mul", "einsum", "addmm", "baddbmm", "__rmatmul__")
-MOST_CLASSES = 16  # as many as shares of a target's values are kept
 ARITHMETIC = ("sub", "mul", "rsub", "subtract")
 
 
@@ -186,29 +179,7 @@ class LossCalls(Collector):
             "classes": classes,
             "normalised_over": tag.over if tag.dims == prediction.dim() else -1,
             "weighted": weight is not None,
-            "class_weights": self._class_weights(name, args, kwargs, weight, classes),
         }
-
-    def _class_weights(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], weight: Any, classes: int
-    ) -> tuple[float, ...]:
-        """One weight a class; for a loss of two classes those of 0 and 1. Empty where there are none, or many."""
-        tensor = self.watch.torch.Tensor
-        if name == "binary_cross_entropy_with_logits":
-            weight = argument(args, kwargs, 6, "pos_weight")
-            one = isinstance(weight, tensor) and weight.numel() == 1 and not self.watch.would_wait(weight)
-            return (1.0, float(weight)) if one else ()
-        if not classes or not isinstance(weight, tensor) or not 2 <= weight.numel() <= MOST_CLASSES:
-            return ()
-        return () if self.watch.would_wait(weight) else tuple(weight.detach().double().flatten().tolist())
-
-    def _weights_from(self, site: CallSite | None) -> Location | None:
-        """The line that computes the weights of the classes, where the sources tell."""
-        trees = own_sources()
-        if site is None or not readable(trees):
-            return None
-        found = origin_of_argument(Program(trees), site.file, site.line, ("weight", "pos_weight"))
-        return Location(file=shown_path(found.file), line=found.line, symbol=found.symbol) if found else None
 
     # -- comparisons written by hand -----------------------------------------------------------------------------
 
@@ -369,7 +340,6 @@ class LossCalls(Collector):
                 calls=loss.calls,
                 first_value=loss.values[0] if loss.values else 0.0,
                 values=tuple(loss.values[:64]),
-                weights_from=self._weights_from(made or site) if facts["class_weights"] else None,
                 step=self.watch.iteration,
                 **facts,
             )

@@ -578,7 +578,7 @@ class Optimisers(Collector):
 
     def records(self) -> Iterable[Record]:
         """Optimisers, their groups and their gradients."""
-        for tracked in self.order:
+        for number, tracked in enumerate(self.order):
             self._describe_groups(tracked)
             made = tracked.made.location() if tracked.made is not None else None
             accumulation = tracked.counts.most_common(1)[0][0] if tracked.counts else 1
@@ -617,6 +617,7 @@ class Optimisers(Collector):
                     optimizer=tracked.name,
                     where=made,
                     group=index,
+                    number=number,
                     name=entry.name,
                     lr=entry.lr,
                     largest_lr=entry.largest_lr,

@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindx.core.frames import shown_path
+from traindx.evidence.contracts import CONTRACTS
 from traindx.evidence.observed_calls import ContractSeen
+from traindx.finding import Location
+from traindx.watch.reading import readable
+from traindx.watch.reading.figure_origin import origin_of_argument
+from traindx.watch.reading.program import Program
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
+from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Watch
 
 MOST_PLACES = 600  # lines and contracts that are counted
@@ -135,6 +142,8 @@ class Tally:
         """One record a contract and line."""
         for (contract, site), count in self._counts.items():
             made = count.made
+            known = CONTRACTS.get(contract)
+            computed = known.computed if known is not None and count.broken else ()
             yield ContractSeen(
                 contract=contract,
                 function=count.function,
@@ -143,9 +152,19 @@ class Tally:
                 given=count.given,
                 sizes=len(count.sizes),
                 made=made.location() if made is not None and made.file else None,
-                where=watch.shown(site, made) if watch is not None else site.location(),
+                where=computed_at(made or site, computed)
+                or (watch.shown(site, made) if watch is not None else site.location()),
                 step=watch.iteration if watch is not None else -1,
             )
+
+
+def computed_at(site: CallSite, names: tuple[str, ...]) -> Location | None:
+    """The line that computes what a call is given under one of the names, where the sources tell."""
+    trees = own_sources() if names else {}
+    if not trees or not readable(trees):
+        return None
+    found = origin_of_argument(Program(trees), site.file, site.line, names)
+    return Location(file=shown_path(found.file), line=found.line, symbol=found.symbol) if found is not None else None
 
 
 def bound(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
