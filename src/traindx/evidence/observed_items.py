@@ -241,6 +241,7 @@ class SharedItems(Observed):
         training: Different training items that were looked at.
         divided_at: The line that assigns the names from which both loaders are made, where there is one.
         name: What the loader is assigned to, "" where that is not known.
+        dataset_at: The line that assigns the data set that the loader is given.
     """
 
     dataset: str
@@ -248,6 +249,7 @@ class SharedItems(Observed):
     shared: int
     training: int
     name: str = ""
+    dataset_at: Location | None = None
     divided_at: Location | None = None
 
 

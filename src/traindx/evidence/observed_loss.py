@@ -71,6 +71,28 @@ class PaddedTargetsSeen(Observed):
     classes: int = 0
 
 
+class TokenOffset(Observed):
+    """Targets of a cross-entropy beside the tokens that the network was given; ``where`` is the line of the loss.
+
+    Positions are those of the output that a target is held against.
+
+    Attributes:
+        network: Class of the network.
+        argument: Name of the argument that holds the tokens.
+        batches: Batches that were compared.
+        same: Greatest share, over batches, of the counted targets that are the token at their position.
+        following: The same of the next token.
+        second: Least share of those that are the token after the next.
+    """
+
+    network: str
+    argument: str
+    batches: int
+    same: float
+    following: float
+    second: float
+
+
 class TermReachSeen(Observed):
     """Whether a step uses what one term of a loss gives to weights; ``where`` is the line that computes the term.
 

@@ -125,7 +125,7 @@ RELATIONS = (
     Relation(
         _LOSS,
         "Prediction and target are compared element by element, in the form that the loss expects.",
-        ("M208", "L305", "L309", "L319", "L320", "L331", "L337"),
+        ("M208", "L305", "L309", "L319", "L320", "L331", "L337", "L338"),
     ),
     Relation(
         _LOSS,

@@ -51,7 +51,7 @@ def items_shared_with_training(evidence: Evidence, limits: Limits) -> Iterator[F
         each with its own training. More than `all_shared` may be a look at the training data on purpose: it is told
         where the loader is named for validation or testing, and no other one beside it brings items of its own.
         The place is the function that divides the data, where one was seen to return parts with items in common; else
-        the line that divides them, or that makes the loader.
+        the line that divides them, or that makes the loader; where all are shared, the one that makes its data set.
     Remedy:
         Divide first, by patient, then duplicate, augment or normalise each side.
     Trial it proposes:
@@ -74,7 +74,10 @@ def items_shared_with_training(evidence: Evidence, limits: Limits) -> Iterator[F
             message=f"{seen.shared} of {seen.contents} different items of {seen.dataset} that were read beside the "
             "training are training items, number for number.",
             standing=Standing.DEMONSTRATED,
-            location=divided_by(evidence) or seen.divided_at or seen.where,
+            location=divided_by(evidence)
+            or (seen.dataset_at if share > limits.all_shared else None)
+            or seen.divided_at
+            or seen.where,
             numbers={"shared": seen.shared, "contents": seen.contents, "training": seen.training},
             remedy="Divide the data first, then duplicate and augment the training part alone.",
         )

@@ -40,6 +40,7 @@ from traindx.rules.loss.l334_loss_breaks_its_definition import loss_breaks_its_d
 from traindx.rules.loss.l335_output_never_asked import output_never_asked
 from traindx.rules.loss.l336_asked_for_what_is_given import asked_for_what_is_given
 from traindx.rules.loss.l337_padding_is_a_target import padding_is_a_target
+from traindx.rules.loss.l338_token_after_the_next import token_after_the_next
 
 RULES: tuple[Rule, ...] = (
     loss_prefers_worse.also(box_term_inverted).also(loss_prefers_another_sample),
@@ -70,4 +71,5 @@ RULES: tuple[Rule, ...] = (
     output_never_asked,
     asked_for_what_is_given,
     padding_is_a_target,
+    token_after_the_next,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from traindx.watch.collectors.networks import Call, Networks
@@ -12,6 +13,7 @@ from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
 MOST_NUMBERS = 4_000_000  # of a batch of targets; larger ones cost too much to compare
+LEAST_POSITIONS = 4
 MOST_INSIDE = 4  # losses that a network computes in one call
 
 
@@ -96,6 +98,24 @@ class LossesOfCalls(Collector):
                 self.inside.append(loss)
         elif self.after is not None:
             self.on_loss.tell(self.after, loss)
+
+    def beside(
+        self, call: Call, loss: ClassLoss, inside: Iterable[tuple[str, Any]] = ()
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """Sequences that the network was given, each with the targets as (sequences, positions).
+
+        There may be one target less than positions: the last one has no next. ``inside`` are further sequences, with
+        their names.
+        """
+        torch, count = self.watch.torch, loss.target.numel()
+        for name, given in [*((one[0], one[1]) for one in tensor_arguments(torch, call)), *inside]:
+            if not is_sequence(torch, given) or self.watch.would_wait(given):
+                continue
+            rows, steps = given.shape[:2]
+            for length in (steps, steps - 1):
+                fits = length >= LEAST_POSITIONS and rows > 1 and rows * length == count
+                if fits and (loss.target.dim() == 1 or tuple(loss.target.shape) == (rows, length)):
+                    yield name, given, loss.target.reshape(rows, length)
 
 
 def is_sequence(torch: Any, value: Any) -> bool:

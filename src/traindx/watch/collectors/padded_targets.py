@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from traindx.evidence.base import Record
 from traindx.evidence.observed_loss import PaddedTargetsSeen
-from traindx.watch.collectors.losses_of_calls import ClassLoss, LossesOfCalls, is_sequence
+from traindx.watch.collectors.losses_of_calls import ClassLoss, LossesOfCalls
 from traindx.watch.collectors.networks import Call
-from traindx.watch.probes.captured import tensor_arguments
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.watch import Collector, Watch
 
 LEAST_COUNTED = 64  # targets of a batch
-LEAST_POSITIONS = 4
 
 
 @dataclass
@@ -53,21 +51,9 @@ class PaddedTargets(Collector):
         if loss.each or loss.site is None or loss.target.numel() < LEAST_COUNTED:
             return
         if self.compared.wanted((call.place.key, loss.site)):
-            for name, given, target in self._laid_out(call, loss):
+            for name, given, target in self.losses.beside(call, loss):
                 self._compare(self._seen.setdefault(loss.site, _Seen(name)), given, target, loss)
                 return
-
-    def _laid_out(self, call: Call, loss: ClassLoss) -> Iterator[tuple[str, Any, Any]]:
-        """A sequence that the network was given, and the targets as (sequences, positions)."""
-        torch, count = self.watch.torch, loss.target.numel()
-        for name, given, _ in tensor_arguments(torch, call):
-            if not is_sequence(torch, given) or self.watch.would_wait(given):
-                continue
-            rows, steps = given.shape[:2]
-            for length in (steps, steps - 1):
-                fits = length >= LEAST_POSITIONS and rows > 1 and rows * length == count
-                if fits and (loss.target.dim() == 1 or tuple(loss.target.shape) == (rows, length)):
-                    yield name, given.detach(), loss.target.reshape(rows, length)
 
     def _compare(self, seen: _Seen, given: Any, target: Any, loss: ClassLoss) -> None:
         torch, (rows, steps) = self.watch.torch, target.shape

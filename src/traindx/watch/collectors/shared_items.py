@@ -15,7 +15,7 @@ from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loader, Loaders, tensors_in
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
-from traindx.watch.runtime.source_text import assigned_name, parsed
+from traindx.watch.runtime.source_text import assigned_at, assigned_name, parsed, statement_at
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -88,10 +88,20 @@ class SharedItemsSeen(Collector):
                 shared=len(contents.seen & training.seen),
                 training=len(training.seen),
                 name=assigned_name(made) if made is not None else "",
+                dataset_at=dataset_at(made) if made is not None else None,
                 divided_at=divided_at(made, other) if made is not None and other is not None else None,
                 where=made.location() if made is not None else None,
                 step=self.watch.iteration,
             )
+
+
+def dataset_at(made: CallSite) -> Location | None:
+    """The last line above a loader, in its function, that assigns the name which the loader is given first."""
+    statement = statement_at(made.file, made.line)
+    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call) and node.args] if statement else []
+    name = next((call.args[0].id for call in calls if isinstance(call.args[0], ast.Name)), "")
+    site = assigned_at(made, name) if name else None
+    return site.location() if site is not None else None
 
 
 def divided_at(one: CallSite, other: CallSite) -> Location | None:

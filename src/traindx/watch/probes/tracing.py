@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
+from types import FrameType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from traindx.watch.runtime.call_sites import CallSite, here
@@ -110,7 +111,7 @@ def floats_in(torch: Any, value: Any) -> Iterator[Any]:
 
 
 def tensors_of(torch: Any, value: Any, depth: int = 0) -> Iterator[Any]:
-    """All tensors in nested lists, tuples and mappings."""
+    """All tensors in nested lists, tuples, mappings, data classes and namespaces."""
     if isinstance(value, torch.Tensor):
         yield value
     elif depth < 4 and isinstance(value, dict):
@@ -119,3 +120,7 @@ def tensors_of(torch: Any, value: Any, depth: int = 0) -> Iterator[Any]:
     elif depth < 4 and isinstance(value, list | tuple):
         for one in members(value):
             yield from tensors_of(torch, one, depth + 1)
+    elif depth < 4 and (type(value) is SimpleNamespace or is_dataclass(value)):
+        with suppress(AttributeError):  # one with slots
+            for one in list(object.__getattribute__(value, "__dict__").values()):
+                yield from tensors_of(torch, one, depth + 1)

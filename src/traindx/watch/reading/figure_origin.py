@@ -275,9 +275,16 @@ def _key(node: ast.expr | None) -> object:
 
 
 def _plain(node: ast.expr) -> ast.expr:
-    """An expression without ``.item()``, ``float()`` and their like."""
-    while isinstance(node, ast.Call) and name_of(node.func) in PASSES:
-        if isinstance(node.func, ast.Attribute) and not node.args:
+    """An expression without ``.item()``, ``float()`` and their like, and without ``... if wanted else None``."""
+    while isinstance(node, ast.IfExp) or (isinstance(node, ast.Call) and name_of(node.func) in PASSES):
+        if isinstance(node, ast.IfExp):
+            kept = [
+                one for one in (node.body, node.orelse) if not (isinstance(one, ast.Constant) and one.value is None)
+            ]
+            if len(kept) != 1:
+                break
+            node = kept[0]
+        elif isinstance(node.func, ast.Attribute) and not node.args:
             node = node.func.value
         elif node.args:
             node = node.args[0]

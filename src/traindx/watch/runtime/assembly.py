@@ -83,6 +83,7 @@ from traindx.watch.collectors.stage_inputs import StagesSeen
 from traindx.watch.collectors.statements import Statements
 from traindx.watch.collectors.term_reach import TermReach
 from traindx.watch.collectors.thrown_away import ThrownAway
+from traindx.watch.collectors.token_offsets import TokenOffsets
 from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.collectors.upsampled_outputs import UpsampledOutputs
 from traindx.watch.collectors.weight_decays import WeightDecays
@@ -170,6 +171,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Provenance,
     LossesOfCalls,
     PaddedTargets,
+    TokenOffsets,
     LossCalls,
     LossStates,
     Clamps,
