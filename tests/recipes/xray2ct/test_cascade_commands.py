@@ -210,7 +210,7 @@ def test_every_preset_describes_stages_that_fit_together(recipe):
     import yaml
 
     folder = Path(training.__file__).parent / "presets" / METHODS[recipe]
-    assert {path.name for path in folder.iterdir()} == {"quick", "volume64", "volume128", "volume256"}
+    assert {path.name for path in folder.iterdir()} == {"quick", "volume64", "volume128", "volume256", "gpu24", "gpu80"}
     for preset in folder.iterdir():
         sizes = [yaml.safe_load(path.read_text())["model"]["size"] for path in sorted(preset.glob("stage*.yaml"))]
         assert all(b == 2 * a for a, b in pairwise(sizes))
