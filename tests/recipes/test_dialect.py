@@ -86,7 +86,7 @@ def test_the_example_of_a_command_is_understood(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", PARSERS)
 def test_a_preset_is_a_size_and_names_no_data(recipe: str) -> None:
     for name in options(PARSERS[recipe][0])["--preset"].choices or ():
-        assert re.fullmatch(r"quick|standard|slices|volumes|volume\d+|dermoscopy", name)
+        assert re.fullmatch(r"quick|standard|robust|slices|volumes|volume\d+|dermoscopy|gpu24|gpu80", name)
     home = Path(xray2ct_train.__file__).parent.parent
     for path in home.rglob("presets/**/*.yaml"):
         data = yaml.safe_load(path.read_text()).get("data", {})

@@ -218,9 +218,6 @@ def _onnx_bytes(program: Program, count: int, sizes: Mapping[int, Any] | None) -
             dynamo=True,
             external_data=False,
             verbose=False,
-            # onnxscript's passes look through the whole graph for every node of some patterns, so their time grows
-            # with its square: a cascade of two samplers was not done after ten minutes. Runtimes fold and fuse anyway.
-            optimize=False,
         )
     assert made is not None
     data: bytes = made.model_proto.SerializeToString()
