@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.call_sites import loaded_files
 
 FUNCTIONS = (
     ("numpy", "load"), ("numpy", "fromfile"), ("PIL.Image", "open"), ("nibabel", "load"),
@@ -35,13 +35,14 @@ def reading_changed(change: Callable[[Any], Any], *, images: bool = True) -> Ite
     """
     undo: list[Callable[[], None]] = []
     try:
+        readers: dict[int, Any] = {}
         for module, name in FUNCTIONS:
             original = vars(sys.modules[module]).get(name) if module in sys.modules else None
             if callable(original) and not isinstance(original, type):
-                read = _reader(original, change, images)
-                undo.append(_put(sys.modules[module], name, read))
-                for place, own in _own_names(original):
-                    undo.append(_put(place, own, read))
+                readers[id(original)] = _reader(original, change, images)
+                undo.append(_put(sys.modules[module], name, readers[id(original)]))
+        for place, own, read in _own_names(readers):
+            undo.append(_put(place, own, read))
         seen: set[int] = set()
         for module, name in PARTS:
             owner = getattr(sys.modules.get(module), name, None)
@@ -65,15 +66,31 @@ def _reader(original: Any, change: Callable[[Any], Any], images: bool) -> Callab
     return read
 
 
-def _own_names(original: Any) -> list[tuple[Any, str]]:
-    """Names that modules of the user's have for a function of a library."""
+def _own_names(readers: dict[int, Any]) -> list[tuple[Any, str, Any]]:
+    """Names that modules of the user's have for functions of a library, each with what stands for it now.
+
+    It is asked for every item that is made, and thousands of modules may be loaded: they are gone through again only
+    when another one came or went.
+    """
+    state = (len(sys.modules), next(reversed(sys.modules)), tuple(sorted(readers)))
+    if _named.get("state") != state:
+        files = set(loaded_files())
+        found = [
+            (module, name, id(value))
+            for module in list(sys.modules.values())
+            if getattr(module, "__file__", None) in files
+            for name, value in list(vars(module).items())
+            if id(value) in readers
+        ]
+        _named.update(state=state, found=found)
     return [
-        (module, name)
-        for module in list(sys.modules.values())
-        if isinstance(file := getattr(module, "__file__", None), str) and users(file)
-        for name, value in list(vars(module).items())
-        if value is original
+        (module, name, readers[number])
+        for module, name, number in _named["found"]
+        if id(vars(module).get(name)) == number
     ]
+
+
+_named: dict[str, Any] = {}
 
 
 def _put(place: Any, name: str, value: Any) -> Callable[[], None]:

@@ -24,6 +24,7 @@ from traindx.watch.probes.declared_values import declarations
 from traindx.watch.probes.functions.common import words
 from traindx.watch.probes.label_regions import Region, region
 from traindx.watch.probes.labels_compared import LABELS
+from traindx.watch.runtime.call_sites import loaded_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,7 @@ class _Shown:
 
 def merged_values(torch: Any, datasets: Iterable[Any]) -> Iterator[Record]:
     """A record for every value that a data set merges; one a data set that reads maps of labels and merges nothing."""
+    loaded_files()  # asked for every item: what is looked up once a program is not these items' time
     until = time.process_time() + SECONDS
     for dataset in datasets:
         try:
