@@ -68,14 +68,24 @@ def _real_folder(folder: str) -> str:
 
 def _is_installed_beside(path: str) -> bool:
     """True for what ``pip install --target FOLDER`` put into a folder of the search path, the script's own left out."""
-    own = {os.path.realpath(sys.path[0]) if sys.path else "", *_HOME}
+    own = {_followed(sys.path[0]) if sys.path else "", *_HOME}
     with suppress(OSError):  # the folder is gone
-        own.add(os.path.realpath(os.getcwd()))
+        own.add(_followed(os.getcwd()))
     for entry in sys.path:
-        folder = os.path.realpath(entry)
+        folder = _followed(entry)
         if entry and folder not in own and path.startswith(folder + os.sep) and _has_installed(folder):
             return True
     return False
+
+
+def _followed(folder: str) -> str:
+    """``os.path.realpath`` of an entry of the search path, which is asked for every file of a program."""
+    return _followed_once(folder) if os.path.isabs(folder) else os.path.realpath(folder)
+
+
+@cache
+def _followed_once(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 @cache
