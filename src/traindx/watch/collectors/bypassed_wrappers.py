@@ -22,7 +22,7 @@ class BypassedWrappers(Collector):
     def __init__(self, watch: Watch, networks: Networks) -> None:
         super().__init__(watch)
         self.networks = networks
-        self._held: Any = watch.weak_table()  # modules, by the wrapper that holds them
+        self._held: Any = watch.weak_table()  # networks that a wrapper holds
         self._through = 0
         self._past: Counter[CallSite] = Counter()
         self._ranks = 1

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.collectors.torch_calls import TorchCalls, argument, call_site
 from traindx.watch.probes.captured import tensor_arguments
+from traindx.watch.probes.next_token import MOST_NUMBERS
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
-MOST_NUMBERS = 4_000_000  # of a batch of targets; larger ones cost too much to compare
 LEAST_POSITIONS = 4
 MOST_INSIDE = 4  # losses that a network computes in one call
 

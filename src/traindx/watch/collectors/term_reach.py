@@ -103,7 +103,6 @@ class TermReach(Collector):
 
     def _cleared(self, tracked: Tracked) -> None:
         """Gradients of one optimiser are cleared."""
-        self._settle()
         for index, one in enumerate(self.optimisers.order):
             if one is tracked:
                 for waiting in self._waiting:

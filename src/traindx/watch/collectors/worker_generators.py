@@ -89,7 +89,7 @@ def generators(owner: Any, path: str = "self", depth: int = 0) -> Iterator[_Held
     reseeds = not asked.isdisjoint(RESEEDS)
     for name, value in list(fields.items()):
         for number, part in enumerate(members(value) if isinstance(value, list | tuple) else [value]):
-            if _draws(part):
+            if is_generator(part):
                 if name in asked and code is not None:
                     kind = f"{type(part).__module__}.{type(part).__name__}"
                     renewed = reseeds or _makes(type(owner), code, name)
@@ -99,7 +99,7 @@ def generators(owner: Any, path: str = "self", depth: int = 0) -> Iterator[_Held
                 yield from generators(part, inner, depth + 1)
 
 
-def _draws(value: Any) -> bool:
+def is_generator(value: Any) -> bool:
     """True for a generator of random numbers; libraries that the script did not import are not imported."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     kinds: list[type] = [random.Random]

@@ -26,7 +26,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_items import WorkersBegun
 from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loader, Loaders
-from traindx.watch.collectors.worker_generators import drawn_at
+from traindx.watch.collectors.worker_generators import drawn_at, is_generator
 from traindx.watch.probes.base import Experiment
 from traindx.watch.probes.making import Child
 from traindx.watch.runtime.call_sites import users
@@ -272,14 +272,9 @@ def generators_within(torch: Any, dataset: Any) -> Iterator[tuple[str, Any]]:
 
 def held_within(torch: Any, dataset: Any) -> Iterator[tuple[str, Any]]:
     """Generators that a data set holds, and variables of the script's modules or attributes of classes that are one."""
-    numpy = sys.modules.get("numpy")
-    kinds: tuple[type, ...] = (random.Random, torch.Generator)
-    if numpy is not None:
-        kinds += (numpy.random.Generator, numpy.random.RandomState)
     for module in list(sys.modules.values()):
         if users(getattr(module, "__file__", None) or ""):
-            held = [(name, one) for name, one in list(vars(module).items()) if isinstance(one, kinds)]
-            yield from ((name, one) for name, one in held if not isinstance(one, random.SystemRandom))
+            yield from ((name, one) for name, one in list(vars(module).items()) if is_generator(one))
     waiting: list[tuple[str, Any, int]] = [("self", dataset, 0)]
     known: set[int] = set()
     while waiting and len(known) < MOST_OBJECTS:
@@ -287,9 +282,10 @@ def held_within(torch: Any, dataset: Any) -> Iterator[tuple[str, Any]]:
         if id(value) in known or depth > DEEP or value is None or isinstance(value, str | int | float | type):
             continue
         known.add(id(value))
-        if isinstance(value, kinds):
-            if not isinstance(value, random.SystemRandom):
-                yield path, value
+        if isinstance(value, random.SystemRandom):
+            continue
+        if is_generator(value):
+            yield path, value
         elif type(value) in (list, tuple):
             waiting += [(f"{path}[{at}]", one, depth + 1) for at, one in enumerate(value[:MOST_MEMBERS])]
         elif type(value) is dict:
@@ -299,7 +295,7 @@ def held_within(torch: Any, dataset: Any) -> Iterator[tuple[str, Any]]:
                 fields = object.__getattribute__(value, "__dict__")
                 waiting += [(f"{path}.{name}", one, depth + 1) for name, one in list(fields.items())]
             of_class = vars(type(value)) if users(_file_of(type(value))) else {}
-            waiting += [(f"{path}.{name}", one, depth + 1) for name, one in of_class.items() if isinstance(one, kinds)]
+            waiting += [(f"{path}.{name}", one, depth + 1) for name, one in of_class.items() if is_generator(one)]
 
 
 def _file_of(kind: type) -> str:
