@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from seeds_and_patients import interval
 
 from traindx.recipes.kit.schedule import warmup_cosine
 from traindx.recipes.segmentation.augmentation import Augmentation
@@ -97,20 +98,6 @@ def dice(module: Any, case: PreparedCase, made: Any) -> NDArray[np.float64]:
         if case.labelled[index] and b.any():
             out[index] = 2 * (a & b).sum() / (a.sum() + b.sum())
     return out
-
-
-def interval(table: NDArray[np.float64], resamples: int = 4000) -> tuple[float, float, float]:
-    """Mean of ``(seeds, patients)`` with a two-level bootstrap interval; patients without the organ are NaN."""
-    rng = np.random.default_rng(0)
-    table = table[:, np.isfinite(table).all(axis=0)]
-    if table.size == 0:
-        return float("nan"), float("nan"), float("nan")
-    seeds, patients = table.shape
-    rows = rng.integers(seeds, size=(resamples, seeds))
-    columns = rng.integers(patients, size=(resamples, patients))
-    means = np.array([table[np.ix_(r, c)].mean() for r, c in zip(rows, columns, strict=True)])
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(table.mean()), float(low), float(high)
 
 
 def known(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from segmentation_partial_labels import interval
+from seeds_and_patients import interval
 
 METHODS = {
     "recipe": "recipe",

@@ -29,6 +29,7 @@ import torch
 import xray2ct_openkbp as staged
 from numpy.typing import NDArray
 from peers.xray2ct import X2CT, ConditionedDiffusion, LiftingUNet, projection_loss
+from seeds_and_patients import interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
@@ -62,7 +63,6 @@ VALIDATIONS = 2  # the rate ends with the time, so earlier weights are hardly ev
 DECAY = 0.99
 SAMPLING_STEPS = 4  # of DDIM, as the recipe has it
 SHOWN = ("psnr", "ssim", "mae lung", "mae soft", "mae bone", "energy 0.125-0.25", "energy 0.25-0.5", "energy 0.5-1")
-RESAMPLES = 4000
 
 
 def network_of(name: str, data: Data) -> nn.Module:
@@ -219,17 +219,6 @@ def write(file: Path, facts: dict[str, Any], scores: dict[str, Score], data: Dat
     text = json.dumps({**facts, "size": data.geometry.shape[0], "ids": data.val.patients.ids, "scores": values})
     file.with_suffix(".part").write_text(text, encoding="utf-8")
     file.with_suffix(".part").replace(file)
-
-
-def interval(table: NDArray[np.float64], seed: int = 0) -> tuple[float, float, float]:
-    """Mean of ``(seeds, patients)`` and its 95 % interval when both are drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    seeds, patients = table.shape
-    rows = rng.integers(seeds, size=(RESAMPLES, seeds))
-    columns = rng.integers(patients, size=(RESAMPLES, patients))
-    means = table[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(table.mean()), float(low), float(high)
 
 
 Runs = dict[str, dict[int, dict[str, Any]]]

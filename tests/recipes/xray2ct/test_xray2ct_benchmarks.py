@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 from peers.xray2ct import X2CT, ConditionedDiffusion, LiftingUNet
+from seeds_and_patients import interval
 from xray2ct_calibration import Stochastic, calibration
 from xray2ct_limits import FOLDS, STRENGTHS, Ridge, low_band, projected
-from xray2ct_peers import interval
 
 from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.kit.estimate import mean_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -10,7 +9,6 @@ from typing import Any, Literal, Protocol
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from traindx.recipes.fusion import one_pass as at_once
 from traindx.recipes.fusion import pictures, scores
@@ -25,6 +23,7 @@ from traindx.recipes.fusion.system import SAMPLING_STEPS, System
 from traindx.recipes.kit.contract import CONTRACT_KEY, check
 from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
+from traindx.recipes.kit.seeded_order import SeededOrder
 
 _PICTURED = 4  # rows of the panel of an epoch
 
@@ -39,52 +38,25 @@ class Drawn(Protocol):
         ...
 
 
-class SeededWindows:
-    """Shuffled batches whose order, place and turns follow from a seed and the number of batches used so far.
+class SeededWindows(SeededOrder):
+    """Shuffled batches of windows, whose places and turns follow from the number of the batch as well.
 
     Args:
-        windows: What is batched.
-        batch_size: Windows in a batch; a last smaller one of a pass is dropped.
-        seed: Seed of everything that is drawn.
-        length: Batches of one iteration; passes over the data follow each other without a break.
-        used: Batches that were used before.
-        rank: Which of the processes of a distributed training this is; each takes its own part of a common order.
-        world: How many processes there are.
+        windows: What is batched; the rest as for :class:`~traindx.recipes.kit.seeded_order.SeededOrder`.
     """
 
+    apart = 1_000_000_007
+
     def __init__(
-        self,
-        windows: Drawn,
-        batch_size: int,
-        seed: int,
-        length: int,
-        used: int = 0,
-        rank: int = 0,
-        world: int = 1,
+        self, windows: Drawn, batch_size: int, seed: int, length: int, used: int = 0, rank: int = 0, world: int = 1
     ) -> None:
+        super().__init__(len(windows), batch_size, seed, length, used, rank, world)
         self.windows = windows
-        self.batch_size = max(1, min(batch_size, len(windows) // world))
-        self.rank, self.world = rank, world
-        self.seed = seed
-        self.length = length
-        self.used = used
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for _ in range(self.length):
-            together = self.batch_size * self.world
-            epoch, place = divmod(self.used, max(1, len(self.windows) // together))
-            order = torch.randperm(len(self.windows), generator=self._generator(epoch)).tolist()
-            first = place * together + self.rank * self.batch_size
-            chosen = order[first : first + self.batch_size]
-            moves = self._generator(500_000_000 + self.used * self.world + self.rank)
-            self.used += 1
-            yield default_collate([self.windows.item(index, moves) for index in chosen])
-
-    def _generator(self, number: int) -> torch.Generator:
-        return torch.Generator().manual_seed(self.seed * 1_000_000_007 + number)
+    def samples(self, number: int, chosen: list[int]) -> list[dict[str, Any]]:
+        """Windows, moved and turned by other numbers in every process."""
+        moves = self.generator(500_000_000 + number * self.world + self.rank)
+        return [self.windows.item(index, moves) for index in chosen]
 
 
 class FusionData(L.LightningDataModule):  # type: ignore[misc]

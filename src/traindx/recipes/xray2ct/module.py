@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from traindx.recipes.kit.contract import CONTRACT_KEY, check
 from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.kit.schedule import WarmupCosine, adamw, stepped
+from traindx.recipes.kit.seeded_order import SeededOrder
 from traindx.recipes.xray2ct.contract import contract_of
 from traindx.recipes.xray2ct.data import Data, DataOptions, Radiographed, prepare
 from traindx.recipes.xray2ct.hounsfield import HounsfieldWindow, named_window
@@ -20,18 +19,14 @@ from traindx.recipes.xray2ct.metrics import psnr_hu
 from traindx.recipes.xray2ct.system import System
 
 
-class SeededBatches:
-    """Shuffled batches whose order follows from a seed and the number of batches used so far, so it can be resumed.
+class SeededBatches(SeededOrder):
+    """Shuffled batches of volumes and radiographs.
 
     Args:
-        dataset: What is batched.
-        batch_size: Samples in a batch; a last smaller one of a pass is dropped.
-        seed: Seed of the order.
-        length: Batches of one iteration; passes over the dataset follow each other without a break.
-        used: Batches that were used before.
-        rank: Which of the processes of a distributed training this is; each takes its own part of a common order.
-        world: How many processes there are.
+        dataset: What is batched; the rest as for :class:`~traindx.recipes.kit.seeded_order.SeededOrder`.
     """
+
+    apart = 100_003
 
     def __init__(
         self,
@@ -43,29 +38,12 @@ class SeededBatches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        super().__init__(len(dataset), batch_size, seed, length, used, rank, world)
         self.dataset = dataset
-        self.batch_size = max(1, min(batch_size, len(dataset) // world))
-        self.rank, self.world = rank, world
-        self.seed = seed
-        self.length = length
-        self.used = used
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for _ in range(self.length):
-            chosen = self._chosen(self.used)
-            self.used += 1
-            yield default_collate([self.dataset[index] for index in chosen])
-
-    def _chosen(self, number: int) -> list[int]:
-        together = self.batch_size * self.world
-        epoch, place = divmod(number, max(1, len(self.dataset) // together))
-        draw = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
-        order: list[int] = torch.randperm(len(self.dataset), generator=draw).tolist()
-        first = place * together + self.rank * self.batch_size
-        return order[first : first + self.batch_size]
+    def samples(self, number: int, chosen: list[int]) -> list[dict[str, Any]]:
+        """As the data set gives them."""
+        return [self.dataset[index] for index in chosen]
 
 
 class XrayToCTData(L.LightningDataModule):  # type: ignore[misc]
