@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dis
 import inspect
-import random
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -17,6 +15,7 @@ from traindx.evidence.observed_items import WorkerGenerator
 from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.runtime.call_sites import CallSite, users
+from traindx.watch.runtime.generators import is_generator
 from traindx.watch.runtime.structure import members
 from traindx.watch.runtime.watch import Collector, Watch
 
@@ -97,17 +96,6 @@ def generators(owner: Any, path: str = "self", depth: int = 0) -> Iterator[_Held
             elif name in asked or library:
                 inner = f"{path}.{name}" + (f"[{number}]" if isinstance(value, list | tuple) else "")
                 yield from generators(part, inner, depth + 1)
-
-
-def is_generator(value: Any) -> bool:
-    """True for a generator of random numbers; libraries that the script did not import are not imported."""
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    kinds: list[type] = [random.Random]
-    if numpy is not None:
-        kinds += [numpy.random.Generator, numpy.random.RandomState]
-    if torch is not None:
-        kinds.append(torch.Generator)
-    return isinstance(value, tuple(kinds)) and not isinstance(value, random.SystemRandom)
 
 
 def _function(kind: type, name: str) -> FunctionType | None:

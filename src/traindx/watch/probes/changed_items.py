@@ -5,9 +5,6 @@ Only ever used in a child process.
 
 from __future__ import annotations
 
-import copy
-import random
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,6 +25,7 @@ from traindx.watch.probes.labels_compared import made_at
 from traindx.watch.probes.making import as_array, seed
 from traindx.watch.probes.merging_line import merging_line
 from traindx.watch.probes.recorded import copied
+from traindx.watch.runtime.generators import is_generator, putting_back
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +66,7 @@ class Making:
         self.defined: Location | None = defined_at(item) if hasattr(item, "__code__") else None
         self.seconds = 0.0  # of processor time that an item took, the fastest
         self._change: Callable[[Any], Any] = self._writing(None)
-        self._generators = list(_generators(torch, dataset))
+        self._generators = [putting_back(one) for one in _generators(torch, dataset)]
 
     def indices(self) -> list[int]:
         """Items from all over the data set."""
@@ -108,8 +106,8 @@ class Making:
 
     def make(self, index: int, change: Callable[[Any], Any]) -> dict[str, Any]:
         """The arrays of an item by path, with what is read changed by a function."""
-        for generator, state in self._generators:
-            _set_state(generator, state)
+        for back in self._generators:
+            back()
         seed(self.torch, index)
         begun = time.process_time()
         with self._changed(index, change):
@@ -194,15 +192,14 @@ def _unlike(arrays: list[Any]) -> list[Any]:
     return found
 
 
-def _generators(torch: Any, owner: Any, depth: int = 0, seen: set[int] | None = None) -> Iterator[tuple[Any, Any]]:
-    """Generators of random numbers that a data set keeps, with their states: they go on with every item."""
+def _generators(torch: Any, owner: Any, depth: int = 0, seen: set[int] | None = None) -> Iterator[Any]:
+    """Generators of random numbers that a data set keeps: they go on with every item."""
     seen = set() if seen is None else seen
     if id(owner) in seen or depth > 4 or len(seen) > 400:
         return
     seen.add(id(owner))
-    state = _state(torch, owner)
-    if state is not None:
-        yield owner, state
+    if is_generator(owner):
+        yield owner
         return
     inner: Iterable[Any] = ()
     if type(owner) in (list, tuple):
@@ -214,25 +211,3 @@ def _generators(torch: Any, owner: Any, depth: int = 0, seen: set[int] | None = 
     for one in inner:
         if not isinstance(one, str | int | float | bool | Path | None.__class__):
             yield from _generators(torch, one, depth + 1, seen)
-
-
-def _state(torch: Any, owner: Any) -> Any | None:
-    numpy = sys.modules.get("numpy")
-    if isinstance(owner, torch.Generator):
-        return owner.get_state()
-    if isinstance(owner, random.Random):
-        return owner.getstate()
-    if numpy is not None and isinstance(owner, numpy.random.Generator):
-        return copy.deepcopy(owner.bit_generator.state)
-    if numpy is not None and isinstance(owner, numpy.random.RandomState):
-        return owner.get_state()
-    return None
-
-
-def _set_state(generator: Any, state: Any) -> None:
-    if isinstance(generator, random.Random):
-        generator.setstate(state)
-    elif hasattr(generator, "bit_generator"):
-        generator.bit_generator.state = copy.deepcopy(state)
-    else:
-        generator.set_state(state)

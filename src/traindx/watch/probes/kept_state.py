@@ -5,8 +5,6 @@ Only ever used in a child process: putting something back writes to the script's
 
 from __future__ import annotations
 
-import random
-import sys
 import types
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from typing import Any
 
 from traindx.watch.probes.making import as_array
 from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.generators import is_generator, putting_back
 
 MOST_OBJECTS = 20_000
 MOST_ENTRIES = 4096  # of a list or a dictionary that is looked into
@@ -160,21 +159,9 @@ class KeptState:
 
     def _generator(self, value: Any) -> bool:
         """A source of random numbers is put back as a matter of course."""
-        numpy = sys.modules.get("numpy")
-        if isinstance(value, random.Random):
-            state = value.getstate()
-            self._generators.append(lambda: value.setstate(state))
-        elif isinstance(value, self.torch.Generator):
-            drawn = value.get_state()
-            self._generators.append(lambda: value.set_state(drawn) and None)
-        elif numpy is not None and isinstance(value, numpy.random.Generator):
-            inner, bits = value.bit_generator, value.bit_generator.state
-            self._generators.append(lambda: setattr(inner, "state", bits))
-        elif numpy is not None and isinstance(value, numpy.random.RandomState):
-            whole = value.get_state()
-            self._generators.append(lambda: value.set_state(whole))
-        else:
+        if not is_generator(value):
             return False
+        self._generators.append(putting_back(value))
         return True
 
     # -- what has changed ----------------------------------------------------------------------------------------
@@ -185,7 +172,7 @@ class KeptState:
         for mapping, name, before in self._mappings:
             for key in {**before, **mapping}:
                 one, other = before.get(key, _MISSING), dict.get(mapping, key, _MISSING)
-                if not _same(one, other) and not self._is_generator(one, other):
+                if not _same(one, other) and not (is_generator(one) or is_generator(other)):
                     label = f"{name}.{key}" if isinstance(key, str) and "[" not in name else f"{name}[{key!r}]"
                     found.append(Entry(label, one, other, False, (id(mapping), key)))
         for entries, name, old in self._lists:
@@ -193,19 +180,12 @@ class KeptState:
                 found.append(Entry(name, old, list(entries), False, (id(entries), None)))
         for owner, key, name, was in self._variables:
             now = _read(owner, key)
-            if not _same(was, now) and not self._is_generator(was, now):
+            if not _same(was, now) and not (is_generator(was) or is_generator(now)):
                 found.append(Entry(name, was, now, False, (id(owner), key)))
         for array, name, copy, total in self._arrays:
             if _sum(array) != total:
                 found.append(Entry(name, copy, array.copy(), True, (id(array), None)))
         return found
-
-    def _is_generator(self, *values: Any) -> bool:
-        kinds: list[Any] = [random.Random, self.torch.Generator]
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            kinds += [numpy.random.Generator, numpy.random.RandomState]
-        return any(isinstance(value, tuple(kinds)) for value in values)
 
     def put_generators_back(self) -> None:
         """Every source of random numbers within reach gives what it gave at first."""

@@ -26,10 +26,11 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_items import WorkersBegun
 from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loader, Loaders
-from traindx.watch.collectors.worker_generators import drawn_at, is_generator
+from traindx.watch.collectors.worker_generators import drawn_at
 from traindx.watch.probes.base import Experiment
 from traindx.watch.probes.making import Child
 from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.generators import is_generator
 from traindx.watch.runtime.structure import known_length
 from traindx.watch.runtime.watch import Watch
 
