@@ -950,6 +950,34 @@ def test_a_slip_is_named_at_its_line_and_the_right_line_is_not(code, form, line,
 
 
 NEAR_MISSES = {
+    "partner: a switch that somebody may want, through which no value goes": """
+        class Head:
+            def freeze(self):
+                self.fixed = True
+            def unfreeze(self):
+                self.fixed = False
+                self.told = False
+        head = Head()
+        head.freeze()
+    """,
+    "raw: figures of a thing do not stand in its place": """
+        def visualise(net, volume, views, sample):
+            loss_dict = net(volume, views)
+            noisy = sample(volume)
+            return noisy
+    """,
+    "left-out: one term a view, gathered and then averaged": """
+        def total_of(net, volume, views, weight):
+            diffusion_loss = net.denoise(volume)
+            view_losses = []
+            for view in views:
+                view_loss = net.project(volume, view)
+                view_losses.append(view_loss)
+            physics_loss = sum(view_losses) / len(view_losses)
+            band_loss = net.band(volume)
+            total = diffusion_loss + band_loss + weight * physics_loss
+            return total
+    """,
     "other-side: a classifier is trained on features to judge them": """
         def linear_eval(net, train_loader, test_loader, head, optimizer):
             for x, y in train_loader:

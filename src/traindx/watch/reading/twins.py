@@ -184,7 +184,10 @@ def _backward(scope: ast.AST, total: ast.Assign) -> bool:
 
 
 def _is_shown(node: ast.AST, parents: dict[int, ast.AST]) -> bool:
-    """The value goes to a log: ``x.item()``, ``print(x)``, an f-string, a dictionary of figures in a log call."""
+    """The value goes to a log: ``x.item()``, ``print(x)``, an f-string, a dictionary of figures in a log call.
+
+    A list that it is appended to is a log unless something else than such calls reads the list by its name.
+    """
     while True:
         parent = parents.get(id(node))
         if parent is None or isinstance(parent, ast.Return | ast.Assign | ast.BinOp | ast.Compare):
@@ -194,10 +197,26 @@ def _is_shown(node: ast.AST, parents: dict[int, ast.AST]) -> bool:
         if isinstance(parent, ast.Attribute) and parent.attr in SHOWS:
             return True
         if isinstance(parent, ast.Call) and name_of(parent.func) in SHOWS and node is not parent.func:
-            return True
+            return name_of(parent.func) != "append" or not _summed(parent.func, parents)
         if isinstance(parent, ast.stmt):
             return False
         node = parent
+
+
+def _summed(append: ast.expr, parents: dict[int, ast.AST]) -> bool:
+    """Does anything in the function compute with the list that this adds to?"""
+    kept = append.value if isinstance(append, ast.Attribute) else None
+    scope: ast.AST | None = append
+    while scope is not None and not isinstance(scope, Function):
+        scope = parents.get(id(scope))
+    if not isinstance(kept, ast.Name) or scope is None:
+        return False
+    for one in ast.walk(scope):
+        if isinstance(one, ast.Name) and one.id == kept.id and isinstance(one.ctx, ast.Load) and one is not kept:
+            parent = parents.get(id(one))
+            if not (isinstance(parent, ast.Attribute) and parent.attr == "append") and not _is_shown(one, parents):
+                return True
+    return False
 
 
 def one_body_for_two(program: Program) -> Iterator[Slip]:

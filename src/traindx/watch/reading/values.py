@@ -11,6 +11,7 @@ from traindx.watch.reading.program import (
     Function,
     Program,
     Slip,
+    inside,
     name_of,
     names_in,
     read_in,
@@ -20,6 +21,9 @@ from traindx.watch.reading.program import (
 
 GIVES_ANOTHER = frozenset(
     {"plt", "ax", "axes", "fig", "figure", "logger", "logging", "subprocess", "warnings", "os", "time", "mock"}
+)
+ABOUT_IT = frozenset(
+    {"loss", "losses", "dict", "stats", "metric", "metrics", "info", "log", "logs", "score", "figures"}
 )
 BESIDE = frozenset({  # parameters that may be there for the sake of a common form
     "args", "kwargs", "self", "cls", "epoch", "step", "iteration", "iter", "config", "cfg", "opt", "device", "name",
@@ -129,6 +133,8 @@ def raw_used_instead(program: Program) -> Iterator[Slip]:
                 continue  # a part of a network that is used nowhere else is reported as such
             given, called = call.args[0], name_of(call.func)
             if not isinstance(given, ast.Name) or called[:1].isupper() or set(words(called)) & DOES_SOMETHING:
+                continue
+            if set(words(name)) & ABOUT_IT:  # no other form of it that could stand in its place
                 continue
             after = [line for line in loads.get(given.id, ()) if line > (made.end_lineno or made.lineno)]
             if after:
@@ -267,7 +273,10 @@ def stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def partner_uncalled(program: Program) -> Iterator[Slip]:
-    """A class with ``transform`` and ``inverse_transform``, of which only the first is ever used."""
+    """A class with ``transform`` and ``inverse_transform``, of which only the first is ever used.
+
+    What takes and gives no value (``unfreeze``, ``unlock``) is for whoever wants it: nothing stays transformed.
+    """
     for file, tree in program.trees.items():
         for owner in ast.walk(tree):
             if not isinstance(owner, ast.ClassDef):
@@ -275,7 +284,9 @@ def partner_uncalled(program: Program) -> Iterator[Slip]:
             methods = {one.name: one for one in owner.body if isinstance(one, Function) and not one.decorator_list}
             for name, method in methods.items():
                 straight = [one for one in methods if any(name == f"{prefix}{one}" for prefix in UNDOES)]
-                if straight and program.read[straight[0]] and not program.names[name] and not stub(method):
+                if not straight or not program.parameters(method) or not _gives(method):
+                    continue
+                if program.read[straight[0]] and not program.names[name] and not stub(method):
                     source = f"{owner.name}.{name}"
                     yield Slip(
                         "partner",
@@ -286,6 +297,10 @@ def partner_uncalled(program: Program) -> Iterator[Slip]:
                         "",
                         methods[straight[0]].lineno,
                     )
+
+
+def _gives(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(isinstance(one, ast.Return) and one.value is not None for one in inside(function))
 
 
 UNDOES = ("inverse_", "inv_", "un", "de", "reverse_", "undo_")
