@@ -61,6 +61,12 @@ def test_sets_are_divided_by_the_last_statement_that_gives_to_both(
     assert divided_at(here, CallSite(str(tmp_path / "data.py"), 6, "<module>")) is None
 
 
+def test_what_makes_both_loaders_divides_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "train.py"
+    file.write_text("made = partial(Loader, 8)\ntraining = made(Data(True))\nvalidation = made(Data(True))\n")
+    assert divided_at(CallSite(str(file), 2, "<module>"), CallSite(str(file), 3, "<module>")) is None
+
+
 def test_a_pair_in_one_name_is_a_division_too(tmp_path: Path) -> None:
     file = tmp_path / "train.py"
     file.write_text("parts = split(read())\ntraining = Loader(parts[0])\nvalidation = Loader(parts[1])\n")

@@ -123,8 +123,10 @@ def divided_at(one: CallSite, other: CallSite) -> Location | None:
 
 
 def _names(tree: ast.AST, line: int, context: type[ast.expr_context]) -> set[str]:
-    """Names that the simple statement at a line reads."""
+    """Names that the simple statement at a line reads, but not those it calls: a maker of both divides nothing."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.Expr | ast.Return) and node.lineno <= line <= (node.end_lineno or 0):
-            return {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, context)}
+            called = {id(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
+            names = (one for one in ast.walk(node) if isinstance(one, ast.Name) and id(one) not in called)
+            return {one.id for one in names if isinstance(one.ctx, context)}
     return set()
