@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from traindx.diagnosis import Coverage, Diagnosis, Outcome, TreatmentResult, TrialTable
 from traindx.evidence import Action, InOrder, NotExamined
 from traindx.finding import Effect, Finding, Location, Severity, Standing, Verdict, Worth
-from traindx.report import coverage, words
+from traindx.report import coverage, html, words
 
 NAN = float("nan")
 
@@ -96,8 +96,31 @@ def test_the_headline_says_how_much_could_be_judged() -> None:
     assert words.coverage_line(diagnosis) == ""  # said already
     broken = fault_found(finding()).model_copy(update={"coverage": seen})
     assert words.coverage_line(broken).startswith("31 of 52 applicable checks")
-    one = diagnosis.model_copy(update={"findings": (finding(Standing.SUSPECTED),)})
+    small = finding(Standing.SUSPECTED).model_copy(update={"severity": Severity.MINOR})
+    one = diagnosis.model_copy(update={"findings": (small,)})
     assert words.verdict_sentence(one).startswith("Nothing found, 1 suspicion not tested; 31 of 52")
+    assert words.outcome_word(one) == "nothing found"
+
+
+def test_a_grave_suspicion_does_not_hide_under_nothing_found() -> None:
+    small = finding(Standing.SUSPECTED).model_copy(update={"severity": Severity.MINOR})
+    both = Diagnosis(
+        case="c",
+        outcome=Outcome.NOTHING_FOUND,
+        coverage=Coverage(applicable=52, looked_at=31),
+        findings=(small, finding(Standing.SUSPECTED, code="D154")),
+        extras={"symptoms": ["x is flat"]},
+    )
+    assert words.outcome_word(both) == "suspected, not tested"
+    assert words.verdict_sentence(both) == (
+        "Sampler does not invert (D154) at a.py:3 is suspected and was not tested; 1 more suspicion; x is flat; "
+        "31 of 52 applicable checks had something to look at."
+    )
+    page = html.render(both)
+    assert re.search(r'<details class="suspected" id="D154-[^"]*" open>', page)
+    assert page.count(" open>") == 1
+    assert '<header class="page suspected">' in page
+    assert words.outcome_word(fault_found(finding(), small)) == "fault found"
 
 
 def test_nothing_found_over_a_symptom_does_not_sound_like_health() -> None:

@@ -55,6 +55,7 @@ class Card:
     lead: tuple[str, str, str] | None
     meaning: str
     shared: str
+    opened: bool  # the gravest of what is only suspected, on a page that has nothing better to show
 
 
 def render(diagnosis: Diagnosis, arrays: Arrays = no_arrays, *, root: Path | None = None) -> str:
@@ -128,7 +129,7 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
 
     def card(finding: Finding) -> Card:
         figures = tuple(found for found in map(figure, finding.pictures) if found is not None)
-        return _card(finding, figures, excerpt(finding.location, root=root), words.shared_fix(diagnosis, finding))
+        return _card(finding, figures, excerpt(finding.location, root=root), diagnosis)
 
     lead = words.lead_finding(diagnosis)
     added = [_section(section, figure, curves) for section in sections(diagnosis)]
@@ -137,6 +138,7 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
     return {
         "diagnosis": diagnosis,
         "style": Markup(_style()),
+        "outcome": words.outcome_word(diagnosis),
         "sentence": words.verdict_sentence(diagnosis),
         "tone": _tone(diagnosis),
         "lead": card(lead) if lead is not None else None,
@@ -161,7 +163,7 @@ def _context(diagnosis: Diagnosis, arrays: Arrays, root: Path | None) -> dict[st
     }
 
 
-def _card(finding: Finding, figures: tuple[Figure, ...], source: tuple[SourceLine, ...], shared: str) -> Card:
+def _card(finding: Finding, figures: tuple[Figure, ...], source: tuple[SourceLine, ...], diagnosis: Diagnosis) -> Card:
     lead = None
     if finding.worth is not None and (leading := words.headline(finding.worth)) is not None:
         effect, context = leading
@@ -182,7 +184,8 @@ def _card(finding: Finding, figures: tuple[Figure, ...], source: tuple[SourceLin
         effect=words.fix_effect(finding.worth),
         lead=lead,
         meaning=words.STANDING_MEANS[finding.standing],
-        shared=shared,
+        shared=words.shared_fix(diagnosis, finding),
+        opened=finding is words.serious_suspicion(diagnosis),
     )
 
 
@@ -197,10 +200,12 @@ def _plot(curve: Curve) -> tuple[Curve, svg.CurvePlot | None]:
 
 
 def _tone(diagnosis: Diagnosis) -> str:
-    """The colour of the verdict: the leading standing, or healthy; unknown without enough seen or with symptoms."""
+    """The colour of the verdict: the leading standing, a grave suspicion, or healthy; unknown where that is unclear."""
     lead = words.lead_finding(diagnosis)
     if lead is not None:
         return lead.standing.value
+    if words.serious_suspicion(diagnosis) is not None and diagnosis.outcome is Outcome.NOTHING_FOUND:
+        return Standing.SUSPECTED.value
     unclear = diagnosis.outcome is Outcome.NOT_ENOUGH_SEEN or diagnosis.extras.get("symptoms")
     return "unknown" if unclear else "healthy"
 

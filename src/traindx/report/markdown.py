@@ -30,7 +30,7 @@ def render(
     diagnosis = printable(diagnosis)
     pictures = _written(diagnosis, arrays, directory) if directory is not None else {}
     blocks = [
-        f"# {_plain(diagnosis.case)}: {diagnosis.outcome.value}",
+        f"# {_plain(diagnosis.case)}: {words.outcome_word(diagnosis)}",
         f"**{_plain(words.verdict_sentence(diagnosis))}**",
     ]
     line = words.coverage_line(diagnosis)

@@ -14,7 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from traindx.diagnosis import Diagnosis, TrialTable
+from traindx.diagnosis import Diagnosis, Outcome, TrialTable
 from traindx.durations import format_duration
 from traindx.finding import Finding, Standing, Verdict
 from traindx.report import remedies, trial_tables, words
@@ -66,13 +66,10 @@ def text(diagnosis: Diagnosis, *, width: int = _WIDTH) -> str:
 def _parts(diagnosis: Diagnosis) -> list[RenderableType]:
     diagnosis = printable(diagnosis)
     lead = words.lead_finding(diagnosis)
-    tone = (
-        _STYLE[lead.standing]
-        if lead is not None
-        else ("green" if diagnosis.outcome.value == "nothing found" else "yellow")
-    )
+    said = words.outcome_word(diagnosis)
+    tone = _STYLE[lead.standing] if lead is not None else "green" if said == Outcome.NOTHING_FOUND.value else "yellow"
     parts: list[RenderableType] = [
-        Rule(Text(f" {diagnosis.case}: {diagnosis.outcome.value} ", style=tone), style=tone),
+        Rule(Text(f" {diagnosis.case}: {said} ", style=tone), style=tone),
         Text(words.verdict_sentence(diagnosis), style="bold"),
         *([Text(line, style="dim")] if (line := words.coverage_line(diagnosis)) else []),
         *[Text(line) for line in words.layout_lines(diagnosis)],

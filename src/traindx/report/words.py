@@ -10,7 +10,7 @@ import math
 from pathlib import PurePath
 
 from traindx.diagnosis import Diagnosis, Outcome, TreatmentResult
-from traindx.finding import Effect, Finding, Standing, Verdict, Worth
+from traindx.finding import Effect, Finding, Severity, Standing, Verdict, Worth
 from traindx.report.coverage import coverage_sentence
 
 STANDING_MEANS = {
@@ -137,11 +137,27 @@ def count(amount: int, singular: str, plural: str | None = None) -> str:
     return f"{amount} {singular if amount == 1 else plural or singular + 's'}"
 
 
+def outcome_word(diagnosis: Diagnosis) -> str:
+    """What stands over a report; *nothing found* only where nothing serious is suspected either."""
+    if diagnosis.outcome is Outcome.NOTHING_FOUND and serious_suspicion(diagnosis) is not None:
+        return "suspected, not tested"
+    return diagnosis.outcome.value
+
+
+def serious_suspicion(diagnosis: Diagnosis) -> Finding | None:
+    """The gravest suspicion, where nothing is established and this would hurt if it is true; else None."""
+    if lead_finding(diagnosis) is not None:
+        return None
+    suspected = [finding for finding in diagnosis.findings if finding.standing is Standing.SUSPECTED]
+    serious = [finding for finding in suspected if finding.severity.rank >= Severity.MAJOR.rank]
+    return max(serious, key=lambda finding: finding.severity.rank, default=None)
+
+
 def verdict_sentence(diagnosis: Diagnosis) -> str:
     """The one sentence at the top of every report."""
-    lead = lead_finding(diagnosis)
-    if lead is not None:
-        return _established(lead)
+    established = lead_finding(diagnosis)
+    if established is not None:
+        return _established(established)
     symptom = next(iter(diagnosis.extras.get("symptoms", ())), "")
     suspicions = sum(finding.standing is Standing.SUSPECTED for finding in diagnosis.findings)
     open_ones = f"{count(suspicions, 'suspicion')} not tested" if suspicions else ""
@@ -152,6 +168,11 @@ def verdict_sentence(diagnosis: Diagnosis) -> str:
         parts = [f"{count(checks(diagnosis), 'check')} in order", open_ones]
         parts += [f"{count(len(diagnosis.not_examined), 'subject')} not examined"] * bool(diagnosis.not_examined)
         return f"No fault was shown: {', '.join(filter(None, parts))}."
+    serious = serious_suspicion(diagnosis)
+    if serious is not None:
+        lead = f"{display_name(serious)} ({serious.code}){place(serious)} is suspected and was not tested"
+        more = count(suspicions - 1, "more suspicion", "more suspicions") if suspicions > 1 else ""
+        return f"{'; '.join(filter(None, (lead, more, symptom, coverage_sentence(diagnosis))))}."
     if symptom:  # figures that a sound training does not have: nothing found is no health then
         return (
             f"No cause was found{f', {open_ones}' if open_ones else ''}, and {symptom}; {coverage_sentence(diagnosis)}."
