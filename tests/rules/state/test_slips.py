@@ -1,4 +1,4 @@
-"""C1116 to C1121: what a program's own names say against it, from text to finding; each slip beside a near miss."""
+"""C1116 to C1122: what a program's own names say against it, from text to finding; each slip beside a near miss."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from traindx.rules import catalogue
 from traindx.watch.collectors.source_slips import record_of
 from traindx.watch.reading import MOST, slips_in
 
-CODES = ("C1116", "C1117", "C1118", "C1119", "C1120", "C1121")
+CODES = ("C1116", "C1117", "C1118", "C1119", "C1120", "C1121", "C1122")
 
 
 def said(source: str, tmp_path: Path) -> list[Finding]:
-    """All that the five rules say of a source."""
+    """All that the rules say of a source."""
     file = tmp_path / "train.py"
     file.write_text(textwrap.dedent(source))
     evidence = Evidence()
@@ -936,6 +936,50 @@ SLIPS = [  # code, form, line, source with the slip, the same without it
         {"0": "=+"},
         {"0": "+="},
     ),
+    (
+        "C1122",
+        "best-begins-again",
+        6,
+        """
+        def run(net, optimizer, loader, file):
+            best, kept = 0.0, torch.load(file)
+            net.load_state_dict(kept["net"])
+            optimizer.load_state_dict(kept["optimizer"])
+            start = kept["epoch"] + 1{0}
+            for epoch in range(start, 90):
+                score = evaluate(net, loader)
+                if score > best:
+                    best = score
+                    torch.save(net.state_dict(), "best.pt")
+        """,
+        {"0": ""},
+        {"0": '; best = kept["score"]'},
+    ),
+    (
+        "C1122",
+        "best-begins-again",
+        7,
+        """
+        class Trainer:
+            def __init__(self, net):
+                self.net, self.epoch, self.least = net, 0, float("inf")
+            def load(self, file):
+                kept = torch.load(file)
+                for name in ("epoch", {0}):
+                    setattr(self, name, kept[name])
+            def save(self, file):
+                torch.save({{"net": self.net.state_dict(), "epoch": self.epoch}}, file)
+            def fit(self, last):
+                while self.epoch < last:
+                    loss = self.validate()
+                    if loss < self.least - 1e-4:
+                        self.least = loss
+                        self.save("best.pt")
+                    self.epoch += 1
+        """,
+        {"0": '"history"'},
+        {"0": '"least"'},
+    ),
 ]
 
 
@@ -1203,6 +1247,40 @@ NEAR_MISSES = {
             def width(self, value):
                 self.w = value
         """,
+    "the best begins anew in every fold": """
+        def run(folds, file):
+            first = torch.load(file)["epoch"]
+            for fold in range(first, folds):
+                best = 0.0
+                for epoch in range(20):
+                    score = evaluate(fold)
+                    if score > best:
+                        best = score
+                        torch.save(score, "best.pt")
+    """,
+    "what was reached is measured again at a restart": """
+        def run(net, loader, file):
+            kept, best = torch.load(file), 0.0
+            net.load_state_dict(kept["net"])
+            start = kept["epoch"] + 1
+            if start:
+                best = evaluate(net, loader)
+            for epoch in range(start, 90):
+                score = evaluate(net, loader)
+                if score > best:
+                    best = score
+                    torch.save(net.state_dict(), "best.pt")
+    """,
+    "weights of another training, and no later epoch": """
+        def run(net, loader, file):
+            net.load_state_dict(torch.load(file)["net"])
+            best = 0.0
+            for epoch in range(90):
+                score = evaluate(net, loader)
+                if score > best:
+                    best = score
+                    torch.save(net.state_dict(), "best.pt")
+    """,
 }
 
 

@@ -14,6 +14,7 @@ from traindx.watch.reading import (
     copies,
     names,
     repeats,
+    restarts,
     rounds,
     same_thing,
     shared,
@@ -36,6 +37,7 @@ READERS = (
     *slips.READERS,
     *brackets.READERS,
     *same_thing.READERS,
+    *restarts.READERS,
 )
 MOST = 6
 """Slips of one form in one program: where there are more, it is a habit of the author's and no slip."""

@@ -262,6 +262,11 @@ def side_of(name: str) -> str:
     return "" if train == held_out else "train" if train else "held out"
 
 
+def is_number(value: object) -> bool:
+    """A number of a literal; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def shown(node: ast.AST, most: int = 100) -> str:
     """Source of a node on one line, cut where it is long."""
     text = " ".join(ast.unparse(node).split())
