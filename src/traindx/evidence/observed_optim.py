@@ -359,3 +359,53 @@ class PlainTensorSeen(Observed):
     gradients: int = 0
     iterations: int = 0
     changed: bool = False
+
+
+class AccumulationSeen(Observed):
+    """Steps before which one line made several backward passes; ``where`` is that line.
+
+    Only where one optimiser takes steps.
+
+    Attributes:
+        optimizer: Class name.
+        scales: Its step is as long as the gradient, as that of SGD is; that of Adam is not.
+        passes: Most frequent number of backward passes before a step.
+        steps: Steps looked at.
+        usual: Of these, steps with that number.
+        apart: Steps before which every pass was of an input of its own.
+        read: Steps before which every pass came with one batch of a data loader.
+        kept: Steps that used the gradients as the last pass had left them: neither clipped nor divided.
+        means: Steps of which every loss is a mean, or a ratio of sums, and no sum.
+        hooked: Hooks, or a gradient given to ``backward``, may have changed gradients where it is not seen.
+        common: Factor of the whole loss, down to its first sum of terms.
+        largest: Greatest factor of any term.
+        total: Sum of the factors of all terms.
+        divided: Some constant in the loss is one over the number of passes.
+        named: What the running functions call an accumulation and is that number; "" where there is nothing.
+        tested: What a step waits for, ``n`` of ``if i % n == 0``, and is that number; "" where there is nothing.
+        compensated: Some line of the sources divides something else than a figure by that number.
+        rate: Greatest rate of any group at these steps.
+        momentum: Momentum of the optimiser.
+        stepped: Line of the step.
+    """
+
+    optimizer: str
+    scales: bool
+    passes: int
+    steps: int
+    usual: int
+    apart: int
+    read: int
+    kept: int
+    means: int
+    hooked: bool
+    common: float
+    largest: float
+    total: float
+    divided: bool
+    named: str = ""
+    tested: str = ""
+    compensated: bool = False
+    rate: float = 0.0
+    momentum: float = 0.0
+    stepped: Location | None = None

@@ -154,7 +154,7 @@ RELATIONS = (
     Relation(
         _UPDATE,
         "Accumulation, clipping, scaling and schedule act as they are meant.",
-        ("O405", "O406", "O407", "O409", "O411", "O412", "O413", "O415", "O416", "O417", "O418", "O419"),
+        ("O405", "O406", "O407", "O409", "O411", "O412", "O413", "O415", "O416", "O417", "O418", "O419", "O421"),
         "Updates made by hand, without an optimiser of torch.",
     ),
     Relation(_UPDATE, "The training is long enough, and ends where it no longer gains.", ("T903", "T904", "T906")),

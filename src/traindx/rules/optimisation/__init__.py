@@ -34,6 +34,7 @@ from traindx.rules.optimisation.o417_optimiser_made_anew import optimiser_made_a
 from traindx.rules.optimisation.o418_update_function_breaks_its_definition import update_function_breaks_its_definition
 from traindx.rules.optimisation.o419_last_batch_alone import last_batch_alone
 from traindx.rules.optimisation.o420_decay_outweighs_loss import decay_outweighs_loss
+from traindx.rules.optimisation.o421_accumulated_sum import accumulated_sum
 
 RULES: tuple[Rule, ...] = (
     step_too_small.also(rates_reach_nowhere).also(whole_stage_goes_nowhere).also(longer_steps_do_more),
@@ -56,4 +57,5 @@ RULES: tuple[Rule, ...] = (
     update_function_breaks_its_definition,
     last_batch_alone,
     decay_outweighs_loss,
+    accumulated_sum,
 )

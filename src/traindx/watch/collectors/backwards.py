@@ -28,12 +28,14 @@ class Backward:
         site: The user's line.
         value: The loss, where reading it costs no synchronisation (or the iteration is watched); None otherwise.
         scale: Factor of a gradient scaler that the root was multiplied by.
+        seeded: It was given a gradient of its own to begin with.
     """
 
     root: Any
     site: CallSite
     value: float | None
     scale: float = 1.0
+    seeded: bool = False
 
 
 @dataclass
@@ -92,7 +94,7 @@ class Backwards(Collector):
                 if watch.in_backward or not watch.here_and_now:
                     original(tensors, *args, **kwargs)
                     return
-                call = self._begins(tensors)
+                call = self._begins(tensors, (args[0] if args else kwargs.get("grad_tensors")) is not None)
                 watch.in_backward = True
                 try:
                     original(tensors, *args, **kwargs)
@@ -121,14 +123,14 @@ class Backwards(Collector):
         watch.patches.wrap(torch.autograd, "backward", make_backward)
         watch.patches.wrap(torch.autograd, "grad", make_grad)
 
-    def _begins(self, tensors: Any) -> Backward | None:
+    def _begins(self, tensors: Any, seeded: bool = False) -> Backward | None:
         watch = self.watch
         root, site = tensors, here()
         if isinstance(tensors, list | tuple):  # anything else could be iterated once only
             root = next(iter(members(tensors)), None)
         if not isinstance(root, watch.torch.Tensor) or site is None or not has_values(root):
             return None
-        call = Backward(root, site, None)
+        call = Backward(root, site, None, seeded=seeded)
         with watch.ours(self):
             self.last_site = site
             call.scale = float(self.scaled.get(root, 1.0)) or 1.0

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from traindx.evidence.base import Record
+from traindx.watch.collectors.accumulations import Accumulations
 from traindx.watch.collectors.accumulators import Accumulators
 from traindx.watch.collectors.acting_settings import ActingSettings
 from traindx.watch.collectors.attention_masks import AttentionMasks
@@ -231,6 +232,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     EvaluationFlow,
     GivenMasks,
     AttentionMasks,
+    Accumulations,
     Accumulators,
     ReportedFigures,
     _Early,
