@@ -207,7 +207,7 @@ RELATIONS = (
     Relation(
         _STATE,
         "The program does not contradict itself: names, copies and results are what they say.",
-        ("C1116", "C1117", "C1118", "C1119", "C1120", "C1121", "C1122"),
+        ("C1116", "C1117", "C1118", "C1119", "C1120", "C1121", "C1122", "C1123"),
         "What is wrong and named rightly; programs above six thousand lines.",
     ),
     Relation(

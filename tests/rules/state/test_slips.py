@@ -1,4 +1,4 @@
-"""C1116 to C1122: what a program's own names say against it, from text to finding; each slip beside a near miss."""
+"""C1116 to C1123: what a program's own names say against it, from text to finding; each slip beside a near miss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from traindx.rules import catalogue
 from traindx.watch.collectors.source_slips import record_of
 from traindx.watch.reading import MOST, slips_in
 
-CODES = ("C1116", "C1117", "C1118", "C1119", "C1120", "C1121", "C1122")
+CODES = ("C1116", "C1117", "C1118", "C1119", "C1120", "C1121", "C1122", "C1123")
 
 
 def said(source: str, tmp_path: Path) -> list[Finding]:
@@ -980,6 +980,145 @@ SLIPS = [  # code, form, line, source with the slip, the same without it
         {"0": '"history"'},
         {"0": '"least"'},
     ),
+    (
+        "C1118",
+        "left-out",
+        8,
+        """
+        config = {{"weights": {{"coarse": 1.0, "fine": 1.0, "attention": 2.0}}}}
+        def losses(net, batch):
+            parts = {{"coarse": coarse(net, batch), "fine": fine(net, batch), "attention": mismatch(net, batch)}}
+            return parts, len(batch)
+        def step(net, batch):
+            parts, _ = losses(net, batch)
+            loss = sum(config["weights"][k] * parts[k] for k in ("coarse", "fine"{0}))
+            loss.backward()
+            for name, value in parts.items():
+                print(name, value.item())
+        """,
+        {"0": ""},
+        {"0": ', "attention"'},
+    ),
+    (
+        "C1118",
+        "left-out",
+        7,
+        """
+        class Gan:
+            def step(self, fake, real):
+                self.loss_gan = adversarial(fake)
+                self.loss_cycle = cycle(fake, real)
+                self.loss_l1 = absolute(fake, real) * 10
+                self.loss_g = self.loss_gan + self.loss_l1{0}
+                print(self.loss_cycle.item())
+                self.loss_g.backward()
+        """,
+        {"0": ""},
+        {"0": " + self.loss_cycle"},
+    ),
+    (
+        "C1122",
+        "best-in-one-branch",
+        13,
+        """
+        def fit(net, loader, patience=9, best=0.0, wait=0):
+            for epoch in range(100):
+                score = epoch_of(net, loader)
+                if score > best:
+                    best, wait = score, 0
+                    kept = copy.deepcopy(net.state_dict())
+                wait += 1
+                if wait > patience:
+                    stopped = True
+                    break
+            if {0}:
+                net.load_state_dict(kept)
+            return evaluate(net, loader)
+        """,
+        {"0": "stopped"},
+        {"0": "kept is not None"},
+    ),
+    (
+        "C1122",
+        "best-in-one-branch",
+        10,
+        """
+        def fit(net, loader, patience=9, best=0.0, wait=0):
+            for epoch in range(100):
+                score = epoch_of(net, loader)
+                if score > best:
+                    best, wait = score, 0
+                    kept = copy.deepcopy(net.state_dict())
+                wait += 1
+                if wait > patience:
+                    net.load_state_dict(kept)
+                    break
+            {0}
+            return evaluate(net, loader)
+        """,
+        {"0": "print(best)"},
+        {"0": "net.load_state_dict(kept)"},
+    ),
+    (
+        "C1122",
+        "best-never-loaded",
+        7,
+        """
+        def fit(net, loader, best=0.0):
+            for epoch in range(100):
+                score = epoch_of(net, loader)
+                if score > best:
+                    best = score
+                    kept = {{k: v.clone() for k, v in net.state_dict().items()}}
+            {0}
+            return evaluate(net, loader)
+        """,
+        {"0": "print(best)"},
+        {"0": "net.load_state_dict(kept)"},
+    ),
+    (
+        "C1123",
+        "one-reordered",
+        7,
+        """
+        def chosen(boxes, scores, least):
+            order = scores.argsort(descending=True)
+            boxes = boxes[order]
+            {0}
+            keep = apart(boxes, least)
+            return boxes[keep], scores[keep]
+        """,
+        {"0": "print(least)"},
+        {"0": "scores = scores[order]"},
+    ),
+    (
+        "C1123",
+        "one-reordered",
+        6,
+        """
+        def batches(x, y, size):
+            perm = torch.randperm(len(x))
+            {0} = {1}
+            for i in range(0, len(x), size):
+                yield x[i : i + size], y[i : i + size]
+        """,
+        {"0": "x", "1": "x[perm]"},
+        {"0": "x, y", "1": "x[perm], y[perm]"},
+    ),
+    (
+        "C1123",
+        "one-reordered",
+        5,
+        """
+        def fast_nms(boxes, scores, least):
+            {0} = scores.{1}(descending=True)
+            overlap = box_iou(boxes[order], boxes[order]).triu(diagonal=1)
+            scores = scores.masked_fill(overlap.amax(0) >= least, 0.0)
+            return order[scores.argmax()]
+        """,
+        {"0": "order", "1": "argsort"},
+        {"0": "scores, order", "1": "sort"},
+    ),
 ]
 
 
@@ -1280,6 +1419,73 @@ NEAR_MISSES = {
                 if score > best:
                     best = score
                     torch.save(net.state_dict(), "best.pt")
+    """,
+    "entries that are mixed with those of another order": """
+        def mixup(x, y, share):
+            perm = torch.randperm(x.size(0))
+            mixed = share * x + (1 - share) * x[perm]
+            return mixed, y, y[perm]
+    """,
+    "sequences that are brought back into their order": """
+        def encode(net, x, lengths):
+            longest, order = lengths.sort(0, descending=True)
+            x = x[order]
+            out = net(pack_padded_sequence(x, longest, batch_first=True))
+            return out[order.argsort()], lengths
+    """,
+    "labels are shuffled to know what chance gives": """
+        def chance(labels, guesses):
+            perm = torch.randperm(len(labels))
+            labels = labels[perm]
+            return [labels[i] == guesses[i] for i in range(len(labels))]
+    """,
+    "rows of which each is sorted for itself": """
+        def best_of(scores, boxes, keep):
+            order = scores.argsort(dim=1)
+            boxes = boxes[order]
+            return boxes[keep], scores[keep]
+    """,
+    "weights that are loaded behind the loop as well": """
+        def fit(net, loader, patience=9, best=0.0, wait=0):
+            for epoch in range(100):
+                score = epoch_of(net, loader)
+                if score > best:
+                    best, wait, kept = score, 0, copy.deepcopy(net.state_dict())
+                    torch.save(kept, "best.pt")
+                wait += 1
+                if wait > patience:
+                    break
+            net.load_state_dict(torch.load("best.pt"))
+            return evaluate(net, loader)
+    """,
+    "a training that only ends where patience is out": """
+        def fit(net, loader, patience=9, best=0.0, wait=0):
+            while True:
+                score = epoch_of(net, loader)
+                if score > best:
+                    best, wait = score, 0
+                    kept = copy.deepcopy(net.state_dict())
+                wait += 1
+                if wait > patience:
+                    net.load_state_dict(kept)
+                    break
+            return evaluate(net, loader)
+    """,
+    "terms that are collected and added up": """
+        terms = []
+        dice_loss, edge_loss = dice(net, batch), edge(net, batch)
+        flow_loss = flow(net, batch)
+        terms.append(flow_loss)
+        total_loss = dice_loss + edge_loss
+        (total_loss + sum(terms)).backward()
+    """,
+    "a figure that has no weight": """
+        weights = {"dice": 1.0, "edge": 0.5}
+        def step(net, batch):
+            parts = {"dice": dice(net, batch), "edge": edge(net, batch), "score": score(net, batch)}
+            loss = weights["dice"] * parts["dice"] + weights["edge"] * parts["edge"]
+            loss.backward()
+            print(parts["score"].item())
     """,
 }
 

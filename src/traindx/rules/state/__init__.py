@@ -35,6 +35,7 @@ from traindx.rules.state.c1119_one_object_for_many import one_object_for_many
 from traindx.rules.state.c1120_python_reads_it_otherwise import python_reads_it_otherwise
 from traindx.rules.state.c1121_arithmetic_slip import arithmetic_slip
 from traindx.rules.state.c1122_best_not_kept import best_not_kept
+from traindx.rules.state.c1123_one_of_two_reordered import one_of_two_reordered
 
 RULES: tuple[Rule, ...] = (
     partial_load.also(weights_did_not_arrive).also(loaded_weights_are_written_over).also(used_as_drawn),
@@ -58,4 +59,5 @@ RULES: tuple[Rule, ...] = (
     python_reads_it_otherwise,
     arithmetic_slip,
     best_not_kept,
+    one_of_two_reordered,
 )

@@ -81,7 +81,7 @@ def value_not_used(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         sum over samples by the number of batches; a `return` inside the loop that sums up; statements behind a
         `return`; what a loop fills and makes anew in every round; a loop whose rounds all begin with the same; a
         sum of indices for a count; a network that is set to evaluation and never called; a loss term that is
-        computed and not added.
+        computed and not added, and one that has a weight beside the others and is left out of their sum.
     Why it stops learning:
         A step that the author wrote is not part of the training: the raw image is used, the weight of a term does
         nothing, the figure is that of one batch.

@@ -10,9 +10,12 @@ import ast
 from collections.abc import Iterator
 
 from traindx.watch.reading import (
+    best_weights,
     brackets,
     copies,
+    left_out,
     names,
+    reordered,
     repeats,
     restarts,
     rounds,
@@ -34,10 +37,13 @@ READERS = (
     *sums.READERS,
     *rounds.READERS,
     *twins.READERS,
+    *left_out.READERS,
     *slips.READERS,
     *brackets.READERS,
     *same_thing.READERS,
     *restarts.READERS,
+    *best_weights.READERS,
+    *reordered.READERS,
 )
 MOST = 6
 """Slips of one form in one program: where there are more, it is a habit of the author's and no slip."""

@@ -1,4 +1,4 @@
-"""Functions that belong together and disagree: training and validation, two of one body, a sum and its terms."""
+"""Functions that belong together and disagree: training and validation, two of one body."""
 
 from __future__ import annotations
 
@@ -20,28 +20,6 @@ from traindx.watch.reading.program import (
 
 MODES = frozenset(
     {"eval", "train", "to", "requires_grad_", "parameters", "zero_grad", "state_dict", "cuda", "cpu", "float"}
-)
-SHOWS = frozenset(
-    {
-        "item",
-        "detach",
-        "print",
-        "log",
-        "info",
-        "append",
-        "add_scalar",
-        "update",
-        "set_postfix",
-        "float",
-        "mean",
-        "cpu",
-        "numpy",
-        "format",
-        "write",
-        "log_dict",
-        "debug",
-        "round",
-    }
 )
 
 
@@ -133,92 +111,6 @@ def network_never_called(program: Program) -> Iterator[Slip]:
                 yield Slip("never-called", shown(judged[0]), name, file, judged[0].lineno, symbol, statement.lineno)
 
 
-def term_left_out(program: Program) -> Iterator[Slip]:
-    """``total = a_loss + b_loss`` where ``c_loss`` is computed beside them, and only shown."""
-    for file, symbol, scope in program.scopes():
-        if not isinstance(scope, Function):
-            continue
-        made = {
-            one.targets[0].id: one
-            for one in program.inside(scope)
-            if isinstance(one, ast.Assign) and len(one.targets) == 1 and isinstance(one.targets[0], ast.Name)
-            and _is_term(one.targets[0].id) and isinstance(one.value, ast.Call)
-        }  # fmt: skip
-        sums = [
-            one
-            for one in program.inside(scope)
-            if isinstance(one, ast.Assign) and isinstance(one.value, ast.BinOp) and isinstance(one.value.op, ast.Add)
-            and len({part.id for part in ast.walk(one.value) if isinstance(part, ast.Name)} & made.keys()) > 1
-        ]  # fmt: skip
-        if len(sums) != 1 or not _backward(scope, sums[0]):
-            continue
-        parents = {id(child): parent for parent in ast.walk(scope) for child in ast.iter_child_nodes(parent)}
-        for name, assigned in made.items():
-            uses = [
-                one
-                for one in ast.walk(scope)
-                if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)
-            ]
-            if uses and all(_is_shown(one, parents) for one in uses) and assigned.lineno < sums[0].lineno:
-                yield Slip("left-out", shown(sums[0]), shown(assigned), file, sums[0].lineno, symbol, assigned.lineno)
-
-
-def _is_term(name: str) -> bool:
-    said = words(name)
-    return len(said) > 1 and "loss" in (said[0], said[-1])
-
-
-def _backward(scope: ast.AST, total: ast.Assign) -> bool:
-    """The sum goes back: ``total.backward()``, or it is returned."""
-    name = name_of(total.targets[0])
-    for one in inside(scope):
-        if (
-            isinstance(one, ast.Return)
-            and one.value is not None
-            and name in {part.id for part in ast.walk(one.value) if isinstance(part, ast.Name)}
-        ):
-            return True
-        if isinstance(one, ast.Attribute) and one.attr == "backward" and name_of(one.value) == name:
-            return True
-    return False
-
-
-def _is_shown(node: ast.AST, parents: dict[int, ast.AST]) -> bool:
-    """The value goes to a log: ``x.item()``, ``print(x)``, an f-string, a dictionary of figures in a log call.
-
-    A list that it is appended to is a log unless something else than such calls reads the list by its name.
-    """
-    while True:
-        parent = parents.get(id(node))
-        if parent is None or isinstance(parent, ast.Return | ast.Assign | ast.BinOp | ast.Compare):
-            return False
-        if isinstance(parent, ast.FormattedValue):
-            return True
-        if isinstance(parent, ast.Attribute) and parent.attr in SHOWS:
-            return True
-        if isinstance(parent, ast.Call) and name_of(parent.func) in SHOWS and node is not parent.func:
-            return name_of(parent.func) != "append" or not _summed(parent.func, parents)
-        if isinstance(parent, ast.stmt):
-            return False
-        node = parent
-
-
-def _summed(append: ast.expr, parents: dict[int, ast.AST]) -> bool:
-    """Does anything in the function compute with the list that this adds to?"""
-    kept = append.value if isinstance(append, ast.Attribute) else None
-    scope: ast.AST | None = append
-    while scope is not None and not isinstance(scope, Function):
-        scope = parents.get(id(scope))
-    if not isinstance(kept, ast.Name) or scope is None:
-        return False
-    for one in ast.walk(scope):
-        if isinstance(one, ast.Name) and one.id == kept.id and isinstance(one.ctx, ast.Load) and one is not kept:
-            parent = parents.get(id(one))
-            if not (isinstance(parent, ast.Attribute) and parent.attr == "append") and not _is_shown(one, parents):
-                return True
-    return False
-
-
 def one_body_for_two(program: Program) -> Iterator[Slip]:
     """Two functions side by side whose bodies are the same to the letter, and whose names are not."""
     for file, tree in program.trees.items():
@@ -270,4 +162,4 @@ def _only_returns(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return True
 
 
-READERS = (calls_differ, network_never_called, term_left_out, one_body_for_two, result_dropped)
+READERS = (calls_differ, network_never_called, one_body_for_two, result_dropped)
