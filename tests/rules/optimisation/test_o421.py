@@ -170,5 +170,13 @@ def test_a_step_that_waits_for_batches_of_a_loader(script: Script) -> None:
     assert finding.numbers["batches"] == 5
 
 
+def test_an_optimiser_that_is_gone_before_the_run_ends(script: Script) -> None:
+    """What kind it was is known from its steps."""
+    source = WAITS.replace("torch.optim.SGD", "torch.optim.AdamW") + "del optimizer\n"
+    seen = script(TORCH + source)
+    assert not seen.one(AccumulationSeen).scales
+    assert not seen.found("O421")
+
+
 def test_one_backward_pass_a_step_is_no_accumulation(script: Script) -> None:
     assert not script(TORCH + TASKS.replace("PASSES", "1")).of(AccumulationSeen)

@@ -54,6 +54,7 @@ class _Seen:
     read: int = 0
     hooked: bool = False
     seeded: bool = False
+    scales: bool = True  # at every step looked at; the optimiser may be gone when the record is written
     commons: list[float] = field(default_factory=list)
     largest: list[float] = field(default_factory=list)
     totals: list[float] = field(default_factory=list)
@@ -198,6 +199,7 @@ class Accumulations(Collector):
         plain = all(one.added for one in passes) and (now is None or last.left is not None)
         seen.kept += plain and now is not None and same_up_to(now, last.left, (1.0, 1.0 / last.scale))
         seen.hooked = seen.hooked or hooked(optimizer)
+        seen.scales = seen.scales and type(optimizer) in self._scaling_kinds()
         seen.seeded = seen.seeded or self._other
         factors = [one.factors for one in passes if one.factors is not None]
         if len(factors) == len(passes):
@@ -218,10 +220,9 @@ class Accumulations(Collector):
             passes = seen.counts.most_common(1)[0][0]
             named = next((one for one, values in seen.names.items() if values == {passes}), "")
             tested = next((one for one, values in seen.tests.items() if values == {passes}), "")
-            optimizer = seen.tracked.reference()
             yield AccumulationSeen(
                 optimizer=seen.tracked.name,
-                scales=optimizer is None or type(optimizer) in self._scaling_kinds(),
+                scales=seen.scales,
                 passes=passes,
                 steps=seen.steps,
                 usual=seen.counts[passes],
