@@ -74,7 +74,11 @@ def test_the_sum_over_four_batches_is_found_where_it_is_made(script: Script) -> 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"BACKWARD": "scaler.scale(loss).backward()", "SETUP": "scaler = torch.amp.GradScaler('cpu')"},
+        {
+            "BACKWARD": "scaler.scale(loss).backward()",
+            "SETUP": "scaler = torch.amp.GradScaler('cpu')",
+            "BEFORE": "scaler.unscale_(optimizer)\n            scaler.update()",
+        },
         {"LOSS": "0.7 * F.cross_entropy(net(a), b) + 0.3 * F.mse_loss(net(a), F.one_hot(b, 3).float())"},
         {"LOSS": "1 - (net(a).softmax(1) * F.one_hot(b, 3)).sum() / (net(a).softmax(1).square().sum() + 8)"},
         {"BACKWARD": "scaled = loss / accumulate\n        loss.backward()"},
