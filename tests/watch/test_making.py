@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import signal
 from pathlib import Path
@@ -81,6 +82,19 @@ def test_a_child_that_fails_or_hangs_says_nothing() -> None:
 
     assert in_child(torch, fails) is None
     assert in_child(torch, hangs) is None
+
+
+def test_a_child_leaves_a_checkpoint_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "best.pt"
+    torch.save({"epoch": 7}, file)
+
+    def look() -> list[float]:
+        torch.save({"epoch": 6}, io.BytesIO())
+        torch.save({"epoch": 6}, file)
+        return [1.0]
+
+    assert in_child(torch, look) is None
+    assert torch.load(file) == {"epoch": 7}
 
 
 def test_what_workers_share_is_the_childs_own() -> None:

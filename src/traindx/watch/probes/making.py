@@ -285,7 +285,23 @@ def _confine(torch: Any, only: int | None, seconds: int) -> None:
             with suppress(OSError):
                 os.dup2(nothing, number)
     sys.addaudithook(_refuse)
+    _without_saving(torch)
     torch.set_num_threads(1)
+
+
+def _without_saving(torch: Any) -> None:
+    """``torch.save`` opens a path in C++, which no audit event tells of: it would replace the user's own checkpoint."""
+    serialization = torch.serialization
+    original = getattr(serialization, "_open_zipfile_writer", None)
+    if original is None:
+        return
+
+    def open_writer(name_or_buffer: Any) -> Any:
+        if isinstance(name_or_buffer, str | os.PathLike):
+            raise MayNotError(f"save {name_or_buffer!r}")
+        return original(name_or_buffer)
+
+    serialization._open_zipfile_writer = open_writer
 
 
 def _refuse(event: str, args: tuple[Any, ...]) -> None:
