@@ -97,6 +97,21 @@ def test_a_child_leaves_a_checkpoint_as_it_is(tmp_path: Path) -> None:
     assert torch.load(file) == {"epoch": 7}
 
 
+def test_a_child_leaves_an_hdf5_file_as_it_is(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    file = tmp_path / "best.h5"
+    with h5py.File(file, "w") as kept:
+        kept["epoch"] = 7
+
+    def look(mode: str) -> list[float]:
+        with h5py.File(file, mode) as kept:
+            return [float(kept["epoch"][()])] if mode == "r" else [0.0]
+
+    assert in_child(torch, lambda: look("r")) == [7.0]
+    assert in_child(torch, lambda: look("w")) is None
+    assert look("r") == [7.0]
+
+
 def test_what_workers_share_is_the_childs_own() -> None:
     kept = torch.arange(1000.0).share_memory_()
 

@@ -8,7 +8,6 @@ parent when the run has ended, or by the next call if that was killed (:mod:`tra
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from traindx.watch.interventions.in_hand import ARM, JOURNAL, PROTECT, alone, noted_by_another
+from traindx.watch.runtime import native_writers
 
 __all__ = ["ARM", "BACKUPS", "JOURNAL", "PROTECT", "ResumeLog"]
 
@@ -72,43 +72,16 @@ class ResumeLog:
         self._one = threading.Lock()  # the thread that held it is not in this process
 
     def with_safetensors(self, module: Any) -> None:
-        """``save_file`` writes in Rust, which no audit event tells of."""
-        original = getattr(module, "save_file", None)
-        if original is None:
-            return
-
-        @functools.wraps(original)
-        def save_file(tensors: Any, filename: Any, *args: Any, **kwargs: Any) -> Any:
-            self._changes(filename)
-            return original(tensors, filename, *args, **kwargs)
-
-        module.save_file = save_file
+        """See :mod:`traindx.watch.runtime.native_writers`."""
+        native_writers.of_safetensors(module, self._changes)
 
     def with_h5py(self, module: Any) -> None:
-        """HDF5 opens its files itself."""
-        original = module.File.__init__
-
-        @functools.wraps(original)
-        def init(file: Any, name: Any = None, mode: Any = "r", *args: Any, **kwargs: Any) -> None:
-            if mode != "r" and isinstance(name, str | os.PathLike):
-                self._changes(name)
-            original(file, name, mode, *args, **kwargs)
-
-        module.File.__init__ = init
+        """See :mod:`traindx.watch.runtime.native_writers`."""
+        native_writers.of_h5py(module, self._changes)
 
     def with_torch(self, torch: Any) -> None:
-        """``torch.save`` opens its file in C++, which no audit event tells of."""
-        serialization = torch.serialization
-        original = getattr(serialization, "_open_zipfile_writer", None)
-        if original is None:
-            return
-
-        def open_writer(name_or_buffer: Any) -> Any:
-            if isinstance(name_or_buffer, str | os.PathLike):
-                self._changes(name_or_buffer)
-            return original(name_or_buffer)
-
-        serialization._open_zipfile_writer = open_writer
+        """See :mod:`traindx.watch.runtime.native_writers`."""
+        native_writers.of_torch(torch, self._changes)
 
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         if getattr(self._busy, "now", False):

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from traindx.core import compat
+from traindx.watch.runtime import native_writers
 from traindx.watch.runtime.call_sites import CallSite, users
 
 SECONDS = 8.0  # of wall time, after which the child is ended
@@ -285,23 +286,12 @@ def _confine(torch: Any, only: int | None, seconds: int) -> None:
             with suppress(OSError):
                 os.dup2(nothing, number)
     sys.addaudithook(_refuse)
-    _without_saving(torch)
+    native_writers.of_what_is_loaded(_refuse_path)
     torch.set_num_threads(1)
 
 
-def _without_saving(torch: Any) -> None:
-    """``torch.save`` opens a path in C++, which no audit event tells of: it would replace the user's own checkpoint."""
-    serialization = torch.serialization
-    original = getattr(serialization, "_open_zipfile_writer", None)
-    if original is None:
-        return
-
-    def open_writer(name_or_buffer: Any) -> Any:
-        if isinstance(name_or_buffer, str | os.PathLike):
-            raise MayNotError(f"save {name_or_buffer!r}")
-        return original(name_or_buffer)
-
-    serialization._open_zipfile_writer = open_writer
+def _refuse_path(path: Any) -> None:
+    raise MayNotError(f"save {path!r}")
 
 
 def _refuse(event: str, args: tuple[Any, ...]) -> None:
