@@ -5,9 +5,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Function, Program, Scope, Slip, name_of, shown, words
+from traindx.watch.reading.program import (
+    ORDERED,
+    Function,
+    Program,
+    Scope,
+    Slip,
+    above,
+    name_of,
+    parents_of,
+    shown,
+    words,
+)
 
-ORDERED = (ast.Gt, ast.Lt, ast.GtE, ast.LtE)
 STOPS = frozenset({"stop", "stopped", "stopping", "early", "halt", "patience"})
 COPIES = frozenset({"deepcopy", "clone", "copy", "cpu"})
 BRINGS_BACK = frozenset({"load_state_dict", "load", "load_weights", "load_checkpoint", "load_model", "restore"})
@@ -20,9 +30,7 @@ def best_weights_left_behind(program: Program) -> Iterator[Slip]:
     for file, symbol, scope in program.scopes():
         for statement, kept, owner in _keeps(program, scope):
             trees: list[ast.AST] = list(program.trees.values()) if isinstance(kept, ast.Attribute) else [scope]
-            parents = {
-                id(child): one for tree in trees for one in ast.walk(tree) for child in ast.iter_child_nodes(one)
-            }
+            parents = parents_of(trees)
             reads = [one for tree in trees for one in ast.walk(tree) if _reads(one, kept)]
             reads = [one for one in reads if not _asks_whether(one, parents)]
             if not reads:
@@ -85,29 +93,20 @@ def _asks_whether(node: ast.AST, parents: dict[int, ast.AST]) -> bool:
     return isinstance(parent, ast.Compare) or (isinstance(parent, ast.If) and parent.test is node)
 
 
-def _above(node: ast.AST, parents: dict[int, ast.AST]) -> list[ast.AST]:
-    found: list[ast.AST] = []
-    parent = parents.get(id(node))
-    while parent is not None:
-        found.append(parent)
-        parent = parents.get(id(parent))
-    return found
-
-
 def _stops(program: Program, load: ast.AST, parents: dict[int, ast.AST]) -> ast.expr | None:
     """The test of the branch of an early stop that a call stands in; None where it is reached otherwise as well."""
-    above = _above(load, parents)
+    around = list(above(load, parents))
     below = load
-    for number, one in enumerate(above):
+    for number, one in enumerate(around):
         if isinstance(one, Function):
             return None
         if isinstance(one, ast.If) and any(below is part for part in one.body):
-            loops = [up for up in above[number:] if isinstance(up, ast.For | ast.While | Function)]
+            loops = [up for up in around[number:] if isinstance(up, ast.For | ast.While | Function)]
             loop = loops[0] if loops else None
             ends = any(isinstance(part, ast.Break | ast.Return) for part in one.body)
             said = {part for name in map(name_of, ast.walk(one.test)) for part in words(name)}
             if isinstance(loop, ast.For | ast.While) and ends:
-                scope = next((up for up in above if isinstance(up, Function | ast.Module)), None)
+                scope = next((up for up in around if isinstance(up, Function | ast.Module)), None)
                 return one.test if scope is not None and _goes_on(scope, loop, load) else None
             if not isinstance(loop, ast.For | ast.While) and _ordered(one.test) and "patience" in said:
                 return one.test
@@ -171,7 +170,7 @@ def _never(
     name = name_of(kept)
     if isinstance(kept, ast.Attribute) or (isinstance(scope, ast.Module) and program.read[name]):
         return
-    loops = [one for one in _above(statement, parents) if isinstance(one, ast.For | ast.While)]
+    loops = [one for one in above(statement, parents) if isinstance(one, ast.For | ast.While)]
     used = _used_after(scope, loops[-1], owner) if loops else None
     if used is not None:
         where = file, statement.lineno, symbol, used.lineno

@@ -5,7 +5,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Function, Program, Scope, Slip, inside, name_of, names_in, shown, words
+from traindx.watch.reading.program import (
+    Function,
+    Program,
+    Scope,
+    Slip,
+    inside,
+    name_of,
+    names_in,
+    parents_of,
+    shown,
+    words,
+)
 
 SHOWS = frozenset(
     {
@@ -56,15 +67,12 @@ def term_left_out(program: Program) -> Iterator[Slip]:
             if ast.unparse(assigned.targets[0]) in _texts(sums[0].value) or (field and _as_text(program, name)):
                 continue  # detached where it is added is another fault, which is measured
             trees: list[ast.AST] = list(program.trees.values()) if field else [scope]
-            parents = around.setdefault(field, {}) or _parents(trees)
-            around[field] = parents
+            if field not in around:
+                around[field] = parents_of(trees)
+            parents = around[field]
             uses = [one for tree in trees for one in ast.walk(tree) if _reads(one, name, field)]
             if uses and all(_is_shown(one, parents) for one in uses) and assigned.lineno < sums[0].lineno:
                 yield Slip("left-out", shown(sums[0]), shown(assigned), file, sums[0].lineno, symbol, assigned.lineno)
-
-
-def _parents(trees: list[ast.AST]) -> dict[int, ast.AST]:
-    return {id(child): one for tree in trees for one in ast.walk(tree) for child in ast.iter_child_nodes(one)}
 
 
 def _texts(node: ast.expr) -> set[str]:
@@ -255,7 +263,7 @@ def _weights_of(program: Program, name: str) -> dict[str, float]:
 
 def _only_shown(program: Program, scope: Scope, name: str, key: str) -> bool:
     """A term is shown, by its key or with all others, and goes into nothing else."""
-    parents = _parents([scope])
+    parents = parents_of([scope])
     whole = False
     for one in program.inside(scope):
         if isinstance(one, ast.Subscript) and name_of(one.value) == name and isinstance(one.ctx, ast.Load):

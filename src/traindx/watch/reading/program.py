@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
@@ -260,6 +260,22 @@ def side_of(name: str) -> str:
     said = set(words(name))
     train, held_out = bool(said & {"train", "training"}), bool(said & HELD_OUT)
     return "" if train == held_out else "train" if train else "held out"
+
+
+ORDERED = (ast.Gt, ast.Lt, ast.GtE, ast.LtE)
+
+
+def parents_of(trees: Iterable[ast.AST]) -> dict[int, ast.AST]:
+    """The node around each node, by its ``id``."""
+    return {id(child): one for tree in trees for one in ast.walk(tree) for child in ast.iter_child_nodes(one)}
+
+
+def above(node: ast.AST, parents: dict[int, ast.AST]) -> Iterator[ast.AST]:
+    """Nodes around a node, the nearest first."""
+    parent = parents.get(id(node))
+    while parent is not None:
+        yield parent
+        parent = parents.get(id(parent))
 
 
 def is_number(value: object) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from traindx.watch.reading.program import Function, Program, Scope, Slip, name_of, shown, words
+from traindx.watch.reading.resumed import pairs
 
 TOGETHER = frozenset({
     "zip", "TensorDataset", "nms", "batched_nms", "soft_nms", "cat", "concat", "concatenate", "column_stack",
@@ -123,12 +124,7 @@ def _by(node: ast.Subscript, order: str) -> bool:
 
 
 def _pairs(statement: ast.stmt) -> list[tuple[ast.expr, ast.expr]]:
-    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-        return []
-    target, value = statement.targets[0], statement.value
-    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
-        return list(zip(target.elts, value.elts, strict=True))
-    return [(target, value)]
+    return pairs(statement) if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else []
 
 
 def _siblings(nodes: list[ast.AST], scope: Scope, name: str) -> list[str]:
@@ -228,7 +224,8 @@ def _assigned_after(program: Program, scope: Scope, order: _Order) -> bool:
     return any(
         isinstance(target, ast.Name) and target.id == order.key and isinstance(value, ast.Subscript | ast.Name)
         for one in program.inside(scope)
-        for target, value in (_pairs(one) if isinstance(one, ast.Assign) else ())
+        if isinstance(one, ast.Assign)
+        for target, value in _pairs(one)
     )
 
 

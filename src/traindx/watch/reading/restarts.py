@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from traindx.watch.reading.program import Function, Program, Scope, Slip, is_number, name_of, shown
+from traindx.watch.reading.program import ORDERED, Function, Program, Scope, Slip, is_number, name_of, shown
 from traindx.watch.reading.resumed import Resumed, Resuming, all_fields, nodes_of, pairs
 
 SHOWN = frozenset({
@@ -14,7 +14,6 @@ SHOWN = frozenset({
     "echo", "set_postfix_str", "log_metric", "print_log", "printf",
 })  # fmt: skip
 NUMBERS = frozenset({"max", "min", "round", "float", "abs", "str"})
-ORDERED = (ast.Gt, ast.Lt, ast.GtE, ast.LtE)
 MOST_CALLS = 3  # a save that is further away than so many calls is not looked for
 
 
@@ -245,11 +244,7 @@ class _View(Resuming):
 def _compared(test: ast.expr) -> Iterator[ast.Name | ast.Attribute]:
     """Both sides of comparisons that are names or fields, also with a margin: ``score < self.best + delta``."""
     for one in ast.walk(test):
-        if (
-            isinstance(one, ast.Compare)
-            and len(one.ops) == 1
-            and isinstance(one.ops[0], ast.Gt | ast.Lt | ast.GtE | ast.LtE)
-        ):
+        if isinstance(one, ast.Compare) and len(one.ops) == 1 and isinstance(one.ops[0], ORDERED):
             for side in (one.left, one.comparators[0]):
                 parts = [side.left, side.right] if isinstance(side, ast.BinOp) else [side]
                 yield from (part for part in parts if isinstance(part, ast.Name | ast.Attribute))

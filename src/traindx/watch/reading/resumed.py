@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from traindx.watch.reading.program import Function, Program, Scope, name_of, words
+from traindx.watch.reading.program import Function, Program, Scope, above, name_of, parents_of, words
 
 COUNTS = frozenset({"epoch", "epochs", "step", "steps", "iteration", "iterations", "iter", "iters", "it", "round"})
 
@@ -31,17 +31,11 @@ class Resuming:
         self.opaque = False
         self.loaded: set[str] = set()
         self.file_of = {id(scope): file for file, _, scope in program.scopes()}
-        self.parents = {
-            id(child): node for tree in program.trees.values() for node in ast.walk(tree)
-            for child in ast.iter_child_nodes(node)
-        }  # fmt: skip
+        self.parents = parents_of(program.trees.values())
 
     def above(self, node: ast.AST) -> Iterator[ast.AST]:
         """Nodes around a node, the nearest first."""
-        parent = self.parents.get(id(node))
-        while parent is not None:
-            yield parent
-            parent = self.parents.get(id(parent))
+        return above(node, self.parents)
 
     def resumed(self) -> Iterator[Resumed]:
         """Places that give a counter of epochs or steps a value from a loaded file."""
@@ -117,8 +111,7 @@ class Resuming:
             return False
         returned = [one.value for one in self.program.inside(function) if isinstance(one, ast.Return)]
         return bool(returned) and all(
-            isinstance(one, ast.Call) and name_of(one.func) == "load" and ast.unparse(one.func) == "torch.load"
-            for one in returned
+            isinstance(one, ast.Call) and ast.unparse(one.func) == "torch.load" for one in returned
         )
 
     def _loaded(self, scope: Scope) -> tuple[set[str], set[str]]:
