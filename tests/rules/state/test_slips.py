@@ -1133,6 +1133,20 @@ def test_a_slip_is_named_at_its_line_and_the_right_line_is_not(code, form, line,
 
 
 NEAR_MISSES = {
+    "overwritten: a network moves itself": """
+        class Trainer:
+            def __init__(self, model, device, every):
+                self.model = model.to(device)
+                self.every = every
+                self.model = Wrapper(model, [device])
+    """,
+    "dropped: a function is handed on to somebody who calls it": """
+        def apply(method, owner, *args):
+            return method(owner.local(), *args)
+        def remote(method, owner, *args):
+            return call_there(owner, apply, args=[method, *args])
+        remote(report, owner, reward)
+    """,
     "partner: a switch that somebody may want, through which no value goes": """
         class Head:
             def freeze(self):

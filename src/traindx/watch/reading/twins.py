@@ -139,11 +139,11 @@ def result_dropped(program: Program) -> Iterator[Slip]:
         for one in program.inside(scope):
             call = one.value if isinstance(one, ast.Expr) else None
             function = program.called(call) if isinstance(call, ast.Call) else None
-            if function is not None and isinstance(one, ast.Expr) and _only_returns(function):
+            if function is not None and isinstance(one, ast.Expr) and _only_returns(program, function):
                 yield Slip("dropped", shown(one), f"def {function.name}", file, one.lineno, symbol, function.lineno)
 
 
-def _only_returns(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def _only_returns(program: Program, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """The function gives something back and changes nothing that its caller could see."""
     returns = [one for one in inside(function) if isinstance(one, ast.Return)]
     if (
@@ -159,6 +159,9 @@ def _only_returns(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
             return False
         if isinstance(one, ast.Global | ast.Nonlocal | ast.Raise | ast.Assert | ast.Yield | ast.YieldFrom | ast.With):
             return False
+        given = [*one.args, *(part.value for part in one.keywords)] if isinstance(one, ast.Call) else []
+        if any(isinstance(part, ast.Name) and part.id in program.functions for part in given):
+            return False  # whoever is handed a function may call it
     return True
 
 

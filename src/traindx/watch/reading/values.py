@@ -20,7 +20,7 @@ from traindx.watch.reading.program import (
 )
 
 GIVES_ANOTHER = frozenset(
-    {"plt", "ax", "axes", "fig", "figure", "logger", "logging", "subprocess", "warnings", "os", "time", "mock"}
+    {"plt", "ax", "axes", "fig", "figure", "mlab", "logger", "logging", "subprocess", "warnings", "os", "time", "mock"}
 )
 ABOUT_IT = frozenset(
     {"loss", "losses", "dict", "stats", "metric", "metrics", "info", "log", "logs", "score", "figures"}
@@ -33,6 +33,8 @@ GIVES_THE_SAME = frozenset({  # at every call, whatever was called in between; a
     "sqrt", "exp", "log", "log2", "sin", "cos", "tan", "abs", "min", "max", "sum", "len", "int", "float", "round",
     "floor", "ceil", "pow", "square", "mean",
 })  # fmt: skip
+MOVES_ITSELF = frozenset({"to", "cuda", "train", "eval", "requires_grad_", "apply", "share_memory"})
+"""Methods that change a network and give it back: done, whatever becomes of the name."""
 DOES_SOMETHING = frozenset(
     {"load", "save", "write", "register", "print", "log", "show", "plot", "open", "partial", "add", "append"}
 )
@@ -180,7 +182,8 @@ def overwritten_calls(program: Program) -> Iterator[Slip]:
                 for one in read | {name}:
                     pending.pop(one, None)
                 summed = name_of(getattr(node.value, "func", node)) == "sum"  # arithmetic is looked at elsewhere
-                if isinstance(node.value, ast.Call) and not summed:
+                moved = isinstance(node.value, ast.Call) and name_of(node.value.func) in MOVES_ITSELF
+                if isinstance(node.value, ast.Call) and not summed and not moved:
                     given = (
                         [*node.value.args, node.value.func] if isinstance(target, ast.Attribute) else node.value.args
                     )
