@@ -15,6 +15,7 @@ from pathlib import Path
 from traindx.core.metric_names import direction_of, words
 from traindx.watch.reading.program import Program, name_of, names_in
 from traindx.watch.reading.shown_text import pieces
+from traindx.watch.runtime.syntax import inside
 
 LARGEST = 1_000_000  # characters of a file that is read
 _PLACES = re.compile(r"%[-+#0\d.]*[a-zA-Z]|\{[^{}]*\}")  # where a message puts its arguments
@@ -30,12 +31,12 @@ def directions_in(files: Sequence[str], names: Collection[str]) -> dict[str, boo
     program = Program(dict(_trees(files)))
     said: dict[str, set[bool]] = {}
     for _, _, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             shown = node.args if isinstance(node, ast.Call) else [node] if isinstance(node, ast.JoinedStr) else []
             for label, value in pieces(shown):
                 for name in names:
                     if _is_named(label, name):
-                        said.setdefault(name, set()).update(_ways(value, program.inside(scope)))
+                        said.setdefault(name, set()).update(_ways(value, inside(scope)))
     return {name: ways.pop() for name, ways in said.items() if len(ways) == 1}
 
 

@@ -19,6 +19,7 @@ from traindx.finding import Location
 from traindx.watch.collectors.networks import Call, Networks
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import children, walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 JOINS = {"cat", "concat", "concatenate", "stack", "vstack", "hstack"}
@@ -134,7 +135,7 @@ class Accumulators(Collector):
 def sums_of(file: str) -> tuple[Sum, ...]:
     """Every such name of a file."""
     tree = parsed(file)
-    scopes = [tree, *(node for node in ast.walk(tree) if isinstance(node, _SCOPES[:2]))] if tree is not None else []
+    scopes = [tree, *(node for node in walk(tree) if isinstance(node, _SCOPES[:2]))] if tree is not None else []
     return tuple(one for scope in scopes for one in _in_scope(scope.body))
 
 
@@ -150,7 +151,7 @@ def _in_scope(statements: list[ast.stmt]) -> Iterator[Sum]:
                 if not name or begun >= outer.lineno or _counts_steps(node) or _begins_anew(inside, name):
                     continue
                 used = next(_figures(inside, name, several), 0)
-                counts = tuple(one.id for one in ast.walk(outer.target) if isinstance(one, ast.Name))
+                counts = tuple(one.id for one in walk(outer.target) if isinstance(one, ast.Name))
                 if used:
                     lines = [(one.lineno, one.end_lineno or one.lineno) for one in (outer, inner)]
                     yield Sum(name, begun, node.lineno, used, lines[0], lines[1], counts, several)
@@ -171,7 +172,7 @@ def _within(statements: list[ast.stmt]) -> Iterator[Any]:
             if isinstance(node, _SCOPES):
                 continue
             yield node
-            stack = [*ast.iter_child_nodes(node), *stack]
+            stack = [*children(node), *stack]
 
 
 def _empty(node: ast.Assign) -> Iterator[str]:
@@ -222,6 +223,6 @@ def _figures(inside: list[Any], name: str, several: bool) -> Iterator[int]:
             if called in JOINS and any(isinstance(one, ast.Name) and one.id == name for one in node.args):
                 yield node.lineno
         if not several and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            names = {one.id for one in ast.walk(node.right) if isinstance(one, ast.Name)}
-            if any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.left)) and not names & growing:
+            names = {one.id for one in walk(node.right) if isinstance(one, ast.Name)}
+            if any(isinstance(one, ast.Name) and one.id == name for one in walk(node.left)) and not names & growing:
                 yield node.lineno

@@ -22,6 +22,7 @@ from traindx.watch.collectors.configs import line_of as line_in
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.source_trees import source_files, trees_of
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 LEAST_SIBLINGS = 2  # other parameters that a mapping names, so that it is the one that goes to them
@@ -111,7 +112,7 @@ def lost_at(trees: dict[str, ast.Module], kind: type, name: str) -> Location | N
     found = [
         (file, line)
         for file, tree in trees.items()
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if (line := _hands_on(node, kind.__name__, name, others)) > 0
     ]
     if len(found) != 1:

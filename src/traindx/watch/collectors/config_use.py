@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindx.watch.runtime.syntax import children
+
 Binding = tuple[str, ...]
 READERS = ("load", "safe_load", "full_load", "unsafe_load")
 ASKS = ("get", "pop", "setdefault")
@@ -69,7 +71,7 @@ class _Sources:
             if not isinstance(node, ast.ClassDef):
                 name = scope.rpartition(".")[2] if node.name == "__init__" else node.name
                 self.functions.setdefault(name, []).append((file, inner, node.args))
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             self._walk(file, inner, child, node, parent)
 
 

@@ -23,6 +23,7 @@ from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.calling import caller_of_ours
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.source_trees import source_files, trees_of
+from traindx.watch.runtime.syntax import walk
 
 MOST_KEYS = 2000
 MOST_FILES = 16
@@ -155,8 +156,8 @@ def names_in(trees: Iterable[ast.Module], *, of_attributes: bool = True) -> set[
     """
     names: set[str] = set()
     for tree in trees:
-        left_out = set() if of_attributes else {id(name) for node in ast.walk(tree) for name in attribute_names(node)}
-        for node in ast.walk(tree):
+        left_out = set() if of_attributes else {id(name) for node in walk(tree) for name in attribute_names(node)}
+        for node in walk(tree):
             if id(node) in left_out:
                 continue
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

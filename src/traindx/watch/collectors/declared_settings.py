@@ -19,6 +19,7 @@ from traindx.evidence.observed_state import DeclaredSettings
 from traindx.finding import Location
 from traindx.watch.collectors.config_use import HARMLESS, name_of
 from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.syntax import children, walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 WHOLE = (
@@ -126,7 +127,7 @@ class _Uses:
         self.kept_seen = self.kept_parts = 0  # ``self.hparams`` in all, and with a name or key after it
         self.handed_on: set[str] = set()  # names that go as a whole to something that is not defined here
         for tree in trees.values():
-            for node in ast.walk(tree):
+            for node in walk(tree):
                 self._note(node)
         for name, calls in self.calls.items():
             if name in self.defined or name in HARMLESS:
@@ -175,14 +176,14 @@ def _options(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
     """Numbers and switches of ``add_argument``."""
     holders = {
         target.id
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
         and name_of(node.value.func) in ("parse_args", "parse_known_args")
         for target in node.targets
         if isinstance(target, ast.Name)
     }  # fmt: skip
     whole = uses.as_a_whole() or bool(holders & uses.handed_on)
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if not isinstance(node, ast.Call) or name_of(node.func) != "add_argument":
             continue
         flags = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
@@ -201,7 +202,7 @@ def _options(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
 def _fields(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
     """Numbers in data classes."""
     whole = uses.as_a_whole()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if not isinstance(node, ast.ClassDef) or not any("dataclass" in ast.unparse(d) for d in node.decorator_list):
             continue
         for item in node.body:
@@ -214,7 +215,7 @@ def _fields(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
 
 def _constants(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
     """Numbers at the top of a file, in capitals."""
-    exported = any(isinstance(n, ast.ImportFrom) and any(a.name == "*" for a in n.names) for n in ast.walk(tree))
+    exported = any(isinstance(n, ast.ImportFrom) and any(a.name == "*" for a in n.names) for n in walk(tree))
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
@@ -232,7 +233,7 @@ def _parameters(file: str, tree: ast.Module, uses: _Uses) -> Iterator[Setting]:
             or (len(uses.defined.get(function.name, ())) > 1 and (function.name != "__init__"))
         ):
             continue
-        body = [node for statement in function.body for node in ast.walk(statement)]
+        body = [node for statement in function.body for node in walk(statement)]
         whole = {name for node in body if isinstance(node, ast.Call) and (name := name_of(node.func)) in WHOLE}
         if whole - {KEEP}:
             continue
@@ -287,8 +288,8 @@ def _kept_unread(owner: ast.ClassDef | None, function: ast.FunctionDef, uses: _U
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[ast.ClassDef | None, ast.FunctionDef]]:
-    for node in ast.walk(tree):
-        for child in ast.iter_child_nodes(node):
+    for node in walk(tree):
+        for child in children(node):
             if isinstance(child, ast.FunctionDef):
                 yield (node if isinstance(node, ast.ClassDef) else None), child
 
@@ -328,7 +329,7 @@ def _overwritten(function: ast.FunctionDef, name: str) -> ast.Assign | None:
             and statement.targets[0].id == name
         ):
             return statement if not _loads(statement.value, name) and _number(statement.value) else None
-        if any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(statement)):
+        if any(isinstance(node, ast.Name) and node.id == name for node in walk(statement)):
             return None
     return None
 
@@ -350,7 +351,7 @@ def _inherits(owner: ast.ClassDef | None, function: ast.FunctionDef) -> bool:
 
 
 def _loads(node: ast.AST, name: str) -> bool:
-    return any(isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load) for one in ast.walk(node))
+    return any(isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load) for one in walk(node))
 
 
 def _number(node: ast.AST | None) -> bool:

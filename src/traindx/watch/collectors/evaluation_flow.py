@@ -25,6 +25,7 @@ from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.source_text import statement_at
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.structure import named_modules
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 ABOUT = frozenset({  # what is asked about a tensor without a look at its values
@@ -433,7 +434,7 @@ def assigned_to(site: CallSite) -> str:
     statement = statement_at(site.file, site.line) if site.file else None
     if not isinstance(statement, ast.Assign):
         return ""
-    names = {one.id for target in statement.targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+    names = {one.id for target in statement.targets for one in walk(target) if isinstance(one, ast.Name)}
     return (
         "" if all(name.startswith("_") for name in names) else ", ".join(ast.unparse(one) for one in statement.targets)
     )

@@ -21,6 +21,7 @@ from traindx.watch.runtime.call_sites import CallSite, here, stack, users
 from traindx.watch.runtime.calling import extra_levels
 from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 SERIOUS = (  # what torch says when the training itself is wrong
@@ -99,7 +100,7 @@ def handler_of(sites: tuple[CallSite, ...]) -> Location | None:
     for site in sites:
         tree = parsed(site.file)
         best: ast.Try | None = None
-        for node in ast.walk(tree) if tree is not None else ():
+        for node in walk(tree) if tree is not None else ():
             if isinstance(node, ast.Try) and node.handlers:
                 inside = node.body[0].lineno <= site.line <= (node.body[-1].end_lineno or node.body[-1].lineno)
                 if inside and (best is None or node.lineno >= best.lineno):

@@ -20,6 +20,7 @@ from traindx.watch.runtime.patching import Patches
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.source_text import statement_at
 from traindx.watch.runtime.source_trees import source_files
+from traindx.watch.runtime.syntax import walk
 
 OFF = frozenset({"false", "f", "no", "n", "off", "0", "none", "disable", "disabled"})
 EVALUATED = {"val", "va", "valid", "validation", "test", "te", "tst", "dev", "holdout", "eval"}  # in names
@@ -298,7 +299,7 @@ def _words(text: str) -> list[str]:
 def exchanged(site: CallSite, name: str) -> Said:
     """Whether the arguments of a score are called the other way round."""
     statement = statement_at(site.file, site.line)
-    for node in ast.walk(statement) if statement is not None else ():
+    for node in walk(statement) if statement is not None else ():
         if not isinstance(node, ast.Call) or len(node.args) < 2:
             continue
         if name != (node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")):
@@ -339,7 +340,7 @@ def coloured(image: Any) -> bool:
 def spoken(site: CallSite) -> str:
     """The first argument of the call of ``fit_transform`` at a line, as the source has it."""
     statement = statement_at(site.file, site.line)
-    for node in ast.walk(statement) if statement is not None else ():
+    for node in walk(statement) if statement is not None else ():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fit_transform":
             return ast.unparse(node.args[0]) if node.args else ""
     return ""

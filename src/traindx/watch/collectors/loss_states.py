@@ -13,6 +13,7 @@ from traindx.evidence.observed_calls import LossStateSeen
 from traindx.watch.collectors.networks import Networks
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 Shape = tuple[int, ...]
@@ -108,13 +109,13 @@ def assigned_in_call(kind: type, attribute: str) -> CallSite | None:
     """The first line of a class, its constructor apart, that assigns ``self.attribute``; None without one."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     tree = parsed(file) if file else None
-    for owner in ast.walk(tree) if tree is not None else ():
+    for owner in walk(tree) if tree is not None else ():
         if not isinstance(owner, ast.ClassDef) or owner.name != kind.__name__:
             continue
         for method in owner.body:
             if not isinstance(method, ast.FunctionDef) or method.name == "__init__":
                 continue
-            for node in ast.walk(method):
+            for node in walk(method):
                 targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
                 if any(isinstance(one, ast.Attribute) and one.attr == attribute for one in targets):
                     return CallSite(str(file), int(getattr(node, "lineno", 0)), f"{owner.name}.{method.name}")

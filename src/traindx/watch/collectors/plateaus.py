@@ -12,6 +12,7 @@ from traindx.evidence.base import Record
 from traindx.evidence.observed_optim import PlateauSeen
 from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 from traindx.watch.runtime.source_text import statement_at
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 
@@ -104,7 +105,7 @@ def _rate(scheduler: Any) -> float:
 def given_at(site: CallSite, method: str) -> str:
     """The first argument of the call of a method at a line, as it is written."""
     statement = statement_at(site.file, site.line)
-    for node in ast.walk(statement) if statement is not None else ():
+    for node in walk(statement) if statement is not None else ():
         named = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method
         if named and isinstance(node, ast.Call) and (node.args or node.keywords):
             return ast.unparse(node.args[0] if node.args else node.keywords[0].value)[:80]

@@ -20,6 +20,7 @@ from traindx.watch.runtime.call_sites import CallSite, constructor_site, here
 from traindx.watch.runtime.source_text import assigned_at, assigned_name, calls_method, statement_at
 from traindx.watch.runtime.source_trees import source_files
 from traindx.watch.runtime.stats import thin
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 
@@ -216,7 +217,7 @@ COUNTS = re.compile(r"batch|step|iter", re.IGNORECASE)
 def counts_batches(made: CallSite) -> bool:
     """True if an argument of a schedule's construction is computed from ``len(...)`` or a number of batches."""
     statement = statement_at(made.file, made.line)
-    for node in ast.walk(statement) if statement is not None else ():
+    for node in walk(statement) if statement is not None else ():
         if isinstance(node, ast.Call):
             values = [*node.args[1:], *(one.value for one in node.keywords)]
             if any(one.arg == "steps_per_epoch" for one in node.keywords) or any(_counts(v, made) for v in values):
@@ -225,7 +226,7 @@ def counts_batches(made: CallSite) -> bool:
 
 
 def _counts(value: ast.expr, made: CallSite, *, followed: bool = False) -> bool:
-    for node in ast.walk(value):
+    for node in walk(value):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
             return True
         name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""

@@ -11,6 +11,7 @@ from traindx.evidence.observed_items import ReadingOrder
 from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 COLLECTS = ("cat", "concatenate", "stack", "vstack", "hstack", "append", "extend")
@@ -57,11 +58,11 @@ class ReadingOrders(Collector):
 def drops_labels(site: CallSite) -> tuple[bool, bool]:
     """Whether the loop at a line names a part of the batch ``_``, and whether it collects what it computes."""
     tree = parsed(site.file)
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if isinstance(node, ast.For) and node.lineno == site.line:
             return _drops(node.target), _collects(node)
         if isinstance(node, ast.Assign | ast.Expr | ast.Return) and node.lineno <= site.line <= (node.end_lineno or 0):
-            loops = [one for one in ast.walk(node) if isinstance(one, ast.comprehension)]
+            loops = [one for one in walk(node) if isinstance(one, ast.comprehension)]
             if loops:
                 return any(_drops(loop.target) for loop in loops), _collects(node)
     return False, False
@@ -73,6 +74,6 @@ def _drops(target: ast.expr) -> bool:
 
 
 def _collects(node: ast.AST) -> bool:
-    calls = (one.func for one in ast.walk(node) if isinstance(one, ast.Call))
+    calls = (one.func for one in walk(node) if isinstance(one, ast.Call))
     names = (one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in calls)
     return any(name in COLLECTS for name in names)

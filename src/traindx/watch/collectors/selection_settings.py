@@ -18,6 +18,7 @@ from traindx.evidence.observed_calls import KeptFigure
 from traindx.finding import Location
 from traindx.watch.collectors.statements import better
 from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector
 
 FIGURES = (
@@ -108,7 +109,7 @@ def _set_at(key: str) -> Location | None:
     """The last place of the sources that sets a field of that name, other than to None."""
     found = None
     for file, tree in own_sources().items():
-        for node in ast.walk(tree):
+        for node in walk(tree):
             line = 0
             if isinstance(node, ast.Assign | ast.AnnAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]

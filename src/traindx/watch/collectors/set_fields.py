@@ -29,6 +29,7 @@ from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.structure import own_parameters
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 ALIKE = 0.8  # of two names, as difflib counts: a letter left out or changed, another ending
@@ -139,7 +140,7 @@ def sources_of(trees: dict[str, ast.Module]) -> Sources:
     """What these sources set and read."""
     found = Sources(files=frozenset(trees))
     for file, tree in trees.items():
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 found.read.add(node.attr)
                 found.adds_groups |= node.attr == "add_param_group"

@@ -17,6 +17,7 @@ from traindx.finding import Location
 from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import children
 from traindx.watch.runtime.watch import Collector, Watch
 
 SIDES = ("val", "test", "eval", "dev", "holdout")  # in the name of what a field is set through
@@ -116,7 +117,7 @@ def _assigned(frame: FrameType | None) -> Iterator[Assigned]:
 
 def _once(tree: ast.AST, function: str = "<module>") -> Iterator[tuple[str, ast.Assign]]:
     """Assignments outside of loops, with the function that they are in."""
-    for node in ast.iter_child_nodes(tree):
+    for node in children(tree):
         if isinstance(node, ast.Assign):
             yield function, node
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

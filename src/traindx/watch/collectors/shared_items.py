@@ -17,6 +17,7 @@ from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.source_text import assigned_at, assigned_name, parsed, statement_at
 from traindx.watch.runtime.stats import sample
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 VALUES = 512  # of every item
@@ -98,7 +99,7 @@ class SharedItemsSeen(Collector):
 def dataset_at(made: CallSite) -> Location | None:
     """The last line above a loader, in its function, that assigns the name which the loader is given first."""
     statement = statement_at(made.file, made.line)
-    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call) and node.args] if statement else []
+    calls = [node for node in walk(statement) if isinstance(node, ast.Call) and node.args] if statement else []
     name = next((call.args[0].id for call in calls if isinstance(call.args[0], ast.Name)), "")
     site = assigned_at(made, name) if name else None
     return site.location() if site is not None else None
@@ -114,9 +115,9 @@ def divided_at(one: CallSite, other: CallSite) -> Location | None:
         return None
     first, second = (_names(tree, site.line, ast.Load) for site in (one, other))
     found: list[tuple[bool, int]] = []
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Assign) and node.lineno < min(one.line, other.line):
-            given = {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+            given = {name.id for target in node.targets for name in walk(target) if isinstance(name, ast.Name)}
             if given & first and given & second:
                 found.append((bool(given & first - second and given & second - first), node.lineno))
     return Location(file=shown_path(one.file), line=max(found)[1], symbol=one.symbol) if found else None
@@ -124,9 +125,9 @@ def divided_at(one: CallSite, other: CallSite) -> Location | None:
 
 def _names(tree: ast.AST, line: int, context: type[ast.expr_context]) -> set[str]:
     """Names that the simple statement at a line reads, but not those it calls: a maker of both divides nothing."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Assign | ast.Expr | ast.Return) and node.lineno <= line <= (node.end_lineno or 0):
-            called = {id(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
-            names = (one for one in ast.walk(node) if isinstance(one, ast.Name) and id(one) not in called)
+            called = {id(one.func) for one in walk(node) if isinstance(one, ast.Call)}
+            names = (one for one in walk(node) if isinstance(one, ast.Name) and id(one) not in called)
             return {one.id for one in names if isinstance(one.ctx, context)}
     return set()

@@ -16,6 +16,7 @@ from traindx.watch.collectors.networks import Call, CallPlace, Networks
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.schedule import Bursts
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 LEAST = 256  # values of a sample: of fewer, mean and deviation are no statistics
@@ -102,7 +103,7 @@ def given_at(site: CallSite) -> Location | None:
     """The last line above a call, in the same function, that assigns the name which the call is given."""
     tree = parsed(site.file) if site.file else None
     scope: ast.AST | None = tree
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if not isinstance(node, ast.FunctionDef) or not node.lineno <= site.line <= (node.end_lineno or 0):
             continue
         if node.lineno > getattr(scope, "lineno", 0):
@@ -111,14 +112,14 @@ def given_at(site: CallSite) -> Location | None:
         return None
     names = {
         argument.id
-        for node in ast.walk(scope)
+        for node in walk(scope)
         if isinstance(node, ast.Call) and node.lineno == site.line
         for argument in node.args[:1]
         if isinstance(argument, ast.Name)
     }
     lines = [
         node.lineno
-        for node in ast.walk(scope)
+        for node in walk(scope)
         if isinstance(node, ast.Assign) and node.lineno < site.line
         for target in node.targets
         if isinstance(target, ast.Name) and target.id in names

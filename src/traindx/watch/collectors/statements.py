@@ -22,6 +22,7 @@ from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_text import statement_at
 from traindx.watch.runtime.source_trees import freezing_lines, own_sources
 from traindx.watch.runtime.structure import named_modules
+from traindx.watch.runtime.syntax import children, walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 METHODS = (  # are called for what they do; as a value they are passed on or compared, and never a statement
@@ -113,8 +114,8 @@ def _sets_on(site: CallSite, name: str) -> bool:
 
 def idle_statements(file: str, tree: ast.Module) -> Iterator[IdleStatement]:
     """Methods that are named and not called, misspelt flags, one data set's attributes set through two parts."""
-    has_flag = any(isinstance(one, ast.FunctionDef) and one.name == "requires_grad" for one in ast.walk(tree))
-    for node in ast.walk(tree):
+    has_flag = any(isinstance(one, ast.FunctionDef) and one.name == "requires_grad" for one in walk(tree))
+    for node in walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute) and node.value.attr in METHODS:
             yield _idle(file, node, "not-called", ast.unparse(node.value))
         elif isinstance(node, ast.Assign):
@@ -136,7 +137,7 @@ def _module_flags(file: str, scope: ast.FunctionDef | ast.ClassDef | ast.Module)
 
     A tensor can be neither. In a class ``self.x`` is looked for in all of its methods.
     """
-    inside = list(_statements(scope)) if not isinstance(scope, ast.ClassDef) else list(ast.walk(scope))
+    inside = list(_statements(scope)) if not isinstance(scope, ast.ClassDef) else list(walk(scope))
     flags: list[tuple[ast.Assign, str]] = []
     for node in inside:
         if not isinstance(node, ast.Assign):
@@ -160,7 +161,7 @@ def _modules_in(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.For) and isinstance(node.iter, ast.Call) and name_of(node.iter.func) in PARTS:
         names = node.target.elts[1:] if isinstance(node.target, ast.Tuple) else [node.target]
         yield from (ast.unparse(one) for one in names)
-    nested = (node,) if isinstance(node, ast.Call) else ast.walk(node) if isinstance(node, ast.stmt) else ()
+    nested = (node,) if isinstance(node, ast.Call) else walk(node) if isinstance(node, ast.stmt) else ()
     for one in nested:
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Name | ast.Attribute):
             yield ast.unparse(one.func)
@@ -186,9 +187,9 @@ def _overwritten(file: str, scope: ast.FunctionDef | ast.For | ast.While) -> Ite
     open_: dict[str, ast.Assign] = {}
     for node in scope.body:
         name, value = _computed(node)
-        mentioned = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+        mentioned = {one.id for one in walk(node) if isinstance(one, ast.Name)}
         if name and value is not None:
-            read = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
+            read = {one.id for one in walk(value) if isinstance(one, ast.Name)}
             if name in open_ and name not in read:
                 yield _idle(file, node, "overwritten", ast.unparse(node)).model_copy(
                     update={"detail": ast.unparse(open_[name])[:120]}
@@ -211,7 +212,7 @@ def _arithmetic(value: ast.expr) -> bool:
     """True for arithmetic on names: ``a + w * b``, ``sum(w[k] * l for k, l in ...)``."""
     if isinstance(value, ast.Call) and name_of(value.func) == "sum" and value.args:
         value = value.args[0].elt if isinstance(value.args[0], ast.GeneratorExp | ast.ListComp) else value.args[0]
-    return isinstance(value, ast.BinOp) and sum(isinstance(one, ast.Name) for one in ast.walk(value)) > 1
+    return isinstance(value, ast.BinOp) and sum(isinstance(one, ast.Name) for one in walk(value)) > 1
 
 
 def _idle(file: str, node: ast.stmt, form: str, source: str) -> IdleStatement:
@@ -247,7 +248,7 @@ def _shared_attributes(file: str, scope: ast.FunctionDef | ast.Module) -> Iterat
 
 def _statements(scope: ast.AST) -> Iterator[ast.stmt]:
     """Statements of a function or module in order, those of functions inside it left out."""
-    for child in ast.iter_child_nodes(scope):
+    for child in children(scope):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
         if isinstance(child, ast.stmt):
@@ -260,7 +261,7 @@ def _statements(scope: ast.AST) -> Iterator[ast.stmt]:
 
 def kept_figures(file: str, tree: ast.Module) -> Iterator[KeptFigure]:
     """``if value < best: best = value; save(...)`` and its like, and callbacks that watch a figure."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
             found = _comparison(file, node, node.test)
             if found is not None:
@@ -290,7 +291,7 @@ def _comparison(file: str, node: ast.If, test: ast.Compare) -> KeptFigure | None
         if "best" not in kept.lower() or "best" in name.lower() or not name:
             continue
         assigns = any(_assigns(one, kept, name) for one in node.body)
-        body = [inner for one in node.body for inner in ast.walk(one)]
+        body = [inner for one in node.body for inner in walk(one)]
         saves = any(isinstance(one, ast.Call) and name_of(one.func) in KEEPS for one in body)
         if assigns and saves:
             where = Location(file=shown_path(file), line=node.lineno)
@@ -346,5 +347,5 @@ def _is_lightning(tree: ast.Module) -> bool:
             isinstance(node, ast.Import)
             and any(a.name.split(".")[0] in ("lightning", "pytorch_lightning") for a in node.names)
         )
-        for node in ast.walk(tree)
+        for node in walk(tree)
     )

@@ -15,6 +15,7 @@ from traindx.watch.collectors.torch_calls import TorchCalls, named_functions
 from traindx.watch.runtime.call_sites import CallSite, directly
 from traindx.watch.runtime.source_text import OPERATOR_NAMES, of_something_computed, parsed, thrown_away
 from traindx.watch.runtime.source_trees import source_files
+from traindx.watch.runtime.syntax import children, walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 PURE = (  # give a new tensor and change nothing; no layout, which is called too often to be looked at
@@ -136,7 +137,7 @@ def may_have_some(text: str) -> bool:
 
 
 def _inside(node: ast.AST, symbol: str, numpy: frozenset[str]) -> Iterator[tuple[int, str, str, str]]:
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         inner = symbol
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             inner = f"{symbol}.{child.name}".lstrip(".")
@@ -161,5 +162,5 @@ def _result(call: ast.Call, numpy: frozenset[str]) -> str:
 
 def numpy_names(tree: ast.Module) -> frozenset[str]:
     """What a file calls numpy."""
-    imported = (alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names)
+    imported = (alias for node in walk(tree) if isinstance(node, ast.Import) for alias in node.names)
     return frozenset(alias.asname or alias.name for alias in imported if alias.name == "numpy")

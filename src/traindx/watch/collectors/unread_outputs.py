@@ -10,14 +10,13 @@ from traindx.core.frames import shown_path
 from traindx.evidence.observed_calls import UnreadOutput
 from traindx.finding import Location
 from traindx.watch.reading.program import LOOKS_AT_ALL, read_in
+from traindx.watch.runtime.syntax import walk
 
 
 def unread_outputs(file: str, tree: ast.Module) -> Iterator[UnreadOutput]:
     """``aligned = self.align(x)`` in a method in which nothing reads ``aligned``, if ``align`` is used nowhere else."""
-    uses = Counter(
-        one.attr for one in ast.walk(tree) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Load)
-    )
-    for owner in ast.walk(tree):
+    uses = Counter(one.attr for one in walk(tree) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Load))
+    for owner in walk(tree):
         if isinstance(owner, ast.ClassDef):
             for method in owner.body:
                 if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and method.args.args:
@@ -29,7 +28,7 @@ def _of_method(file: str, owner: str, method: ast.FunctionDef | ast.AsyncFunctio
     if read & LOOKS_AT_ALL:
         return
     myself = method.args.args[0].arg
-    for one in ast.walk(method):
+    for one in walk(method):
         if not isinstance(one, ast.Assign):
             continue
         target = one.targets[0] if len(one.targets) == 1 else None

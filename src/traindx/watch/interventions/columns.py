@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from types import FrameType
 
+from traindx.watch.runtime.syntax import walk
+
 LARGEST = 20_000  # lines of a file that is read for it
 _WRAPPERS = frozenset({"round", "float", "int", "str", "abs"})
 _METHODS = frozenset({"item", "detach", "cpu", "numpy", "tolist", "mean", "double", "float", "get_average", "avg"})
@@ -80,7 +82,7 @@ def _prints(file: str) -> tuple[ast.Call, ...]:
         tree = ast.parse("".join(lines))
     except (SyntaxError, ValueError):
         return ()
-    calls = (one for one in ast.walk(tree) if isinstance(one, ast.Call))
+    calls = (one for one in walk(tree) if isinstance(one, ast.Call))
     return tuple(one for one in calls if isinstance(one.func, ast.Name) and one.func.id == "print")
 
 

@@ -14,6 +14,7 @@ from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.source_text import assigned_at, statement_at
 from traindx.watch.runtime.stats import sample
 from traindx.watch.runtime.structure import named_modules
+from traindx.watch.runtime.syntax import walk
 
 UNFILLED = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")  # whatever memory held
 MODE_POSITION = 3  # dropout(input, p, training)
@@ -89,7 +90,7 @@ def calls_of(operation: Operation) -> list[ast.Call]:
     statement = statement_at(operation.site.file, operation.site.line) if operation.site is not None else None
     return [
         node
-        for node in (ast.walk(statement) if statement is not None else ())
+        for node in (walk(statement) if statement is not None else ())
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == operation.name
     ]
 

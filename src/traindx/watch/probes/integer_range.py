@@ -20,6 +20,7 @@ from traindx.watch.collectors.loaders import Loader, Loaders
 from traindx.watch.probes.making import ENOUGH_SECONDS, as_array, in_child, seed, traced
 from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.source_text import statement_at
+from traindx.watch.runtime.syntax import children, walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 ITEMS = 3
@@ -138,7 +139,7 @@ def expressions(file: str, line: int) -> Iterator[tuple[str, ast.expr]]:
             yield "arithmetic", ast.copy_location(ast.BinOp(target, statement.op, statement.value), statement.value)
     if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Return | ast.Expr | ast.AugAssign):
         return
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.BinOp) and isinstance(node.op, computes) and _plain(node.left) and _plain(node.right):
             yield "arithmetic", node
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "astype":
@@ -161,8 +162,8 @@ def _plain(node: ast.AST) -> bool:
     if isinstance(node, ast.Subscript):
         return (
             _plain(node.value)
-            and all(_plain(one) for one in ast.iter_child_nodes(node.slice))
-            and not any(isinstance(one, ast.Call) for one in ast.walk(node.slice))
+            and all(_plain(one) for one in children(node.slice))
+            and not any(isinstance(one, ast.Call) for one in walk(node.slice))
         )
     if isinstance(node, ast.UnaryOp):
         return _plain(node.operand)

@@ -24,6 +24,7 @@ from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, Recorder, returned_at
 from traindx.watch.runtime.structure import known_length
+from traindx.watch.runtime.syntax import walk
 
 LEAST = 16  # pixels of a side
 MOST = 96  # pixels of a side that are looked at
@@ -243,7 +244,7 @@ def _assigned(call: RecordedCall, path: str) -> Any:
     """The last statement that assigns what is returned as the vectors."""
     node = definition_of(call.code)
     returned = returned_at(call.code)
-    for one in ast.walk(node) if node is not None else ():
+    for one in walk(node) if node is not None else ():
         if not isinstance(one, ast.Return) or one.lineno != returned.line or one.value is None:
             continue
         part: ast.expr = one.value
@@ -252,7 +253,7 @@ def _assigned(call: RecordedCall, path: str) -> Any:
             part = part.elts[int(position)]
         lines = [
             statement.lineno
-            for statement in ast.walk(node or one)
+            for statement in walk(node or one)
             if isinstance(statement, ast.Assign)
             for target in statement.targets
             if isinstance(part, ast.Name) and _base(target) == part.id

@@ -29,6 +29,7 @@ from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, copied
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.syntax import walk
 
 EQUAL = frozenset({"eq", "__eq__", "equal"})
 UNEQUAL = frozenset({"ne", "__ne__", "not_equal"})
@@ -189,7 +190,7 @@ def _record(one: _Compared) -> LabelsCompared:
 def made_at(name: str) -> Location | None:
     """The first line of the script's that makes something of a class, by its name."""
     for file, tree in own_sources().items():
-        for node in ast.walk(tree):
+        for node in walk(tree):
             called = node.func if isinstance(node, ast.Call) else None
             known = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
             if known and known in (name, f"{name}d", f"{name}D", f"{name}Dict"):
@@ -361,7 +362,7 @@ def _array_class(numpy: Any, notes: _Notes) -> Any:
 
 def compares(node: ast.AST) -> bool:
     """True if a function looks for numbers in something that is named for labels."""
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Call):
             name = one.func.attr if isinstance(one.func, ast.Attribute) else getattr(one.func, "id", "")
             if name in MEMBERS:

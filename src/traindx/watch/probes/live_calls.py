@@ -17,6 +17,7 @@ from typing import Any
 
 from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import children, walk
 
 LONGEST_NAME = 200
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -86,7 +87,7 @@ def scope_of(code: CodeType) -> list[ast.stmt] | None:
 def definition_of(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     """The definition that a code object was compiled from."""
     tree = parsed(code.co_filename)
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
             first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
             if first == code.co_firstlineno:
@@ -98,9 +99,9 @@ def _calls_in(
     statements: list[ast.stmt], file: str, names: dict[str, Any], running: set[CodeType]
 ) -> Iterator[LiveCall]:
     for node in _expressions(statements, names, running):
-        bound = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
-        made = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
-        if any(isinstance(one, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr) for one in ast.walk(node)):
+        bound = {name.id for name in walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
+        made = {name.id for name in walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+        if any(isinstance(one, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr) for one in walk(node)):
             continue
         if any(name not in names and not hasattr(builtins, name) for name in bound - made):
             continue
@@ -118,11 +119,11 @@ def _expressions(statements: list[ast.stmt], names: dict[str, Any], running: set
             yield node
             return
         if isinstance(node, _COMPREHENSIONS):
-            inner = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
+            inner = [one for one in walk(node) if isinstance(one, ast.Call)]
             if any(_is_users(one.func, names, running) for one in inner):
                 yield ast.copy_location(_as_list(node), node)
                 return
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             yield from visit(child)
 
     for statement in statements:
@@ -165,7 +166,7 @@ def assigned_in(kind: type, name: str) -> CallSite | None:
         for function in vars(base).values():
             code = getattr(function, "__code__", None)
             node = definition_of(code) if code is not None else None
-            for one in ast.walk(node) if node is not None else ():
+            for one in walk(node) if node is not None else ():
                 if isinstance(one, ast.stmt) and code is not None and _sets(one, name):
                     return CallSite(code.co_filename, one.lineno, code.co_qualname)
     return None

@@ -27,6 +27,7 @@ from traindx.watch.probes.loader_passes import LOADER, InlinePass, any_inline_pa
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, called, returned_at
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 BATCHES, ITEMS = 4, 3
 SECONDS = 2.0  # of processor time for all of them
@@ -282,16 +283,16 @@ def _same(one: float, other: float | None) -> bool:
 def _place(call: RecordedCall, left_out: bool, last_alone: bool) -> CallSite:
     """Where a loop begins a sum that it also adds to; where it divides; else what is returned."""
     node = definition_of(call.code)
-    for loop in ast.walk(node) if node is not None else ():
+    for loop in walk(node) if node is not None else ():
         if not isinstance(loop, ast.For):
             continue
-        inside = [one for statement in loop.body for one in ast.walk(statement)]
+        inside = [one for statement in loop.body for one in walk(statement)]
         added = {ast.unparse(one.target) for one in inside if isinstance(one, ast.AugAssign)}
         for one in inside if left_out and not last_alone else ():
             if isinstance(one, ast.Assign) and any(ast.unparse(target) in added for target in one.targets):
                 return call.at(one.lineno)
     if not left_out:
-        for one in ast.walk(node) if node is not None else ():
+        for one in walk(node) if node is not None else ():
             if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and "dataset" in ast.unparse(one.right):
                 return call.at(one.lineno)
     return returned_at(call.code)
@@ -299,7 +300,7 @@ def _place(call: RecordedCall, left_out: bool, last_alone: bool) -> CallSite:
 
 def goes_through(node: ast.AST) -> bool:
     """True if a function has a loop and returns something: a figure of a pass, perhaps."""
-    nodes = list(ast.walk(node))
+    nodes = list(walk(node))
     returns = any(isinstance(one, ast.Return) and one.value is not None for one in nodes)
     return returns and any(isinstance(one, ast.For | ast.comprehension) for one in nodes)
 
@@ -310,6 +311,6 @@ def any_pass(trees: Iterable[ast.Module]) -> bool:
     return any_inline_pass(trees) or any(
         goes_through(node) and any("loader" in one.arg or "batches" in one.arg for one in node.args.args)
         for tree in trees
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.FunctionDef)
     )

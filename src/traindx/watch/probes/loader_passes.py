@@ -17,6 +17,7 @@ from typing import Any
 from traindx.watch.probes.live_calls import definition_of, scope_of
 from traindx.watch.probes.recorded import RecordedCall
 from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.syntax import walk
 
 WRAPPERS = {"enumerate", "tqdm", "iter", "track", "trange"}
 GROWS = {"append", "extend"}
@@ -144,7 +145,7 @@ def _pass(
     before = [one for one in block[:index] if whole or _begins(one)]
     inside = _after_inside(block[index], loop)
     after = [made for one in [*inside, *block[index + 1 :]] for made in _figures(one, grown, lines)]
-    if not grown or not lines or any(isinstance(one, ast.Return | ast.Yield) for one in ast.walk(loop)):
+    if not grown or not lines or any(isinstance(one, ast.Return | ast.Yield) for one in walk(loop)):
         return None
     source = ast.unparse(_iterated(loop.iter))
     tree = ast.Module(body=[*copy.deepcopy(before), copy.deepcopy(block[index]), *after], type_ignores=[])
@@ -162,7 +163,7 @@ def _pass(
 def _grown(loop: ast.For) -> set[str]:
     """Names that a loop adds to: numbers, lists, entries of a dictionary."""
     found = set()
-    for node in ast.walk(loop):
+    for node in walk(loop):
         target: ast.expr | None = None
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
             target = node.target
@@ -185,13 +186,13 @@ def _begins(statement: ast.stmt) -> bool:
         isinstance(node, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.expr_context | ast.UnaryOp | ast.unaryop)
         or (isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("len", "dict", "list", "float", "int"))
         or isinstance(node, ast.Name | ast.Attribute)
-        for node in ast.walk(statement.value)
+        for node in walk(statement.value)
     ) and not isinstance(statement.value, ast.Name | ast.Attribute)
 
 
 def _begins_inside(loop: ast.For, grown: set[str]) -> int:
-    added = {ast.unparse(node.target) for node in ast.walk(loop) if isinstance(node, ast.AugAssign)}
-    for node in ast.walk(loop):
+    added = {ast.unparse(node.target) for node in walk(loop) if isinstance(node, ast.AugAssign)}
+    for node in walk(loop):
         if isinstance(node, ast.Assign) and any(ast.unparse(target) in added for target in node.targets):
             return node.lineno
     return 0
@@ -201,7 +202,7 @@ def _figures(statement: ast.stmt, grown: set[str], lines: dict[str, int]) -> Ite
     """Statements that note every quotient and mean of what grew; assignments of such are made as well."""
     if isinstance(statement, (*_SCOPES, ast.For, ast.While, ast.With, ast.Try)):
         return
-    noted = [node for node in ast.walk(statement) if isinstance(node, ast.expr) and _is_figure(node, grown)]
+    noted = [node for node in walk(statement) if isinstance(node, ast.expr) and _is_figure(node, grown)]
     for node in noted:
         text = ast.unparse(node)
         lines.setdefault(text, node.lineno)
@@ -218,7 +219,7 @@ def _figures(statement: ast.stmt, grown: set[str], lines: dict[str, int]) -> Ite
 
 def _is_figure(node: ast.expr, grown: set[str]) -> bool:
     def reads(one: ast.AST) -> bool:
-        return any(isinstance(name, ast.Name) and name.id in grown for name in ast.walk(one))
+        return any(isinstance(name, ast.Name) and name.id in grown for name in walk(one))
 
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         return reads(node.left)
@@ -255,5 +256,5 @@ def any_inline_pass(trees: Iterable[ast.Module]) -> bool:
     return any(
         isinstance(node, ast.For) and "loader" in ast.unparse(node.iter).lower() and bool(_grown(node))
         for tree in trees
-        for node in ast.walk(tree)
+        for node in walk(tree)
     )

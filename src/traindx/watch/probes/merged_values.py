@@ -25,6 +25,7 @@ from traindx.watch.probes.functions.common import words
 from traindx.watch.probes.label_regions import Region, region
 from traindx.watch.probes.labels_compared import LABELS
 from traindx.watch.runtime.call_sites import loaded_files
+from traindx.watch.runtime.syntax import walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,7 +213,7 @@ def _distinct(array: Any) -> int:
 
 def any_merging(trees: Iterable[ast.Module]) -> bool:
     """True if some source compares, clips or casts something that is named for labels, or that it reads."""
-    return any(_merges(node) for tree in trees for node in ast.walk(tree))
+    return any(_merges(node) for tree in trees for node in walk(tree))
 
 
 def _merges(node: ast.AST) -> bool:
@@ -226,5 +227,5 @@ def _merges(node: ast.AST) -> bool:
         wanted = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MERGING
     if not wanted:
         return False
-    names = [one.id if isinstance(one, ast.Name) else getattr(one, "attr", "") for one in ast.walk(node)]
+    names = [one.id if isinstance(one, ast.Name) else getattr(one, "attr", "") for one in walk(node)]
     return any(name in READING or LABELS & set(words(name)) for name in names)

@@ -18,6 +18,7 @@ from typing import Any
 from traindx.watch.probes.making import arrays_in
 from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 
 PLACES = 4096  # of an array that are looked at
 LEAST = 64  # numbers of an array
@@ -167,7 +168,7 @@ def _statement(file: str, line: int) -> ast.stmt | None:
     tree = parsed(file)
     around = [
         node
-        for node in (ast.walk(tree) if tree is not None else ())
+        for node in (walk(tree) if tree is not None else ())
         if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno)
     ]
     return max(around, key=lambda node: (node.lineno, -(node.end_lineno or 0)), default=None)
@@ -175,7 +176,7 @@ def _statement(file: str, line: int) -> ast.stmt | None:
 
 def _names_read(file: str, line: int) -> set[str]:
     statement = _statement(file, line)
-    nodes = ast.walk(statement) if statement is not None else ()
+    nodes = walk(statement) if statement is not None else ()
     augmented = {
         one.target.id
         for one in ([statement] if isinstance(statement, ast.AugAssign) else [])
@@ -189,5 +190,5 @@ def _line_in(event: _Event) -> int:
     statement = _statement(event.file, event.line)
     if statement is None or statement.lineno == statement.end_lineno or hasattr(statement, "body"):
         return event.line
-    lines = [one.lineno for one in ast.walk(statement) if isinstance(one, ast.Compare)]
+    lines = [one.lineno for one in walk(statement) if isinstance(one, ast.Compare)]
     return lines[0] if len(set(lines)) == 1 else event.line

@@ -10,6 +10,7 @@ from traindx.watch.probes.tracing import Operation
 from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.structure import named_modules, named_parameters
+from traindx.watch.runtime.syntax import walk
 
 MODES = {"training", "is_training", "is_train", "train", "eval", "evaluating", "deterministic", "inference", "testing"}
 DRAWING = {"random", "rand", "uniform", "binomial", "randint", "choice", "bernoulli", "randn", "randrange", "normal"}
@@ -67,7 +68,7 @@ def enclosing(site: CallSite) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     tree = parsed(site.file)
     around = [
         node
-        for node in (ast.walk(tree) if tree is not None else ())
+        for node in (walk(tree) if tree is not None else ())
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.lineno <= site.line <= (node.end_lineno or node.lineno)
     ]
@@ -76,8 +77,8 @@ def enclosing(site: CallSite) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
 
 def _modes_read(function: ast.AST) -> Iterator[str]:
     """How a function reads a mode: ``method`` for ``self.train`` that is not called."""
-    called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
-    for node in ast.walk(function):
+    called = {id(node.func) for node in walk(function) if isinstance(node, ast.Call)}
+    for node in walk(function):
         if isinstance(node, ast.Attribute) and node.attr in MODES:
             own = isinstance(node.value, ast.Name) and node.value.id == "self"
             yield "method" if own and node.attr in ("train", "eval") and id(node) not in called else "name"
@@ -92,10 +93,10 @@ def parted_at(one: list[Operation], other: list[Operation]) -> tuple[str, CallSi
             continue
         for site in (first.site, second.site):
             function = enclosing(site) if site is not None else None
-            for node in ast.walk(function) if function is not None else ():
+            for node in walk(function) if function is not None else ():
                 if not isinstance(node, ast.If | ast.IfExp | ast.While):
                     continue
-                for call in ast.walk(node.test):
+                for call in walk(node.test):
                     name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
                     if name.split(".")[-1] in DRAWING and site is not None:
                         return name, site._replace(line=node.lineno)

@@ -22,6 +22,7 @@ from traindx.watch.probes.live_calls import assigned_in
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.structure import known_length
+from traindx.watch.runtime.syntax import walk
 
 LEAST = 6  # items
 MOST = 200_000
@@ -199,7 +200,7 @@ def _made_at(column: Column) -> CallSite | None:
     tree = parsed(kept.file) if kept is not None else None
     if kept is None or tree is None:
         return kept
-    listing = [one.lineno for one in ast.walk(tree) if isinstance(one, ast.Assign) and _lists(one)]
+    listing = [one.lineno for one in walk(tree) if isinstance(one, ast.Assign) and _lists(one)]
     own = [line for line in listing if line == kept.line]
     near = [line for line in listing if abs(line - kept.line) <= 12]
     line = (own or near or [kept.line])[-1]
@@ -208,6 +209,6 @@ def _made_at(column: Column) -> CallSite | None:
 
 def _lists(statement: ast.Assign) -> bool:
     """It lists a folder, and does not sort."""
-    called = [one.func for one in ast.walk(statement) if isinstance(one, ast.Call)]
+    called = [one.func for one in walk(statement) if isinstance(one, ast.Call)]
     names = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in called}
     return bool(names & UNORDERED) and not names & {"sorted", "natsorted"}

@@ -13,6 +13,7 @@ from typing import Any
 from traindx.watch.probes.kept_state import numbers_of
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.syntax import walk
 
 DEEP = 6
 MOST = 200  # objects
@@ -67,7 +68,7 @@ def _steps(owner: Any) -> Iterator[tuple[str, dict[str, list[float]]]]:
 
 
 def _calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called == name:
@@ -94,7 +95,7 @@ def _list_without(name: str, present: set[str]) -> CallSite | None:
     """The one statement that makes two or more of the steps that are there, and not the one that is not."""
     found: list[CallSite] = []
     for file, tree in own_sources().items():
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if not isinstance(node, ast.Assign | ast.Return):
                 continue
             made = [one for one in present if any(True for _ in _calls(node, one))]

@@ -18,6 +18,7 @@ from typing import Any
 
 from traindx.watch.probes.making import seed
 from traindx.watch.runtime.call_sites import CallSite, users
+from traindx.watch.runtime.syntax import walk
 
 MOST_CALLS = 6  # of one function that are kept
 MOST_VALUES = 2_000_000  # of a tensor that is copied
@@ -430,5 +431,5 @@ def returned_at(code: CodeType) -> CallSite:
     from traindx.watch.probes.live_calls import definition_of
 
     node = definition_of(code)
-    returns = [one.lineno for one in ast.walk(node) if isinstance(one, ast.Return)] if node is not None else []
+    returns = [one.lineno for one in walk(node) if isinstance(one, ast.Return)] if node is not None else []
     return CallSite(code.co_filename, max(returns, default=code.co_firstlineno), code.co_qualname)

@@ -13,6 +13,7 @@ from traindx.watch.probes.captured import Captured, parameter_names
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.tracing import floats_in
 from traindx.watch.runtime.call_sites import CallSite, users
+from traindx.watch.runtime.syntax import walk
 
 UPDATES = ("m", "momentum", "tau", "ema", "decay", "beta", "alpha_ema")  # steer what is kept, and not what is given
 
@@ -76,7 +77,7 @@ def first_read(network: Any, name: str) -> CallSite | None:
     definition = definition_of(code)
     lines = [
         node.lineno
-        for node in (ast.walk(definition) if definition is not None else ())
+        for node in (walk(definition) if definition is not None else ())
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
     ]
     return CallSite(code.co_filename, min(lines, default=code.co_firstlineno), code.co_qualname)

@@ -25,6 +25,7 @@ from traindx.watch.runtime.call_sites import CallSite, here
 from traindx.watch.runtime.schedule import ObservationLevel
 from traindx.watch.runtime.source_text import parsed, statement_at
 from traindx.watch.runtime.structure import named_modules
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Watch
 
 LEAST_LOOKS = 2  # iterations in which nothing came, before more is asked about a part
@@ -392,7 +393,7 @@ def names_at(site: CallSite, name: str) -> tuple[str, bool]:
     target = statement.targets[0]
     scopes = [
         node
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.lineno <= site.line <= (node.end_lineno or 0)
     ]
@@ -403,17 +404,16 @@ def names_at(site: CallSite, name: str) -> tuple[str, bool]:
             return name, True
         known = ast.unparse(target.elts[index])
         reads = any(
-            isinstance(node, ast.Name) and node.id == known and isinstance(node.ctx, ast.Load)
-            for node in ast.walk(scope)
+            isinstance(node, ast.Name) and node.id == known and isinstance(node.ctx, ast.Load) for node in walk(scope)
         )
         return known, reads
     if isinstance(target, ast.Name) and name:
         text = target.id + name
-        whole = [node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == target.id]
+        whole = [node for node in walk(scope) if isinstance(node, ast.Name) and node.id == target.id]
         loads = [node for node in whole if isinstance(node.ctx, ast.Load)]
         subscripts = [
             node
-            for node in ast.walk(scope)
+            for node in walk(scope)
             if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == target.id
         ]
         fixed = [ast.unparse(node) for node in subscripts if isinstance(node.slice, ast.Constant)]

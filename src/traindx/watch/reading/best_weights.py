@@ -17,6 +17,7 @@ from traindx.watch.reading.program import (
     shown,
     words,
 )
+from traindx.watch.runtime.syntax import inside, walk
 
 STOPS = frozenset({"stop", "stopped", "stopping", "early", "halt", "patience"})
 COPIES = frozenset({"deepcopy", "clone", "copy", "cpu"})
@@ -31,7 +32,7 @@ def best_weights_left_behind(program: Program) -> Iterator[Slip]:
         for statement, kept, owner in _keeps(program, scope):
             trees: list[ast.AST] = list(program.trees.values()) if isinstance(kept, ast.Attribute) else [scope]
             parents = parents_of(trees)
-            reads = [one for tree in trees for one in ast.walk(tree) if _reads(one, kept)]
+            reads = [one for tree in trees for one in walk(tree) if _reads(one, kept)]
             reads = [one for one in reads if not _asks_whether(one, parents)]
             if not reads:
                 yield from _never(file, symbol, scope, statement, kept, owner, program, parents)
@@ -40,17 +41,17 @@ def best_weights_left_behind(program: Program) -> Iterator[Slip]:
             if not all(isinstance(one, ast.Call) and name_of(one.func) == "load_state_dict" for one in loads):
                 continue
             tests = [_stops(program, one, parents) for one in loads if one is not None]
-            places = {id(one): (name, where) for name, where, tree in program.scopes() for one in program.inside(tree)}
+            places = {id(one): (name, where) for name, where, tree in program.scopes() for one in inside(tree)}
             load, test = loads[0], tests[0]
             if load is not None and test is not None and all(tests):
-                where, inside = places.get(id(load), (file, symbol))
+                where, around = places.get(id(load), (file, symbol))
                 yield Slip(
                     "best-in-one-branch",
                     shown(load),
                     f"if {shown(test)}",
                     where,
                     load.lineno,  # type: ignore[attr-defined]
-                    inside,
+                    around,
                     test.lineno,
                     name_of(kept),
                 )
@@ -58,14 +59,14 @@ def best_weights_left_behind(program: Program) -> Iterator[Slip]:
 
 def _keeps(program: Program, scope: Scope) -> Iterator[tuple[ast.Assign, ast.Name | ast.Attribute, str]]:
     """Copies of weights that are made where a score is better than another one; with the network's name."""
-    for one in program.inside(scope):
+    for one in inside(scope):
         if not isinstance(one, ast.If) or not _ordered(one.test):
             continue
         for statement in one.body:
             target = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
             if not isinstance(statement, ast.Assign) or not isinstance(target, ast.Name | ast.Attribute):
                 continue
-            calls = [part for part in ast.walk(statement.value) if isinstance(part, ast.Call)]
+            calls = [part for part in walk(statement.value) if isinstance(part, ast.Call)]
             states = [
                 part.func.value
                 for part in calls
@@ -76,7 +77,7 @@ def _keeps(program: Program, scope: Scope) -> Iterator[tuple[ast.Assign, ast.Nam
 
 
 def _ordered(test: ast.expr) -> bool:
-    return any(isinstance(one, ast.Compare) and isinstance(one.ops[0], ORDERED) for one in ast.walk(test))
+    return any(isinstance(one, ast.Compare) and isinstance(one.ops[0], ORDERED) for one in walk(test))
 
 
 def _reads(node: ast.AST, kept: ast.Name | ast.Attribute) -> bool:
@@ -104,7 +105,7 @@ def _stops(program: Program, load: ast.AST, parents: dict[int, ast.AST]) -> ast.
             loops = [up for up in around[number:] if isinstance(up, ast.For | ast.While | Function)]
             loop = loops[0] if loops else None
             ends = any(isinstance(part, ast.Break | ast.Return) for part in one.body)
-            said = {part for name in map(name_of, ast.walk(one.test)) for part in words(name)}
+            said = {part for name in map(name_of, walk(one.test)) for part in words(name)}
             if isinstance(loop, ast.For | ast.While) and ends:
                 scope = next((up for up in around if isinstance(up, Function | ast.Module)), None)
                 return one.test if scope is not None and _goes_on(scope, loop, load) else None
@@ -128,13 +129,13 @@ def _goes_on(scope: ast.AST, loop: ast.For | ast.While, load: ast.AST) -> bool:
 def _used_after(scope: ast.AST, loop: ast.stmt, owner: str) -> ast.stmt | None:
     """A statement behind a loop that uses the network; None where weights are loaded there."""
     end = loop.end_lineno or loop.lineno
-    after = [one for one in ast.walk(scope) if isinstance(one, ast.stmt) and one.lineno > end]
-    calls = [one for part in after for one in ast.walk(part) if isinstance(one, ast.Call)]
+    after = [one for one in walk(scope) if isinstance(one, ast.stmt) and one.lineno > end]
+    calls = [one for part in after for one in walk(part) if isinstance(one, ast.Call)]
     if any(name_of(one.func) in BRINGS_BACK or "load" in words(name_of(one.func)) for one in calls):
         return None
     for part in after:
         if isinstance(part, ast.Expr | ast.Assign | ast.Return | ast.AugAssign):
-            for one in ast.walk(part):
+            for one in walk(part):
                 if isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) == owner:
                     return part
     return None
@@ -142,12 +143,12 @@ def _used_after(scope: ast.AST, loop: ast.stmt, owner: str) -> ast.stmt | None:
 
 def _is_event(program: Program, test: ast.expr) -> bool:
     """A name that says stop and that is given its value where patience is out, or next to ``break``."""
-    for one in ast.walk(test):
+    for one in walk(test):
         name = name_of(one) if isinstance(one, ast.Name | ast.Attribute) else ""
         if not set(words(name)) & STOPS:
             continue
         for _, _, scope in program.scopes():
-            for branch in program.inside(scope):
+            for branch in inside(scope):
                 if not isinstance(branch, ast.If) or not _ordered(branch.test):
                     continue
                 given = [target for part in branch.body if isinstance(part, ast.Assign) for target in part.targets]

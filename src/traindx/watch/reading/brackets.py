@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Program, Slip, inside, name_of, names_in, shown, words
+from traindx.watch.reading.program import Program, Slip, name_of, names_in, shown, words
+from traindx.watch.runtime.syntax import inside, walk
 
 SPREADS = frozenset({"std", "sigma", "stddev", "sd"})
 SMALL = frozenset({"smooth", "eps", "epsilon", "smoothing"})
@@ -50,8 +51,8 @@ def added_up(loop: ast.AST) -> set[str]:
 def running_mean(program: Program) -> Iterator[Slip]:
     """``total / i + 1`` in or behind the loop that adds to ``total`` and counts with ``i``."""
     for file, symbol, scope in program.scopes():
-        loops = [one for one in program.inside(scope) if isinstance(one, ast.For)]
-        for node in program.inside(scope):
+        loops = [one for one in inside(scope) if isinstance(one, ast.For)]
+        for node in inside(scope):
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add) or not _is(node.right, 1):
                 continue
             part = node.left
@@ -91,7 +92,7 @@ def _is(node: ast.AST, value: float) -> bool:
 def standardised(program: Program) -> Iterator[Slip]:
     """``x - mean / std``, ``x - x.min() / (x.max() - x.min())`` and ``(x - x.min()) / x.max() - x.min()``."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Sub):
                 continue
             better = _of_a_quotient(node) or _of_a_divisor(node)
@@ -108,7 +109,7 @@ def _of_a_quotient(node: ast.BinOp) -> str:
     centred = bool(mean & {"mean", "mu", "avg"}) and bool(spread & SPREADS)
     least = "min" in mean and "max" in spread and not isinstance(part.left, ast.BinOp)
     # a mean in units of the spread, of something else that is in such units: (x / std) - mean / std
-    scaled = any(ast.dump(one) == ast.dump(part.right) for one in ast.walk(node.left))
+    scaled = any(ast.dump(one) == ast.dump(part.right) for one in walk(node.left))
     if scaled or not (centred or least):
         return ""
     return f"({ast.unparse(node.left)} - {ast.unparse(part.left)}) / {_bracketed(part.right)}"
@@ -130,7 +131,7 @@ def _of_a_divisor(node: ast.BinOp) -> str:
 
 def _said(node: ast.expr) -> set[str]:
     """Words of the names in an expression."""
-    named = (name_of(one) for one in ast.walk(node) if isinstance(one, ast.Name | ast.Attribute))
+    named = (name_of(one) for one in walk(node) if isinstance(one, ast.Name | ast.Attribute))
     return {word for name in named for word in words(name)}
 
 
@@ -142,7 +143,7 @@ def _bracketed(node: ast.expr) -> str:
 def overlap_over_a_sum(program: Program) -> Iterator[Slip]:
     """``2 * inter / a.sum() + b.sum()`` and ``(inter + smooth) / union + smooth``."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
                 continue
             part = node.left
@@ -177,7 +178,7 @@ def _sums(node: ast.expr) -> bool:
 def half_of_one_end(program: Program) -> Iterator[Slip]:
     """``x_min + x_max / 2`` for the middle of a span."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
                 continue
             part = node.right
@@ -207,7 +208,7 @@ def _two_ends(first: str, second: str) -> bool:
 def gaussian(program: Program) -> Iterator[Slip]:
     """``exp(-x ** 2 / 2 * sigma ** 2)``, which multiplies by the variance."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.Call) or name_of(node.func) != "exp" or len(node.args) != 1:
                 continue
             product = node.args[0]
@@ -233,7 +234,7 @@ def gaussian(program: Program) -> Iterator[Slip]:
 def power_of_one(program: Program) -> Iterator[Slip]:
     """``x ** 1 / 3`` for a root."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
                 continue
             power = node.left
@@ -245,7 +246,7 @@ def power_of_one(program: Program) -> Iterator[Slip]:
 def bits_first(program: Program) -> Iterator[Slip]:
     """``a > 0 & b > 0``: the ``&`` comes before both comparisons."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.Compare):
                 continue
             for one in node.comparators:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from traindx.watch.reading.program import Program, Slip, shown, words
+from traindx.watch.runtime.syntax import children, inside
 
 NEAR = 4  # statements between a line and its copy
 _Names = list[tuple[str, bool, int]]  # each with whether it is given a value, and its line
@@ -37,7 +38,7 @@ def copies_not_adapted(program: Program) -> Iterator[Slip]:
 def terms_not_adapted(program: Program) -> Iterator[Slip]:
     """``w_a * (a1 + a2) + w_b * (c1 + c2) + w_c * (c1 + c2)``: one weight is given to another one's term."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.Assign | ast.Return) or not isinstance(node.value, ast.BinOp):
                 continue
             terms = [one for one in _terms(node.value) if isinstance(one, ast.BinOp)]
@@ -107,7 +108,7 @@ def tokens(statement: ast.stmt | ast.expr) -> _Tokens:
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
             return "", []
         shape.append(kind)
-        stack.extend((child, sized) for child in reversed(list(ast.iter_child_nodes(node))))
+        stack.extend((child, sized) for child in reversed(list(children(node))))
     return " ".join(shape), found
 
 

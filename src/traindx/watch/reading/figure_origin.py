@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from traindx.core.figure_ranges import range_of
 from traindx.core.metric_names import words
-from traindx.watch.reading.program import Function, Program, Scope, inside, name_of, names_in, shown
+from traindx.watch.reading.program import Function, Program, Scope, name_of, names_in, shown
 from traindx.watch.reading.shown_text import phrase_of, pieces
+from traindx.watch.runtime.syntax import children, inside, walk
 
 PASSES = frozenset({"item", "float", "round", "cpu", "numpy", "detach", "tolist"})
 ARITHMETIC = frozenset({
@@ -58,7 +60,7 @@ def origin_of(program: Program, file: str, line: int, name: str) -> Origin | Non
     for known, symbol, scope in reversed(program.scopes()):
         if known != file or not _covers(scope, line):
             continue
-        calls = [one for one in program.inside(scope) if isinstance(one, ast.Call) and _covers(one, line)]
+        calls = [one for one in inside(scope) if isinstance(one, ast.Call) and _covers(one, line)]
         for call in sorted(calls, key=lambda one: (one.end_lineno or one.lineno) - one.lineno):
             found = _named(call, name)
             if found is not None:
@@ -72,7 +74,7 @@ def origin_of_argument(program: Program, file: str, line: int, names: tuple[str,
     for known, symbol, scope in reversed(program.scopes()):
         if known != file or not _covers(scope, line):
             continue
-        calls = [one for one in program.inside(scope) if isinstance(one, ast.Call) and _covers(one, line)]
+        calls = [one for one in inside(scope) if isinstance(one, ast.Call) and _covers(one, line)]
         given = [one.value for call in calls for one in call.keywords if one.arg in names]
         given += [call.args[0] for call in calls if name_of(call.func) in BY_POSITION and call.args]
         return _Trace(program, file, symbol, scope).follow(given[0]) if len(given) == 1 else None
@@ -135,18 +137,18 @@ class _Trace:
                     return True
             elif isinstance(part, ast.Name) and part.id not in known:
                 known.add(part.id)
-                parts += _values(self.program.inside(self.scope), part.id)
-            parts += ast.iter_child_nodes(part)
+                parts += _values(inside(self.scope), part.id)
+            parts += children(part)
         return False
 
     def _look(self, node: ast.expr) -> None:
-        named = [] if isinstance(node, ast.Dict) else [name_of(one) for one in ast.walk(node)]
+        named = [] if isinstance(node, ast.Dict) else [name_of(one) for one in walk(node)]
         said = {word for name in named for word in words(name)}
         self.term = self.term or bool(said & LOSSES)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             self.term = True  # turned round on purpose, to be made small
         if isinstance(node, ast.Name):
-            for one in self.program.inside(self.scope):
+            for one in inside(self.scope):
                 if isinstance(one, ast.Assign | ast.AugAssign):
                     targets = one.targets if isinstance(one, ast.Assign) else [one.target]
                     loss = any(set(words(name_of(target))) & LOSSES for target in targets)
@@ -167,7 +169,7 @@ class _Trace:
     def _assigned(self, name: str, line: int) -> tuple[ast.expr, int] | None:
         """The last value that a name was given before a line."""
         found: list[tuple[int, ast.expr, int | None]] = []
-        for one in self.program.inside(self.scope):
+        for one in inside(self.scope):
             if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name) and one.target.id == name:
                 found.append((one.lineno, _as_sum(one), None))
             elif isinstance(one, ast.Assign):
@@ -220,7 +222,7 @@ class _Trace:
             return None
         stores = [
             one
-            for one in self.program.inside(self.scope)
+            for one in inside(self.scope)
             if isinstance(one, ast.Assign)
             and isinstance(one.targets[0], ast.Subscript)
             and name_of(one.targets[0].value) == holder.id
@@ -236,7 +238,7 @@ class _Trace:
         scopes, known = list(self.visited), {id(one) for one in self.visited}
         while scopes:
             scope = scopes.pop()
-            for node in self.program.inside(scope):
+            for node in inside(scope):
                 if _hundred(node):
                     return True
                 if isinstance(node, ast.Name | ast.Attribute):
@@ -252,7 +254,7 @@ class _Trace:
         return False
 
 
-def _values(nodes: list[ast.AST], name: str) -> list[ast.expr]:
+def _values(nodes: Sequence[ast.AST], name: str) -> list[ast.expr]:
     """What a name is given, and what is put into it."""
     found: list[ast.expr] = []
     for one in nodes:

@@ -5,18 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import (
-    Function,
-    Program,
-    Scope,
-    Slip,
-    inside,
-    name_of,
-    names_in,
-    parents_of,
-    shown,
-    words,
-)
+from traindx.watch.reading.program import Function, Program, Scope, Slip, name_of, names_in, parents_of, shown, words
+from traindx.watch.runtime.syntax import inside, walk
 
 SHOWS = frozenset(
     {
@@ -47,13 +37,13 @@ def term_left_out(program: Program) -> Iterator[Slip]:
     for file, symbol, scope in program.scopes():
         made = {
             ast.unparse(one.targets[0]): one
-            for one in program.inside(scope)
+            for one in inside(scope)
             if isinstance(one, ast.Assign) and len(one.targets) == 1 and _is_term(one.targets[0])
-            and any(isinstance(part, ast.Call) for part in ast.walk(one.value)) and not _detached(one.value)
+            and any(isinstance(part, ast.Call) for part in walk(one.value)) and not _detached(one.value)
         }  # fmt: skip
         sums = [
             one
-            for one in program.inside(scope)
+            for one in inside(scope)
             if isinstance(one, ast.Assign) and isinstance(one.value, ast.BinOp) and isinstance(one.value.op, ast.Add)
             and len(_texts(one.value) & made.keys()) > 1
         ]  # fmt: skip
@@ -70,13 +60,13 @@ def term_left_out(program: Program) -> Iterator[Slip]:
             if field not in around:
                 around[field] = parents_of(trees)
             parents = around[field]
-            uses = [one for tree in trees for one in ast.walk(tree) if _reads(one, name, field)]
+            uses = [one for tree in trees for one in walk(tree) if _reads(one, name, field)]
             if uses and all(_is_shown(one, parents) for one in uses) and assigned.lineno < sums[0].lineno:
                 yield Slip("left-out", shown(sums[0]), shown(assigned), file, sums[0].lineno, symbol, assigned.lineno)
 
 
 def _texts(node: ast.expr) -> set[str]:
-    return {ast.unparse(one) for one in ast.walk(node) if isinstance(one, ast.Name | ast.Attribute)}
+    return {ast.unparse(one) for one in walk(node) if isinstance(one, ast.Name | ast.Attribute)}
 
 
 def _reads(node: ast.AST, name: str, field: bool) -> bool:
@@ -89,7 +79,7 @@ def _as_text(program: Program, name: str) -> bool:
     texts = {
         one.value
         for tree in program.trees.values()
-        for one in ast.walk(tree)
+        for one in walk(tree)
         if isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value
     }
     return name in texts or any(name.endswith(one) for one in texts if one.isidentifier())
@@ -145,7 +135,7 @@ def _summed(append: ast.expr, parents: dict[int, ast.AST]) -> bool:
         scope = parents.get(id(scope))
     if not isinstance(kept, ast.Name) or scope is None:
         return False
-    for one in ast.walk(scope):
+    for one in walk(scope):
         if isinstance(one, ast.Name) and one.id == kept.id and isinstance(one.ctx, ast.Load) and one is not kept:
             parent = parents.get(id(one))
             if not (isinstance(parent, ast.Attribute) and parent.attr == "append") and not _is_shown(one, parents):
@@ -156,7 +146,7 @@ def _summed(append: ast.expr, parents: dict[int, ast.AST]) -> bool:
 def key_left_out(program: Program) -> Iterator[Slip]:
     """``sum(weights[k] * parts[k] for k in ("dice", "edge"))`` where ``parts`` and ``weights`` have a third key."""
     for file, symbol, scope in program.scopes():
-        for one in program.inside(scope):
+        for one in inside(scope):
             if not isinstance(one, ast.Assign):
                 continue
             sums = list(_weighted(one.value))
@@ -174,24 +164,24 @@ def key_left_out(program: Program) -> Iterator[Slip]:
 
 def _weighted(value: ast.expr) -> Iterator[tuple[str, str, list[str]]]:
     """Names of the dictionaries of terms and of weights, and the keys that a sum takes of both."""
-    for call in ast.walk(value):
+    for call in walk(value):
         if not (isinstance(call, ast.Call) and name_of(call.func) == "sum" and len(call.args) == 1):
             continue
         made = call.args[0]
         if not isinstance(made, ast.GeneratorExp | ast.ListComp) or len(made.generators) != 1:
             continue
-        walk, target = made.generators[0].iter, name_of(made.generators[0].target)
-        keys = [str(one.value) for one in getattr(walk, "elts", ()) if isinstance(one, ast.Constant)]
+        over, target = made.generators[0].iter, name_of(made.generators[0].target)
+        keys = [str(one.value) for one in getattr(over, "elts", ()) if isinstance(one, ast.Constant)]
         taken = [
             name_of(one.value)
-            for one in ast.walk(made.elt)
+            for one in walk(made.elt)
             if isinstance(one, ast.Subscript) and name_of(one.slice) == target and target
         ]
         if len(keys) > 1 and len(taken) == 2 and all(taken):
             yield taken[0], taken[1], keys
             yield taken[1], taken[0], keys
     terms: dict[str, list[str]] = {}  # both dictionaries, each with its keys
-    for one in ast.walk(value) if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add) else ():
+    for one in walk(value) if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add) else ():
         if isinstance(one, ast.Subscript) and isinstance(one.slice, ast.Constant) and isinstance(one.slice.value, str):
             terms.setdefault(name_of(one.value), []).append(one.slice.value)
     if len(terms) == 2 and "" not in terms:
@@ -204,7 +194,7 @@ def _weighted(value: ast.expr) -> Iterator[tuple[str, str, list[str]]]:
 def _keys_of(program: Program, scope: Scope, name: str, line: int, deep: bool = True) -> dict[str, ast.expr]:
     """Keys of a dictionary that is written out, each with its value; {} where not all of them are known."""
     found: dict[str, ast.expr] = {}
-    for one in program.inside(scope):
+    for one in inside(scope):
         if not isinstance(one, ast.Assign) or one.lineno > line:
             continue
         target = one.targets[0]
@@ -243,7 +233,7 @@ def _weights_of(program: Program, name: str) -> dict[str, float]:
     """Numbers of a dictionary of that name that is written out somewhere, also inside a configuration."""
     found: list[dict[str, float]] = []
     for tree in program.trees.values():
-        for one in ast.walk(tree):
+        for one in walk(tree):
             values: list[ast.expr] = []
             if isinstance(one, ast.Assign) and name in map(name_of, one.targets):
                 values = [one.value]
@@ -265,7 +255,7 @@ def _only_shown(program: Program, scope: Scope, name: str, key: str) -> bool:
     """A term is shown, by its key or with all others, and goes into nothing else."""
     parents = parents_of([scope])
     whole = False
-    for one in program.inside(scope):
+    for one in inside(scope):
         if isinstance(one, ast.Subscript) and name_of(one.value) == name and isinstance(one.ctx, ast.Load):
             taken = isinstance(one.slice, ast.Constant) and one.slice.value == key
             if taken and not _is_shown(one, parents):

@@ -12,7 +12,6 @@ from traindx.watch.reading.program import (
     Function,
     Program,
     Slip,
-    inside,
     name_of,
     names_in,
     read_in,
@@ -20,6 +19,7 @@ from traindx.watch.reading.program import (
     shown,
     words,
 )
+from traindx.watch.runtime.syntax import inside, walk
 
 TURNS_ROUND = frozenset(
     {"swap", "swapped", "reverse", "reversed", "inverse", "inv", "transpose", "symmetric", "flip", "exchange"}
@@ -44,7 +44,7 @@ def crossed(labels: Sequence[str], meant: Sequence[str]) -> tuple[int, int] | No
 def calls_crossed(program: Program) -> Iterator[Slip]:
     """``f(mask, image)`` where ``f`` is defined as ``f(image, mask)``, by position or by keyword."""
     for file, symbol, scope in program.scopes():
-        calls = [one for one in program.inside(scope) if isinstance(one, ast.Call)]
+        calls = [one for one in inside(scope) if isinstance(one, ast.Call)]
         for call in calls:
             found = _found(program, call)
             if found is None or _on_purpose(symbol, call) or _both_ways(calls, call):
@@ -101,7 +101,7 @@ def _both_ways(calls: list[ast.Call], call: ast.Call) -> bool:
 def results_crossed(program: Program) -> Iterator[Slip]:
     """``mask, image = load()`` where ``load`` returns ``image, mask``; ``for mask, image in zip(images, masks)``."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             target, value = _unpacked(node)
             if target is None or value is None:
                 continue
@@ -144,13 +144,13 @@ def items_permuted(program: Program) -> Iterator[Slip]:
     """``for x, y, score, label in found`` where tuples are made, or taken apart, as ``(x, y, label, score)``."""
     made: dict[frozenset[str], dict[tuple[str, ...], int]] = {}
     for tree in program.trees.values():
-        for one in (one for part in ast.walk(tree) for one in _put_away(part)):
+        for one in (one for part in walk(tree) for one in _put_away(part)):
             labels = tuple(name_of(part) for part in one.elts)
             if len(labels) > 2 and all(labels) and len(set(labels)) == len(labels):
                 made.setdefault(frozenset(labels), {}).setdefault(labels, one.lineno)
     taken: dict[tuple[str, frozenset[str]], tuple[tuple[str, ...], int]] = {}
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             target, value = _unpacked(node)
             if target is None or value is None or isinstance(value, ast.Tuple | ast.List | ast.Call):
                 continue
@@ -187,7 +187,7 @@ def _put_away(node: ast.AST) -> Iterator[ast.Tuple]:
 def split_crossed(program: Program) -> Iterator[Slip]:
     """``x_train, y_train, x_test, y_test = train_test_split(x, y)``: it gives the parts of one array after another."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             target, value = _unpacked(node)
             if target is None or not isinstance(value, ast.Call) or name_of(value.func) != "train_test_split":
                 continue
@@ -207,13 +207,13 @@ def split_crossed(program: Program) -> Iterator[Slip]:
 def texts_crossed(program: Program) -> Iterator[Slip]:
     """``"train {} val {}".format(val, train)`` and its like: what stands before each place names the other one."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             parts = _places(node)
             labels, meant = [label for _, label in parts], [text for text, _ in parts]
             if isinstance(node, ast.expr) and len(parts) > 1 and crossed(labels, meant) is not None:
                 detail = ", ".join(f"{text} {{{label}}}" for text, label in parts)
                 yield Slip("text", shown(node), detail, file, node.lineno, symbol)
-        for node in program.inside(scope):
+        for node in inside(scope):
             if isinstance(node, ast.Dict) and all(isinstance(one, ast.Constant) for one in node.keys):
                 keys = [str(one.value) if isinstance(one, ast.Constant) else "" for one in node.keys]
                 if (
@@ -281,7 +281,7 @@ def other_is_meant(program: Program) -> Iterator[Slip]:
     """``smoothness(moved)`` where it is defined as ``smoothness(flow)``, and there is a ``flow`` that is not given."""
     for file, symbol, scope in program.scopes():
         known = _unread(scope)
-        for call in program.inside(scope):
+        for call in inside(scope):
             function = program.called(call) if isinstance(call, ast.Call) else None
             if (
                 function is None
@@ -317,7 +317,7 @@ def _unread(scope: ast.AST) -> dict[str, int]:
     if not isinstance(scope, Function):
         return found
     read = read_in(scope)
-    for one in ast.walk(scope):
+    for one in walk(scope):
         if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store) and one.id not in read:
             found.setdefault(one.id, one.lineno)
     found |= {one.arg: 0 for one in (*scope.args.args, *scope.args.kwonlyargs) if one.arg not in read}

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
 
+from traindx.watch.runtime.syntax import children, inside, walk
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
 PASSES_ON = frozenset({"enumerate", "tqdm", "track", "iter", "list", "islice", "progress_bar", "reversed", "cycle"})
@@ -67,12 +69,11 @@ class Program:
     made: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _stems: dict[int, str] = field(default_factory=dict)
     _scopes: list[tuple[str, str, Scope]] = field(default_factory=list)
-    _inside: dict[int, list[ast.AST]] = field(default_factory=dict)
     _blocks: dict[int, list[list[ast.stmt]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for file, tree in self.trees.items():
-            for node in ast.walk(tree):
+            for node in walk(tree):
                 if isinstance(node, ast.ClassDef):
                     self.classes[node.name].append(node)
                     for one in node.body:
@@ -107,13 +108,6 @@ class Program:
                 self._scopes.append((file, "", tree))
                 self._scopes += [(file, name, node) for name, node in _functions(tree, "")]
         return self._scopes
-
-    def inside(self, scope: ast.AST) -> list[ast.AST]:
-        """What :func:`inside` gives; many readers ask for the same scopes."""
-        found = self._inside.get(id(scope))
-        if found is None:
-            found = self._inside[id(scope)] = list(inside(scope))
-        return found
 
     def blocks(self, scope: ast.AST) -> list[list[ast.stmt]]:
         """What :func:`blocks` gives."""
@@ -162,7 +156,7 @@ class Program:
 
 
 def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if isinstance(child, Function):
             name = f"{prefix}.{child.name}".lstrip(".")
             yield name, child
@@ -171,14 +165,6 @@ def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
             yield from _functions(
                 child, f"{prefix}.{child.name}".lstrip(".") if isinstance(child, ast.ClassDef) else prefix
             )
-
-
-def inside(scope: ast.AST) -> Iterator[ast.AST]:
-    """Nodes of a scope in order, those of functions and classes inside it left out (lambdas belong to it)."""
-    for child in ast.iter_child_nodes(scope):
-        yield child
-        if not isinstance(child, Function | ast.ClassDef):
-            yield from inside(child)
 
 
 def blocks(scope: ast.AST) -> Iterator[list[ast.stmt]]:
@@ -205,13 +191,13 @@ def name_of(node: ast.AST) -> str:
 
 def names_in(node: ast.AST) -> set[str]:
     """Plain names that a node mentions."""
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return {one.id for one in walk(node) if isinstance(one, ast.Name)}
 
 
 def read_in(scope: ast.AST) -> set[str]:
     """Names that are read anywhere in a scope, or belong to another one as well."""
     found: set[str] = set()
-    for one in ast.walk(scope):
+    for one in walk(scope):
         if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Store):
             found.add(one.id)
         elif isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name):
@@ -267,7 +253,7 @@ ORDERED = (ast.Gt, ast.Lt, ast.GtE, ast.LtE)
 
 def parents_of(trees: Iterable[ast.AST]) -> dict[int, ast.AST]:
     """The node around each node, by its ``id``."""
-    return {id(child): one for tree in trees for one in ast.walk(tree) for child in ast.iter_child_nodes(one)}
+    return {id(child): one for tree in trees for one in walk(tree) for child in children(one)}
 
 
 def above(node: ast.AST, parents: dict[int, ast.AST]) -> Iterator[ast.AST]:

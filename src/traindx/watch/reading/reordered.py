@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from traindx.watch.reading.program import Function, Program, Scope, Slip, name_of, shown, words
 from traindx.watch.reading.resumed import pairs
+from traindx.watch.runtime.syntax import inside, walk
 
 TOGETHER = frozenset({
     "zip", "TensorDataset", "nms", "batched_nms", "soft_nms", "cat", "concat", "concatenate", "column_stack",
@@ -34,7 +35,7 @@ def one_of_two_reordered(program: Program) -> Iterator[Slip]:
     if not program.names.keys() & {"argsort", "sort", "randperm", "permutation", "topk"}:
         return
     for file, symbol, scope in program.scopes():
-        orders = [found for one in program.inside(scope) if isinstance(one, ast.Assign) for found in _order(one)]
+        orders = [found for one in inside(scope) if isinstance(one, ast.Assign) for found in _order(one)]
         names = [one.name for one in orders]
         for order in orders:
             if names.count(order.name) > 1 or _assigned(program, scope, order.name) > 1:
@@ -47,9 +48,7 @@ def one_of_two_reordered(program: Program) -> Iterator[Slip]:
 
 
 def _assigned(program: Program, scope: Scope, name: str) -> int:
-    return sum(
-        isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in program.inside(scope)
-    )
+    return sum(isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in inside(scope))
 
 
 def _order(statement: ast.Assign) -> Iterator[_Order]:
@@ -95,7 +94,7 @@ def _other_axis(call: ast.Call) -> bool:
 
 def _apart(program: Program, scope: Scope, order: _Order) -> Iterator[tuple[ast.AST, str, str]]:
     """``boxes = boxes[order]`` and then ``boxes`` and the array that was sorted by are taken together."""
-    nodes = program.inside(scope)
+    nodes = inside(scope)
     moved: dict[str, ast.stmt] = {}
     for one in nodes:
         if isinstance(one, ast.Subscript) and _by(one, order.name) and isinstance(one.value, ast.Name):
@@ -127,7 +126,7 @@ def _pairs(statement: ast.stmt) -> list[tuple[ast.expr, ast.expr]]:
     return pairs(statement) if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else []
 
 
-def _siblings(nodes: list[ast.AST], scope: Scope, name: str) -> list[str]:
+def _siblings(nodes: Sequence[ast.AST], scope: Scope, name: str) -> list[str]:
     """Names that are given their values together with a name: parameters beside it, targets of one statement."""
     if isinstance(scope, Function):
         arguments = [one.arg for one in (*scope.args.posonlyargs, *scope.args.args)]
@@ -146,7 +145,7 @@ def _uses(program: Program, scope: Scope, name: str, other: str, after: int, ord
     """Where two arrays are taken by one index, or handed on together, before either is given another value."""
     changed = sorted(
         one.lineno
-        for one in program.inside(scope)
+        for one in inside(scope)
         if isinstance(one, ast.Name)
         and one.id in (name, other)
         and isinstance(one.ctx, ast.Store)
@@ -155,23 +154,23 @@ def _uses(program: Program, scope: Scope, name: str, other: str, after: int, ord
     last = changed[0] if changed else 10**9
     told = [
         one.lineno
-        for one in program.inside(scope)
+        for one in inside(scope)
         if isinstance(one, ast.Name) and one.id == other and isinstance(one.ctx, ast.Store)
         and one.lineno > order.statement.lineno and one.lineno <= after
     ]  # fmt: skip
     if told:
         return
     taken: dict[str, set[str]] = {}
-    for one in program.inside(scope):
+    for one in inside(scope):
         line = getattr(one, "lineno", 0)
         if not after < line <= last:
             continue
         if isinstance(one, ast.Subscript) and isinstance(one.value, ast.Name) and one.value.id in (name, other):
             index = one.slice.elts[0] if isinstance(one.slice, ast.Tuple) and one.slice.elts else one.slice
             text = ast.unparse(index)
-            if text in (":", "...", "None") or not any(isinstance(part, ast.Name) for part in ast.walk(index)):
+            if text in (":", "...", "None") or not any(isinstance(part, ast.Name) for part in walk(index)):
                 continue
-            if order.name in {part.id for part in ast.walk(index) if isinstance(part, ast.Name)}:
+            if order.name in {part.id for part in walk(index) if isinstance(part, ast.Name)}:
                 continue
             taken.setdefault(text, set()).add(one.value.id)
             if taken[text] == {name, other}:
@@ -201,12 +200,12 @@ def _masked(program: Program, scope: Scope, order: _Order) -> Iterator[tuple[ast
     if not order.key or _assigned_after(program, scope, order):
         return
     between: dict[str, str] = {}
-    for one in program.inside(scope):
+    for one in inside(scope):
         if isinstance(one, ast.Assign) and len(one.targets) == 1 and isinstance(one.targets[0], ast.Name):
             moved = _among_themselves(one.value, order)
             if moved and moved != order.key:
                 between[one.targets[0].id] = moved
-    for one in program.inside(scope) if between else ():
+    for one in inside(scope) if between else ():
         mask: ast.expr | None = None
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and name_of(one.func.value) == order.key:
             mask = one.args[0] if one.func.attr in ("masked_fill", "masked_fill_") and one.args else None
@@ -223,7 +222,7 @@ def _assigned_after(program: Program, scope: Scope, order: _Order) -> bool:
     """What was sorted by is put into the order as well; the statement that masks it may give it a new value."""
     return any(
         isinstance(target, ast.Name) and target.id == order.key and isinstance(value, ast.Subscript | ast.Name)
-        for one in program.inside(scope)
+        for one in inside(scope)
         if isinstance(one, ast.Assign)
         for target, value in _pairs(one)
     )
@@ -240,10 +239,10 @@ def _among_themselves(value: ast.expr, order: _Order) -> str:
 
 def _over_pairs(mask: ast.expr, name: str) -> bool:
     """A comparison of what is left of the pairs along one axis: one value for every entry in the order."""
-    for one in ast.walk(mask):
+    for one in walk(mask):
         method = one.func if isinstance(one, ast.Call) and one.args else None
         if isinstance(method, ast.Attribute) and name_of(method.value) == name and method.attr in ALONG_AN_AXIS:
-            return method.attr in ("any", "all") or any(isinstance(part, ast.Compare) for part in ast.walk(mask))
+            return method.attr in ("any", "all") or any(isinstance(part, ast.Compare) for part in walk(mask))
     return False
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from traindx.watch.reading.program import Function, Program, Slip, name_of, shown
+from traindx.watch.runtime.syntax import inside, walk
 
 OPERATORS = ast.Sub | ast.Div | ast.FloorDiv | ast.Mod
 
@@ -14,7 +15,7 @@ OPERATORS = ast.Sub | ast.Div | ast.FloorDiv | ast.Mod
 def same_operands(program: Program) -> Iterator[Slip]:
     """``a - a``, ``a > b and a > b``, ``max(x1, x1)``, ``x if c else x``."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             pair: list[ast.expr] = []
             if isinstance(node, ast.BinOp) and isinstance(node.op, OPERATORS):
                 pair = [node.left, node.right]
@@ -54,14 +55,14 @@ def _twice(values: list[ast.expr]) -> list[ast.expr]:
 
 def _draws_nothing(node: ast.expr) -> bool:
     """False for calls: each may give something else."""
-    return not any(isinstance(one, ast.Call) for one in ast.walk(node))
+    return not any(isinstance(one, ast.Call) for one in walk(node))
 
 
 def same_branches(program: Program) -> Iterator[Slip]:
     """``if a: x() else: x()``, and a condition that stands twice in one chain."""
     chained: set[int] = set()
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.If) or id(node) in chained:
                 continue
             if (
@@ -94,7 +95,7 @@ def same_branches(program: Program) -> Iterator[Slip]:
 def keys_twice(program: Program) -> Iterator[Slip]:
     """``{"train": a, "val": b, "train": c}``: the last one holds."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if isinstance(node, ast.Dict):
                 known: dict[object, ast.expr] = {}
                 for key, value in zip(node.keys, node.values, strict=True):
@@ -116,7 +117,7 @@ def keys_twice(program: Program) -> Iterator[Slip]:
 def defined_twice(program: Program) -> Iterator[Slip]:
     """Two methods of one name in a class, or two functions in a file: the last one holds."""
     for file, tree in program.trees.items():
-        for owner in ast.walk(tree):
+        for owner in walk(tree):
             if not isinstance(owner, ast.ClassDef | ast.Module):
                 continue
             known: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
@@ -133,13 +134,13 @@ def _used_between(owner: ast.ClassDef | ast.Module, first: ast.stmt, second: ast
     """A script may use a function, and define another one of that name afterwards."""
     name = getattr(first, "name", "")
     between = owner.body[owner.body.index(first) + 1 : owner.body.index(second)]
-    return any(isinstance(one, ast.Name) and one.id == name for part in between for one in ast.walk(part))
+    return any(isinstance(one, ast.Name) and one.id == name for part in between for one in walk(part))
 
 
 def index_repeated(program: Program) -> Iterator[Slip]:
     """``b[0], b[1], b[2], b[2]``, and ``real = x[..., 0]`` beside ``imag = x[..., 0]``."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Load) and len(node.elts) > 2:
                 numbers = [_numbered(one) for one in node.elts]
                 if len({base for base, _ in numbers}) == 1 and numbers[0][0]:
@@ -164,10 +165,10 @@ def _numbered(node: ast.expr) -> tuple[str, int]:
     index = node.slice
     numbers = [
         one
-        for one in ast.walk(index)
+        for one in walk(index)
         if isinstance(one, ast.Constant) and isinstance(one.value, int) and not isinstance(one.value, bool)
     ]
-    if len(numbers) != 1 or any(isinstance(one, ast.Call) for one in ast.walk(node)):
+    if len(numbers) != 1 or any(isinstance(one, ast.Call) for one in walk(node)):
         return "", 0
     number = numbers[0].value
     text = ast.dump(node).replace(f"Constant(value={number!r})", "#")

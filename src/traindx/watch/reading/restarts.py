@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from traindx.watch.reading.program import ORDERED, Function, Program, Scope, Slip, is_number, name_of, shown
 from traindx.watch.reading.resumed import Resumed, Resuming, all_fields, nodes_of, pairs
+from traindx.watch.runtime.syntax import inside, walk
 
 SHOWN = frozenset({
     "print", "log", "info", "debug", "warning", "write", "add_scalar", "set_postfix", "set_description", "format",
@@ -66,29 +67,29 @@ class _View(Resuming):
     def gates(self) -> Iterator[tuple[Scope, ast.AST, ast.Name | ast.Attribute]]:
         """Comparisons with a best figure so far that decide whether something is saved."""
         for _, _, scope in self.program.scopes():
-            for one in self.program.inside(scope):
+            for one in inside(scope):
                 if isinstance(one, ast.If):
-                    inside = [*one.body, *one.orelse]
+                    block = [*one.body, *one.orelse]
                     for best in _compared(one.test):
-                        if any(_gives(part, best) for part in inside) and self._saves(inside):
+                        if any(_gives(part, best) for part in block) and self._saves(block):
                             yield scope, one, best
                 elif isinstance(one, ast.Assign) and isinstance(one.value, ast.Compare):
                     flag = name_of(one.targets[0])
-                    used = flag and any(self._saves_if(part, flag) for part in self.program.inside(scope))
+                    used = flag and any(self._saves_if(part, flag) for part in inside(scope))
                     for best in _compared(one.value) if used else ():
-                        if any(_gives(part, best) for part in self.program.inside(scope)):
+                        if any(_gives(part, best) for part in inside(scope)):
                             yield scope, one, best
 
     def _saves_if(self, node: ast.AST, flag: str) -> bool:
         if isinstance(node, ast.If):
-            return any(name_of(one) == flag for one in ast.walk(node.test)) and self._saves(node.body)
+            return any(name_of(one) == flag for one in walk(node.test)) and self._saves(node.body)
         given = [*node.args, *(one.value for one in node.keywords)] if isinstance(node, ast.Call) else []
         return any(name_of(one) == flag for one in given) and self._saves([node])
 
     def _saves(self, nodes: list[ast.AST] | list[ast.stmt], depth: int = MOST_CALLS) -> bool:
         """``torch.save``, or an own function that comes to it."""
         for node in nodes:
-            for call in ast.walk(node):
+            for call in walk(node):
                 if not isinstance(call, ast.Call):
                     continue
                 if ast.unparse(call.func) == "torch.save":
@@ -103,18 +104,18 @@ class _View(Resuming):
         attribute, name = isinstance(node, ast.Attribute), name_of(node)
         trees: list[ast.AST] = list(self.program.trees.values())
         if not attribute:
-            shared = any(isinstance(one, ast.Global | ast.Nonlocal) and name in one.names for one in ast.walk(scope))
+            shared = any(isinstance(one, ast.Global | ast.Nonlocal) and name in one.names for one in walk(scope))
             if isinstance(scope, Function) and not shared:
                 trees = [scope]
             else:
                 trees = [self.program.trees[self.file_of[id(scope)]]]
         best = _Best(name, trees, attribute)
         for tree in trees:
-            for test in ast.walk(tree):
+            for test in walk(tree):
                 if isinstance(test, ast.Compare) and any(name_of(part) == name for part in _compared(test)):
                     best.against |= {ast.unparse(side) for side in (test.left, *test.comparators)}
         for tree in trees:
-            for one in ast.walk(tree):
+            for one in walk(tree):
                 mine = isinstance(one, ast.Attribute) and one.attr == name if attribute else (
                     isinstance(one, ast.Name) and one.id == name
                 )  # fmt: skip
@@ -141,7 +142,7 @@ class _View(Resuming):
             file = next((file for file, tree in self.program.trees.items() if tree is root), "")
             best.begins.append((file, statement))
             return True
-        if any(isinstance(one, ast.Name) and one.id in self.loaded for one in ast.walk(values[0])):
+        if any(isinstance(one, ast.Name) and one.id in self.loaded for one in walk(values[0])):
             return False
         if _mentions(values[0], node) or ast.unparse(values[0]) in best.against:
             return True
@@ -177,7 +178,7 @@ class _View(Resuming):
         written = sum(best.keys.count(one) for one in set(best.keys))
         seen = sum(
             isinstance(one, ast.Constant) and one.value in wanted and isinstance(one.value, str)
-            for tree in self.program.trees.values() for one in ast.walk(tree)
+            for tree in self.program.trees.values() for one in walk(tree)
         )  # fmt: skip
         return seen == written
 
@@ -186,16 +187,16 @@ class _View(Resuming):
     def goes_on(self, resumed: Resumed, scope: Scope, gate: ast.AST, best: _Best) -> bool:
         """The loop that begins with the loaded epoch comes to the comparison, and not to where the best begins."""
         for _, _, other in self.program.scopes():
-            for loop in self.program.inside(other):
+            for loop in inside(other):
                 if not isinstance(loop, ast.For | ast.While) or not self._begins_with(loop, resumed, other):
                     continue
-                inside = {id(one) for one in ast.walk(loop)}
+                within = {id(one) for one in walk(loop)}
                 reached = self._reached(loop)
-                if any(id(begin) in inside or id(self._function(begin)) in reached for _, begin in best.begins):
+                if any(id(begin) in within or id(self._function(begin)) in reached for _, begin in best.begins):
                     continue
-                if id(gate) in inside:
+                if id(gate) in within:
                     return True
-                if isinstance(scope, Function) and id(scope) in reached and not self._called_elsewhere(scope, inside):
+                if isinstance(scope, Function) and id(scope) in reached and not self._called_elsewhere(scope, within):
                     return True
         return False
 
@@ -207,7 +208,7 @@ class _View(Resuming):
                 return False
         tested = loop.iter if isinstance(loop, ast.For) else loop.test
         kind = ast.Attribute if resumed.attribute else ast.Name
-        return any(isinstance(one, kind) and name_of(one) == resumed.name for one in ast.walk(tested))
+        return any(isinstance(one, kind) and name_of(one) == resumed.name for one in walk(tested))
 
     def _function(self, node: ast.AST) -> ast.AST | None:
         return next((one for one in self.above(node) if isinstance(one, Function)), None)
@@ -217,7 +218,7 @@ class _View(Resuming):
         found: set[int] = set()
         todo = [node]
         while todo:
-            for call in ast.walk(todo.pop()):
+            for call in walk(todo.pop()):
                 if not isinstance(call, ast.Call):
                     continue
                 called = name_of(call.func)
@@ -232,18 +233,18 @@ class _View(Resuming):
                         todo.append(one)
         return found
 
-    def _called_elsewhere(self, function: Function, inside: set[int]) -> bool:
+    def _called_elsewhere(self, function: Function, within: set[int]) -> bool:
         """The figure may be taken once before the loop, to know what was reached."""
         for tree in self.program.trees.values():
-            for call in ast.walk(tree):
-                if isinstance(call, ast.Call) and name_of(call.func) == function.name and id(call) not in inside:
+            for call in walk(tree):
+                if isinstance(call, ast.Call) and name_of(call.func) == function.name and id(call) not in within:
                     return True
         return False
 
 
 def _compared(test: ast.expr) -> Iterator[ast.Name | ast.Attribute]:
     """Both sides of comparisons that are names or fields, also with a margin: ``score < self.best + delta``."""
-    for one in ast.walk(test):
+    for one in walk(test):
         if isinstance(one, ast.Compare) and len(one.ops) == 1 and isinstance(one.ops[0], ORDERED):
             for side in (one.left, one.comparators[0]):
                 parts = [side.left, side.right] if isinstance(side, ast.BinOp) else [side]
@@ -255,7 +256,7 @@ def _same(first: ast.AST, second: ast.AST) -> bool:
 
 
 def _mentions(value: ast.AST, node: ast.AST) -> bool:
-    return any(_same(one, node) for one in ast.walk(value))
+    return any(_same(one, node) for one in walk(value))
 
 
 def _mentions_compared(test: ast.expr, node: ast.AST) -> bool:
@@ -264,7 +265,7 @@ def _mentions_compared(test: ast.expr, node: ast.AST) -> bool:
 
 def _gives(part: ast.AST, best: ast.Name | ast.Attribute) -> bool:
     return any(
-        isinstance(one, ast.Assign) and any(_same(target, best) for target, _ in pairs(one)) for one in ast.walk(part)
+        isinstance(one, ast.Assign) and any(_same(target, best) for target, _ in pairs(one)) for one in walk(part)
     )
 
 

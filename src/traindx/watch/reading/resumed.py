@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from traindx.watch.reading.program import Function, Program, Scope, above, name_of, parents_of, words
+from traindx.watch.runtime.syntax import inside, walk
 
 COUNTS = frozenset({"epoch", "epochs", "step", "steps", "iteration", "iterations", "iter", "iters", "it", "round"})
 
@@ -44,7 +45,7 @@ class Resuming:
             loaded, taken = self._loaded(scope)
             if not loaded and not self._load_calls(scope):
                 continue
-            for one in self.program.inside(scope):
+            for one in inside(scope):
                 if isinstance(one, ast.For):
                     yield from self._by_name(file, symbol, scope, one, loaded)
                 elif isinstance(one, ast.Assign):
@@ -64,7 +65,7 @@ class Resuming:
     def _given_back(self, giving: dict[int, set[int | None]]) -> Iterator[Resumed]:
         """``net, start_epoch = resume(file)``, where ``resume`` gives back an entry of what it loaded."""
         for file, symbol, scope in self.program.scopes():
-            for one in self.program.inside(scope):
+            for one in inside(scope):
                 call = one.value if isinstance(one, ast.Assign) and len(one.targets) == 1 else None
                 function = self.program.called(call) if isinstance(call, ast.Call) else None
                 if function is None or not giving.get(id(function)) or not isinstance(one, ast.Assign):
@@ -76,7 +77,7 @@ class Resuming:
 
     def _by_name(self, file: str, symbol: str, scope: Scope, loop: ast.For, loaded: set[str]) -> Iterator[Resumed]:
         """``for name in ("epoch", "history"): setattr(self, name, checkpoint[name])``."""
-        for call in ast.walk(loop):
+        for call in walk(loop):
             if not isinstance(call, ast.Call) or name_of(call.func) != "setattr" or len(call.args) < 3:
                 continue
             names = self._texts(loop.iter)
@@ -92,13 +93,13 @@ class Resuming:
             return texts if len(texts) == len(node.elts) else []
         name = name_of(node)
         given = [
-            one.value for tree in self.program.trees.values() for one in ast.walk(tree)
+            one.value for tree in self.program.trees.values() for one in walk(tree)
             if isinstance(one, ast.Assign) and name and name in map(name_of, one.targets)
         ]  # fmt: skip
         return self._texts(given[0]) if len(given) == 1 and not isinstance(given[0], ast.Name | ast.Attribute) else []
 
     def _load_calls(self, scope: Scope) -> list[ast.Call]:
-        return [one for one in self.program.inside(scope) if isinstance(one, ast.Call) and self._is_load(one)]
+        return [one for one in inside(scope) if isinstance(one, ast.Call) and self._is_load(one)]
 
     def _is_load(self, node: ast.AST) -> bool:
         """``torch.load(...)``, or an own function that gives back nothing but one."""
@@ -109,7 +110,7 @@ class Resuming:
         function = self.program.called(node)
         if function is None or function.name == "__init__":
             return False
-        returned = [one.value for one in self.program.inside(function) if isinstance(one, ast.Return)]
+        returned = [one.value for one in inside(function) if isinstance(one, ast.Return)]
         return bool(returned) and all(
             isinstance(one, ast.Call) and ast.unparse(one.func) == "torch.load" for one in returned
         )
@@ -117,17 +118,17 @@ class Resuming:
     def _loaded(self, scope: Scope) -> tuple[set[str], set[str]]:
         """Names of what was loaded, and of single values of it; a use that cannot be followed makes it opaque."""
         loaded: set[str] = set()
-        for one in self.program.inside(scope):
+        for one in inside(scope):
             for target, value in pairs(one) if isinstance(one, ast.Assign) else ():
                 if isinstance(target, ast.Name) and self._is_load(value):
                     loaded.add(target.id)
         self.loaded |= loaded
         taken = {
-            target.id for one in self.program.inside(scope) if isinstance(one, ast.Assign)
+            target.id for one in inside(scope) if isinstance(one, ast.Assign)
             for target, value in pairs(one) if isinstance(target, ast.Name) and self._from_load(value, loaded)
         }  # fmt: skip
         given: dict[str, list[ast.expr]] = {name: [] for name in loaded}
-        for one in self.program.inside(scope) if loaded else ():
+        for one in inside(scope) if loaded else ():
             for target, value in pairs(one) if isinstance(one, ast.Assign) else ():
                 if isinstance(target, ast.Name) and target.id in loaded:
                     given[target.id].append(value)
@@ -150,7 +151,7 @@ class Resuming:
 
     def _from_load(self, node: ast.AST, loaded: set[str]) -> bool:
         """An entry of what was loaded, with arithmetic around it."""
-        for one in ast.walk(node):
+        for one in walk(node):
             held = one.value if isinstance(one, ast.Subscript) else None
             if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in ("get", "pop"):
                 held = one.func.value
@@ -162,7 +163,7 @@ class Resuming:
 def nodes_of(program: Program) -> Iterator[ast.AST]:
     """All nodes of all sources."""
     for tree in program.trees.values():
-        yield from ast.walk(tree)
+        yield from walk(tree)
 
 
 def all_fields(node: ast.AST) -> bool:
@@ -188,6 +189,6 @@ def pairs(statement: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
 
 def _counts(target: ast.expr, value: ast.expr | None = None) -> bool:
     """A name or a field for the number of an epoch, as it says itself or the key of its value does."""
-    keys = [one.value for one in ast.walk(value) if isinstance(one, ast.Constant)] if value is not None else []
+    keys = [one.value for one in walk(value) if isinstance(one, ast.Constant)] if value is not None else []
     said = {part for name in (name_of(target), *keys) if isinstance(name, str) for part in words(name)}
     return isinstance(target, ast.Name | ast.Attribute) and bool(said & COUNTS)

@@ -6,18 +6,8 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from traindx.watch.reading.program import (
-    Program,
-    Slip,
-    inside,
-    is_empty,
-    name_of,
-    names_in,
-    shown,
-    side_of,
-    walked,
-    words,
-)
+from traindx.watch.reading.program import Program, Slip, is_empty, name_of, names_in, shown, side_of, walked, words
+from traindx.watch.runtime.syntax import inside, walk
 
 COUNTS = frozenset({"num", "n", "count", "counter", "total", "batches", "samples", "seen", "nb"})
 
@@ -63,7 +53,7 @@ def _given(scope: ast.AST) -> dict[str, list[int]]:
     for one in inside(scope):
         if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
             found.setdefault(one.id, []).append(one.lineno)
-    for one in inside(scope) if isinstance(scope, ast.Module) else ast.walk(scope):
+    for one in inside(scope) if isinstance(scope, ast.Module) else walk(scope):
         if isinstance(one, ast.arg):
             found.setdefault(one.arg, []).append(0)
     return found
@@ -140,16 +130,14 @@ def loop_takes_a_name(program: Program) -> Iterator[Slip]:
     """``i, j, h, w = corner()`` and then ``for i in range(n)``: nothing has read the first ``i``."""
     for file, symbol, scope in program.scopes():
         events: dict[str, list[tuple[int, int, str, ast.AST]]] = {}
-        loops = {
-            id(part): loop for loop in loops_of(scope) for part in ast.walk(loop.target) if isinstance(part, ast.Name)
-        }
+        loops = {id(part): loop for loop in loops_of(scope) for part in walk(loop.target) if isinstance(part, ast.Name)}
         unpacked = {
             id(part)
-            for one in program.inside(scope)
+            for one in inside(scope)
             if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Tuple)
             for part in one.targets[0].elts
         }
-        for one in ast.walk(scope) if not isinstance(scope, ast.Module) else ():
+        for one in walk(scope) if not isinstance(scope, ast.Module) else ():
             if isinstance(one, ast.Name):
                 kind = (
                     "read"
@@ -169,7 +157,7 @@ def loop_takes_a_name(program: Program) -> Iterator[Slip]:
                     if any(
                         isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)
                         for part in loop.body
-                        for one in ast.walk(part)
+                        for one in walk(part)
                     ):
                         text = f"for {shown(loop.target)} in {shown(loop.iter)}"
                         yield Slip("loop-takes", text, name, file, loop.lineno, symbol, before[0])
@@ -177,7 +165,7 @@ def loop_takes_a_name(program: Program) -> Iterator[Slip]:
 
 def _steps(loop: ast.AST) -> bool:
     """Something is trained in a loop: a classifier on the features that are to be evaluated, for example."""
-    called = {name_of(one.func) for one in ast.walk(loop) if isinstance(one, ast.Call)}
+    called = {name_of(one.func) for one in walk(loop) if isinstance(one, ast.Call)}
     return "backward" in called and "step" in called
 
 
@@ -231,7 +219,7 @@ def made_anew(program: Program) -> Iterator[Slip]:
                     if isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) == name
                 ]
                 fills = [one for part in loop.body for one in _filled(part) if ast.unparse(one) == name]
-                after = [one for one in program.inside(scope) if getattr(one, "lineno", 0) > _span(loop)[1]]
+                after = [one for one in inside(scope) if getattr(one, "lineno", 0) > _span(loop)[1]]
                 used = any(isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) == name for one in after)
                 if fills and len(uses) == len(fills) + 1 and (used or name.startswith("self.")):
                     text = f"for {shown(loop.target)} in {shown(loop.iter)}"

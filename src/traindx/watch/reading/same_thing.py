@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from traindx.watch.reading.brackets import counters
-from traindx.watch.reading.program import Function, Program, Slip, inside, name_of, names_in, read_in, shown, words
+from traindx.watch.reading.program import Function, Program, Slip, name_of, names_in, read_in, shown, words
+from traindx.watch.runtime.syntax import inside, walk
 
 PLAIN = frozenset({"int", "float", "str", "len", "abs", "list", "tuple", "sorted", "round", "bytes"})
 LOSSES = frozenset({
@@ -30,7 +31,7 @@ def added_to_itself(program: Program) -> Iterator[Slip]:
             equal: dict[str, str] = {}  # names that hold what another one holds
             for node in block:
                 simple = isinstance(node, ast.Assign | ast.AugAssign | ast.Return | ast.Expr)
-                for one in ast.walk(node) if simple else ():
+                for one in walk(node) if simple else ():
                     first, second = _sum(one)
                     call = made.get(first)
                     if not first or call is None or equal.get(first, first) != equal.get(second, second):
@@ -69,7 +70,7 @@ def _follow(node: ast.stmt, made: dict[str, ast.Assign], equal: dict[str, str]) 
     value = node.value if isinstance(node, ast.Assign) else None
     kept = equal.get(value.id, value.id) if isinstance(value, ast.Name) else ""
     call = made.get(value.id) if isinstance(value, ast.Name) else None
-    for name in [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)]:
+    for name in [one.id for one in walk(node) if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)]:
         made.pop(name, None)
         equal.pop(name, None)
         for other in [one for one, same in equal.items() if same == name]:
@@ -91,8 +92,8 @@ def one_for_both(program: Program) -> Iterator[Slip]:
         if not isinstance(scope, Function) or "test" in words(scope.name):
             continue
         idle: set[str] | None = None
-        compared = {id(part) for one in ast.walk(scope) if isinstance(one, ast.Assert) for part in ast.walk(one)}
-        for node in program.inside(scope):
+        compared = {id(part) for one in walk(scope) if isinstance(one, ast.Assert) for part in walk(one)}
+        for node in inside(scope):
             name = _twice(node)
             if not name or id(node) in compared:
                 continue
@@ -151,12 +152,12 @@ def spaced_by_the_batch(program: Program) -> Iterator[Slip]:
         whole = ast.unparse(scope) if isinstance(scope, Function) else ""
         counted = {
             name: ast.unparse(loop.iter.args[0])
-            for loop in program.inside(scope)
+            for loop in inside(scope)
             if isinstance(loop, ast.For) and isinstance(loop.iter, ast.Call) and len(loop.iter.args) == 1
             and name_of(loop.iter.func) == "range"
             for name in counters(loop)
         }  # fmt: skip
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
                 continue
             for side, size in ((node.left, node.right), (node.right, node.left)):
@@ -188,13 +189,13 @@ def divided_twice(program: Program) -> Iterator[Slip]:
     """``total += loss / len(loader)`` and then ``total / len(loader)``; ``np.mean(losses) / len(losses)``."""
     for file, symbol, scope in program.scopes():
         shares: dict[str, dict[str, ast.AugAssign]] = {}
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add):
                 continue
             value = node.value
             if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div) and _is_length(value.right):
                 shares.setdefault(ast.unparse(node.target), {})[ast.unparse(value.right)] = node
-        for node in program.inside(scope):
+        for node in inside(scope):
             left: ast.expr | None = None
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
                 left, right = node.left, node.right
@@ -224,7 +225,7 @@ def _is_length(node: ast.expr) -> bool:
 def equals_plus(program: Program) -> Iterator[Slip]:
     """``total =+ loss`` gives ``total`` the value of ``loss``."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             value = node.value if isinstance(node, ast.Assign) else None
             if not isinstance(node, ast.Assign) or not isinstance(value, ast.UnaryOp):
                 continue
@@ -247,7 +248,7 @@ def mean_by_an_index(program: Program) -> Iterator[Slip]:
                 for later in block[number + 1 :] if index and direct else ():
                     if index in _stored(later):
                         break
-                    for node in ast.walk(later):
+                    for node in walk(later):
                         divided = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
                         if not isinstance(node, ast.BinOp) or not divided or not isinstance(node.right, ast.Name):
                             continue
@@ -264,7 +265,7 @@ def added_up_in(node: ast.AugAssign) -> set[str]:
 
 
 def _stored(node: ast.AST) -> set[str]:
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    return {one.id for one in walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
 
 
 READERS = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Function, Program, Slip, inside, is_empty, name_of, names_in, shown
+from traindx.watch.reading.program import Function, Program, Slip, is_empty, name_of, names_in, shown
+from traindx.watch.runtime.syntax import inside, walk
 
 KEEPS = (
     "append",
@@ -24,7 +25,7 @@ CHANGES = frozenset({"append", "extend", "insert", "update", "add", "pop", "remo
 def closures_see_last(program: Program) -> Iterator[Slip]:
     """``hooks.append(lambda ...: store(name))`` in a loop over ``name``: all of them see its last value."""
     for file, symbol, scope in program.scopes():
-        for loop in program.inside(scope):
+        for loop in inside(scope):
             if isinstance(loop, ast.For):
                 names = names_in(loop.target)
                 names |= {
@@ -38,9 +39,7 @@ def closures_see_last(program: Program) -> Iterator[Slip]:
                             yield Slip("closure", shown(node), late[0], file, node.lineno, symbol, loop.lineno)  # type: ignore[attr-defined]
             elif isinstance(loop, ast.ListComp | ast.DictComp):
                 made = loop.value if isinstance(loop, ast.DictComp) else loop.elt
-                names = {
-                    one.id for part in loop.generators for one in ast.walk(part.target) if isinstance(one, ast.Name)
-                }
+                names = {one.id for part in loop.generators for one in walk(part.target) if isinstance(one, ast.Name)}
                 if isinstance(made, ast.Lambda) and _free(made) & names:
                     yield Slip(
                         "closure", shown(loop), sorted(_free(made) & names)[0], file, loop.lineno, symbol, loop.lineno
@@ -68,7 +67,7 @@ def _free(made: ast.AST) -> set[str]:
     own = {one.arg for one in (*made.args.posonlyargs, *made.args.args, *made.args.kwonlyargs)}
     own |= {one.arg for one in (made.args.vararg, made.args.kwarg) if one is not None}
     body = made.body if isinstance(made.body, list) else [made.body]
-    every = [one for part in body for one in ast.walk(part)]
+    every = [one for part in body for one in walk(part)]
     own |= {one.id for one in every if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
     own |= {one.arg for one in every if isinstance(one, ast.arg)}
     return {one.id for one in every if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)} - own
@@ -77,7 +76,7 @@ def _free(made: ast.AST) -> set[str]:
 def outer_name_replaced(program: Program) -> Iterator[Slip]:
     """``for i in a: for i in b: ...; use(i)``: after the inner loop the outer name is the inner one's last."""
     for file, symbol, scope in program.scopes():
-        for outer in program.inside(scope):
+        for outer in inside(scope):
             if not isinstance(outer, ast.For):
                 continue
             names = names_in(outer.target) - {"_"}
@@ -103,7 +102,7 @@ def outer_name_replaced(program: Program) -> Iterator[Slip]:
 def _first_use(statements: list[ast.stmt], name: str) -> int:
     """Line of the first statement that reads a name, 0 where one gives it a value first, or none reads it."""
     for statement in statements:
-        uses = [one for one in ast.walk(statement) if isinstance(one, ast.Name) and one.id == name]
+        uses = [one for one in walk(statement) if isinstance(one, ast.Name) and one.id == name]
         if uses:
             reads = any(isinstance(one.ctx, ast.Load) for one in uses)
             return statement.lineno if reads and not any(isinstance(one.ctx, ast.Store) for one in uses) else 0
@@ -113,7 +112,7 @@ def _first_use(statements: list[ast.stmt], name: str) -> int:
 def one_many_times(program: Program) -> Iterator[Slip]:
     """``[Block(64)] * 4``: four names for one and the same layer; ``[[]] * 4`` is one list."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
                 continue
             for side, count in ((node.left, node.right), (node.right, node.left)):
@@ -187,7 +186,7 @@ def _grows(scope: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
             held |= {ast.unparse(one) for one in node.targets}
         if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
             return False
-    for node in ast.walk(scope):
+    for node in walk(scope):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
             if ast.unparse(node.func.value) in held:
                 return True

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from traindx.watch.reading.program import Function, Program, Slip, name_of, shown
+from traindx.watch.runtime.syntax import inside, walk
 
 _FIELD = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
 WRITES = frozenset(
@@ -33,9 +34,9 @@ WRITES = frozenset(
 def always_the_same(program: Program) -> Iterator[Slip]:
     """``mode == "train" or "val"`` is always true; ``mode in ("train")`` looks for letters."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if isinstance(node, ast.If | ast.While | ast.IfExp | ast.Assert):
-                for part in ast.walk(node.test):
+                for part in walk(node.test):
                     if isinstance(part, ast.BoolOp) and _is_true(part):
                         yield Slip("always-true", shown(part), "", file, part.lineno, symbol)
             if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn):
@@ -63,7 +64,7 @@ def _parenthesised(file: str, node: ast.expr) -> bool:
 def tuple_by_comma(program: Program) -> Iterator[Slip]:
     """``loss = criterion(output, target),`` is a tuple of one."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple) or len(node.value.elts) != 1:
                 continue
             inner, target = node.value.elts[0], node.targets[0]
@@ -78,7 +79,7 @@ def tuple_by_comma(program: Program) -> Iterator[Slip]:
 def copy_is_changed(program: Program) -> Iterator[Slip]:
     """``x[x > 0][:, 1] = 0`` and ``table[table.age > 60]["risk"] = 1`` change a copy, which is then gone."""
     for file, symbol, scope in program.scopes():
-        for node in program.inside(scope):
+        for node in inside(scope):
             if not isinstance(node, ast.Assign | ast.AugAssign | ast.Expr):
                 continue
             for changed in _changed(node):
@@ -117,10 +118,8 @@ def text_without_f(program: Program) -> Iterator[Slip]:
         if not isinstance(scope, Function):
             continue
         local = {one.arg for one in (*scope.args.args, *scope.args.kwonlyargs)}
-        local |= {
-            one.id for one in program.inside(scope) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-        }
-        for node in program.inside(scope):
+        local |= {one.id for one in inside(scope) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+        for node in inside(scope):
             if isinstance(node, ast.Call) and name_of(node.func) in WRITES:
                 for one in node.args:
                     if isinstance(one, ast.Constant) and isinstance(one.value, str):

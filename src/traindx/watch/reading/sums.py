@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from traindx.watch.reading.program import Program, Slip, inside, name_of, names_in, shown, side_of, walked
+from traindx.watch.reading.program import Program, Slip, name_of, names_in, shown, side_of, walked
+from traindx.watch.runtime.syntax import inside, walk
 
 
 def divided_by_another(program: Program) -> Iterator[Slip]:
@@ -54,7 +55,7 @@ def divided_by_another(program: Program) -> Iterator[Slip]:
 
 def _divisions(statement: ast.stmt) -> Iterator[tuple[str, ast.expr, int]]:
     """Name, what its length is taken of, and line, of ``name / len(x)`` and ``name /= len(x)`` in a statement."""
-    for node in ast.walk(statement):
+    for node in walk(statement):
         left: ast.expr | None = None
         right: ast.expr | None = None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
@@ -103,7 +104,7 @@ def _batch_size(node: ast.expr) -> bool:
 def given_back_too_early(program: Program) -> Iterator[Slip]:
     """A loop that sums up and ends with ``return``: it never gets to its second round."""
     for file, symbol, scope in program.scopes():
-        for loop in program.inside(scope):
+        for loop in inside(scope):
             if (
                 not isinstance(loop, ast.For)
                 or not isinstance(loop.body[-1], ast.Return | ast.Break)

@@ -5,18 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import (
-    Function,
-    Program,
-    Scope,
-    Slip,
-    inside,
-    name_of,
-    names_in,
-    shown,
-    side_of,
-    words,
-)
+from traindx.watch.reading.program import Function, Program, Scope, Slip, name_of, names_in, shown, side_of, words
+from traindx.watch.runtime.syntax import inside, walk
 
 MODES = frozenset(
     {"eval", "train", "to", "requires_grad_", "parameters", "zero_grad", "state_dict", "cuda", "cpu", "float"}
@@ -70,7 +60,7 @@ def _losses(scope: ast.AST) -> dict[str, ast.Call]:
 
 
 def _known(scope: ast.AST) -> set[str]:
-    return names_in(scope) | {one.arg for one in ast.walk(scope) if isinstance(one, ast.arg)}
+    return names_in(scope) | {one.arg for one in walk(scope) if isinstance(one, ast.arg)}
 
 
 def network_never_called(program: Program) -> Iterator[Slip]:
@@ -79,7 +69,7 @@ def network_never_called(program: Program) -> Iterator[Slip]:
         if not isinstance(scope, Function):
             continue
         switched: dict[str, ast.Call] = {}
-        for one in program.inside(scope):
+        for one in inside(scope):
             method = one.func if isinstance(one, ast.Call) else None
             if isinstance(one, ast.Call) and isinstance(method, ast.Attribute) and method.attr == "eval":
                 switched.setdefault(name_of(method.value) if isinstance(method.value, ast.Name) else "", one)
@@ -87,18 +77,18 @@ def network_never_called(program: Program) -> Iterator[Slip]:
         for name, statement in switched.items():
             used = [
                 one
-                for one in ast.walk(scope)
+                for one in walk(scope)
                 if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)
             ]
             modes = [
                 one
-                for one in ast.walk(scope)
+                for one in walk(scope)
                 if isinstance(one, ast.Attribute)
                 and isinstance(one.value, ast.Name)
                 and one.value.id == name
                 and one.attr in MODES
             ]
-            loops = [one for one in program.inside(scope) if isinstance(one, ast.For)]
+            loops = [one for one in inside(scope) if isinstance(one, ast.For)]
             judged = [
                 one
                 for loop in loops
@@ -114,7 +104,7 @@ def network_never_called(program: Program) -> Iterator[Slip]:
 def one_body_for_two(program: Program) -> Iterator[Slip]:
     """Two functions side by side whose bodies are the same to the letter, and whose names are not."""
     for file, tree in program.trees.items():
-        for owner in ast.walk(tree):
+        for owner in walk(tree):
             if not isinstance(owner, ast.ClassDef | ast.Module):
                 continue
             known: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
@@ -136,7 +126,7 @@ def _body(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.stmt]:
 def result_dropped(program: Program) -> Iterator[Slip]:
     """``augment(image, mask)`` as a statement, where ``augment`` does nothing but return something."""
     for file, symbol, scope in program.scopes():
-        for one in program.inside(scope):
+        for one in inside(scope):
             call = one.value if isinstance(one, ast.Expr) else None
             function = program.called(call) if isinstance(call, ast.Call) else None
             if function is not None and isinstance(one, ast.Expr) and _only_returns(program, function):

@@ -11,13 +11,13 @@ from traindx.watch.reading.program import (
     Function,
     Program,
     Slip,
-    inside,
     name_of,
     names_in,
     read_in,
     shown,
     words,
 )
+from traindx.watch.runtime.syntax import inside, walk
 
 GIVES_ANOTHER = frozenset(
     {"plt", "ax", "axes", "fig", "figure", "mlab", "logger", "logging", "subprocess", "warnings", "os", "time", "mock"}
@@ -44,7 +44,7 @@ def stand_ins(program: Program) -> Iterator[Slip]:
     """``s = net(x_s); logits_s = w["logits"]`` and nothing reads ``s``, whose name differs by one word."""
     for file, symbol, scope in program.scopes():
         for name, made in unread(program, scope):
-            for node in program.inside(scope):
+            for node in inside(scope):
                 if not isinstance(node, ast.Assign) or node.lineno <= made.lineno or len(node.targets) != 1:
                     continue
                 target = words(name_of(node.targets[0]))
@@ -65,7 +65,7 @@ def left_over(program: Program) -> Iterator[Slip]:
         if not idle:
             continue
         stored: dict[str, list[int]] = {}
-        for one in program.inside(scope):
+        for one in inside(scope):
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
                 stored.setdefault(one.id, []).append(one.lineno)
         for block in program.blocks(scope):
@@ -75,7 +75,7 @@ def left_over(program: Program) -> Iterator[Slip]:
                 if name is None or block is getattr(scope, "body", None):
                     continue
                 for later in block[number + 1 :]:
-                    for one in ast.walk(later):
+                    for one in walk(later):
                         if not isinstance(one, ast.Name) or not isinstance(one.ctx, ast.Load):
                             continue
                         lines = stored.get(one.id, [])
@@ -109,7 +109,7 @@ def unread(program: Program, scope: ast.AST) -> Iterator[tuple[str, ast.Assign]]
     if read & LOOKS_AT_ALL:
         return
     script = isinstance(scope, ast.Module)
-    for node in program.inside(scope):
+    for node in inside(scope):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             if (
@@ -124,7 +124,7 @@ def raw_used_instead(program: Program) -> Iterator[Slip]:
     """``aligned = self.align(x)``, and then ``self.encode(x)``: nothing reads what was made of ``x``."""
     for file, symbol, scope in program.scopes():
         loads: dict[str, list[int]] = {}
-        for one in program.inside(scope):
+        for one in inside(scope):
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load):
                 loads.setdefault(one.id, []).append(one.lineno)
         for name, made in unread(program, scope):
@@ -193,7 +193,7 @@ def overwritten_calls(program: Program) -> Iterator[Slip]:
 
 def _mentioned(node: ast.AST) -> set[str]:
     """Names and fields that a node mentions, and the objects that they belong to."""
-    return {_dotted(one) for one in ast.walk(node) if isinstance(one, ast.Name | ast.Attribute)}
+    return {_dotted(one) for one in walk(node) if isinstance(one, ast.Name | ast.Attribute)}
 
 
 def _dotted(node: ast.AST) -> str:
@@ -218,7 +218,7 @@ def same_for_two(program: Program) -> Iterator[Slip]:
                 names = names_in(first.value)
                 if ast.dump(first.value) != ast.dump(second.value) or len(names) < 2:
                     continue
-                called = {name_of(one.func) for one in ast.walk(first.value) if isinstance(one, ast.Call)}
+                called = {name_of(one.func) for one in walk(first.value) if isinstance(one, ast.Call)}
                 computed = isinstance(first.value, ast.BinOp) and not isinstance(first.value.left, ast.List)
                 if not computed or len(first.targets) + len(second.targets) > 2 or not called <= GIVES_THE_SAME:
                     continue
@@ -230,7 +230,7 @@ def parameter_unread(program: Program) -> Iterator[Slip]:
     """A parameter that a function never reads, though every call gives it something of its own."""
     calls: dict[int, list[ast.Call]] = {}
     for tree in program.trees.values():
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.Call):
                 function = program.called(node)
                 if function is not None:
@@ -281,7 +281,7 @@ def partner_uncalled(program: Program) -> Iterator[Slip]:
     What takes and gives no value (``unfreeze``, ``unlock``) is for whoever wants it: nothing stays transformed.
     """
     for file, tree in program.trees.items():
-        for owner in ast.walk(tree):
+        for owner in walk(tree):
             if not isinstance(owner, ast.ClassDef):
                 continue
             methods = {one.name: one for one in owner.body if isinstance(one, Function) and not one.decorator_list}

@@ -11,6 +11,7 @@ from typing import Any
 from traindx.watch.runtime.planned import value_of
 from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.syntax import walk
 
 NAMED = re.compile(r"accum|micro_?batch|virtual_batch|sub_?batch|iter_size|subdivision|grad(ient)?_?acc", re.IGNORECASE)
 RATE = re.compile(r"(^|_)(lr|rate|eta|alpha|scale|factor|weight|grad)(_|$|s$)", re.IGNORECASE)
@@ -30,7 +31,7 @@ def counts_in(file: str, first: int) -> tuple[tuple[tuple[str, ast.expr], ...], 
         scope = next(
             (
                 node
-                for node in ast.walk(tree)
+                for node in walk(tree)
                 if isinstance(node, _SCOPES) and first in (node.lineno, *(one.lineno for one in node.decorator_list))
             ),
             None,
@@ -38,18 +39,18 @@ def counts_in(file: str, first: int) -> tuple[tuple[tuple[str, ast.expr], ...], 
     if scope is None:
         return (), ()
     named, tested = {}, {}
-    for node in ast.walk(scope):
+    for node in walk(scope):
         if isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and NAMED.search(last_name(node)):
             named[ast.unparse(node)] = node
         elif isinstance(node, ast.If) and any(_steps(one) for one in node.body):
-            for part in ast.walk(node.test):
+            for part in walk(node.test):
                 if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Mod):
                     tested[ast.unparse(part.right)] = part.right
     return tuple(named.items()), tuple(tested.items())
 
 
 def _steps(statement: ast.stmt) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "step" for node in ast.walk(statement))
+    return any(isinstance(node, ast.Attribute) and node.attr == "step" for node in walk(statement))
 
 
 def last_name(node: ast.AST) -> str:
@@ -80,12 +81,12 @@ def compensated(counted: str, passes: int) -> bool:
 
 def _compensates(tree: ast.Module, ident: str, passes: int) -> bool:
     for left, right in _quotients(tree):
-        names = {last_name(node) for node in ast.walk(right)} - {""}
+        names = {last_name(node) for node in walk(right)} - {""}
         if any(NAMED.search(one) or one == ident for one in names) and not _is_figure(left):
             return True
     rates = (
         node.value
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if (isinstance(node, ast.keyword) and RATE.search(node.arg or ""))
         or (isinstance(node, ast.Assign) and any(RATE.search(last_name(one)) for one in node.targets))
     )
@@ -93,12 +94,12 @@ def _compensates(tree: ast.Module, ident: str, passes: int) -> bool:
         isinstance(part, ast.Constant) and part.value == passes
         for rate in rates
         for _, right in _quotients(rate)
-        for part in ast.walk(right)
+        for part in walk(right)
     )
 
 
 def _quotients(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
             if isinstance(node, ast.BinOp):
                 yield node.left, node.right
@@ -108,8 +109,8 @@ def _quotients(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 def _is_figure(left: ast.expr) -> bool:
     """A value that is shown, or a number of batches: nothing that a step follows."""
-    names = [last_name(node) for node in ast.walk(left)]
-    calls = {last_name(node.func) for node in ast.walk(left) if isinstance(node, ast.Call)}
+    names = [last_name(node) for node in walk(left)]
+    calls = {last_name(node.func) for node in walk(left) if isinstance(node, ast.Call)}
     if any(RATE.search(one) for one in names):
         return False
     return bool(calls & {"item", "float", "len", "sum"}) or any(FIGURE.search(one) for one in names)

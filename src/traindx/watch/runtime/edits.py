@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from traindx.watch.runtime.syntax import walk
+
 EDIT = "edit-source"
 
 
@@ -62,7 +64,7 @@ def compiled_with(source: str, edits: Sequence[Edit], path: str) -> CodeType:
     """
     lines, numbers = _edited(source, edits)
     tree = ast.parse("\n".join(lines) + "\n", path)
-    for node in ast.walk(tree):
+    for node in walk(tree):
         place: Any = node
         if not hasattr(place, "lineno"):
             continue

@@ -19,6 +19,7 @@ from traindx.core.frames import locals_of
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.lengths import length_of
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 
 MOST_FRAMES = 64
 _WRAPPERS = ("tqdm", "enumerate", "list", "iter", "track", "progress_bar", "trange", "tqdm_notebook", "prefetch")
@@ -102,7 +103,7 @@ def _loops_around(frame: FrameType) -> Iterator[_Loop]:
     found: list[ast.For | ast.AsyncFor | ast.While] = []
     line = frame.f_lineno
     first = frame.f_code.co_firstlineno if frame.f_code.co_name != "<module>" else 0
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if not isinstance(node, ast.For | ast.AsyncFor | ast.While) or node.lineno < first:
             continue
         if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):

@@ -7,6 +7,7 @@ import linecache
 from functools import lru_cache
 
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 OPERATORS = {ast.Add: ("add", "radd"), ast.Sub: ("sub", "rsub"), ast.Mult: ("mul", "rmul"), ast.Div: ("div", "truediv")}
 OPERATOR_NAMES = tuple(name for names in OPERATORS.values() for name in names)
@@ -27,7 +28,7 @@ def statement_at(filename: str, line: int) -> ast.stmt | None:
     """The innermost statement that covers a line."""
     tree = parsed(filename)
     best: ast.stmt | None = None
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
             smaller = best is None or (node.end_lineno or 0) - node.lineno <= (best.end_lineno or 0) - best.lineno
             best = node if smaller else best
@@ -62,7 +63,7 @@ def calls_method(filename: str, name: str, method: str) -> bool:
     if f"{name}.{method}(" not in "".join(linecache.getlines(filename)):  # a tree takes a hundred times as long
         return False
     tree = parsed(filename)
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method:
             owner = node.func.value
             if name == (owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")):
@@ -116,7 +117,7 @@ def assigned_at(site: CallSite, name: str) -> CallSite | None:
     tree = parsed(site.file)
     scopes = [
         node
-        for node in (ast.walk(tree) if tree is not None else ())
+        for node in (walk(tree) if tree is not None else ())
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         and node.lineno <= site.line <= (node.end_lineno or 0)
     ]
@@ -125,7 +126,7 @@ def assigned_at(site: CallSite, name: str) -> CallSite | None:
     scope = max(scopes, key=lambda node: node.lineno)
     lines = [
         node.lineno
-        for node in ast.walk(scope)
+        for node in walk(scope)
         if isinstance(node, ast.Assign | ast.AnnAssign)
         and node.lineno < site.line
         and any(ast.unparse(t) == name for t in (node.targets if isinstance(node, ast.Assign) else [node.target]))

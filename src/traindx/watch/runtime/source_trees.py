@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from traindx.watch.runtime.call_sites import CallSite, loaded_files
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 
 MOST_FILES = 48
 MOST_LINES = 12_000  # a few tenths of a second of processor, once
@@ -41,7 +42,7 @@ def freezing_lines() -> list[CallSite]:
     return [
         CallSite(file, node.lineno, "")
         for file, tree in own_sources().items()
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Assign)
         and any(isinstance(one, ast.Attribute) and one.attr == "requires_grad" for one in node.targets)
         and isinstance(node.value, ast.Constant)
@@ -56,7 +57,7 @@ def rate_setting_lines(files: frozenset[str]) -> list[CallSite]:
         found = [
             CallSite(file, node.lineno, "")
             for file, tree in trees.items()
-            for node in ast.walk(tree)
+            for node in walk(tree)
             if isinstance(node, ast.Assign | ast.AugAssign)
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(target, ast.Subscript)

@@ -27,6 +27,7 @@ from traindx.watch.probes.functions import (
     windows,
 )
 from traindx.watch.probes.functions.common import words
+from traindx.watch.runtime.syntax import walk
 
 MODULES = (
     inverses,
@@ -55,7 +56,7 @@ FAMILIES = tuple(one.tried for one in MODULES)
 
 def any_relevant(trees: Iterable[ast.Module]) -> bool:
     """True if some function in these sources could be tried at all; a class is one by its name, too."""
-    for node in (node for tree in trees for node in ast.walk(tree)):
+    for node in (node for tree in trees for node in walk(tree)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if any(module.relevant(node) for module in MODULES):
                 return True
@@ -69,6 +70,6 @@ def any_figure(trees: Iterable[ast.Module]) -> bool:
     return any(
         any(one.relevant(node) for one in (figures, scores, concordance, only_reads))
         for tree in trees
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )

@@ -12,6 +12,7 @@ from traindx.watch.probes.functions.common import as_tensor, parts_of, words
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 MAKERS = {"anchor", "anchors", "prior", "priors", "priorbox", "boxes", "default"}
 
@@ -73,10 +74,10 @@ def _made_at(call: RecordedCall) -> CallSite:
     """The line that computes a height (or a width), or the first line of the function."""
     node = definition_of(call.code)
     lines: dict[str, int] = {}
-    for one in ast.walk(node) if node is not None else ():
+    for one in walk(node) if node is not None else ():
         if isinstance(one, ast.Assign):
             for target in one.targets:
-                for name in ast.walk(target):
+                for name in walk(target):
                     if isinstance(name, ast.Name):
                         lines[name.id] = one.lineno
     line = next((lines[name] for name in ("h", "height", "hs", "heights", "w", "width", "ws") if name in lines), None)

@@ -18,6 +18,7 @@ from traindx.watch.probes.integer_range import RangeTrace
 from traindx.watch.probes.making import as_array
 from traindx.watch.probes.recorded import RecordedCall
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 NAMES = frozenset({"psnr", "ssim", "mse", "mae", "rmse", "error", "difference", "diff", "distance", "l1", "l2"})
 LIKENESS = frozenset({"zeros_like", "empty_like", "ones_like", "full_like", "copy", "clone"})
@@ -33,7 +34,7 @@ def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def _fills(node: ast.AST) -> bool:
     """Something is written into parts of an array that was made in the likeness of another one, or copied from it."""
     made, filled = set(), set()
-    for one in ast.walk(node):
+    for one in walk(node):
         if not isinstance(one, ast.Assign):
             continue
         for target in one.targets:

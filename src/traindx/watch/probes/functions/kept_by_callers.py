@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from traindx.watch.probes.recorded import RecordedCall
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -29,7 +30,7 @@ def read_again(call: RecordedCall, name: str) -> int:
     if given is None:
         return -1 if _is_default(call, made, name) else 0
     text = ast.unparse(given)
-    root = next((one.id for one in ast.walk(given) if isinstance(one, ast.Name)), "")
+    root = next((one.id for one in walk(given) if isinstance(one, ast.Name)), "")
     if not isinstance(given, ast.Name | ast.Attribute) or not root:
         return 0  # made for this call, or a part of something
     return _read_after(scope, made, text, root)
@@ -38,14 +39,14 @@ def read_again(call: RecordedCall, name: str) -> int:
 def _call_at(tree: ast.Module, line: int, call: RecordedCall) -> tuple[ast.AST, ast.Call | None]:
     """The innermost function around a line, and the only call there that can be this one."""
     scope: ast.AST = tree
-    for node in ast.walk(tree):
+    for node in walk(tree):
         around = isinstance(node, _SCOPES) and node.lineno <= line <= (node.end_lineno or 0)
         if around and (scope is tree or getattr(node, "lineno", 0) >= getattr(scope, "lineno", 0)):
             scope = node
     names = {call.code.co_name}
     fits = [
         node
-        for node in ast.walk(scope)
+        for node in walk(scope)
         if isinstance(node, ast.Call)
         and node.lineno <= line <= (node.end_lineno or 0)
         and (node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")) in names
@@ -73,8 +74,8 @@ def _is_default(call: RecordedCall, made: ast.Call, name: str) -> bool:
 def _read_after(scope: ast.AST, made: ast.Call, text: str, root: str) -> int:
     end = made.end_lineno or made.lineno
     if any(
-        isinstance(one, ast.Assign) and made in ast.walk(one) and root in {getattr(t, "id", "") for t in one.targets}
-        for one in ast.walk(scope)
+        isinstance(one, ast.Assign) and made in walk(one) and root in {getattr(t, "id", "") for t in one.targets}
+        for one in walk(scope)
     ):
         return 0  # the name stands for the figure from here on
     nodes = sorted(_uses(scope, text, root), key=lambda one: (one.lineno, one.col_offset))
@@ -85,11 +86,10 @@ def _read_after(scope: ast.AST, made: ast.Call, text: str, root: str) -> int:
             break
         if ast.unparse(node) == text:
             return node.lineno
-    for loop in ast.walk(scope):
+    for loop in walk(scope):
         if isinstance(loop, _LOOPS) and loop.lineno < made.lineno <= (loop.end_lineno or 0):
             anew = any(
-                isinstance(one, ast.Name) and one.id == root and isinstance(one.ctx, ast.Store)
-                for one in ast.walk(loop)
+                isinstance(one, ast.Name) and one.id == root and isinstance(one.ctx, ast.Store) for one in walk(loop)
             )
             if not anew:
                 return made.lineno
@@ -97,7 +97,7 @@ def _read_after(scope: ast.AST, made: ast.Call, text: str, root: str) -> int:
 
 
 def _uses(scope: ast.AST, text: str, root: str) -> Iterator[ast.Name | ast.Attribute]:
-    for node in ast.walk(scope):
+    for node in walk(scope):
         if isinstance(node, ast.Name):
             if node.id == root:
                 yield node

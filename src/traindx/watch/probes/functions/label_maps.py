@@ -13,6 +13,7 @@ from traindx.watch.probes.functions.common import as_tensor, parts_of
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 LEAST_PIXELS = 64
 MOST_VALUES = 24  # classes, and not intensities or numbers of instances
@@ -134,7 +135,7 @@ def _replaces_at(call: RecordedCall) -> CallSite:
 
 def _replacing(node: ast.AST) -> Iterator[int]:
     """Lines of ``labels[labels == value] = other``."""
-    for one in ast.walk(node):
+    for one in walk(node):
         target = one.targets[0] if isinstance(one, ast.Assign) else None
         if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Compare):
             yield target.lineno

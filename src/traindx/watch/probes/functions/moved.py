@@ -20,6 +20,7 @@ from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, arguments_for, copied
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 TRIES = 8
 TARGETS = {
@@ -144,8 +145,8 @@ def _moves_at(call: RecordedCall) -> CallSite:
     """What it returns, or the comprehension or loop that goes through the pictures one by one."""
     node = definition_of(call.code)
     loops = (ast.For, ast.ListComp, ast.GeneratorExp)
-    lines = [one.lineno for one in ast.walk(node) if isinstance(one, loops)] if node is not None else []
-    returns = [one.lineno for one in ast.walk(node) if isinstance(one, ast.Return)] if node is not None else []
+    lines = [one.lineno for one in walk(node) if isinstance(one, loops)] if node is not None else []
+    returns = [one.lineno for one in walk(node) if isinstance(one, ast.Return)] if node is not None else []
     return call.at(max(lines or returns, default=None))
 
 
@@ -214,10 +215,10 @@ def _seeds_again(caller: CallSite) -> bool:
     from traindx.watch.runtime.source_text import parsed
 
     tree = parsed(caller.file)
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if not isinstance(node, ast.FunctionDef) or not node.lineno <= caller.line <= (node.end_lineno or 0):
             continue
-        called = {_last(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
+        called = {_last(one.func) for one in walk(node) if isinstance(one, ast.Call)}
         if any(word in name for name in called for word in _ASIDE):
             return True
     return False
@@ -237,7 +238,7 @@ def _transforms(torch: Any, call: RecordedCall) -> Iterator[Record]:
     if node is None or dataset is None or _seeds_again(site._replace(line=node.body[0].lineno)):
         return
     made: dict[str, list[ast.Call]] = {}
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Call) and len(one.args) == 1 and not one.keywords and _own_field(one.func):
             made.setdefault(_last(one.func), []).append(one)
     picture = next((value for _, value in _pictures(torch, call.result)), None)
@@ -301,7 +302,7 @@ def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     spoken = {word for name in names for word in words(name)}
     if TARGETS & spoken and len(names) > 1:
         return True
-    calls = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
+    calls = [one.func for one in walk(node) if isinstance(one, ast.Call)]
     draws = bool({_last(one) for one in calls} & DRAWS)
     if node.name == "__getitem__":
         return draws or any(_own_field(one) for one in calls)

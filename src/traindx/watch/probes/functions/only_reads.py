@@ -36,6 +36,7 @@ from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, arguments_for, copied, own_copy, returned_at
 from traindx.watch.runtime.call_sites import CallSite, users
+from traindx.watch.runtime.syntax import walk
 
 READS = frozenset({
     "aggregate", "aggregated", "compute", "computes", "calc", "calculate", "result", "results", "summary", "summarize",
@@ -80,12 +81,12 @@ def _only_reads(name: str, *others: str) -> bool:
 
 def _written(node: ast.AST) -> Iterator[ast.expr]:
     """Whatever a function writes into, changes in place, or hands to what does."""
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.AugAssign):
             yield one.target
         elif isinstance(one, ast.Assign | ast.AnnAssign):
             targets = one.targets if isinstance(one, ast.Assign) else [one.target]
-            parts = [part for target in targets for part in ast.walk(target)]
+            parts = [part for target in targets for part in walk(target)]
             yield from (
                 p for p in parts if isinstance(p, ast.Subscript | ast.Attribute) and isinstance(p.ctx, ast.Store)
             )
@@ -128,8 +129,8 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
 def _means_to(call: RecordedCall, node: ast.AST) -> bool:
     """It says that it begins anew, or belongs to something that counts on by design."""
     text = (ast.get_docstring(node) or "").lower() if isinstance(node, ast.FunctionDef) else ""
-    names = {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)}
-    names |= {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    names = {one.attr for one in walk(node) if isinstance(one, ast.Attribute)}
+    names |= {one.id for one in walk(node) if isinstance(one, ast.Name)}
     anew = any(part in name for name in names for part in ANEW) or any(part in text for part in (*ANEW, "in place"))
     owner = type(call.args["self"]) if "self" in call.args else None
     library = owner is not None and any(one.__module__.split(".")[0] in LIBRARIES for one in owner.__mro__)

@@ -21,6 +21,7 @@ from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, arguments_for, copied, line_by_line, returned_at
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 ACROSS = {
     "x",
@@ -264,7 +265,7 @@ def side_of(name: str) -> str:
 def _named(call: RecordedCall, width: int) -> str:
     """Which coordinate comes first, as the function calls what it unpacks: ``for x, y in points``, ``x = point[0]``."""
     node = definition_of(call.code)
-    for one in ast.walk(node) if node is not None else ():
+    for one in walk(node) if node is not None else ():
         target: ast.expr | None = None
         if isinstance(one, ast.For | ast.comprehension):
             target = one.target

@@ -17,6 +17,7 @@ from traindx.watch.probes.live_calls import assigned_in
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.recorded import RecordedCall, arguments_for, copied
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 MOST_PARAMETERS = 30_000_000
 SAME = 1e-4  # of the spread: the same numbers in another order of summing stay below
@@ -155,10 +156,10 @@ def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """True if a constructor draws something that it does not register as a parameter or a buffer of the state."""
     if node.name != "__init__":
         return False
-    for one in ast.walk(node):
+    for one in walk(node):
         if not isinstance(one, ast.Assign) and "persistent=False" not in (ast.unparse(one) if _calls(one) else ""):
             continue
-        called = [part.func for part in ast.walk(one) if isinstance(part, ast.Call)]
+        called = [part.func for part in walk(one) if isinstance(part, ast.Call)]
         spoken = {word for part in called for word in words(ast.unparse(part))}
         plain = any(isinstance(part, ast.Attribute) and part.attr in ("Tensor", "FloatTensor") for part in called)
         if (spoken & DRAWS or plain) and not (isinstance(one, ast.Assign) and spoken & REGISTERED):

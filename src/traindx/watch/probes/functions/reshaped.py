@@ -13,6 +13,7 @@ from traindx.evidence.probed_functions import ReshapeTried
 from traindx.watch.probes.functions.common import as_tensor, spread
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall, called, copied
+from traindx.watch.runtime.syntax import walk
 
 LEAST_AXIS = 4
 LEAST_NEIGHBOURS = 200
@@ -44,7 +45,7 @@ def _reshapes(call: RecordedCall) -> Iterator[ast.Call]:
 
 def _calls_of_reshape(node: ast.AST) -> Iterator[ast.Call]:
     """Calls with a length for every axis."""
-    for one in ast.walk(node):
+    for one in walk(node):
         if not isinstance(one, ast.Call) or not isinstance(one.func, ast.Attribute) or len(one.args) < 2:
             continue
         lengths = [ast.unparse(length) for length in one.args]

@@ -18,6 +18,7 @@ from traindx.watch.probes.functions.definitions import other_meaning
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall, called, copied, line_by_line, returned_at
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 NAMES = {
     "auc": "AUC", "auroc": "AUC", "rocauc": "AUC", "aucroc": "AUC",
@@ -115,7 +116,7 @@ def score_of(spoken: list[str]) -> str:
 def returned_names(call: RecordedCall) -> list[str]:
     """Names in the tuple that a function returns, as far as they are names."""
     node = definition_of(call.code)
-    for one in ast.walk(node) if node is not None else ():
+    for one in walk(node) if node is not None else ():
         if isinstance(one, ast.Return) and isinstance(one.value, ast.Tuple):
             return [getattr(part, "id", "") for part in one.value.elts]
     return []
@@ -321,7 +322,7 @@ def _named_at(call: RecordedCall, path: str) -> CallSite | None:
     """The line of the function at which a key of its result gets its value."""
     keys = [key.strip("'\"") for key in path.replace("]", "").split("[") if key and not key.isdigit()]
     node = definition_of(call.code)
-    for one in ast.walk(node) if node is not None and keys else ():
+    for one in walk(node) if node is not None and keys else ():
         if isinstance(one, ast.Dict):
             for key, value in zip(one.keys, one.values, strict=True):
                 if isinstance(key, ast.Constant) and key.value == keys[-1]:
@@ -345,5 +346,5 @@ def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
         and isinstance(one.value, str)
         and one.value.isidentifier()
         and score_of(words(one.value))
-        for one in ast.walk(node)
+        for one in walk(node)
     )

@@ -14,6 +14,7 @@ from traindx.watch.probes.functions.common import as_tensor, words
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall, returned_at
 from traindx.watch.runtime.source_text import statement_at
+from traindx.watch.runtime.syntax import walk
 
 DIVIDES = {"split", "splits", "splitter", "divide", "partition", "partitions", "fold", "folds", "kfold", "holdout"}
 SIDES = {
@@ -95,7 +96,7 @@ def _named(call: RecordedCall) -> Iterator[tuple[str, Any]]:
 def _names(call: RecordedCall, count: int) -> list[str]:
     """What the parts are called where the function returns them, or where its result is unpacked."""
     node = definition_of(call.code)
-    returns = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)] if node is not None else []
+    returns = [one.value for one in walk(node) if isinstance(one, ast.Return)] if node is not None else []
     choices: list[list[str]] = [
         [_spoken(one) for one in value.elts] for value in returns if isinstance(value, ast.Tuple | ast.List)
     ]
@@ -112,7 +113,7 @@ def _spoken(node: ast.expr) -> str:
     """The names in an expression: ``Subset(data, train)`` is about training, ``rest[valid]`` about validation."""
     return "_".join(
         one.id if isinstance(one, ast.Name) else one.attr
-        for one in ast.walk(node)
+        for one in walk(node)
         if isinstance(one, ast.Name | ast.Attribute)
     )
 
@@ -168,7 +169,7 @@ def relevant(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """True if a function's name says that it divides, or what it returns does."""
     if DIVIDES & set(words(node.name)):
         return True
-    tuples = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and isinstance(one.value, ast.Tuple)]
+    tuples = [one.value for one in walk(node) if isinstance(one, ast.Return) and isinstance(one.value, ast.Tuple)]
     for value in tuples:
         sides = {SIDES[word] for one in value.elts for word in words(_spoken(one)) if word in SIDES}
         if "training" in sides and len(sides) > 1:

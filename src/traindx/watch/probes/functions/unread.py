@@ -12,6 +12,7 @@ from traindx.watch.probes.functions.common import number, parts_of, words
 from traindx.watch.probes.live_calls import definition_of
 from traindx.watch.probes.recorded import RecordedCall
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 
 LOSSES = {"loss", "losses", "criterion", "objective", "cost", "penalty", "energy", "elbo", "nll"}
 WHOLE = {"locals", "vars", "globals"}  # functions that read every argument
@@ -42,7 +43,7 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
 def _reads(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
     if name.startswith("_"):
         return True
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Name) and one.id == name and not isinstance(one.ctx, ast.Store):
             return True
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in WHOLE:
@@ -58,7 +59,7 @@ def _one_of_many(call: RecordedCall, node: ast.FunctionDef | ast.AsyncFunctionDe
         isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
         and one.lineno != node.lineno
         and [part.arg for part in one.args.args] == own
-        for one in (ast.walk(tree) if tree is not None else ())
+        for one in (walk(tree) if tree is not None else ())
     )
 
 

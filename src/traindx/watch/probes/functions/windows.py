@@ -26,6 +26,7 @@ from traindx.watch.probes.recorded import (
     returned_at,
 )
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 LEAST = 16  # pixels of a side that is cut
 SPOTS = ((0.18, 0.3), (0.3, 0.72), (0.42, 0.45), (0.5, 0.2), (0.55, 0.85), (0.63, 0.55), (0.72, 0.33), (0.82, 0.66))
@@ -309,8 +310,8 @@ def _loops(call: RecordedCall, name: str) -> bool:
     from traindx.watch.probes.live_calls import definition_of
 
     node = definition_of(call.code)
-    loops = [one.target for one in ast.walk(node) if isinstance(one, ast.For | ast.comprehension)] if node else []
-    return any(isinstance(part, ast.Name) and part.id == name for target in loops for part in ast.walk(target))
+    loops = [one.target for one in walk(node) if isinstance(one, ast.For | ast.comprehension)] if node else []
+    return any(isinstance(part, ast.Name) and part.id == name for target in loops for part in walk(target))
 
 
 def _short(value: Any) -> str:

@@ -21,6 +21,7 @@ from traindx.watch.probes.functions.common import as_tensor, like, number, parts
 from traindx.watch.probes.recorded import RecordedCall, returned_at
 from traindx.watch.probes.textbook.owners import with_settings
 from traindx.watch.probes.textbook.samples import PartOfSample, taken_apart
+from traindx.watch.runtime.syntax import walk
 
 MOST_CALLS = 3  # of one function that are tried
 SAME = 1e-5  # relative difference of two calls with the same arguments: round-off
@@ -292,7 +293,7 @@ def any_relevant(trees: Iterable[ast.Module], subject: Subject | None = None) ->
     return any(
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and is_known(node.name, subject)
         for tree in trees
-        for node in ast.walk(tree)
+        for node in walk(tree)
     )
 
 

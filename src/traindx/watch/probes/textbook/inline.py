@@ -19,6 +19,7 @@ from traindx.watch.probes.functions.common import as_tensor, number
 from traindx.watch.probes.live_calls import function_of
 from traindx.watch.probes.recorded import RecordedCall, copied
 from traindx.watch.runtime.call_sites import CallSite
+from traindx.watch.runtime.syntax import walk
 
 MOST_STATEMENTS = 6  # of one function that is made
 _BLOCKS = ("body", "orelse", "finalbody")
@@ -44,7 +45,7 @@ class Scope:
 
 def names_given(tree: ast.AST) -> Iterator[str]:
     """Every name, attribute or constant key that a single value is given under, anywhere in a tree."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Assign) and (name := _told(node)):
             yield name
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -80,7 +81,7 @@ def _target(statement: ast.AST) -> str:
 def _told(statement: ast.AST) -> str:
     """The same; of a name that may be any loss only where something is divided by something, as an overlap is."""
     name = _target(statement)
-    divides = any(isinstance(one, ast.Div) for one in ast.walk(statement)) if name in _ANY else True
+    divides = any(isinstance(one, ast.Div) for one in walk(statement)) if name in _ANY else True
     return name if divides else ""
 
 
@@ -135,10 +136,7 @@ def _read(statements: list[ast.stmt]) -> list[str]:
     for one in statements:
         assert isinstance(one, ast.Assign)
         inner = {
-            name.id
-            for node in ast.walk(one.value)
-            if isinstance(node, ast.comprehension)
-            for name in _names(node.target)
+            name.id for node in walk(one.value) if isinstance(node, ast.comprehension) for name in _names(node.target)
         }
         for name in _names(one.value):
             if isinstance(name.ctx, ast.Load) and name.id not in given and name.id not in inner:
@@ -148,11 +146,11 @@ def _read(statements: list[ast.stmt]) -> list[str]:
 
 
 def _names(node: ast.AST) -> list[ast.Name]:
-    return [one for one in ast.walk(node) if isinstance(one, ast.Name)]
+    return [one for one in walk(node) if isinstance(one, ast.Name)]
 
 
 def _calls_network(torch: Any, scope: Scope, statement: ast.stmt) -> bool:
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr | ast.Lambda):
             return True
         if isinstance(node, ast.Call):

@@ -26,6 +26,7 @@ from traindx.watch.probes.textbook.predictions import (
     mean_of,
     roles,
 )
+from traindx.watch.runtime.syntax import walk
 
 NAMES = {
     "dice", "dsc", "iou", "jaccard", "miou", "softdice", "dicecoef", "meaniou", "meandice", "jaccardindex", "softiou",
@@ -169,9 +170,9 @@ def _expect(trial: Trial, shape: tuple[int, ...], count: int, value: Any, given:
 def _line_that_sums(trial: Trial) -> int | None:
     """The first line of the function that sums up a product or a comparison."""
     node = definition_of(trial.call.code)
-    for one in ast.walk(node) if node is not None else ():
+    for one in walk(node) if node is not None else ():
         if isinstance(one, ast.Assign | ast.Return) and one.value is not None:
-            parts = list(ast.walk(one.value))
+            parts = list(walk(one.value))
             sums = any(isinstance(part, ast.Attribute) and part.attr in ("sum", "mean") for part in parts)
             pairs = any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.Mult | ast.BitAnd) for part in parts)
             if sums and (pairs or any(isinstance(part, ast.Compare) for part in parts)):

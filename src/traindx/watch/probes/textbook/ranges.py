@@ -9,6 +9,7 @@ from traindx.watch.probes.functions.common import number
 from traindx.watch.probes.textbook.base import Trial, entry
 from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.syntax import walk
 
 ROUND_OFF = 1e-3
 AS_LOSS = {"loss", "losses", "criterion", "penalty", "weight", "weights", "total", "sum", "count", "num", "running"}
@@ -29,7 +30,7 @@ def _in_percent(trial: Trial) -> bool:
     """True if the sources multiply by a hundred, divide by one, or speak of percent anywhere."""
     tree = parsed(trial.call.code.co_filename)
     trees = [tree, *own_sources().values()] if tree is not None else []
-    return not trees or any(_of_hundreds(node) for one in trees for node in ast.walk(one))
+    return not trees or any(_of_hundreds(node) for one in trees for node in walk(one))
 
 
 def _of_hundreds(node: ast.AST) -> bool:
@@ -73,11 +74,11 @@ def _divides(trial: Trial) -> bool:
     """Something is divided where the figure is made; what is only counted is no share yet."""
     tree = parsed(trial.call.code.co_filename)
     first = trial.call.code.co_firstlineno
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if isinstance(node, ast.FunctionDef | ast.Assign):
             begins = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
             if begins == first:
-                return any(isinstance(one, ast.Div) for one in ast.walk(node))
+                return any(isinstance(one, ast.Div) for one in walk(node))
     return False
 
 

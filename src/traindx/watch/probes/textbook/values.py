@@ -11,6 +11,7 @@ from traindx.watch.probes.live_calls import assigned_in
 from traindx.watch.probes.recorded import RecordedCall, TooLargeError, copied
 from traindx.watch.probes.textbook.inline import Scope, made_function
 from traindx.watch.runtime.call_sites import CallSite, users
+from traindx.watch.runtime.syntax import walk
 
 MOST_MODULES = 200
 HELD = "held"  # the argument of the function that gives a value back
@@ -66,9 +67,9 @@ def _given_at(scope: Scope, name: str) -> int:
     lines = [
         node.lineno
         for statement in scope.statements
-        for node in ast.walk(statement)
+        for node in walk(statement)
         if isinstance(node, ast.Assign)
-        and any(isinstance(one, ast.Name) and one.id == name for target in node.targets for one in ast.walk(target))
+        and any(isinstance(one, ast.Name) and one.id == name for target in node.targets for one in walk(target))
     ]
     return max(lines, default=0)
 
