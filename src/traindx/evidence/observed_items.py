@@ -345,6 +345,32 @@ class BatchClasses(Observed):
     leading: int = 0
 
 
+class ClassesAsked(Observed):
+    """Classes of the items that a network learns from, and of those that an evaluation asks for; ``where`` asks.
+
+    Attributes:
+        classes: Outputs for classes that the network has.
+        training: Items of each class that losses with gradients were given.
+        training_whole: All items of at least one pass were counted; otherwise those of the batches looked at.
+        training_batches: Batches of six items or more among them.
+        training_mixed: Of these, batches of two classes or more.
+        evaluation: Items of each class that evaluation was given.
+        evaluation_whole: All of at least one pass were counted.
+        on_purpose: What the program calls a protocol in which classes are new on purpose.
+        divided_at: The line that divides the data, where it was found.
+    """
+
+    classes: int
+    training: tuple[tuple[int, int], ...]
+    training_whole: bool
+    training_batches: int
+    training_mixed: int
+    evaluation: tuple[tuple[int, int], ...]
+    evaluation_whole: bool
+    on_purpose: str = ""
+    divided_at: Location | None = None
+
+
 class HeatMapsSeen(PartsSeen):
     """Patches of the images at the peaks of their heat maps: how much of their variation their mean over items keeps.
 

@@ -46,7 +46,7 @@ RELATIONS = (
     Relation(
         _DATA,
         "Labels hold only values that the task declares, and every class occurs.",
-        ("D104", "D105", "D113", "D123", "D137", "D142", "D148", "D154"),
+        ("D104", "D105", "D113", "D123", "D137", "D142", "D148", "D154", "D155"),
         "A label that is wrong and plausible.",
     ),
     Relation(

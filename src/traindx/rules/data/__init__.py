@@ -75,6 +75,7 @@ from traindx.rules.data.d151_names_do_not_agree import names_do_not_agree
 from traindx.rules.data.d152_field_of_shared_data_set import field_of_shared_data_set
 from traindx.rules.data.d153_two_views_are_one import two_views_are_one
 from traindx.rules.data.d154_unannotated_trained_as_class import unannotated_trained_as_class
+from traindx.rules.data.d155_evaluation_asks_for_unseen_classes import evaluation_asks_for_unseen_classes
 
 RULES: tuple[Rule, ...] = (
     modality_range_mismatch.also(conditions_differ_in_range),
@@ -134,4 +135,5 @@ RULES: tuple[Rule, ...] = (
     field_of_shared_data_set,
     two_views_are_one,
     unannotated_trained_as_class,
+    evaluation_asks_for_unseen_classes,
 )

@@ -19,6 +19,7 @@ from traindx.watch.collectors.bypassed_wrappers import BypassedWrappers
 from traindx.watch.collectors.call_meanings import CallMeanings
 from traindx.watch.collectors.checkpoints import Checkpoints
 from traindx.watch.collectors.clamps import Clamps
+from traindx.watch.collectors.class_shares import ClassShares
 from traindx.watch.collectors.compiled import Compiled
 from traindx.watch.collectors.configs import Configs
 from traindx.watch.collectors.contracts import Contracts
@@ -198,6 +199,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     PreparedWorkers,
     WeightedSamplers,
     BatchesOfClasses,
+    ClassShares,
     ItemParts,
     MirroredItems,
     PairedViews,
