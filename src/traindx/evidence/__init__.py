@@ -38,6 +38,7 @@ import traindx.evidence.probed_definitions
 import traindx.evidence.probed_figures
 import traindx.evidence.probed_functions
 import traindx.evidence.probed_labels
+import traindx.evidence.probed_pieces
 import traindx.evidence.projection
 import traindx.evidence.regions
 import traindx.evidence.sampled

@@ -61,6 +61,7 @@ from traindx.rules.data.d138_integers_wrap import integers_wrap_round
 from traindx.rules.data.d139_sampler_misses_items import sampler_misses_items
 from traindx.rules.data.d140_batches_of_one_class import batches_of_one_class
 from traindx.rules.data.d141_partner_does_not_invert import partner_does_not_invert
+from traindx.rules.data.d141_pieces import pieces_put_together_wrongly
 from traindx.rules.data.d141_windows import windows_put_back_elsewhere
 from traindx.rules.data.d142_labels_mapped_apart import labels_mapped_apart
 from traindx.rules.data.d142_tables import names_numbered_apart
@@ -121,7 +122,7 @@ RULES: tuple[Rule, ...] = (
     integers_wrap_round,
     sampler_misses_items,
     batches_of_one_class,
-    partner_does_not_invert.also(windows_put_back_elsewhere),
+    partner_does_not_invert.also(windows_put_back_elsewhere).also(pieces_put_together_wrongly),
     labels_mapped_apart.also(names_numbered_apart),
     anchors_of_one_shape,
     axes_not_as_the_numbers_lie,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.probed_functions import WindowsTried
+from traindx.evidence.probed_pieces import PiecesTried
 from traindx.finding import Severity, Standing
 from traindx.rules.base import Found, Limits, Threshold, rule
 
@@ -50,8 +51,10 @@ def windows_put_back_elsewhere(evidence: Evidence, limits: Limits) -> Iterator[F
     """
     pairs = [found for seen in evidence.of(WindowsTried) if seen.second for found in _of_two(seen, limits)]
     yield from pairs
+    told = {one.function for one in evidence.of(PiecesTried) if one.faithful > 0.99 or one.shift or one.uncovered}
     for seen in evidence.of(WindowsTried):
-        if not seen.second and not pairs:  # the function that calls the two has a network inside
+        # The function that calls the two has a network inside; every voxel of it may have been told apart already.
+        if not seen.second and not pairs and seen.first not in told:
             yield from _with_network_inside(seen, limits)
 
 

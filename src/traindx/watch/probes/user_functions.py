@@ -36,6 +36,7 @@ from traindx.watch.probes.loader_figures import any_pass, loader_figures
 from traindx.watch.probes.loader_passes import passes_in_calls, passes_in_frames
 from traindx.watch.probes.making import Child, seed
 from traindx.watch.probes.merged_values import any_merging, merged_values
+from traindx.watch.probes.pieces import any_pieces, pieces_tried
 from traindx.watch.probes.recorded import EnoughError, RecordedCall, Recorder
 from traindx.watch.probes.textbook.base import is_known
 from traindx.watch.probes.textbook.inline import Scope, any_inline, inline_calls
@@ -48,6 +49,7 @@ from traindx.watch.runtime.watch import Watch
 
 CPU_LIMIT = 12  # seconds of a child, which is ended then
 CPU_LEFT = 7.0  # after which nothing is begun that may take what is left
+PIECES_LIMIT = 7  # seconds of a child that tries functions that put pieces together
 FOLLOWING_LIMIT = 6  # seconds of a child that goes on with the script
 REPLAY_SECONDS = 2.0  # of a child, for calls of the script's
 TURNS = (0.1, 0.5)  # seconds of one expression; what takes longer at first comes last
@@ -123,6 +125,8 @@ class UserFunctions(Experiment):
         datasets = [dataset for known in self._datasets if (dataset := known()) is not None]
         with_transforms = any(type(one).__module__.startswith(TRANSFORM) for one in datasets)
         sources = list(_sources_around(frame))
+        if any_pieces(sources):
+            self._try_pieces(frame)
         if not with_transforms and not _could_be_tried(sources):
             return
         call, self._call = self._call, None
@@ -134,6 +138,19 @@ class UserFunctions(Experiment):
                 self._children.append(child)
         if phase == "evaluation" and child is not None and _has_figures(sources):
             self._follow()
+
+    def _try_pieces(self, frame: FrameType) -> None:
+        """A child of its own: networks are replaced in it, and it is done long before the other one."""
+        torch = self.watch.torch
+
+        def look() -> list[Any]:
+            self.watch.over = True
+            return [[one.kind, one.model_dump(mode="json")] for one in _all_of(lambda: pieces_tried(torch, frame))]
+
+        with self.watch.ours(self):
+            child = Child.started(torch, look, apart=True, seconds=PIECES_LIMIT)
+            if child is not None:
+                self._children.append(child)
 
     def _follow(self) -> None:
         """A second child goes on with the evaluation to where its figures are made."""
