@@ -158,8 +158,9 @@ def windows(**changes: str) -> str:
     return WINDOWS.format(**(usual | changes))
 
 
-def test_what_is_never_covered(pieces: Callable[[str], Pieces]) -> None:
-    made = pieces(windows(rows="range(0, height - size + 1, step)"))
+@pytest.mark.parametrize("back", ["total / count.clamp(min=1)", "total > 0"])
+def test_what_is_never_covered(pieces: Callable[[str], Pieces], back: str) -> None:
+    made = pieces(windows(rows="range(0, height - size + 1, step)", back=back))
     (finding,) = made.found
     assert finding.standing is Standing.DEMONSTRATED
     assert finding.numbers["uncovered"] == pytest.approx(10 / 50)

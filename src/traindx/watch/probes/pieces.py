@@ -265,7 +265,7 @@ class _Trial:
             best = replace(best, faithful=best.faithful + best.uneven, uneven=0.0)
         uneven_at_half = self._uneven_at_half(name, plane, values)
         others = best.wrong > 0 and self._depends_on_others(name, plane, values)
-        hold = best.uncovered > 0 and not solid(values.max(0) - values.min(0) > 0)
+        hold = best.uncovered > 0 and not solid(values.max(0) != values.min(0))
         lines = self._lines() if best.wrong > 0 or uneven_at_half else None
         candidate = self.candidate
         place = place_of(candidate.function.__code__, lines, best)
