@@ -32,3 +32,31 @@ class ReportedFigure(Observed):
     term: bool = False
     computed: Location | None = None
     source: str = ""
+
+
+class BatchMeansSeen(Observed):
+    """A number that a script prints after an evaluation, and that is a mean of what it read of every batch.
+
+    Only of passes over a loader whose last batch is smaller than the others. ``where`` is the line that reads it.
+
+    Attributes:
+        batches: Batches of the pass.
+        size: Cases in all of them but the last.
+        last: Cases in the last.
+        as_plain: Times that the number shown was the plain mean over batches.
+        as_weighted: Times that it was the mean by their cases (both, where they are the same to its last digit).
+        plain: The plain mean, each time.
+        weighted: The mean by the cases.
+        errors: Standard error of the mean, from the batches of full size.
+        shown: The line that prints it.
+    """
+
+    batches: int
+    size: int
+    last: int
+    as_plain: int
+    as_weighted: int
+    plain: tuple[float, ...] = ()
+    weighted: tuple[float, ...] = ()
+    errors: tuple[float, ...] = ()
+    shown: Location | None = None

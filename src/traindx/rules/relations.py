@@ -184,6 +184,7 @@ RELATIONS = (
             "E828",
             "E829",
             "E832",
+            "E833",
             "E830",
         ),
         "Whether the figure is the one that matters to a patient.",

@@ -30,6 +30,7 @@ from traindx.rules.evaluation.e828_evaluation_items_change import evaluation_ite
 from traindx.rules.evaluation.e829_batches_left_out import batches_left_out
 from traindx.rules.evaluation.e830_figure_out_of_range import figure_out_of_range
 from traindx.rules.evaluation.e832_reading_changes import reading_changes
+from traindx.rules.evaluation.e833_batches_weigh_alike import batches_weigh_alike
 
 RULES: tuple[Rule, ...] = (
     metric_fails_reference_predictors,
@@ -54,4 +55,5 @@ RULES: tuple[Rule, ...] = (
     batches_left_out,
     reading_changes,
     figure_out_of_range,
+    batches_weigh_alike,
 )

@@ -27,6 +27,7 @@ from traindx.watch.reading.shown_text import phrase_of
 from traindx.watch.runtime.call_sites import CallSite, here, users
 from traindx.watch.runtime.source_trees import own_sources
 from traindx.watch.runtime.watch import Collector, Watch
+from traindx.watch.runtime.wiring import Signal
 
 MOST_VALUES = 64  # of one figure that are kept
 MOST_FIGURES = 128
@@ -62,12 +63,17 @@ def figures_of(text: str) -> Iterator[tuple[str, float, bool, Range]]:
 
 
 class ReportedFigures(Collector):
-    """Listens to ``print``, ``logging`` and ``SummaryWriter.add_scalar``; what is shown does not change."""
+    """Listens to ``print``, ``logging`` and ``SummaryWriter.add_scalar``; what is shown does not change.
+
+    Attributes:
+        on_text: Tells a text that is printed or logged, and the line that does it.
+    """
 
     subject = "figures that are reported"
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
+        self.on_text: Signal[[str, CallSite]] = Signal(watch)
         self._found: dict[tuple[CallSite, str], _Figure] = {}
         self._origins: dict[tuple[CallSite, str], Origin | None] = {}
 
@@ -126,6 +132,7 @@ class ReportedFigures(Collector):
         """Take in a text that a line shows."""
         if site is None:
             return
+        self.on_text.tell(text, site)
         for name, value, percent, known in figures_of(text):
             self._take(site, name, value, percent, known)
 

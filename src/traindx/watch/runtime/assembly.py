@@ -15,6 +15,7 @@ from traindx.watch.collectors.acting_settings import ActingSettings
 from traindx.watch.collectors.attention_masks import AttentionMasks
 from traindx.watch.collectors.backwards import Backwards
 from traindx.watch.collectors.batch_classes import BatchesOfClasses
+from traindx.watch.collectors.batch_means import BatchMeans
 from traindx.watch.collectors.bypassed_wrappers import BypassedWrappers
 from traindx.watch.collectors.call_meanings import CallMeanings
 from traindx.watch.collectors.checkpoints import Checkpoints
@@ -237,6 +238,7 @@ COLLECTORS: tuple[type[Collector], ...] = (  # in the order in which they are to
     Accumulations,
     Accumulators,
     ReportedFigures,
+    BatchMeans,
     _Early,
     SettingsDeclared,
     ActingSettings,
