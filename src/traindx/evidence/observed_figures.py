@@ -47,7 +47,7 @@ class BatchMeansSeen(Observed):
         as_weighted: Times that it was the mean by their cases (both, where they are the same to its last digit).
         plain: The plain mean, each time.
         weighted: The mean by the cases.
-        errors: Standard error of the mean, from the batches of full size.
+        unlike: How far the last batch is from the mean of the others, in standard deviations of batches of its size.
         shown: The line that prints it.
     """
 
@@ -58,5 +58,5 @@ class BatchMeansSeen(Observed):
     as_weighted: int
     plain: tuple[float, ...] = ()
     weighted: tuple[float, ...] = ()
-    errors: tuple[float, ...] = ()
+    unlike: tuple[float, ...] = ()
     shown: Location | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed_figures import BatchMeansSeen
@@ -22,8 +23,8 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     ),
     thing="printed means over batches of which the last is smaller",
     evaluations=Threshold(2, "evaluations: one number may fit by chance"),
-    gap=Threshold(0.1, "of the mean by cases: most last batches move a figure by less than 2 %"),
-    errors=Threshold(2.0, "standard errors of the figure itself, as its batches of full size differ: beyond chance"),
+    gap=Threshold(0.2, "of the mean by cases; four of 260 cases that spread as much as their mean move it by a tenth"),
+    unlike=Threshold(3.0, "standard deviations of batches of that size, in the median evaluation: beyond chance"),
 )
 def batches_weigh_alike(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A figure is the mean of the figures of batches, of which the last has fewer cases and counts as much.
@@ -39,10 +40,11 @@ def batches_weigh_alike(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         the numbers that are printed.
     How it decides:
         In at least `evaluations` evaluations, and in all that were looked at, the printed number is the plain mean of
-        the batches to its last digit and not their mean by cases, and these are apart by more than `gap` of the latter
-        and by more than `errors` standard errors. Only where every batch but the last is as large as the loader makes
-        it: where one batch is one patient, all may well count alike. `suspected`, since a mean over batches may be
-        what is wanted.
+        the batches to its last digit and not their mean by cases, and these are apart by more than `gap` of the latter.
+        And in the median evaluation the last batch lies more than `unlike` standard deviations from the others, of
+        batches of its size that are drawn as they are. Only where every batch but the last is as large as the loader
+        makes it: where one batch is one patient, all may well count alike. `suspected`, since a mean over batches may
+        be what is wanted.
     Remedy:
         Weigh every batch by its number of cases: ``total += loss.item() * len(x)``, divided by ``len(dataset)``.
     Trial it proposes:
@@ -56,12 +58,9 @@ def batches_weigh_alike(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         times = len(one.plain)
         if times < limits.evaluations or one.as_plain < times or one.as_weighted:
             continue
-        apart = [abs(plain - weighted) for plain, weighted in zip(one.plain, one.weighted, strict=True)]
-        matters = all(
-            gap > limits.gap * abs(weighted) and gap > limits.errors * error
-            for gap, weighted, error in zip(apart, one.weighted, one.errors, strict=True)
-        )
-        if not matters:
+        pairs = zip(one.plain, one.weighted, strict=True)
+        far = all(abs(plain - weighted) > limits.gap * abs(weighted) for plain, weighted in pairs)
+        if not far or median(one.unlike) <= limits.unlike:
             continue
         plain, weighted = one.plain[-1], one.weighted[-1]
         yield Found(

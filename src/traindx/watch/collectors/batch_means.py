@@ -27,7 +27,7 @@ from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_BATCHES = 512
 MOST_LINES = 32  # that read numbers in one pass
-LEAST_BATCHES = 3  # one that is smaller, and two to tell how far others differ
+LEAST_BATCHES = 5  # one that is smaller, and four to tell how far others differ
 DIGITS = 3  # a number of fewer would fit by chance
 _NUMBERS = re.compile(rf"(?<![\w.@]){NUMBER}(?!\w)", re.IGNORECASE)
 
@@ -54,7 +54,7 @@ class _Shown:
     last: int = 0
     plain: list[float] = field(default_factory=list)
     weighted: list[float] = field(default_factory=list)
-    errors: list[float] = field(default_factory=list)
+    unlike: list[float] = field(default_factory=list)
     as_plain: int = 0
     as_weighted: int = 0
 
@@ -130,7 +130,8 @@ class BatchMeans(Collector):
         if len(seen.plain) < MOST_BATCHES:
             seen.plain.append(plain)
             seen.weighted.append(weighted)
-            seen.errors.append(stdev(values[:-1]) / len(values) ** 0.5)
+            chance = stdev(values[:-1]) * (sizes[0] / sizes[-1]) ** 0.5  # of so few cases, drawn like the others
+            seen.unlike.append(abs(values[-1] - fmean(values[:-1])) / max(chance, 1e-12 * abs(weighted), 1e-300))
 
     def records(self) -> Iterable[Record]:
         """One record a number that is shown."""
@@ -143,7 +144,7 @@ class BatchMeans(Collector):
                 as_weighted=seen.as_weighted,
                 plain=tuple(seen.plain),
                 weighted=tuple(seen.weighted),
-                errors=tuple(seen.errors),
+                unlike=tuple(seen.unlike),
                 shown=seen.site.location(),
                 where=_in_loop(seen.lines).location(),
                 step=self.watch.iteration,
