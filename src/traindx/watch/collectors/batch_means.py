@@ -23,6 +23,7 @@ from traindx.watch.collectors.torch_calls import TorchCalls
 from traindx.watch.interventions.lines import NUMBER
 from traindx.watch.runtime.call_sites import CallSite, stack
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_BATCHES = 512
@@ -176,5 +177,5 @@ def _in_loop(lines: Lines) -> CallSite:
 @lru_cache(maxsize=64)
 def _looped(file: str) -> frozenset[int]:
     tree = parsed(file)
-    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While)] if tree is not None else []
+    loops = [node for node in walk(tree) if isinstance(node, ast.For | ast.While)] if tree is not None else []
     return frozenset(line for one in loops for line in range(one.body[0].lineno, (one.end_lineno or one.lineno) + 1))

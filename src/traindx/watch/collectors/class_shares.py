@@ -24,6 +24,7 @@ from traindx.watch.reading.program import names_in, side_of
 from traindx.watch.runtime.call_sites import CallSite
 from traindx.watch.runtime.source_text import parsed
 from traindx.watch.runtime.source_trees import own_sources
+from traindx.watch.runtime.syntax import walk
 from traindx.watch.runtime.watch import Collector, Watch
 
 MOST_CLASSES = 200
@@ -221,7 +222,7 @@ def _divided(one: CallSite | None, other: CallSite | None) -> Location | None:
 def _on_purpose() -> str:
     """What the program calls a protocol in which classes are new on purpose; "" where it speaks of none."""
     for tree in own_sources().values():
-        for node in ast.walk(tree):
+        for node in walk(tree):
             named = (
                 getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "arg", None)
                 or getattr(node, "name", None) or (node.value if isinstance(node, ast.Constant) else None)
@@ -237,9 +238,9 @@ def _division(site: CallSite | None) -> Location | None:
     tree = parsed(site.file) if site is not None else None
     found: list[int] = []
     given: list[tuple[int, set[str], ast.expr]] = []
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if isinstance(node, ast.Assign):
-            targets = {one.id for target in node.targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+            targets = {one.id for target in node.targets for one in walk(target) if isinstance(one, ast.Name)}
             given.append((node.lineno, {side_of(one) for one in targets} - {""}, node.value))
     for number, (line, sides, value) in enumerate(sorted(given, key=lambda one: one[0])):
         if site is None or line >= site.line:

@@ -11,6 +11,7 @@ from traindx.watch.probes.place_codes import Judged
 from traindx.watch.probes.recorded import returned_at
 from traindx.watch.runtime.call_sites import CallSite, users
 from traindx.watch.runtime.source_text import parsed
+from traindx.watch.runtime.syntax import walk
 
 IN_PLACE = ("copy_", "add_", "maximum_", "put_", "index_add_", "index_put_", "scatter_", "scatter_add_")
 
@@ -73,7 +74,7 @@ def _writes(file: str) -> dict[int, ast.expr]:
     """By line: the array that a statement writes a part of."""
     found: dict[int, ast.expr] = {}
     tree = parsed(file)
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in walk(tree) if tree is not None else ():
         if isinstance(node, ast.Assign | ast.AugAssign) and not isinstance(node.value, ast.Constant):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             for target in targets:
@@ -124,7 +125,7 @@ def _function_around(site: CallSite) -> ast.AST | None:
     tree = parsed(site.file)
     around = [
         node
-        for node in (ast.walk(tree) if tree is not None else ())
+        for node in (walk(tree) if tree is not None else ())
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module)
         and getattr(node, "lineno", 0) <= site.line <= (getattr(node, "end_lineno", None) or 10**9)
     ]
@@ -134,11 +135,11 @@ def _function_around(site: CallSite) -> ast.AST | None:
 def _cut_before(site: CallSite) -> int:
     """The statement that cuts out what the line writes, where that has a name; 0 where there is none."""
     function = _function_around(site)
-    nodes = list(ast.walk(function)) if function is not None else []
+    nodes = list(walk(function)) if function is not None else []
     named: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Assign | ast.AugAssign) and node.lineno == site.line:
-            named = {one.id for one in ast.walk(node.value) if isinstance(one, ast.Name)}
+            named = {one.id for one in walk(node.value) if isinstance(one, ast.Name)}
     before = [
         node.lineno
         for node in nodes
@@ -156,10 +157,10 @@ def _loop_around(site: CallSite) -> int:
     function = _function_around(site)
     loops = [
         node
-        for node in (ast.walk(function) if function is not None else ())
+        for node in (walk(function) if function is not None else ())
         if isinstance(node, ast.For) and node.lineno <= site.line <= (node.end_lineno or 0)
     ]
     counting = [
-        node for node in loops if any(isinstance(one, ast.Name) and one.id == "range" for one in ast.walk(node.iter))
+        node for node in loops if any(isinstance(one, ast.Name) and one.id == "range" for one in walk(node.iter))
     ]
     return (counting or loops[-1:])[0].lineno if loops else 0

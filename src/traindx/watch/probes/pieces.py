@@ -29,6 +29,7 @@ from traindx.watch.probes.place_codes import CODES, Judged, codes, judged, solid
 from traindx.watch.probes.recorded import EnoughError, arguments_for, own_copy
 from traindx.watch.probes.stand_in import MARK, StandIn
 from traindx.watch.runtime.call_sites import users
+from traindx.watch.runtime.syntax import walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -420,7 +421,7 @@ def _planes(array: Any, sides: tuple[int, ...]) -> Any | None:
 
 def relevant(node: ast.AST) -> bool:
     """True if a function cuts along several axes or writes at places that it computes, as far as its source tells."""
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Subscript):
             parts = one.slice.elts if isinstance(one.slice, ast.Tuple) else [one.slice]
             computed = any(isinstance(part, ast.Slice) and isinstance(part.upper, ast.BinOp) for part in parts)
