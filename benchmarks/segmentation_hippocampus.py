@@ -6,7 +6,7 @@ Every method trains on the same patients, spends the same budget and is scored b
 fifth of the patients, seed 0; a tenth of the rest chooses the clean-up of the recipe, and the others train on it).
 Each sets the length of its own schedule by timing a few steps, so that every learning rate is annealed to its end.
 
-* ``recipe``: ``traindx train segmentation --source hippocampus``.
+* ``recipe``: ``traindx train segmentation --source hippocampus``; ``recipe-unet``: with ``--model.architecture=unet``.
 * ``nnunet``: nnU-Net v2 itself, in an environment of its own; see ``segmentation_nnunet.py``.
 * ``nnunet-plan``, ``monai-unet``, ``monai-segresnet``, ``monai-dynunet``: see ``segmentation_monai.py``.
 * ``atlas``: the most frequent training label, without looking at the image.
@@ -46,6 +46,7 @@ from traindx.recipes.segmentation.evaluation import (
 )
 from traindx.recipes.segmentation.inference import Predictor
 from traindx.recipes.segmentation.metrics import NSD_TOLERANCE_MM, summarise
+from traindx.recipes.segmentation.model import Architecture
 from traindx.recipes.segmentation.planning import Plan
 from traindx.recipes.segmentation.preprocessing import class_map, prepare_image, to_file_grid
 from traindx.recipes.segmentation.train import PRESETS, run
@@ -70,7 +71,8 @@ def train_recipe(options: argparse.Namespace, folder: Path) -> tuple[Path, Spent
 
     data = data_of(options)
     data.setup("fit")
-    module = SegmentationModule(data.plan)
+    architecture: Architecture = "unet" if options.method == "recipe-unet" else "dynunet"
+    module = SegmentationModule(data.plan, architecture=architecture)
     optimizer = torch.optim.AdamW(module.parameters())
     batches = iter(data.train_dataloader())
 
@@ -92,6 +94,7 @@ def train_recipe(options: argparse.Namespace, folder: Path) -> tuple[Path, Spent
         "--trainer.accelerator=cpu",
         f"--seed_everything={options.seed}",
         f"--data.seed={options.seed}",
+        f"--model.architecture={architecture}",
         *options.more,
     ]
     wall, cpu = time.perf_counter(), time.process_time()
@@ -143,7 +146,7 @@ def score_atlas(options: argparse.Namespace) -> Evaluation:
 def measure(options: argparse.Namespace) -> tuple[Evaluation, Spent]:
     """Train a method and score it on the hold-out."""
     folder = options.folder or Path(tempfile.mkdtemp(prefix="traindx-hippocampus-"))
-    if options.method == "recipe":
+    if options.method.startswith("recipe"):
         checkpoint, spent = train_recipe(options, folder)
         data = data_of(options)
         return evaluate_predictor(Predictor.load([checkpoint]), [data.refs[name] for name in data.split.test]), spent
@@ -164,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("TRAINDX_DATA", "../shared/data")) / "hippocampus"
     parser.add_argument("--data", type=Path, default=default)
-    parser.add_argument("--method", choices=("recipe", "nnunet", *PEERS, "atlas"), default="recipe")
+    parser.add_argument("--method", choices=("recipe", "recipe-unet", "nnunet", *PEERS, "atlas"), default="recipe")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu")

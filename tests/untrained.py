@@ -17,6 +17,7 @@ from traindx.recipes.kit import contract as kit
 from traindx.recipes.kit.contract import CONTRACT_KEY
 from traindx.recipes.kit.diffusion import Process
 from traindx.recipes.segmentation.labels import LabelMeaning
+from traindx.recipes.segmentation.model import Architecture
 from traindx.recipes.segmentation.module import SegmentationModule
 from traindx.recipes.segmentation.planning import Normalisation, Plan
 from traindx.recipes.xray2ct.cascade.cascade import Cascade
@@ -44,6 +45,7 @@ def segmentation(
     schemes: tuple[Normalisation, ...] = (ZSCORE,),
     flips: tuple[int, ...] = (),
     seed: int = 0,
+    architecture: Architecture = "dynunet",
     **plan: Any,
 ) -> Path:
     """Two classes, windows of 16 voxels each way, 1 mm; sharp enough that masks are neither empty nor full."""
@@ -60,11 +62,10 @@ def segmentation(
             **plan,
         }
     )
-    module = SegmentationModule(made, flips=flips)
+    module = SegmentationModule(made, architecture=architecture, flips=flips)
+    last = [one for one in module.network.modules() if isinstance(one, torch.nn.Conv3d)][-1]
     with torch.no_grad():
-        for name, value in module.network.named_parameters():
-            if "output_block" in name and name.endswith("weight"):
-                value.mul_(8)
+        last.weight.mul_(8)
     return _store(path, module.contract(), module, "")
 
 

@@ -130,16 +130,17 @@ def run_bundle(root: Path, images: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "settings"),
+    ("scheme", "architecture", "settings"),
     [
-        (untrained.ZSCORE, {}),
-        (untrained.CT, {"threshold": 0.7, "cleanup": {"largest": True, "fill_holes": True}}),
-        (untrained.CT, {"cleanup": {"min_voxels": 10}}),
+        (untrained.ZSCORE, "dynunet", {}),
+        (untrained.ZSCORE, "unet", {}),
+        (untrained.CT, "dynunet", {"threshold": 0.7, "cleanup": {"largest": True, "fill_holes": True}}),
+        (untrained.CT, "dynunet", {"cleanup": {"min_voxels": 10}}),
     ],
-    ids=["mr", "ct", "specks"],
+    ids=["mr", "mr, unet", "ct", "specks"],
 )
-def test_a_bundle_makes_the_masks_of_predict(scheme, settings, tmp_path):
-    checkpoint = untrained.segmentation(tmp_path / "model.ckpt", schemes=(scheme,))
+def test_a_bundle_makes_the_masks_of_predict(scheme, architecture, settings, tmp_path):
+    checkpoint = untrained.segmentation(tmp_path / "model.ckpt", schemes=(scheme,), architecture=architecture)
     stored = torch.load(checkpoint, weights_only=True)
     stored["contract"]["inference"].update(settings)
     torch.save(stored, checkpoint)

@@ -20,7 +20,7 @@ from traindx.errors import CaseError, UsageError
 from traindx.recipes.kit.export import store_bytes
 from traindx.recipes.segmentation.cleanup import clean
 from traindx.recipes.segmentation.inference import Predictor
-from traindx.recipes.segmentation.model import network_options
+from traindx.recipes.segmentation.model import class_of, network_options
 from traindx.recipes.segmentation.preprocessing import SPACING_TOLERANCE
 from traindx.recipes.segmentation.sliding import OVERLAP, SIGMA_SCALE
 from traindx.version import __version__
@@ -97,7 +97,7 @@ def _check_same(described: dict[str, Any], state: dict[str, Any], network: Any, 
 
 def inference(predictor: Predictor) -> dict[str, Any]:
     """The content of ``configs/inference.json``."""
-    plan = predictor.plan
+    plan, module = predictor.plan, predictor.modules[0]
     cleanup = (
         {"cleanup": "$runpy.run_path(@bundle_root + '/scripts/cleanup.py')['cleaned']"}
         if predictor.settings.cleanup.does_something
@@ -111,7 +111,7 @@ def inference(predictor: Predictor) -> dict[str, Any]:
         "ckpt_path": "$@bundle_root + '/models/model.pt'",
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
         "datalist": "$sorted(glob.glob(os.path.join(@dataset_dir, '*.nii*')))",
-        "network_def": {"_target_": "DynUNet", **network_options(plan, **_options(predictor))},
+        "network_def": {"_target_": class_of(module.architecture), **network_options(plan, **_options(predictor))},
         # probabilities are averaged over windows, as in predict, and not logits
         "network": "$torch.nn.Sequential(@network_def, torch.nn.Softmax(dim=1)).to(@device)",
         "preprocessing": {"_target_": "Compose", "transforms": _before(predictor)},
@@ -307,8 +307,8 @@ def metadata_of(predictor: Predictor) -> dict[str, Any]:
         },
         "name": NAME,
         "task": f"segmentation of {', '.join(plan.labels.names)}",
-        "description": "A DynUNet that was trained by traindx train segmentation. Not a medical device: its accuracy "
-        "is what traindx evaluate measures on data of yours.",
+        "description": f"A {class_of(predictor.modules[0].architecture)} that was trained by traindx train "
+        "segmentation. Not a medical device: its accuracy is what traindx evaluate measures on data of yours.",
         "authors": "whoever trained it",
         "copyright": "whoever trained it",
         "data_type": "nibabel",

@@ -31,8 +31,8 @@ class SegmentationModule(L.LightningModule):  # type: ignore[misc]
 
     Args:
         plan: What training and inference must agree on, or its JSON form; the command line links it from the data.
-        architecture: `dynunet` or `residual`.
-        deep_supervision: Number of coarser outputs that are trained as well.
+        architecture: `dynunet`, `residual` or `unet`; see `build_network`.
+        deep_supervision: Number of coarser outputs that are trained as well; 0 for `unet`.
         loss: Weight of each loss term; see `TERMS`.
         optimizer: `adamw` or `sgd` (Nesterov momentum .99, as nnU-Net).
         lr: Peak learning rate.
