@@ -37,9 +37,9 @@ def same_operands(program: Program) -> Iterator[Slip]:
                 pair = [node.body, node.orelse]
             if (
                 len(pair) == 2
-                and not isinstance(pair[0], ast.Constant)
-                and _draws_nothing(pair[0])
+                and type(pair[0]) is type(pair[1]) is not ast.Constant
                 and ast.dump(pair[0]) == ast.dump(pair[1])
+                and _draws_nothing(pair[0])
             ):
                 yield Slip("operands", shown(node), shown(pair[0]), file, node.lineno, symbol)  # type: ignore[attr-defined]
 

@@ -15,7 +15,7 @@ import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from traindx.core import compat
@@ -66,6 +66,24 @@ class Collector:
     def records(self) -> Iterable[Record]:
         """Summaries over everything seen so far."""
         return ()
+
+
+class _Within(AbstractContextManager[None]):
+    """Our code inside our code, some hundred times an iteration: a failure is this collector's alone."""
+
+    __slots__ = ("collector", "watch")
+
+    def __init__(self, watch: Watch, collector: Collector | None) -> None:
+        self.watch, self.collector = watch, collector
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if self.collector is None or not isinstance(error, Exception):
+            return False
+        self.watch._failed(self.collector, error)
+        return True
 
 
 class Watch:
@@ -133,19 +151,12 @@ class Watch:
 
     # -- failures ------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def ours(self, collector: Collector | None = None) -> Iterator[None]:
+    def ours(self, collector: Collector | None = None) -> AbstractContextManager[None]:
         """Our own code: unseen by ourselves, without gradients, and unable to fail the script."""
-        if self.busy:  # inside somebody else's: a failure is this collector's alone
-            try:
-                yield
-            except WindowEnded:
-                raise
-            except Exception as error:
-                if collector is None:
-                    raise
-                self._failed(collector, error)
-            return
+        return _Within(self, collector) if self.busy else self._ours(collector)
+
+    @contextmanager
+    def _ours(self, collector: Collector | None) -> Iterator[None]:
         torch = self.torch
         before = self.grad_enabled = torch.is_grad_enabled()
         modes = compat.take_dispatch_modes(torch)  # the script's, which would count, change or refuse what we do
