@@ -127,6 +127,7 @@ class NetworkCalls(Observed):
         last_iteration: Iteration of the last call.
         loader: Where the data loader that was read last before these calls was constructed.
         other_data: That loader is not one that feeds the training.
+        with_gradients: Gradients were enabled in these calls.
     """
 
     network: str
@@ -143,6 +144,7 @@ class NetworkCalls(Observed):
     last_iteration: int = -1
     loader: Location | None = None
     other_data: bool = False
+    with_gradients: bool = False
 
 
 class ModeSwitch(Observed):

@@ -99,6 +99,28 @@ def test_rates(activation: Any, log_input: bool, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"reduce": "none"}, "broken"),
+        ({"reduce": "sum"}, "broken"),
+        ({"reduce": "mean"}, "nothing"),
+        ({"reduce": False}, "nothing"),
+        ({"reduction": "none"}, "order"),
+        ({}, "order"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:size_average and reduce args")
+def test_the_flag_of_old(options: dict[str, Any], expected: str) -> None:
+    target = torch.rand(6, 4, 5)
+    each = F.binary_cross_entropy_with_logits(LOGITS, target, reduction="none")
+    got = F.binary_cross_entropy_with_logits(LOGITS, target, **options)
+    asked = options.get("reduce", options.get("reduction", "mean"))
+    meant = {"none": each, False: each, "sum": each.sum(), "mean": each.mean()}[asked]
+    assert (got.shape == meant.shape and torch.allclose(got, meant)) is (expected != "broken")
+    assert said(losses.reduce_flag, input=LOGITS, target=target, **options) == expected
+
+
+@pytest.mark.parametrize(
     ("options", "given", "expected"),
     [
         ({}, LOGITS, "broken"),

@@ -734,6 +734,18 @@ SLIPS = [  # code, form, line, source with the slip, the same without it
         {"0": "f"},
     ),
     (
+        "C1120",
+        "truths-added",
+        3,
+        """
+        def hits(mask, truth):
+            both = {0}
+            return float(torch.sum(both))
+        """,
+        {"0": "((mask == 1) + (truth == 1)) == 2"},
+        {"0": "((mask == 1) & (truth == 1)) == 1"},
+    ),
+    (
         "C1121",
         "running-mean",
         6,
@@ -1133,6 +1145,36 @@ def test_a_slip_is_named_at_its_line_and_the_right_line_is_not(code, form, line,
 
 
 NEAR_MISSES = {
+    "split: a held-out part is cut once more, into two that are held out": """
+        x_train, x_test, y_train, y_test = train_test_split(x, y)
+        x_val, x_test, y_val, y_test = train_test_split(x_test, y_test)
+    """,
+    "left-out: what keeps values of the loss is no term of it": """
+        def train(net, batches, opt):
+            loss_hist = deque(maxlen=500)
+            for a, b in batches:
+                class_loss = one(net(a), b)
+                box_loss = two(net(a), b)
+                loss = class_loss + box_loss
+                loss.backward()
+                loss_hist.append(float(loss))
+                print(mean(loss_hist))
+    """,
+    "copy: a size beside what has the size": """
+        class Pairs:
+            def __init__(self, image_root, gt_root):
+                self.images = [image_root + f for f in listdir(image_root)]
+                self.gts = [gt_root + f for f in listdir(gt_root)]
+                self.images = sorted(self.images)
+                self.gts = sorted(self.gts)
+                self.size = len(self.images)
+    """,
+    "truths-added: conditions that are counted one by one": """
+        def enough(age, dose, stage):
+            return (age > 60) + (dose > 2) == 2 and stage
+        def counts(a, b):
+            return torch.sum((a.long() + b.long()) == 2)
+    """,
     "overwritten: a network moves itself": """
         class Trainer:
             def __init__(self, model, device, every):

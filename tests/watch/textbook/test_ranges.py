@@ -55,3 +55,8 @@ def test_correlations(define: Define, divisor: str, holds: bool) -> None:
     source = f"def pearson(a, b):\n    return float(((a - a.mean()) * (b - b.mean())).mean() / {divisor})"
     call = "pearson(torch.arange(9.0), 3 * torch.arange(9.0))"
     assert define(source, call)["correlation-within-its-range"].holds is holds
+
+
+def test_what_is_short_for_correct_is_a_count(define: Define) -> None:
+    source = "def corr(a, b):\n    return (a == b).sum()"
+    assert "correlation-within-its-range" not in define(source, "corr(torch.ones(9), torch.ones(9))")

@@ -64,6 +64,17 @@ LOSSES = (
         severity=Severity.CRITICAL,
     ),
     Contract(
+        key="reduce-is-a-flag",
+        function="torch.nn.functional.binary_cross_entropy_with_logits, mse_loss and other losses",
+        expects="True or False as `reduce`, and the way to reduce as `reduction`",
+        meaning="What is multiplied by weights afterwards is one number, their mean: the weights cancel, and no voxel, "
+        "class or sample counts more than another.",
+        remedy="Write reduction= for reduce=.",
+        source="PyTorch documentation of `torch.nn.BCEWithLogitsLoss`: `reduce` (bool, deprecated), `reduction` (str).",
+        near="reduction='none'; reduce=False; reduce='mean', which gives what it says.",
+        standing=Standing.DEMONSTRATED,
+    ),
+    Contract(
         key="overlap-loss-of-logits",
         function="monai.losses.DiceLoss, DiceCELoss, DiceFocalLoss, GeneralizedDiceLoss, TverskyLoss",
         expects="probabilities, unless it is told to apply sigmoid, softmax or another activation itself",

@@ -56,7 +56,8 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
         A network with active dropout or batch norm, called with gradients in evaluation mode after it had been in
         training mode: `demonstrated`, placed at the `eval()` that was not undone. Called without gradients in training
         mode, in passes that read another loader than the training or compute a loss: `demonstrated`, placed at the
-        call; in a script that only infers, `suspected`, as some networks are meant to use the statistics of the batch.
+        call; with gradients, if only figures are made of what it gives, `suspected`; in a script that only infers,
+        `suspected`, as some networks are meant to use the statistics of the batch.
         A teacher or generator whose output is trained on, and dropout alone left on in a script that only infers
         (Monte-Carlo dropout), are left alone.
     Remedy:
@@ -91,7 +92,8 @@ def mode_wrong(evidence: Evidence, limits: Limits) -> Iterator[Found]:
             and call.in_training_mode >= limits.calls
             and (call.noisy and (call.other_data or computes_loss))
         ):
-            yield _evaluated_in_training(call, Standing.DEMONSTRATED, evidence)
+            standing = Standing.SUSPECTED if call.with_gradients else Standing.DEMONSTRATED
+            yield _evaluated_in_training(call, standing, evidence)
 
 
 def _stayed_in_evaluation(call: NetworkCalls, evidence: Evidence) -> Found:
@@ -134,7 +136,7 @@ def _evaluated_in_training(call: NetworkCalls, standing: Standing, evidence: Evi
     return Found(
         variant="validated-in-training",
         message=f"{call.network} is evaluated in training mode ({call.in_training_mode} of {call.calls} calls"
-        f"{' without gradients' if call.phase == 'validation' else ''}): {layers} are active.",
+        f"{' that train nothing' if call.phase == 'validation' else ''}): {layers} are active.",
         standing=standing,
         location=_switched_back(call, evidence) or call.where,
         numbers={"calls": call.calls, "in_training_mode": call.in_training_mode},

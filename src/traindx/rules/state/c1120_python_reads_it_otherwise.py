@@ -31,6 +31,10 @@ _SAYS = {
         "`{source}` writes {{{detail}}} as it stands: the text has no f before it.",
         "Write an f before the text.",
     ),
+    "truths-added": (
+        "`{source}` is never true of arrays: `{detail}` adds truths, which gives a truth again, and no number.",
+        "Write {better}.",
+    ),
 }
 _CERTAIN = ("always-true",)
 
@@ -41,9 +45,10 @@ def python_reads_it_otherwise(evidence: Evidence, limits: Limits) -> Iterator[Fo
 
     What it finds:
         `mode == "train" or "val"`; `mode in ("train")`; `loss = criterion(a, b),`; `x[x > 0][:, 1] = 0` and
-        `table[table.age > 60]["risk"] = 1`; `"model_{epoch}.pt"` without an f.
+        `table[table.age > 60]["risk"] = 1`; `"model_{epoch}.pt"` without an f; `torch.sum(((a == 1) + (b == 1)) == 2)`.
     Why it stops learning:
-        A branch is taken always, or by pieces of a word; a change is made on a copy; every checkpoint has one name.
+        A branch is taken always, or by pieces of a word; a change is made on a copy; every checkpoint has one name; a
+        sensitivity is 0 whatever the network does, and no weights are ever kept.
     Evidence it needs:
         SourcesRead and SourceSlip (a watched script): its loaded sources, read and not run.
     How it decides:

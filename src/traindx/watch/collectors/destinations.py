@@ -162,6 +162,7 @@ class Destinations(Collector):
             for _, value in (*tensors_in(call.args, self.watch.torch), *tensors_in(call.kwargs, self.watch.torch)):
                 self._feeds(self._of(value) - {call.place})
             self._waiting.add(call.place)
+            call.place.since += 1
         for _, value in tensors_in(call.output, self.watch.torch):
             self._put(value, self._of(value) | {call.place})
             node = compat.node_of(value) if call.grad and self.watch.level is ObservationLevel.OFF else None
@@ -181,6 +182,7 @@ class Destinations(Collector):
         reached = self._of(call.root)
         for place in self._waiting:
             place.followed += 1
+            place.since = 0
         self._waiting.clear()
         for source in reached:
             if isinstance(source, CallPlace):

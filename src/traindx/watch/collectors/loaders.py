@@ -103,6 +103,8 @@ class Loaders(Collector):
                         known.passes += 1
                         known.in_pass = 0
                         self.on_pass_begin.tell(known, iterator)
+                    if not watch.attached and not known.trains and any(one.trains for one in self.order):
+                        watch.begin_burst(("pass", known.made))  # an evaluation that says neither eval() nor no_grad()
 
             return init
 

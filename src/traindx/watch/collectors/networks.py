@@ -27,6 +27,7 @@ from traindx.watch.runtime.watch import Collector, Watch
 from traindx.watch.runtime.wiring import Signal
 
 MOST_FRAMES = 60
+PASS = 3  # calls one after the other
 NOISY = ("Dropout", "BatchNorm", "SyncBatchNorm", "AlphaDropout")
 
 
@@ -51,6 +52,7 @@ class CallPlace:
         feeds: Its output was compared with, or given to, something that has a gradient.
         followed: Backward passes up to which its output, with gradients, was followed.
         reached: Those that its output reached.
+        since: Calls after the last backward pass.
     """
 
     network: str
@@ -74,6 +76,7 @@ class CallPlace:
     feeds: bool = False
     followed: int = 0
     reached: int = 0
+    since: int = 0
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -407,17 +410,24 @@ class Networks(Collector):
     def phase(self, place: CallPlace) -> str:
         """Training, validation, sampling, auxiliary or inference; see :class:`.evidence.observed.NetworkCalls`.
 
-        A call with gradients is a validation only if it is in evaluation mode and its output was followed to backward
-        passes and never reached one, while that of another call did.
+        A call with gradients is a validation only if its output was followed to backward passes, or to the end, and
+        never reached one, while that of another call did; and in training mode only if calls follow one another on data
+        that are not trained on.
         """
-        if place.time_changes and place.longest_burst >= 3 and not (place.grad and self.watch.backwards):
+        if place.time_changes and place.longest_burst >= PASS and not (place.grad and self.watch.backwards):
             return "sampling"
         if not self.watch.backwards and not self.watch.steps:
             return "inference"
         if place.grad:
-            aside = place.followed >= 2 and not place.reached and not place.training
             others = any(other.reached for other in self.places.values())
-            return "validation" if aside and others else "training"
+            followed = place.followed + (place.since if self.watch.ending else 0)  # no backward pass comes any more
+            aside = followed > 0 and not place.reached and others
+            if place.training:
+                held_out = place.loader is not None and not place.loader.trains
+                aside = aside and held_out and not place.feeds and place.longest_burst >= PASS
+            else:
+                aside = aside and followed > 1
+            return "validation" if aside else "training"
         return "auxiliary" if place.feeds else "validation"
 
     def library_maker(self) -> CallSite | None:
@@ -446,6 +456,7 @@ class Networks(Collector):
                 last_iteration=place.last,
                 loader=place_of(place.loader.made) if place.loader is not None else None,
                 other_data=place.loader is not None and not place.loader.trains,
+                with_gradients=place.grad,
                 step=place.last,
             )
         for (owner, layer, site), built in self.built.items():

@@ -246,8 +246,13 @@ def first_change_of(scheduler: Any) -> int:
     if name == "StepLR":
         return int(scheduler.step_size)
     if name == "MultiStepLR":
-        return min(scheduler.milestones, default=0)
+        return min(_milestones(scheduler), default=0)
     return 0
+
+
+def _milestones(scheduler: Any) -> list[int]:
+    """Those that come: ``[0.5 * n, 0.75 * n]`` are fractions where ``n`` is odd, and no count of calls is one."""
+    return [int(one) for one in scheduler.milestones if float(one).is_integer()]
 
 
 def horizon_of(scheduler: Any) -> tuple[int, int]:
@@ -264,10 +269,10 @@ def horizon_of(scheduler: Any) -> tuple[int, int]:
         rises = name == "LinearLR" and scheduler.end_factor > scheduler.start_factor
         return (0, total) if rises else (total, 0)
     if name == "MultiStepLR":
-        return max(scheduler.milestones, default=0), 0
+        return max(_milestones(scheduler), default=0), 0
     if name == "SequentialLR":
         parts, milestones = compat.parts_of_schedule(scheduler)
         last, _ = horizon_of(parts[-1])
-        start = milestones[-1] if milestones else 0
+        start = int(milestones[-1]) if milestones else 0
         return (start + last if last else 0), horizon_of(parts[0])[1]
     return 0, 0

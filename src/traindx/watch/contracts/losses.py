@@ -148,7 +148,19 @@ def ctc_blank(given: Given) -> Said:
     return Broken(f"targets of which {100 * share:.0f} % are {blank}, the blank") if share else IN_ORDER
 
 
+def reduce_flag(given: Given) -> Said:
+    """The flag of old is true or false; the name of a way to reduce is true."""
+    asked = given.named.get("reduce")
+    if not isinstance(asked, str) or asked == "mean":
+        return IN_ORDER if asked is None else None
+    return Broken(f"reduce={asked!r}, a text, which is true, and gives their mean")
+
+
 _F = "torch.nn.functional."
+_REDUCED = (
+    *("binary_cross_entropy_with_logits", "binary_cross_entropy", "cross_entropy", "nll_loss", "mse_loss", "l1_loss"),
+    *("smooth_l1_loss", "kl_div", "soft_margin_loss", "multi_margin_loss", "poisson_nll_loss"),
+)
 _CTC = ("log_probs", "targets", "input_lengths", "target_lengths", "blank")
 _KL = ("input", "target", "size_average", "reduce", "reduction", "log_target")
 _MONAI = ("monai.losses.dice.DiceLoss", "monai.losses.dice.GeneralizedDiceLoss", "monai.losses.tversky.TverskyLoss")
@@ -165,6 +177,7 @@ FUNCTIONS = (
     Check("zeros-for-minus-ones", (_F + "hinge_embedding_loss", _F + "soft_margin_loss"), ("input", "target"), signs),
     Check("soft-targets-off-one", (_F + "cross_entropy",), ("input", "target"), soft_targets),
     Check("poisson-rate-for-its-logarithm", (_F + "poisson_nll_loss",), ("input", "target", "log_input"), log_rate),
+    Check("reduce-is-a-flag", tuple(_F + name for name in _REDUCED), ("input", "target"), reduce_flag),
     Check("ctc-of-unnormalised-scores", (_F + "ctc_loss",), _CTC, ctc_scores),
     Check("ctc-blank-among-targets", (_F + "ctc_loss",), _CTC, ctc_blank),
 )

@@ -92,7 +92,7 @@ def tokens(statement: ast.stmt | ast.expr) -> _Tokens:
         kind = type(node).__name__
         sized = sized or _asks_for_a_size(node)
         if sized and isinstance(node, ast.Name | ast.Attribute):
-            pass  # two things of one size have it of either
+            kind += "sized"  # two things of one size have it of either: no name, and another shape than without
         elif isinstance(node, ast.Name):
             found.append((node.id, isinstance(node.ctx, ast.Store), line))
         elif isinstance(node, ast.Attribute):

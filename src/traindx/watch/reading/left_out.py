@@ -30,6 +30,7 @@ SHOWS = frozenset(
         "round",
     }
 )
+COLLECTS = frozenset({"append", "appendleft", "extend", "insert", "push", "put", "reset", "clear", "update", "add"})
 
 
 def term_left_out(program: Program) -> Iterator[Slip]:
@@ -61,6 +62,8 @@ def term_left_out(program: Program) -> Iterator[Slip]:
                 around[field] = parents_of(trees)
             parents = around[field]
             uses = [one for tree in trees for one in walk(tree) if _reads(one, name, field)]
+            if any(_collects(one, parents) for one in uses):
+                continue
             if uses and all(_is_shown(one, parents) for one in uses) and assigned.lineno < sums[0].lineno:
                 yield Slip("left-out", shown(sums[0]), shown(assigned), file, sums[0].lineno, symbol, assigned.lineno)
 
@@ -105,6 +108,12 @@ def _backward(scope: Scope, total: ast.Assign) -> bool:
         if isinstance(one, ast.Attribute) and one.attr == "backward" and name_of(one.value) == name:
             return True
     return False
+
+
+def _collects(node: ast.AST, parents: dict[int, ast.AST]) -> bool:
+    """``loss_hist.append(...)``, ``loss_meter.update(...)``: what keeps values is no term itself."""
+    parent = parents.get(id(node))
+    return isinstance(parent, ast.Attribute) and parent.attr in COLLECTS
 
 
 def _is_shown(node: ast.AST, parents: dict[int, ast.AST]) -> bool:

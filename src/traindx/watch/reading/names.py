@@ -195,7 +195,8 @@ def split_crossed(program: Program) -> Iterator[Slip]:
                 "train" if "train" in words(name_of(one)) else "held out" if HELD_OUT & set(words(name_of(one))) else ""
                 for one in target.elts
             ]
-            if len(sides) == 2 * len(value.args) and all(sides) and sides != ["train", "held out"] * len(value.args):
+            wanted = ["train", "held out"] * len(value.args)  # a held-out part is cut again into held-out parts alone
+            if sorted(sides) == sorted(wanted) and sides != wanted:
                 yield Slip(
                     "split", shown(node), "training and test part of each array in turn", file, target.lineno, symbol
                 )

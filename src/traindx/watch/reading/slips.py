@@ -29,6 +29,7 @@ WRITES = frozenset(
         "info",
     }
 )
+SUMS = frozenset({"sum", "count_nonzero", "mean", "nansum"})
 
 
 def always_the_same(program: Program) -> Iterator[Slip]:
@@ -128,4 +129,43 @@ def text_without_f(program: Program) -> Iterator[Slip]:
                             yield Slip("no-f", shown(node), fields[0], file, one.lineno, symbol)
 
 
-READERS = (always_the_same, tuple_by_comma, copy_is_changed, text_without_f)
+def truths_added(program: Program) -> Iterator[Slip]:
+    """``torch.sum(((a == 1) + (b == 1)) == 2)``: two truths of arrays make a truth, which is never 2."""
+    for file, symbol, scope in program.scopes():
+        nodes = inside(scope)
+        for node in nodes:
+            if not isinstance(node, ast.Compare) or len(node.ops) != 1 or not isinstance(node.ops[0], ast.Eq | ast.GtE):
+                continue
+            asked, terms = node.comparators[0], list(_terms(node.left))
+            if not isinstance(asked, ast.Constant) or type(asked.value) is not int or asked.value != len(terms):
+                continue
+            if len(terms) > 1 and all(isinstance(one, ast.Compare) for one in terms) and _counted(node, nodes):
+                better = " & ".join(f"({ast.unparse(one)})" for one in terms)
+                detail = ast.unparse(node.left)
+                yield Slip("truths-added", shown(node), detail, file, node.lineno, symbol, better=better)
+
+
+def _terms(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        yield from _terms(node.left)
+        yield from _terms(node.right)
+    else:
+        yield node
+
+
+def _counted(node: ast.expr, nodes: tuple[ast.AST, ...]) -> bool:
+    """An array: a call sums it, or the name that it is given."""
+    names = {name_of(one.targets[0]) for one in nodes if isinstance(one, ast.Assign) and one.value is node}
+
+    def is_it(one: ast.AST) -> bool:
+        return one is node or (isinstance(one, ast.Name) and one.id in names)
+
+    for call in nodes:
+        if isinstance(call, ast.Call) and name_of(call.func) in SUMS:
+            given = [*call.args[:1], *([call.func.value] if isinstance(call.func, ast.Attribute) else [])]
+            if any(is_it(one) for one in given):
+                return True
+    return False
+
+
+READERS = (always_the_same, tuple_by_comma, copy_is_changed, text_without_f, truths_added)

@@ -23,7 +23,8 @@ def walk(node: ast.AST) -> tuple[ast.AST, ...]:
 def children(node: ast.AST) -> list[ast.AST]:
     """Nodes right below one, as :func:`ast.iter_child_nodes` gives them, less ``Load``, ``Store`` and ``Del``."""
     found: list[ast.AST] = []
-    for name in node._fields:
+    names: tuple[str, ...] = type(node).__match_args__  # the fields, in their order
+    for name in names:
         if name != "ctx":
             value = getattr(node, name, None)
             if isinstance(value, ast.AST):
