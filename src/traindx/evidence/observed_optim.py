@@ -323,6 +323,8 @@ class PlateauSeen(Observed):
         at_best: Of these, calls at which the figure was the best so far in the other direction.
         first_rate: Rate before the first call.
         last_rate: Rate after the last one.
+        counts: What its ``step`` is given is one more at each call.
+        stepped: Where it is stepped first.
     """
 
     scheduler: str
@@ -333,6 +335,8 @@ class PlateauSeen(Observed):
     at_best: int
     first_rate: float
     last_rate: float
+    counts: bool = False
+    stepped: Location | None = None
 
 
 class PlainTensorSeen(Observed):

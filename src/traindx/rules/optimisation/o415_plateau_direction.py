@@ -13,22 +13,30 @@ _LOWER = ("loss", "err", "mse", "mae", "nll", "perplexity", "rmse", "hd95", "div
 _HIGHER = ("acc", "dice", "auc", "iou", "f1", "psnr", "ssim", "recall", "sensitivity", "precision", "kappa")
 
 
+def _is_counted(seen: PlateauSeen, limits: Limits) -> bool:
+    return seen.counts and seen.steps >= limits.counted
+
+
 @rule(
     "O415",
     "plateau-waits-the-wrong-way",
     Severity.CRITICAL,
     needs=(PlateauSeen,),
     looked_at=requires(
-        PlateauSeen, lambda seen, limits: seen.reductions > 0, otherwise="no schedule that waits for a plateau acted"
+        PlateauSeen,
+        lambda seen, limits: seen.reductions > 0 or _is_counted(seen, limits),
+        otherwise="no schedule that waits for a plateau acted",
     ),
     thing="schedules that wait for a plateau",
+    counted=Threshold(4, "calls, each with one more than the one before: no figure does that"),
     at_best=Threshold(0.5, "of the reductions that came when the figure was better than ever"),
 )
 def plateau_waits_the_wrong_way(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """A schedule that waits for a figure to stop improving takes its improvement for a standstill.
 
     What it finds:
-        ``ReduceLROnPlateau(mode="max")`` that is given a loss, or ``mode="min"`` that is given an accuracy.
+        ``ReduceLROnPlateau(mode="max")`` that is given a loss, or ``mode="min"`` that is given an accuracy; one that is
+        given the number of the epoch, as other schedules take it.
     Why it stops learning:
         Each improvement counts as none, so the rate is cut again and again while the training is going well.
     Evidence it needs:
@@ -36,7 +44,8 @@ def plateau_waits_the_wrong_way(evidence: Evidence, limits: Limits) -> Iterator[
     How it decides:
         At least `at_best` of the reductions came at a value that was the best so far in the other direction, and the
         name of what ``step`` is given says that the other direction is the good one: `demonstrated`. Without a name
-        that tells, at least two such reductions and no other: `suspected`.
+        that tells, at least two such reductions and no other: `suspected`. What is one more at each of `counted` calls
+        is a count: `demonstrated`, at the call.
     Remedy:
         ``mode="min"`` for a loss, ``mode="max"`` for a score.
     Trial it proposes:
@@ -47,6 +56,18 @@ def plateau_waits_the_wrong_way(evidence: Evidence, limits: Limits) -> Iterator[
         PyTorch documentation of ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
     """
     for seen in evidence.of(PlateauSeen):
+        if _is_counted(seen, limits):
+            yield Found(
+                variant="counts",
+                message=f"{seen.scheduler} is given `{seen.given}`, which is one more at each of its {seen.steps} "
+                f"calls: a count and no figure. In mode {seen.mode!r} it "
+                + ("never stops improving." if seen.mode == "max" else "never improves, whatever the training does."),
+                standing=Standing.DEMONSTRATED,
+                location=seen.stepped or seen.where,
+                numbers={"steps": seen.steps, "reductions": seen.reductions},
+                remedy="Give it the figure of the validation that it is to wait for.",
+            )
+            continue
         if not seen.reductions or seen.at_best < max(1.0, limits.at_best * seen.reductions):
             continue
         name = seen.given.lower()

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from traindx.evidence.base import Record
@@ -22,6 +23,7 @@ class _Plateau:
     mode: str
     first_rate: float
     given: str = ""
+    stepped: CallSite | None = None
     values: list[float] = field(default_factory=list)
     reductions: int = 0
     at_best: int = 0
@@ -75,6 +77,7 @@ class Plateaus(Collector):
         best = not known.values or (number < min(known.values) if known.mode == "max" else number > max(known.values))
         known.values.append(number)
         known.last_rate = after
+        known.stepped = known.stepped or site
         known.given = known.given or (given_at(site, "step") if site is not None else "")
         if after < before:
             known.reductions += 1
@@ -93,6 +96,8 @@ class Plateaus(Collector):
                     at_best=known.at_best,
                     first_rate=known.first_rate,
                     last_rate=known.last_rate,
+                    counts=all(after == before + 1 for before, after in pairwise(known.values)),
+                    stepped=known.stepped.location() if known.stepped is not None else None,
                     where=known.made.location() if known.made is not None else None,
                     step=self.watch.iteration,
                 )
