@@ -133,7 +133,7 @@ class ScriptScope(Scope):
         if not self.phases & {"validation", "sampling"}:
             reason = f"none was reached within {seen.iterations} iterations"
             if self.whole:  # a longer window would see no more
-                reason = "the script ran to its end without calling a network but to train on what it gives"
+                reason = "the script ran to its end, and where it was watched no network was called but to train on it"
             found.append(NotExamined(subject="validation", reason=reason, action=self.longer))
         if "training" not in self.phases:
             reason = "no call of a network with gradients was seen in a watched iteration"
