@@ -112,10 +112,11 @@ class NetworkCalls(Observed):
     Attributes:
         network: Class name.
         made: Where the network was constructed.
-        phase: ``training`` if gradients were enabled; ``auxiliary`` for calls without gradients whose output a loss
-            or a trained network gets (teacher, generator); ``validation`` for those whose output goes nowhere of the
-            kind, however often they take place; ``sampling`` for a burst in which a time-like argument changes from
-            call to call; ``inference`` for all other calls of a script that makes no backward pass and no step.
+        phase: ``training`` if gradients were enabled and something is learned from the output; ``auxiliary`` for calls
+            without gradients whose output a loss or a trained network gets (teacher, generator); ``validation`` for
+            those whose output goes nowhere of the kind, however often they take place; ``sampling`` for a burst in
+            which a time-like argument changes from call to call; ``inference`` for all other calls of a script that
+            makes no backward pass and no step.
         calls: Calls seen.
         iterations: Distinct iterations in which it was called.
         in_training_mode: Calls with ``network.training`` true.

@@ -72,6 +72,8 @@ class Destinations(Collector):
         """Old tensors are gone. Which parameters have been without a gradient so far?"""
         self._sources.clear()
         self._modules.clear()
+        for place in self._waiting:  # the step before this iteration had its backward pass
+            place.since = 0
         self._waiting.clear()
         self._nodes.clear()
         self._silent = set()
@@ -202,6 +204,7 @@ class Destinations(Collector):
             numbers = {compat.number(node) for node in graph_nodes(call.root.grad_fn)}
             for place, mine in nodes.items():
                 place.followed += 1
+                place.since = 0
                 place.reached += bool(mine & numbers)
 
 

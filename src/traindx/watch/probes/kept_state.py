@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from traindx.watch.probes.live_calls import names_in_code
 from traindx.watch.probes.making import as_array
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.generators import is_generator, putting_back
@@ -126,7 +127,7 @@ class KeptState:
         yield from ((one, f"{function.__name__}()") for one in (function.__defaults__, function.__kwdefaults__))
         if function.__dict__:
             yield function.__dict__, function.__name__
-        for name in _names_in(code):
+        for name in names_in_code(code):
             if name in function.__globals__:
                 value = function.__globals__[name]
                 if not isinstance(value, type | types.ModuleType):
@@ -272,13 +273,6 @@ def _write(owner: Any, key: str, value: Any) -> None:
         owner[key] = value
     else:
         setattr(owner, key, value)
-
-
-def _names_in(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names_in(constant)
 
 
 def _is_users(kind: type) -> bool:

@@ -41,6 +41,14 @@ class LiveCall:
     names: dict[str, Any]
 
 
+def names_in_code(code: CodeType) -> Iterator[str]:
+    """Names that code asks for, those inside of its comprehensions and functions, too."""
+    yield from code.co_names
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from names_in_code(one)
+
+
 def function_of(value: Any) -> FunctionType | None:
     """The function of the user's that calling something runs first; None for anything of a library's."""
     if isinstance(value, functools.partial):

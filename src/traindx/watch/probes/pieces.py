@@ -21,7 +21,7 @@ from traindx.core.later import Later
 from traindx.evidence.base import Record
 from traindx.evidence.probed_pieces import PiecesTried
 from traindx.watch.probes.functions.common import as_tensor, parts_of
-from traindx.watch.probes.live_calls import live_calls
+from traindx.watch.probes.live_calls import live_calls, names_in_code
 from traindx.watch.probes.making import seed
 from traindx.watch.probes.piece_arguments import Arrays, at_hand, layout_of, with_arrays
 from traindx.watch.probes.piece_lines import Lines, place_of
@@ -118,17 +118,9 @@ def _makings(torch: Any, frame: FrameType | None) -> Iterator[Callable[[], Any]]
                     yield lambda function=function, values=values: _called(torch, function, values)  # type: ignore[misc]
         above = above.f_back
     for live in live_calls(frame):
-        values = {name: live.names[name] for name in _names(live.expression) if name in live.names}
+        values = {name: live.names[name] for name in names_in_code(live.expression) if name in live.names}
         if any(at_hand(torch, value, {name: value}) for name, value in values.items()):
             yield lambda live=live: eval(live.expression, live.names)  # type: ignore[misc]
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """Names that an expression uses, those inside of its comprehensions, too."""
-    yield from code.co_names
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            yield from _names(one)
 
 
 def _found(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Program, Slip, name_of, names_in, shown, words
+from traindx.watch.reading.program import Program, Slip, name_of, names_in, shown, terms_of, words
 from traindx.watch.runtime.syntax import inside, walk
 
 SPREADS = frozenset({"std", "sigma", "stddev", "sd"})
@@ -163,9 +163,8 @@ def overlap_over_a_sum(program: Program) -> Iterator[Slip]:
 
 def _has_term(node: ast.expr, term: ast.expr) -> bool:
     """A sum of which one term is that: ``2 * a + smooth``."""
-    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
-        return False
-    return any(ast.dump(one) == ast.dump(term) or _has_term(one, term) for one in (node.left, node.right))
+    terms = terms_of(node)
+    return len(terms) > 1 and any(ast.dump(one) == ast.dump(term) for one in terms)
 
 
 def _sums(node: ast.expr) -> bool:

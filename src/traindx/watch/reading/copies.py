@@ -10,7 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Program, Slip, shown, words
+from traindx.watch.reading.program import Program, Slip, shown, terms_of, words
 from traindx.watch.runtime.syntax import children, inside
 
 NEAR = 4  # statements between a line and its copy
@@ -41,7 +41,7 @@ def terms_not_adapted(program: Program) -> Iterator[Slip]:
         for node in inside(scope):
             if not isinstance(node, ast.Assign | ast.Return) or not isinstance(node.value, ast.BinOp):
                 continue
-            terms = [one for one in _terms(node.value) if isinstance(one, ast.BinOp)]
+            terms = [one for one in terms_of(node.value) if isinstance(one, ast.BinOp)]
             shapes = [tokens(one) for one in terms]
             for first, (kind, names) in zip(terms, shapes, strict=True):
                 for second, (other, others) in zip(terms, shapes, strict=True):
@@ -50,13 +50,6 @@ def terms_not_adapted(program: Program) -> Iterator[Slip]:
                         yield Slip(
                             "term", shown(second), shown(first), file, second.lineno, symbol, first.lineno, *found
                         )
-
-
-def _terms(node: ast.expr) -> list[ast.expr]:
-    """Terms of a sum."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return [*_terms(node.left), *_terms(node.right)]
-    return [node]
 
 
 def _given_to_another(program: Program, first: _Names, second: _Names) -> tuple[str, str] | None:

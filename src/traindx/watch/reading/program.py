@@ -207,6 +207,13 @@ def read_in(scope: ast.AST) -> set[str]:
     return found
 
 
+def terms_of(node: ast.expr) -> list[ast.expr]:
+    """Terms of a sum; what is no sum is one term."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [*terms_of(node.left), *terms_of(node.right)]
+    return [node]
+
+
 def walked(node: ast.expr) -> ast.expr:
     """What a loop walks through, without ``enumerate``, ``tqdm`` and their like around it."""
     while isinstance(node, ast.Call) and node.args and name_of(node.func) in PASSES_ON:

@@ -7,7 +7,7 @@ import linecache
 import re
 from collections.abc import Iterator
 
-from traindx.watch.reading.program import Function, Program, Slip, name_of, shown
+from traindx.watch.reading.program import Function, Program, Slip, name_of, shown, terms_of
 from traindx.watch.runtime.syntax import inside, walk
 
 _FIELD = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
@@ -136,21 +136,13 @@ def truths_added(program: Program) -> Iterator[Slip]:
         for node in nodes:
             if not isinstance(node, ast.Compare) or len(node.ops) != 1 or not isinstance(node.ops[0], ast.Eq | ast.GtE):
                 continue
-            asked, terms = node.comparators[0], list(_terms(node.left))
+            asked, terms = node.comparators[0], terms_of(node.left)
             if not isinstance(asked, ast.Constant) or type(asked.value) is not int or asked.value != len(terms):
                 continue
             if len(terms) > 1 and all(isinstance(one, ast.Compare) for one in terms) and _counted(node, nodes):
                 better = " & ".join(f"({ast.unparse(one)})" for one in terms)
                 detail = ast.unparse(node.left)
                 yield Slip("truths-added", shown(node), detail, file, node.lineno, symbol, better=better)
-
-
-def _terms(node: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        yield from _terms(node.left)
-        yield from _terms(node.right)
-    else:
-        yield node
 
 
 def _counted(node: ast.expr, nodes: tuple[ast.AST, ...]) -> bool:
