@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,28 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """A test leaves torch as it found it, or those that follow in its process fail for what it did."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    left = {
+        "gradients off": not torch.is_grad_enabled(),
+        "a function mode": torch._C._len_torch_function_stack() > 0,
+        "a dispatch mode": torch._C._len_torch_dispatch_stack() > 0,
+        "another default type": torch.get_default_dtype() is not torch.float32,
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+    }
+    if any(left.values()):
+        torch.set_grad_enabled(True)
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+        torch.use_deterministic_algorithms(False)
+        pytest.fail(f"the test leaves {', '.join(name for name, there in left.items() if there)} behind")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,14 +72,13 @@ def test_function_modes_come_back_in_their_order() -> None:
 
 
 def test_the_default_device_is_known_from_other_modes() -> None:
-    before = torch.get_default_device()
     torch.set_default_device("meta")
     try:
         taken = compat.take_function_modes(torch)
         compat.put_function_modes(torch, taken)
         assert compat.is_default_device(taken[-1])
     finally:
-        torch.set_default_device(before)
+        torch.set_default_device(None)
     assert not compat.is_default_device(Named("", []))
 
 
