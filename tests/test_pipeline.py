@@ -133,6 +133,13 @@ def test_nothing_of_a_script_is_in_order_before_it_trained(seen):
     assert pipeline.outcome(found.findings, enough=found.coverage.enough) is Outcome.NOT_ENOUGH_SEEN
 
 
+@pytest.mark.parametrize(("iterations", "said"), [(1, "1 iteration"), (19, "19 iterations"), (20, ""), (500, "")])
+def test_a_short_training_is_said_to_be_one(iterations, said):
+    seen = IterationsSeen(iterations=iterations, watched=iterations, driven_by="optimiser")
+    unseen = [text for text in scope_of(seen).unseen if "iteration" in text]
+    assert unseen == ([f"training was seen for only {said}"] if said else [])
+
+
 def test_modes_are_in_order_only_with_a_validation():
     mode = [rules.catalogue()["C1103"]]
     trains = calls("training", in_training_mode=9, noisy=("bn",))

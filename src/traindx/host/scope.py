@@ -16,6 +16,7 @@ from traindx.rules.fronts import Front
 STARTED = ("a process started at", "a Python program started at")  # subjects of what is not watched
 OF_EVERY_CALL = (InputProbed, RandomnessProbed)  # experiments that need no training
 MIN_ITERATIONS = 3  # below, nothing can be called in order: the rules on movement and gradients need as many
+FEW_ITERATIONS = 20  # below, little that shows in the course of a training was there to be seen: the headline says so
 
 ENDED_BADLY = {
     Ending.CRASHED: "the script raised",
@@ -55,6 +56,8 @@ class ScriptScope(Scope):
         enough = trained and seen is not None and seen.iterations >= MIN_ITERATIONS and seen.watched > 0
         infers = seen is not None and not trained and not seen.backwards and bool(phases)
         unseen = [] if trained or infers else ["no training was seen"]
+        if trained and seen is not None and seen.iterations < FEW_ITERATIONS:
+            unseen.append(f"training was seen for only {seen.iterations} iteration{'s' * (seen.iterations != 1)}")
         if trained and "training" not in phases:
             unseen.append("no network call in training was seen")
         if trained and not phases & {"validation", "sampling"}:
