@@ -149,6 +149,11 @@ def _siblings(first: str, second: str) -> bool:
 def spaced_by_the_batch(program: Program) -> Iterator[Slip]:
     """``torch.arange(B) * B``: sample b of a flattened (B, N) array begins at b * N."""
     for file, symbol, scope in program.scopes():
+        products = [node for node in inside(scope) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)]
+        sides = [pair for node in products for pair in ((node, node.left, node.right), (node, node.right, node.left))]
+        by_batch = [(node, side, ast.unparse(size)) for node, side, size in sides if _is_batch(size)]
+        if not by_batch:
+            continue
         whole = ast.unparse(scope) if isinstance(scope, Function) else ""
         counted = {
             name: ast.unparse(loop.iter.args[0])
@@ -157,15 +162,11 @@ def spaced_by_the_batch(program: Program) -> Iterator[Slip]:
             and name_of(loop.iter.func) == "range"
             for name in counters(loop)
         }  # fmt: skip
-        for node in inside(scope):
-            if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
+        for node, side, text in by_batch:
+            if f"{text}, {text}" in whole or f"eye({text}" in whole:
                 continue
-            for side, size in ((node.left, node.right), (node.right, node.left)):
-                text = ast.unparse(size)
-                if not _is_batch(size) or f"{text}, {text}" in whole or f"eye({text}" in whole:
-                    continue
-                if _counts_up_to(side) == text or (isinstance(side, ast.Name) and counted.get(side.id) == text):
-                    yield Slip("spaced", shown(node), text, file, node.lineno, symbol)
+            if _counts_up_to(side) == text or (isinstance(side, ast.Name) and counted.get(side.id) == text):
+                yield Slip("spaced", shown(node), text, file, node.lineno, symbol)
 
 
 def _is_batch(node: ast.expr) -> bool:

@@ -107,12 +107,13 @@ def one_body_for_two(program: Program) -> Iterator[Slip]:
         for owner in walk(tree):
             if not isinstance(owner, ast.ClassDef | ast.Module):
                 continue
-            known: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
+            known: dict[tuple[str, ...], ast.FunctionDef | ast.AsyncFunctionDef] = {}
+            alike: dict[tuple[str, ...], list[ast.FunctionDef | ast.AsyncFunctionDef]] = {}
             for one in owner.body:
-                if not isinstance(one, Function) or len(_body(one)) < 3:
-                    continue
-                text = ast.dump(one.args) + "".join(ast.dump(part) for part in _body(one))
-                before = known.setdefault(text, one)
+                if isinstance(one, Function) and len(_body(one)) >= 3:
+                    alike.setdefault(tuple(type(part).__name__ for part in _body(one)), []).append(one)
+            for one in (one for some in alike.values() if len(some) > 1 for one in some):
+                before = known.setdefault((ast.dump(one.args), *map(ast.dump, _body(one))), one)
                 if before is not one and before.name != one.name:
                     yield Slip("one-body", f"def {one.name}", f"def {before.name}", file, one.lineno, "", before.lineno)
 
