@@ -237,3 +237,42 @@ def test_processes_that_spawn_starts_without_a_group_are_said_to_be_elsewhere(wa
     assert seen.diagnosis.errors == ()
     (training,) = [one for one in seen.diagnosis.not_examined if one.subject == "training"]
     assert "train.py:15" in training.reason
+
+
+BAGS = """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x, label=None):
+            return self.head(self.body(x).relu().mean(0, keepdim=True))
+
+    bags = [(torch.randn(20, 4), index % 2) for index in range(40)]
+    train = torch.utils.data.DataLoader(bags, batch_size=None)
+    held_out = torch.utils.data.DataLoader(bags[:12], batch_size=None)
+    net = Bag()
+    opt = torch.optim.SGD(net.parameters(), lr=1e-2)
+    for epoch in range(2):
+        net.train()
+        for x, y in train:
+            loss = nn.functional.cross_entropy(net(x, label=y), torch.tensor([y]))  # training
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        net.eval()
+        with torch.inference_mode():
+            for x, y in held_out:
+                nn.functional.cross_entropy(net(x, label=y), torch.tensor([y]))  # validation
+"""
+
+
+def test_a_label_that_the_network_is_given_is_no_time(script):
+    """It changes from batch to batch; the time of a sampler changes between calls on one batch."""
+    seen = script(BAGS)
+    assert phases(seen) == {seen.line("# training"): "training", seen.line("# validation"): "validation"}

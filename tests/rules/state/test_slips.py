@@ -1149,6 +1149,25 @@ NEAR_MISSES = {
         x_train, x_test, y_train, y_test = train_test_split(x, y)
         x_val, x_test, y_val, y_test = train_test_split(x_test, y_test)
     """,
+    "raw: what reads a line moves the reader on": """
+        def rows(file):
+            reader = csv.reader(file)
+            header = next(reader)
+            return [one for one in reader]
+    """,
+    "dropped: a class of a library, called as one of the program's": """
+        import torch
+        class LambdaLR:
+            def __init__(self, epochs, start):
+                self.epochs, self.start = epochs, start
+            def step(self, epoch):
+                return 1.0 - max(0, epoch - self.start) / (self.epochs - self.start)
+        rule = LambdaLR(6, 2).step
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lr_lambda=rule)
+        for epoch in range(6):
+            train(net, loader)
+            scheduler.step()
+    """,
     "left-out: what keeps values of the loss is no term of it": """
         def train(net, batches, opt):
             loss_hist = deque(maxlen=500)

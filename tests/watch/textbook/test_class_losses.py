@@ -68,6 +68,14 @@ def test_and_what_is_none(define: Define, result: str, broken: str) -> None:
     assert not define(dice(result), "dice_loss" + BINARY)[broken].holds
 
 
+@pytest.mark.parametrize(("rows", "broken"), [(":4", None), (":12", None), ("::2", None), (":1", True), (":", False)])
+def test_samples_that_are_left_out_on_purpose(define: Define, rows: str, broken: bool | None) -> None:
+    """The first half of a batch has labels: another order brings others there. One sample stands for all by mistake."""
+    source = f"def ce_loss(x, y):\n    return F.cross_entropy(x[{rows}], y[{rows}])\n"
+    found = define(source, "ce_loss(torch.randn(24, 5), torch.arange(24) % 5)").get("loss-without-order")
+    assert (found is None) if broken is None else (found is not None and found.holds is not broken)
+
+
 def test_a_coefficient_that_is_subtracted_is_no_loss(define: Define) -> None:
     source = dice("(2 * inter + eps) / (pred.sum() + target.sum() + eps)")
     source += "\ndef total(p, t):\n    return 1 - dice_loss(p, t)\n"

@@ -139,3 +139,13 @@ def test_losses(define: Define, axes: str, result: str, call: str, holds: bool) 
     found = define(dice(axes, result, name="dice_loss"), "dice_loss" + call)
     assert found[LOSS].holds is holds
     assert FIGURE not in found
+
+
+def test_a_figure_is_judged_by_the_calls_of_those_who_read_it(define: Define) -> None:
+    """Near miss: with a switch that a loss sets alone, the function pools; evaluations set it otherwise."""
+    source = dice(axes="(0, 2, 3) if not joined else None", result="((2 * inter + eps) / (total + eps)).mean()")
+    source = source.replace("eps=1e-5", "joined=False, eps=1e-5")
+    source += "\ndef dice_loss(p, t):\n    return 1 - dice_score(p, t, True)\n"
+    source += "\ndef evaluated(p, t):\n    return dice_score(p, t, True)\n"
+    assert FIGURE not in define(source, "dice_loss" + COLUMNS)
+    assert not define(source, "evaluated" + COLUMNS)[FIGURE].holds

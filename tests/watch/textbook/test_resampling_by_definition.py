@@ -139,7 +139,9 @@ def sliding_window_inference(image, model, size=8, step=6):
 )
 def test_windows(define: Define, starts: str, end: str, holds: bool) -> None:
     call = "sliding_window_inference(torch.rand(1, 1, 21, 26), nn.Conv2d(1, 1, 3, padding=1))"
-    assert define(SLIDING.format(starts, end), f"torch.no_grad()(lambda: {call})()")["inference-in-windows"].holds is holds
+    assert (
+        define(SLIDING.format(starts, end), f"torch.no_grad()(lambda: {call})()")["inference-in-windows"].holds is holds
+    )
 
 
 @pytest.mark.parametrize(("channels", "told"), [(2, False), (1, True)])

@@ -43,6 +43,8 @@ class _Time:
     dtype: str = ""
     last: float | None = None
     changes: int = 0
+    within: int = 0  # of these, those between two calls on one batch, as in the loop of a sampler
+    batch: tuple[int, int] = (0, 0)
     per_call: int = 0
 
 
@@ -96,6 +98,8 @@ class Inputs(Collector):
         if isinstance(value, bool):
             return
         key = (*call.place.key, name)
+        loader = self.networks.loaders.last
+        batch = (id(loader), loader.read) if loader is not None else (0, 0)
         entry = self._times.setdefault(key, _Time(call.place, name))
         numbers = [float(value)] if isinstance(value, int | float) else value.detach().reshape(-1)[:64].float().tolist()
         entry.dtype = type(value).__name__ if isinstance(value, int | float) else str(value.dtype)
@@ -108,9 +112,10 @@ class Inputs(Collector):
         constant = len(set(numbers)) == 1
         if constant and entry.last is not None and numbers[0] != entry.last:
             entry.changes += 1
-            if entry.changes >= 2 and not call.grad:
+            entry.within += batch == entry.batch  # a label changes with the batch, and is no time
+            if entry.within >= 2 and not call.grad:
                 call.place.time_changes = True
-        entry.last = numbers[0]
+        entry.last, entry.batch = numbers[0], batch
 
     def records(self) -> Iterable[Record]:
         """Ranges and times."""

@@ -57,7 +57,8 @@ class Program:
         classes: Classes by name.
         names: How often each identifier, attribute and short string occurs.
         read: How often each is read.
-        made: By the name of a variable or a field, the classes that it is given an object of.
+        made: By the name of a variable or a field, the classes that it is given an object of; of a library's, which may
+            be called as one of the program's is, with the library.
     """
 
     trees: dict[str, ast.Module]
@@ -68,10 +69,14 @@ class Program:
     read: Counter[str] = field(default_factory=Counter)
     made: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _stems: dict[int, str] = field(default_factory=dict)
+    _libraries: dict[str, str] = field(default_factory=dict)
     _scopes: list[tuple[str, str, Scope]] = field(default_factory=list)
     _blocks: dict[int, list[list[ast.stmt]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        own = {part for file in self.trees for part in PurePath(file).with_suffix("").parts}
+        for tree in self.trees.values():
+            self._libraries.update((name, top) for name, top in _imported(tree) if top not in own)
         for file, tree in self.trees.items():
             for node in walk(tree):
                 if isinstance(node, ast.ClassDef):
@@ -84,7 +89,7 @@ class Program:
                     self._stems[id(node)] = PurePath(file).stem
                 elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
                     for target in node.targets:
-                        self.made[name_of(target)].add(name_of(node.value.func))
+                        self.made[name_of(target)].add(f"{name_of(node.value.func)}{self._library(node.value.func)}")
                 self._count(node)
 
     def _count(self, node: ast.AST) -> None:
@@ -125,7 +130,7 @@ class Program:
             found = [one for one in self.functions.get(name, ()) if id(one) not in self.owners]
         elif isinstance(call.func, ast.Attribute):
             name = call.func.attr
-            if name in self.classes:
+            if name in self.classes and not self._library(call.func):
                 return self._constructor(name)
             found = [one for one in self.functions.get(name, ()) if self._may_be(call.func, one)]
         else:
@@ -143,6 +148,13 @@ class Program:
         made = self.made.get(owner, set())
         return not made or not all(one[:1].isupper() and one not in self.classes for one in made)
 
+    def _library(self, named: ast.expr) -> str:
+        """`` of torch`` for ``torch.optim.lr_scheduler.LambdaLR``, "" for what is the program's own."""
+        if not isinstance(named, ast.Attribute):
+            return ""
+        top = self._libraries.get(root(named))
+        return f" of {top}" if top else ""
+
     def _constructor(self, name: str) -> Function | None:
         made = self.classes[name]
         found = [one for one in made[0].body if isinstance(one, Function) and one.name == "__init__"]
@@ -153,6 +165,22 @@ class Program:
         names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         static = any(name_of(one) == "staticmethod" for one in function.decorator_list)
         return names[1:] if id(function) in self.owners and not static else names
+
+
+def root(node: ast.expr) -> str:
+    """First name of ``a.b.c``."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Names that stand for modules, or for what comes out of them, and the package that they come from."""
+    for node in walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((one.asname or one.name.partition(".")[0], one.name.partition(".")[0]) for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((one.asname or one.name, node.module.partition(".")[0]) for one in node.names)
 
 
 def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:

@@ -14,6 +14,7 @@ from traindx.watch.reading.program import (
     name_of,
     names_in,
     read_in,
+    root,
     shown,
     words,
 )
@@ -35,9 +36,10 @@ GIVES_THE_SAME = frozenset({  # at every call, whatever was called in between; a
 })  # fmt: skip
 MOVES_ITSELF = frozenset({"to", "cuda", "train", "eval", "requires_grad_", "apply", "share_memory"})
 """Methods that change a network and give it back: done, whatever becomes of the name."""
-DOES_SOMETHING = frozenset(
-    {"load", "save", "write", "register", "print", "log", "show", "plot", "open", "partial", "add", "append"}
-)
+DOES_SOMETHING = frozenset({
+    "load", "save", "write", "register", "print", "log", "show", "plot", "open", "partial", "add", "append", "next",
+    "read", "readline", "skip", "pop", "advance", "seek",
+})  # fmt: skip
 
 
 def stand_ins(program: Program) -> Iterator[Slip]:
@@ -151,13 +153,6 @@ def raw_used_instead(program: Program) -> Iterator[Slip]:
                     given.id,
                     name,
                 )
-
-
-def root(node: ast.expr) -> str:
-    """First name of ``a.b.c``."""
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 def overwritten_calls(program: Program) -> Iterator[Slip]:

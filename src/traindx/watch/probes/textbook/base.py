@@ -315,7 +315,15 @@ def tried(torch: Any, calls: list[RecordedCall]) -> Iterator[Record]:
         of_data = isinstance(known[0], PartOfSample)  # what a loss or a layer is given belongs together
         for one in ENTRIES:
             if one.is_about(name) and (one.subject == "data" or not of_data):
-                yield from _record(known[:MOST_CALLS], one, torch)
+                asked = known if one.subject != "figure" else [call for call in known if not _asked_by_a_loss(call)]
+                yield from _record(asked[:MOST_CALLS], one, torch)
+
+
+def _asked_by_a_loss(call: RecordedCall) -> bool:
+    """A figure by its name, with the arguments that a loss gives it: no figure that anybody reads."""
+    caller = call.caller.symbol.rpartition(".") if call.caller is not None else ("", "", "")
+    telling = spoken(caller[0] if caller[2] in ("forward", "__call__") else caller[2])
+    return bool(telling & {"loss", "losses", "criterion", "objective"})
 
 
 def _record(calls: list[RecordedCall], one: Entry, torch: Any) -> Iterator[Record]:

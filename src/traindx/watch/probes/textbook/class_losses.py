@@ -14,6 +14,7 @@ from traindx.watch.probes.textbook.base import Trial, entry
 from traindx.watch.probes.textbook.predictions import Classes, bare, classes, in_one_form, is_loss, mean_of, roles
 
 ORDER = 1e-4  # relative difference below which two losses are alike
+MOST_ROWS = 8  # of a batch, from its first to its last
 RATIO = 0.03  # of a ratio of logarithms; constants that keep a logarithm finite stay below
 OVERLAPS = {"dice", "tversky", "jaccard", "iou", "lovasz", "lovaz", "dsc", "gdl", "softdice"}
 ENTROPIES = {"bce", "crossentropy", "ce", "xent", "nll", "logloss"}
@@ -307,13 +308,18 @@ def _is_share(value: Any) -> bool:
     source="the mean of losses of samples has no order",
 )
 def without_order(trial: Trial) -> None:
-    """Both arguments in another order of samples; a result with one number a sample follows them."""
+    """Both arguments in another order of samples; a result with one number a sample follows them.
+
+    A statement that takes some of the samples on purpose (the first half, which has labels) is not asked: another order
+    brings others into its place.
+    """
     torch = trial.torch
     trial.require(is_loss(trial))
     who = roles(trial)
     given, target = trial.arrays[who.prediction], trial.arrays[who.target]
     trial.require(given.dim() >= 1 and target.dim() >= 1 and len(given) == len(target) >= 2)
     before = mean_of(trial)
+    trial.require(not _of_some_rows(trial, who.prediction, who.target, before))
     for shift in range(1, min(len(given), 4)):
         order = torch.arange(len(given)).roll(shift)
         after = mean_of(trial, **{who.prediction: given[order], who.target: target[order]})
@@ -322,6 +328,19 @@ def without_order(trial: Trial) -> None:
             "the samples of the batch in another order",
             f"{after:.5g} came out instead of {before:.5g}",
         )
+
+
+def _of_some_rows(trial: Trial, prediction: str, target: str, before: float) -> bool:
+    """Several samples count, and others do not. One alone that counts is an index that stands for a batch."""
+    given, wanted = trial.arrays[prediction], trial.arrays[target]
+    size, counted = len(given), 0
+    rows = sorted({round(share * (size - 1) / (MOST_ROWS - 1)) for share in range(MOST_ROWS)})
+    for row in rows:
+        changed = [array.clone() for array in (given, wanted)]
+        for array in changed:
+            array[row] = array[(row + 1) % size]
+        counted += mean_of(trial, **{prediction: changed[0], target: changed[1]}) != before
+    return 1 < counted < len(rows) or (counted == 1 and size == 2)
 
 
 @entry(
