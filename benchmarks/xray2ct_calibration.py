@@ -5,7 +5,9 @@
 Nine draws a patient: were the truth one more draw of the same kind, it would be the least or the greatest of ten in two
 of ten voxels, so the interval from the least to the greatest draw has a nominal coverage of exactly 80 %. A setting is
 STEPS:ETA: steps of the sampler in every stage, and how much fresh noise each step adds (Song et al. 2021, *DDIM*,
-equation 16; 0 is deterministic after the first noise, 1 is ancestral sampling).
+equation 16; 0 is deterministic after the first noise, 1 is ancestral sampling). In place of STEPS there may be the
+timesteps themselves, ``1000,500,100,10:0``: equal steps end far from the data (the last of four begins where noise is
+1.6 times the signal), and what no step resolves any more is a mean, the same in every draw.
 """
 
 from __future__ import annotations
@@ -45,20 +47,30 @@ class Stochastic(Process):
 
     Attributes:
         eta: Share of the noise of ancestral sampling.
+        levels: Timesteps from T down, counted from 1; empty for equal steps.
     """
 
     eta: float = 0.0
+    levels: tuple[int, ...] = ()
 
     def draw(self, denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor) -> Tensor:
         """DDIM with eta, from pure noise, without gradient."""
-        scheduler = self.scheduler()
-        scheduler.set_timesteps(self.sampling_steps)
+        levels = self.levels or tuple(
+            self.timesteps * left // self.sampling_steps for left in range(self.sampling_steps, 0, -1)
+        )
         x = noise
         with torch.no_grad():
-            for timestep in scheduler.timesteps.tolist():
-                t = torch.full((len(x),), timestep, device=x.device)
-                x = scheduler.step(denoise(x, t), timestep, x, eta=self.eta).prev_sample
-        return x
+            for level, after in zip(levels, (*levels[1:], 0), strict=True):
+                t = torch.full((len(x),), level - 1, device=x.device)
+                x0 = self.to_x0(denoise(x, t), x, t)
+                a, sigma = self.coefficients(t, x)
+                if not after:
+                    return x0
+                b, tau = self.coefficients(torch.full_like(t, after - 1), x)
+                fresh = self.eta * tau / sigma * (1 - (a / b).square()).clamp_min(0).sqrt()
+                epsilon = (x - a * x0) / sigma
+                x = b * x0 + (tau.square() - fresh.square()).clamp_min(0).sqrt() * epsilon + fresh * torch.randn_like(x)
+        raise AssertionError("there is a last level")
 
 
 def calibration(draws: Tensor, truth: Tensor, seed: int = 0) -> dict[str, float]:
@@ -130,7 +142,9 @@ def text(found: dict[str, list[dict[str, float]]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True, help="of xray2ct_cascade, trained on OpenKBP")
-    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), help="STEPS:ETA, each (default: %(default)s)")
+    parser.add_argument(
+        "--settings", nargs="+", default=list(SETTINGS), help="STEPS:ETA or T1,T2,...:ETA, each (default: %(default)s)"
+    )
     parser.add_argument("--patients", type=int, default=17)
     parser.add_argument("--out", type=Path, default=Path("runs/xray2ct-calibration"), help="figures of every patient")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/xray2ct-calibration.md")
@@ -145,8 +159,16 @@ def main() -> None:
             found[setting] = json.loads(file.read_text(encoding="utf-8"))
             continue
         steps, eta = setting.split(":")
+        levels = tuple(int(one) for one in steps.split(",")) if "," in steps else ()
         known = plan.process
-        process = Stochastic(known.prediction, known.timesteps, known.shift, int(steps), eta=float(eta))
+        process = Stochastic(
+            known.prediction,
+            known.timesteps,
+            known.shift,
+            known.sampling_steps if levels else int(steps),
+            eta=float(eta),
+            levels=levels,
+        )
 
         def sample(batch: dict[str, Any], process: Process = process) -> Tensor:
             with torch.no_grad():

@@ -14,27 +14,20 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from traindx.core import compat
-from traindx.watch.runtime import native_writers
+from traindx.watch.probes.confinement import confine, may_fork
 from traindx.watch.runtime.call_sites import CallSite, users
 
 SECONDS = 8.0  # of wall time, after which the child is ended
 CPU_SECONDS = 4
 ENOUGH_SECONDS = 1.5  # of processor time, after which no further item is begun
 MOST_VALUES = 4_000_000
-MOST_SHARED = 1 << 29  # bytes of shared memory that a child copies
-MAP_FIXED = 0x10  # of Linux, which the module of the standard library does not name
 Looks = Callable[[dict[str, Any]], "bool | None"]
 """Given the arrays that a line left in reach: is the relation broken (True), whole (False), or unseen (None)?"""
-
-
-class MayNotError(Exception):
-    """Something that a child must not do."""
 
 
 def broken_at(torch: Any, dataset: Any, most: int, looks: Callable[[], Looks]) -> CallSite | None:
@@ -103,7 +96,7 @@ class Child:
             apart: The child has none of the open files: the script goes on with them meanwhile.
             seconds: Processor time after which the child is ended.
         """
-        if not _may_fork(torch):
+        if not may_fork(torch):
             return None
         offsets = [] if apart else _offsets()
         reading, writing = os.pipe()
@@ -127,7 +120,7 @@ class Child:
         Returns:
             The child; None in the child itself, which returns to the script.
         """
-        if not _may_fork(torch):
+        if not may_fork(torch):
             return None
         reading, writing = os.pipe()
         pid = os.fork()
@@ -135,7 +128,7 @@ class Child:
             os.close(writing)
             return cls(pid, reading, [])
         try:
-            _confine(torch, writing, seconds)
+            confine(torch, writing, apart=True, seconds=seconds)
             begin(lambda look: _end(look, writing))
         except BaseException:  # whatever it is, it must not go on as a second run of the script
             os._exit(0)
@@ -159,71 +152,6 @@ class Child:
         except ValueError:
             return None
         return found
-
-
-def _may_fork(torch: Any) -> bool:
-    """A fork leaves no trace: no memory is shared for writing, no device is in use, nobody waits for children."""
-    if not sys.platform.startswith("linux") or torch.cuda.is_initialized() or "lmdb" in sys.modules:
-        return False
-    handler = signal.getsignal(signal.SIGCHLD)
-    known = handler in (signal.SIG_DFL, None) or str(getattr(handler, "__module__", "")).startswith("torch.utils.data")
-    try:
-        shared = list(_shared_memory())
-    except OSError:
-        return False
-    of_workers = all("/dev/shm/torch_" in line for _, _, line in shared)
-    return known and of_workers and sum(last - first for first, last, _ in shared) <= MOST_SHARED
-
-
-def _shared_memory() -> Iterator[tuple[int, int, str]]:
-    """Memory that is shared for writing: first address, end, and its line among the mappings.
-
-    Semaphores are left out, and the index of a database that onnxruntime opens for itself when it is imported: no child
-    of ours uses it.
-    """
-    with open("/proc/self/maps", encoding="utf-8") as maps:
-        for line in maps:
-            if " rw-s " in line and not any(one in line for one in ("/dev/shm/sem.", "/.onnxruntime/")):
-                first, last = line.split(" ", 1)[0].split("-")
-                yield int(first, 16), int(last, 16), line
-
-
-def _own_shared_memory() -> None:
-    """Batches that workers made lie in shared memory: put a copy in its place, so that the child writes to its own.
-
-    Raises:
-        OSError: The memory could not be mapped.
-    """
-    import ctypes
-    import mmap
-
-    system = ctypes.CDLL(None, use_errno=True)
-    system.mmap.restype = ctypes.c_void_p
-    system.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
-    for first, last, _ in list(_shared_memory()):
-        kept = ctypes.string_at(first, last - first)
-        if system.mmap(first, last - first, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) != first:
-            raise OSError(ctypes.get_errno(), "memory could not be mapped")
-        ctypes.memmove(first, kept, last - first)
-
-
-def _without_workers(torch: Any) -> None:
-    """Locks and queues of workers are shared with the script: in the child loaders make their batches themselves."""
-
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise MayNotError("workers")
-
-    def alone(loader: Any) -> Any:
-        vars(loader).update(num_workers=0, timeout=0)
-        return compat.own_iterator(torch)(loader)
-
-    workers = compat.worker_iterator(torch)
-    for name in ("__init__", "_reset", "_next_data", "_try_put_index"):
-        setattr(workers, name, refuse)
-    for name in ("_shutdown_workers", "__del__"):
-        setattr(workers, name, lambda *_: None)
-    torch.utils.data.DataLoader.__iter__ = alone
 
 
 def _offsets() -> list[tuple[int, int]]:
@@ -252,7 +180,7 @@ def _in_child(
 ) -> None:
     """Look, and write the answer; never returns."""
     try:
-        _confine(torch, writing if apart else None, seconds)
+        confine(torch, writing, apart=apart, seconds=seconds)
     except BaseException:
         os._exit(0)
     _end(look, writing)
@@ -268,41 +196,6 @@ def _end(look: Callable[[], list[Any] | None], writing: int) -> None:
         pass
     finally:
         os._exit(0)
-
-
-def _confine(torch: Any, only: int | None, seconds: int) -> None:
-    """Nothing printed, nothing written, nothing sent, one thread, little time; of the open files ``only`` one."""
-    import resource
-
-    _own_shared_memory()
-    _without_workers(torch)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    numbers = [0, 1, 2]
-    if only is not None:
-        numbers += [int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2]
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in numbers:
-        if number not in (only, nothing):
-            with suppress(OSError):
-                os.dup2(nothing, number)
-    sys.addaudithook(_refuse)
-    native_writers.of_what_is_loaded(_refuse_path)
-    torch.set_num_threads(1)
-
-
-def _refuse_path(path: Any) -> None:
-    raise MayNotError(f"save {path!r}")
-
-
-def _refuse(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open":
-        mode, flags = str(args[1] or ""), int(args[2] or 0)
-        if set(mode) & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
-            raise MayNotError(f"open {args[0]!r} for writing")
-    elif event.startswith(
-        ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.kill")
-    ) or event.startswith(("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.", "socket.", "shutil.")):
-        raise MayNotError(event)
 
 
 def seed(torch: Any, number: int) -> None:

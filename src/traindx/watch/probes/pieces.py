@@ -8,7 +8,6 @@ however pieces are cut, padded, flipped, weighted and put together, and whatever
 from __future__ import annotations
 
 import ast
-import gc
 import inspect
 import sys
 import time
@@ -26,7 +25,7 @@ from traindx.watch.probes.making import seed
 from traindx.watch.probes.piece_arguments import Arrays, at_hand, layout_of, with_arrays
 from traindx.watch.probes.piece_lines import Lines, place_of
 from traindx.watch.probes.place_codes import CODES, Judged, codes, judged, solid
-from traindx.watch.probes.recorded import EnoughError, arguments_for, own_copy
+from traindx.watch.probes.recorded import EnoughError, arguments_for, function_with, own_copy, parameters_of
 from traindx.watch.probes.stand_in import MARK, StandIn
 from traindx.watch.runtime.call_sites import users
 from traindx.watch.runtime.syntax import walk
@@ -110,10 +109,10 @@ def _makings(torch: Any, frame: FrameType | None) -> Iterator[Callable[[], Any]]
     while above is not None:
         code = above.f_code
         if users(code.co_filename) and not code.co_name.startswith("<"):
-            function = _function(code)
+            function = function_with(code, above.f_globals)
             names = above.f_locals
-            if function is not None and all(name in names for name in _parameters(code)):
-                values = {name: names[name] for name in _parameters(code)}
+            if function is not None and all(name in names for name in parameters_of(code)):
+                values = {name: names[name] for name in parameters_of(code)}
                 if at_hand(torch, function, values):
                     yield lambda function=function, values=values: _called(torch, function, values)  # type: ignore[misc]
         above = above.f_back
@@ -163,13 +162,13 @@ class _Finder:
         special = code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE)
         if not users(code.co_filename) or special or code.co_name.startswith("<") or code in self.done:
             return None
-        args = {name: frame.f_locals[name] for name in _parameters(code) if name in frame.f_locals}
+        args = {name: frame.f_locals[name] for name in parameters_of(code) if name in frame.f_locals}
         before = len(self.stand_in.pieces)
         frame.f_trace_lines = False
 
         def local(frame: FrameType, event: str, arg: Any) -> Any:
             if event == "return" and len(self.stand_in.pieces) - before >= LEAST_PIECES:
-                self.found = self._of(code, args, arg, dict(frame.f_locals), self.stand_in.pieces[before:])
+                self.found = self._of(frame, args, arg, self.stand_in.pieces[before:])
                 if self.found is not None:
                     raise _FoundError
             return local
@@ -177,9 +176,9 @@ class _Finder:
         return local
 
     def _of(
-        self, code: CodeType, args: dict[str, Any], result: Any, names: dict[str, Any], pieces: list[tuple[int, ...]]
+        self, frame: FrameType, args: dict[str, Any], result: Any, pieces: list[tuple[int, ...]]
     ) -> Candidate | None:
-        function = _function(code)
+        function, names = function_with(frame.f_code, frame.f_globals), dict(frame.f_locals)
         if function is None:
             return None
         piece = max(pieces, key=lambda one: int(np.prod(one)))
@@ -194,17 +193,6 @@ class _Finder:
 
 def _own(names: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in names.items() if name not in args}
-
-
-def _function(code: CodeType) -> FunctionType | None:
-    found = [one for one in gc.get_referrers(code) if isinstance(one, FunctionType) and one.__code__ is code]
-    return found[0] if found else None
-
-
-def _parameters(code: CodeType) -> tuple[str, ...]:
-    count = code.co_argcount + code.co_kwonlyargcount
-    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
-    return code.co_varnames[:count]
 
 
 def _called(torch: Any, function: FunctionType, values: dict[str, Any]) -> Any:

@@ -9,11 +9,11 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
 from traindx.watch.probes.making import seed
@@ -135,6 +135,7 @@ class RecordedCall:
             seed(torch, before)
 
 
+_MOST_WRAPPED = 8  # decorators of one function
 _random_numbers = {"seed": 0}  # with which calls are made again
 
 
@@ -283,11 +284,11 @@ class Recorder:
         known = self.calls.setdefault(code, [])
         if len(known) >= self.most or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
             return None
-        function = self._function(code)
+        function = self._function(frame)
         if function is None:
             return None
         try:
-            args = {name: copied(self.torch, frame.f_locals[name]) for name in _parameters(code)}
+            args = {name: copied(self.torch, frame.f_locals[name]) for name in parameters_of(code)}
         except (TooLargeError, KeyError):
             return None
         tensor = self.torch.Tensor
@@ -325,10 +326,10 @@ class Recorder:
             call.changes, after = changed.popitem()
             call.result = copied(self.torch, after)
 
-    def _function(self, code: CodeType) -> FunctionType | None:
+    def _function(self, frame: FrameType) -> FunctionType | None:
+        code = frame.f_code
         if code not in self._functions:
-            found = [one for one in gc.get_referrers(code) if isinstance(one, FunctionType) and one.__code__ is code]
-            self._functions[code] = found[0] if found else None
+            self._functions[code] = function_with(code, frame.f_globals)
         return self._functions[code]
 
     def done(self) -> list[RecordedCall]:
@@ -349,7 +350,35 @@ def _differ(torch: Any, before: Any, after: Any) -> bool:
     return False
 
 
-def _parameters(code: CodeType) -> tuple[str, ...]:
+def function_with(code: CodeType, names: Mapping[str, Any]) -> FunctionType | None:
+    """The function that code belongs to.
+
+    Sought where its name says, and only then among all that refers to it: that goes through everything in memory.
+
+    Args:
+        code: The code.
+        names: What is known at the top of its module.
+    """
+    first, *parts = code.co_qualname.split(".")
+    value = names.get(first)
+    for part in parts:
+        value = inspect.getattr_static(value, part, None)
+    for _ in range(_MOST_WRAPPED):
+        if isinstance(value, FunctionType) and value.__code__ is code:
+            return value
+        if isinstance(value, staticmethod | classmethod | MethodType):
+            value = value.__func__
+        elif isinstance(value, property):
+            value = value.fget
+        else:  # asking an object of the script's for an attribute could run its code
+            with suppress(AttributeError):
+                value = object.__getattribute__(value, "__dict__").get("__wrapped__")
+    found = [one for one in gc.get_referrers(code) if isinstance(one, FunctionType) and one.__code__ is code]
+    return found[0] if found else None
+
+
+def parameters_of(code: CodeType) -> tuple[str, ...]:
+    """Names of the arguments of a function, in its order."""
     count = code.co_argcount + code.co_kwonlyargcount
     count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
     return code.co_varnames[:count]
@@ -369,7 +398,7 @@ def _giver(frame: FrameType, names: set[str]) -> CallSite | None:
     above = frame.f_back
     while above is not None and passed:
         if users(above.f_code.co_filename):
-            own = {id(above.f_locals.get(name)) for name in _parameters(above.f_code)}
+            own = {id(above.f_locals.get(name)) for name in parameters_of(above.f_code)}
             site = CallSite(above.f_code.co_filename, above.f_lineno, above.f_code.co_qualname)
             if not passed <= own:
                 break
