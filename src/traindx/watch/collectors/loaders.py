@@ -127,6 +127,8 @@ class Loaders(Collector):
                             self._ended(self._iterators.get(iterator))
                     raise
                 if watch.here_and_now:
+                    for hook in watch.between_calls:
+                        hook()
                     learning = watch.torch.is_grad_enabled()  # what is watched is looked at without gradients
                     with watch.ours(self):
                         self.reading = iterator

@@ -44,6 +44,7 @@ class TorchCalls(Collector):
         self._originals: Originals | None = None
         self._suspended = 0
         self._inside = False
+        self._comes_back = False  # taken out while it handled a call: torch puts it back when that ends
 
     def on(self, collector: Collector, functions: dict[Any, str], before: Before) -> None:
         """Call ``before(name, args, kwargs)`` before any of these functions; what it returns is given the result."""
@@ -90,7 +91,7 @@ class TorchCalls(Collector):
             ) -> Any:
                 kwargs = kwargs or {}
                 func, caller = originals.called(func)
-                if watch.busy or watch.in_backward or watch.over:
+                if watch.busy or watch.in_backward or watch.over or not self_._inside:
                     return call_from(caller, func, args, kwargs)
                 entry = special.get(func)
                 after: list[tuple[Collector, After]] | None = None
@@ -134,6 +135,7 @@ class TorchCalls(Collector):
         self._mode = Seeing()
         watch.attach_hooks.append(self._insert)
         watch.detach_hooks.append(self._remove)
+        watch.between_calls.append(self.tidy)
 
     def suspend(self) -> None:
         """Take the mode away while a library looks whether there is one, to choose its way of computing."""
@@ -146,23 +148,41 @@ class TorchCalls(Collector):
         if not self._suspended and self.watch.attached:
             self._insert()
 
+    def tidy(self) -> None:
+        """Take the mode away that came back; called where no call of torch is being handled."""
+        if self._comes_back and not self._inside:
+            self._comes_back = False
+            self._without_it(self._taken())
+
     def _insert(self) -> None:
         if self._inside:
             return
         self._inside = True
-        taken = compat.take_function_modes(self.watch.torch)
+        taken = self._taken()
+        if self._comes_back or self._mode in taken:
+            self._comes_back = False
+            compat.put_function_modes(self.watch.torch, taken)
+            return
         below = [taken.pop()] if taken and compat.is_default_device(taken[-1]) else []
         compat.put_function_modes(self.watch.torch, [*taken, self._mode, *below])
 
     def _remove(self) -> None:
         self._suspended = 0
+        self.tidy()
         self._take_out()
 
     def _take_out(self) -> None:
         if not self._inside:
             return
         self._inside = False
-        taken = compat.take_function_modes(self.watch.torch)
+        taken = self._taken()
+        self._comes_back = self._mode not in taken
+        self._without_it(taken)
+
+    def _taken(self) -> list[Any]:
+        return compat.take_function_modes(self.watch.torch)
+
+    def _without_it(self, taken: list[Any]) -> None:
         compat.put_function_modes(self.watch.torch, [mode for mode in taken if mode is not self._mode])
 
 

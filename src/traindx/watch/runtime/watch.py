@@ -138,6 +138,7 @@ class Watch:
         self.weak_tables: list[Any] = []  # by tensor; torch swaps no tensors to which there are weak references
         self.attach_hooks: list[Callable[[], Any]] = []
         self.detach_hooks: list[Callable[[], Any]] = []
+        self.between_calls: list[Callable[[], Any]] = []  # for what cannot be done while torch handles a call
         self.attached = False
         self.hold: Callable[[int], bool] = lambda iteration: False  # other ranks must be told first
         self._clock: weakref.ref[Any] | None = None
@@ -514,6 +515,8 @@ class Watch:
             self._tell("end")
         self._read_now()
         self.detach()
+        for hook in self.between_calls:
+            hook()
         self.write_snapshot()
         self.over = True
         self.patches.undo()
