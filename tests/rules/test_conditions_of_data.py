@@ -361,7 +361,7 @@ ROWS = (
                 resumed_lr=1.6
         ),
         silent=[{"resumed_lr": 1.5}, {"arrived": 4}, {"optimizer_restored": False}, {"resumed_lr": 1.0, "epoch": 0},
-                {"saved_lr": 0.0}],
+                {"saved_lr": 0.0}, {"trained": 4}, {"trained": 0}],
         unseen=[{"optimizer_state": False}, {"tensors": 0, "arrived": 0},
                 {"compared": "a call", "optimizer_restored": False, "epoch": 0}],
         speaks=[({}, SURE), ({"resumed_lr": 0.6}, SURE), ({"optimizer_restored": False, "epoch": 0}, MAYBE),

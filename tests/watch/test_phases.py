@@ -276,3 +276,34 @@ def test_a_label_that_the_network_is_given_is_no_time(script):
     """It changes from batch to batch; the time of a sampler changes between calls on one batch."""
     seen = script(BAGS)
     assert phases(seen) == {seen.line("# training"): "training", seen.line("# validation"): "validation"}
+
+
+ONE_PASS = """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+    opt = torch.optim.SGD(net.parameters(), lr=1e-2)
+    x = torch.randn(96, 4)
+    data = torch.utils.data.TensorDataset(x, x[:, :1])
+    train = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
+    held_out = torch.utils.data.DataLoader(torch.utils.data.Subset(data, range(48)), batch_size=8)
+    for epoch in range(2):
+        net.train()
+        for a, b in train:
+            loss = nn.functional.mse_loss(net(a), b)  # training
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        if epoch == 0:
+            net.eval()
+            total = 0
+            for a, b in held_out:
+                total = total + nn.functional.mse_loss(net(a), b)  # validation
+"""
+
+
+def test_one_pass_over_held_out_data_is_a_validation_with_gradients_as_well(script):
+    seen = script(ONE_PASS)
+    assert phases(seen) == {seen.line("# training"): "training", seen.line("# validation"): "validation"}

@@ -155,6 +155,7 @@ class ParameterSeen(Observed):
         registered: It belongs to a network reachable from a module the script called (False: kept in a plain list).
         gradient_seen: Watched iterations in which it had a gradient that was not zero.
         gradient_missing: Watched iterations in which it had none, or zeros only.
+        gradient_zero: Zeros were seen: the graph of the loss reaches it.
         gradient_rms: Median root mean square of its gradient.
         moved: ``|w_end - w_start| / |w_start|``.
         by_hand: No optimiser holds it, and its values changed all the same: the script updates it.
@@ -179,6 +180,7 @@ class ParameterSeen(Observed):
     registered: bool = True
     gradient_seen: int = 0
     gradient_missing: int = 0
+    gradient_zero: bool = False
     gradient_rms: float = 0.0
     moved: float = 0.0
     by_hand: bool = False

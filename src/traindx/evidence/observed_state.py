@@ -62,6 +62,7 @@ class CheckpointRead(Observed):
         parts: Top-level keys, at most 16.
         tensors: Tensors in it.
         arrived: Tensors whose values were in some network when they were compared, -1 if they never were.
+        trained: Of these, before a training: those in layers that an optimiser has; -1 where that was not asked.
         compared: When: right before the first backward pass after the file was read (``training``); in a script
             without any, when a network was called for the first time (``a call``), the best of several; "" for never.
         optimizer_state: It holds the state of an optimiser.
@@ -78,6 +79,7 @@ class CheckpointRead(Observed):
     parts: tuple[str, ...] = ()
     tensors: int = 0
     arrived: int = -1
+    trained: int = -1
     compared: str = ""
     optimizer_state: bool = False
     optimizer_restored: bool = False

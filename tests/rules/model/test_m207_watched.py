@@ -34,6 +34,9 @@ HEAD = """
                 self.kept = other
             if self.how == "detached":
                 h = h.detach()  # HERE
+            if self.how in ("hidden", "dropped"):  # the graph is whole, a factor is zero
+                keep = 0.0 if self.how == "hidden" or torch.rand(()) < 0.7 else 1.0
+                return self.head(torch.tanh(self.first(x)) + keep * h)
             if self.how == "picked":
                 h = torch.nn.functional.one_hot(h.argmax(1), 16).float()  # THERE
             return self.head(h)
@@ -55,6 +58,19 @@ def test_layers_that_are_cut_off_are_one_finding_at_the_cut(script, how, line):
     assert finding.standing is Standing.DEMONSTRATED
     assert finding.location.line == seen.line(line)
     assert finding.numbers["tensors"] == 6  # three layers
+
+
+def test_a_factor_of_zero_is_no_end_of_the_graph(script):
+    seen = script(HEAD + '\n    net = Net("hidden")\n    train(net, torch.optim.Adam(net.parameters(), lr=1e-3))\n')
+    (finding,) = seen.found("M207")
+    assert (finding.variant, finding.standing) == ("zero-gradient", Standing.SUSPECTED)
+    assert finding.numbers["tensors"] == 4  # the second and the third layer
+    assert "ends at" not in finding.message
+
+
+def test_a_branch_that_is_dropped_now_and_then_trains(script):
+    text = '\n    net = Net("dropped")\n    train(net, torch.optim.Adam(net.parameters(), lr=1e-3), 60)\n'
+    assert script(HEAD + text).found("M207") == []
 
 
 def test_a_layer_whose_output_nothing_uses_is_left_alone(script):

@@ -1149,6 +1149,16 @@ NEAR_MISSES = {
         x_train, x_test, y_train, y_test = train_test_split(x, y)
         x_val, x_test, y_val, y_test = train_test_split(x_test, y_test)
     """,
+    "partner: what a network can undo for a picture": """
+        class Masked(nn.Module):
+            def patchify(self, images):
+                return images.reshape(len(images), -1, 16)
+            def unpatchify(self, x):
+                return x.reshape(len(x), 1, 16, 16)
+            def forward(self, images):
+                target = self.patchify(images)
+                return ((self.net(target) - target) ** 2).mean()
+    """,
     "raw: what reads a line moves the reader on": """
         def rows(file):
             reader = csv.reader(file)

@@ -284,3 +284,16 @@ def test_healthy(triple: Triple, examined: Examined) -> None:
 @pytest.mark.parametrize("triple", TRIPLES, ids=lambda triple: triple.code)
 def test_near_miss(triple: Triple, examined: Examined) -> None:
     assert [f.message for f in examined(source(triple.near_miss)) if f.code == triple.code] == []
+
+
+def test_nobody_goes_on_with_a_teacher(examined: Examined) -> None:
+    """Its checkpoint holds an epoch and an optimiser as well; what trains here is another network."""
+    student = """
+teacher = model.eval()
+model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.SGD(model.parameters(), 0.02)
+schedule = torch.optim.lr_scheduler.StepLR(optimizer, 40, 0.1)
+"""
+    loop = LOOP.replace("criterion(model(", "criterion(teacher(x[:2]) * 0 + model(x[:2]), y[:2]) + criterion(model(")
+    source_text = RESUME.format(restore=student) + loop
+    assert [finding.message for finding in examined(source(source_text)) if finding.code == "C1104"] == []

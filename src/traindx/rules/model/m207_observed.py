@@ -25,11 +25,11 @@ _LAYERS = ("Conv", "Linear", "LSTM", "GRU", "RNN", "MultiheadAttention", "Embedd
 def parameters_that_stay(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """Layers that take part in the forward pass and are never trained.
 
-    Four ways: they are in no optimiser although they have gradients and no weights were loaded into them (forgotten,
+    Five ways: they are in no optimiser although they have gradients and no weights were loaded into them (forgotten,
     replaced after the optimiser was made, or kept in a plain list); they are in an optimiser and never get a gradient,
-    although their output reaches the loss, or although a method gives it a name, which it never reads; they are frozen
-    while still random. A network that is outside every
-    optimiser as a whole, and layers that are frozen and random, may be meant so: ``suspected``. The other ways are
+    although their output reaches the loss, or although a method gives it a name, which it never reads; they get one of
+    zeros alone; they are frozen while still random. A network that is outside every optimiser as a whole, layers that
+    are frozen and random, and a term whose weight is zero at first may be meant so: ``suspected``. The other ways are
     ``demonstrated``. A parameter that the script's own class makes (learned weights of a loss, a temperature) counts
     however small it is. Left alone: what an optimiser held that is gone by now (a second stage), what the script
     updates itself, other layers whose output nothing uses, and parts of a pretrained network that get no gradient. One
@@ -127,7 +127,11 @@ def _without_gradient(seen: list[ParameterSeen], evidence: Evidence, limits: Lim
     emptied = any(one.bare > one.steps / 2 for one in evidence.of(OptimizerSeen))  # before the step looks: O416's
     if _size(dead) < limits.numbers or evidence.of(LossCutOff) or emptied:  # nothing gets a gradient then: L303's
         return
-    for members in _by_network(dead).values():
+    yield from _zero_gradients([one for one in dead if one.gradient_zero], limits)
+    apart = [one for one in dead if not one.gradient_zero]
+    if _size(apart) < limits.numbers:
+        return
+    for members in _by_network(apart).values():
         cut = next((one.cut for one in members if one.cut is not None), None)
         used = any(one.output_used for one in members)
         yield Found(
@@ -141,6 +145,23 @@ def _without_gradient(seen: list[ParameterSeen], evidence: Evidence, limits: Lim
             remedy="Keep the graph there: no detach(), no_grad, argmax, rounding or numpy on the way to the loss."
             if used
             else "Look for detach(), no_grad, argmax or an unused output between these layers and the loss.",
+        )
+
+
+def _zero_gradients(dead: list[ParameterSeen], limits: Limits) -> Iterator[Found]:
+    """The graph reaches them, so nothing was cut off: what they do is multiplied by zero."""
+    for members in _by_network(dead).values():
+        if _size(members) < limits.numbers:
+            continue
+        yield Found(
+            message=f"The gradient of {_size(members):,} parameters is exactly zero ({_names(members)}, in all "
+            f"{members[0].gradient_missing} iterations looked at), although the loss was differentiated by them.",
+            standing=Standing.SUSPECTED,  # a term whose weight grows from zero begins so, too
+            location=members[0].where,
+            numbers={"parameters": _size(members), "tensors": len(members)},
+            remedy="Look behind them for a factor of zero, a ReLU that is always off, a softmax or a clamp that has "
+            "saturated, or a mask that hides all of it.",
+            variant="zero-gradient",
         )
 
 

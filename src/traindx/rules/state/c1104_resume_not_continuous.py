@@ -35,9 +35,10 @@ def resume_not_continuous(evidence: Evidence, limits: Limits) -> Iterator[Found]
     Evidence it needs:
         CheckpointRead (a watched script).
     How it decides:
-        Most tensors of the file are in a network at the first step. If the learning rate of that step differs from the
-        saved one by more than `jump`, and some of the saved state was taken up (so it is a resumption and not a new
-        training), it is `demonstrated`; if the file holds an epoch counter and nothing of the state was taken up,
+        Most tensors of the file are in a network at the first step, in layers that an optimiser has. If the learning
+        rate of that step differs from the saved one by more than `jump`, and some of the saved state was taken up (so
+        it is a resumption and not a new training), it is `demonstrated`; if the file holds an epoch counter and nothing
+        of the state was taken up,
         `suspected`.
     Remedy:
         Restore optimiser, schedule, scaler, epoch and random state; build the schedule before restoring it.
@@ -50,6 +51,8 @@ def resume_not_continuous(evidence: Evidence, limits: Limits) -> Iterator[Found]
     """
     for file in evidence.of(CheckpointRead):
         if not file.optimizer_state or not file.tensors or file.arrived < limits.arrived * file.tensors:
+            continue
+        if 0 <= file.trained < limits.arrived * file.tensors:  # a teacher, a frozen encoder: nobody goes on with it
             continue
         if file.compared == "a call":  # no backward pass came: a script that infers resumes nothing
             continue

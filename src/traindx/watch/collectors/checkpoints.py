@@ -49,6 +49,7 @@ class _File:
     scheduler_restored: bool = False
     resumed_lr: float = -1.0
     arrived: int = -1
+    trained: int = -1
     compared: str = ""
 
 
@@ -279,28 +280,29 @@ class Checkpoints(Collector):
     def _compare(self, files: list[_File], when: str) -> None:
         for file in files:
             file.compared = when
-        tensors = [
-            tensor
-            for module in list(self.networks.made)
-            for _, tensor in [*own_parameters(module), *own_buffers(module)]
-            if tensor.numel() > 1 and tensor.is_floating_point()
-        ]
+        held = self.optimisers.held()
+        tensors, learning = [], []
+        for module in list(self.networks.made):
+            own = [tensor for _, tensor in own_parameters(module)]
+            learns = not held or any(id(tensor) in held for tensor in own)
+            for tensor in (*own, *(tensor for _, tensor in own_buffers(module))):
+                if tensor.numel() > 1 and tensor.is_floating_point():
+                    tensors.append(tensor)
+                    learning.append(learns)
         prints = [Print.of(tensor) for tensor in tensors]
+        of_learning = [one for one, learns in zip(prints, learning, strict=True) if learns]
         if any(self.watch.would_wait(tensor) for tensor in tensors):
-            self.watch.read_later(self, lambda: self._arrived(files, when, prints))
+            self.watch.read_later(self, lambda: self._arrived(files, when, prints, of_learning))
         else:
-            self._arrived(files, when, prints)
+            self._arrived(files, when, prints, of_learning)
 
-    def _arrived(self, files: list[_File], when: str, prints: list[Print]) -> None:
+    def _arrived(self, files: list[_File], when: str, prints: list[Print], of_learning: list[Print]) -> None:
         """How many tensors of each file are among these."""
-        present = _Present.of(prints)
+        present, learning = _Present.of(prints), _Present.of(of_learning)
         for file in files:
-            missing = [prints for prints in file.prints if prints not in present.exact]
-            rounded = sum(
-                1 for shape, values in missing if any(alike(values, other) for other in present.coarse.get(shape, ()))
-            )
-            arrived = len(file.prints) - len(missing) + rounded
+            arrived = present.count(file.prints)
             file.arrived = arrived if when == "training" else max(file.arrived, arrived)
+            file.trained = learning.count(file.prints) if when == "training" else file.trained
 
     def _step(self, rate: float) -> None:
         """The first step after a file was read: its learning rate."""
@@ -325,6 +327,7 @@ class Checkpoints(Collector):
                 parts=file.parts,
                 tensors=len(file.prints),
                 arrived=file.arrived,
+                trained=file.trained,
                 compared=file.compared if file.arrived >= 0 else "",
                 optimizer_state=file.optimizer_state,
                 optimizer_restored=file.optimizer_restored,
@@ -354,6 +357,17 @@ class _Present:
             if one.rounded:
                 found.coarse.setdefault(shape, []).append(values)
         return found
+
+    def count(self, prints: Iterable[tuple[Any, ...]]) -> int:
+        """How many of the fingerprints of a file are among these."""
+        missing = total = rounded = 0
+        for one in prints:
+            total += 1
+            if one not in self.exact:
+                missing += 1
+                shape, values = one
+                rounded += any(alike(values, other) for other in self.coarse.get(shape, ()))
+        return total - missing + rounded
 
 
 @dataclass

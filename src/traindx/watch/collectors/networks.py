@@ -411,8 +411,8 @@ class Networks(Collector):
         """Training, validation, sampling, auxiliary or inference; see :class:`.evidence.observed.NetworkCalls`.
 
         A call with gradients is a validation only if its output was followed to backward passes, or to the end, and
-        never reached one, while that of another call did; and in training mode only if calls follow one another on data
-        that are not trained on.
+        never reached one, while that of another call did: more than once, or in calls that follow one another on data
+        that are not trained on. In training mode the latter alone counts.
         """
         if place.time_changes and place.longest_burst >= PASS and not (place.grad and self.watch.backwards):
             return "sampling"
@@ -422,12 +422,9 @@ class Networks(Collector):
             others = any(other.reached for other in self.places.values())
             followed = place.followed + (place.since if self.watch.ending else 0)  # no backward pass comes any more
             aside = followed > 0 and not place.reached and others
-            if place.training:
-                held_out = place.loader is not None and not place.loader.trains
-                aside = aside and held_out and not place.feeds and place.longest_burst >= PASS
-            else:
-                aside = aside and followed > 1
-            return "validation" if aside else "training"
+            held_out = place.loader is not None and not place.loader.trains and place.longest_burst >= PASS
+            enough = held_out and not place.feeds if place.training else held_out or followed > 1
+            return "validation" if aside and enough else "training"
         return "auxiliary" if place.feeds else "validation"
 
     def library_maker(self) -> CallSite | None:

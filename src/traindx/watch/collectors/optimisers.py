@@ -160,7 +160,8 @@ class Optimisers(Collector):
         on_cleared: Tells an optimiser whose gradients are cleared now.
         on_measure: Tells an optimiser whose gradients are complete and looked at, right before it steps.
         first_probe: A sample of each parameter at its optimiser's first step.
-        gradients: Root mean square of each parameter's gradient at the watched iterations.
+        gradients: Root mean square of each parameter's gradient at the watched iterations, 0 where it has none.
+        zeros: Parameters that had a gradient of zeros: the loss reaches them.
     """
 
     subject = "optimisers"
@@ -175,6 +176,7 @@ class Optimisers(Collector):
         self.tracked: Any = weak.WeakIdKeyDictionary()
         self.first_probe: Any = watch.weak_table()
         self.gradients: Any = watch.weak_table()
+        self.zeros: Any = watch.weak_table()
         self._moved: Any = watch.weak_table()  # of parameters on a device, when it was last looked at
         watch.weak_tables.append(self)
         self.on_step: Signal[[float]] = Signal(watch)
@@ -457,6 +459,8 @@ class Optimisers(Collector):
             values = torch.stack([n.float() for n in norms]).tolist() if present else []
             for parameter, value in zip(present, values, strict=True):
                 self.gradients.setdefault(parameter, []).append(value / max(1, parameter.numel()) ** 0.5)
+                if not value:
+                    self.zeros[parameter] = True
             for parameter in group["params"]:
                 if parameter.grad is None:
                     self.gradients.setdefault(parameter, []).append(0.0)

@@ -122,6 +122,7 @@ class Parameters(Collector):
             registered=registered,
             gradient_seen=len(present),
             gradient_missing=len(history) - len(present),
+            gradient_zero=parameter in self.optimisers.zeros,
             gradient_rms=median(present) if present else 0.0,
             moved=self.optimisers.moved(parameter),
             by_hand=by_hand,

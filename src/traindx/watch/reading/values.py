@@ -273,14 +273,15 @@ def stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def partner_uncalled(program: Program) -> Iterator[Slip]:
     """A class with ``transform`` and ``inverse_transform``, of which only the first is ever used.
 
-    What takes and gives no value (``unfreeze``, ``unlock``) is for whoever wants it: nothing stays transformed.
+    What takes and gives no value (``unfreeze``, ``unlock``) is for whoever wants it: nothing stays transformed. A
+    network's (``unpatchify``) is for pictures: its loss is computed on what it transformed.
     """
     for file, tree in program.trees.items():
         for owner in walk(tree):
             if not isinstance(owner, ast.ClassDef):
                 continue
             methods = {one.name: one for one in owner.body if isinstance(one, Function) and not one.decorator_list}
-            for name, method in methods.items():
+            for name, method in methods.items() if "forward" not in methods else ():
                 straight = [one for one in methods if any(name == f"{prefix}{one}" for prefix in UNDOES)]
                 if not straight or not program.parameters(method) or not _gives(method):
                     continue
