@@ -7,7 +7,7 @@ of ten voxels, so the interval from the least to the greatest draw has a nominal
 STEPS:ETA: steps of the sampler in every stage, and how much fresh noise each step adds (Song et al. 2021, *DDIM*,
 equation 16; 0 is deterministic after the first noise, 1 is ancestral sampling). In place of STEPS there may be the
 timesteps themselves, ``1000,500,100,10:0``: equal steps end far from the data (the last of four begins where noise is
-1.6 times the signal), and what no step resolves any more is a mean, the same in every draw.
+1.7 times the signal), and what no step resolves any more is a mean, the same in every draw.
 """
 
 from __future__ import annotations
