@@ -150,6 +150,20 @@ ROWS = (
         speaks=[({}, SURE), ({"indexed": 2}, MAYBE), ({"one_item": 0, "indices": 32, "contents": 4}, "index-ignored")],
     ),
     Row(
+        "E829",
+        LoaderSeen(dataset="Scans", where=HERE, drops_last=True, samples=20, batch_size=8),
+        beside=(NetworkCalls(network="Net", phase="validation", calls=9, iterations=9, loader=HERE, other_data=True),),
+        silent=[{"samples": 24}, {"drops_last": False}, {"where": None}, {"samples": 801}],
+        unseen=[{"trains": True}, {"samples": -1}, {"batch_size": 0}],
+        speaks=[({}, "4 of 20 items"), ({"shuffled": True}, "others in every pass"), ({}, SURE)],
+    ),
+    Row(
+        "E828",
+        ItemsSeen(dataset="Scans", followed=10, transformed=4, by_index=True),
+        silent=[{"transformed": 3}, {"transformed": 3, "by_index": None}, {"by_index": False}],
+        unseen=[{"by_index": None}, {"followed": 5}, {"trains": True}],
+    ),
+    Row(
         "D135",
         ItemsSeen(dataset="Scans", alike=6, growing=6, factor=1.5),
         silent=[{"growing": 5}, {"factor": 1.4}, {"factor": 0.0}, {"growing": 0, "rising": 6, "shift": 0.9},

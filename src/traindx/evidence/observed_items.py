@@ -236,7 +236,8 @@ class SharedItems(Observed):
 
     Attributes:
         dataset: Class of its data set.
-        contents: Different items that were looked at.
+        contents: Different items that were looked at; 0 where those of either loader hold too few values to be told
+            apart.
         shared: Of these, items that are equal to a training item in some hundred values.
         training: Different training items that were looked at.
         divided_at: The line that assigns the names from which both loaders are made, where there is one.

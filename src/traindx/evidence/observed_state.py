@@ -202,6 +202,7 @@ class LoaderSeen(Observed):
         batch_size: Samples a batch.
         shuffled: It draws in random order.
         drops_last: It drops an incomplete last batch.
+        samples: Samples that its sampler draws in a pass, -1 where that has no length.
         workers: Worker processes.
         passes: Passes begun.
         read: Batches read.
@@ -221,6 +222,7 @@ class LoaderSeen(Observed):
     batch_size: int = 0
     shuffled: bool = False
     drops_last: bool = False
+    samples: int = -1
     workers: int = 0
     passes: int = 0
     read: int = 0

@@ -41,6 +41,10 @@ def flipped(image: Tensor) -> Tensor:
     return image.flip(1) if float(torch.rand(())) < 0.5 else image
 
 
+def now_and_then(image: Tensor) -> Tensor:
+    return image.flip(2) if float(torch.rand(())) < 0.5 else image
+
+
 def as_it_is(image: Tensor) -> Tensor:
     return image
 
@@ -53,14 +57,14 @@ def made_up(image: Tensor) -> Tensor:
     return torch.randn_like(image) * float(0.5 + torch.rand(())) + 4 * float(torch.rand(()))
 
 
-def trained(training: Change, validation: Change, folder: Path) -> Evidence:
+def trained(training: Change, validation: Change, folder: Path, epochs: int = 5) -> Evidence:
     def script() -> None:
         torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(144, 2))
         optimizer = torch.optim.SGD(net.parameters(), 1e-3)
         train = DataLoader(Scans(training), 6, shuffle=True)
         val = DataLoader(Scans(validation), 6)
-        for _ in range(5):
+        for _ in range(epochs):
             for x, y in train:
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(net(x), y).backward()
@@ -73,11 +77,16 @@ def trained(training: Change, validation: Change, folder: Path) -> Evidence:
     return watched(script, folder)
 
 
-def test_a_validation_set_with_the_transforms_of_training(tmp_path: Path) -> None:
-    (finding,) = found("E828", trained(flipped, flipped, tmp_path))
+@pytest.mark.parametrize("epochs", [3, 5])  # after three of them nothing was written down yet while the set lived
+def test_a_validation_set_with_the_transforms_of_training(epochs: int, tmp_path: Path) -> None:
+    (finding,) = found("E828", trained(flipped, flipped, tmp_path, epochs))
     assert finding.standing is Standing.SUSPECTED
     assert finding.location is not None
     assert "val = DataLoader" in Path(__file__).read_text().splitlines()[finding.location.line - 1]
+
+
+def test_a_flip_every_other_time(tmp_path: Path) -> None:
+    assert len(found("E828", trained(now_and_then, now_and_then, tmp_path))) == 1
 
 
 @pytest.mark.parametrize("validation", [as_it_is, noisy, made_up])

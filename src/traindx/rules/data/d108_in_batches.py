@@ -25,7 +25,7 @@ TRAINS = re.compile(r"train", re.IGNORECASE)
     looked_at=requires(
         SharedItems,
         lambda seen, limits: seen.contents >= limits.least_contents,
-        otherwise="too few items of another loader were seen beside the training's",
+        otherwise="too few items of another loader were seen beside the training's that their values tell apart",
     ),
     thing="second loaders beside the training's",
     least_contents=Threshold(16, "different items of the other loader"),

@@ -28,6 +28,7 @@ from traindx.rules.evaluation.e826_figure_breaks_its_definition import figure_br
 from traindx.rules.evaluation.e827_threshold_on_logits import threshold_on_logits
 from traindx.rules.evaluation.e828_evaluation_items_change import evaluation_items_change
 from traindx.rules.evaluation.e829_batches_left_out import batches_left_out
+from traindx.rules.evaluation.e829_dropped_by_the_loader import dropped_by_the_loader
 from traindx.rules.evaluation.e830_figure_out_of_range import figure_out_of_range
 from traindx.rules.evaluation.e832_reading_changes import reading_changes
 from traindx.rules.evaluation.e833_batches_weigh_alike import batches_weigh_alike
@@ -52,7 +53,7 @@ RULES: tuple[Rule, ...] = (
     figure_breaks_its_definition,
     threshold_on_logits,
     evaluation_items_change,
-    batches_left_out,
+    batches_left_out.also(dropped_by_the_loader),
     reading_changes,
     figure_out_of_range,
     batches_weigh_alike,

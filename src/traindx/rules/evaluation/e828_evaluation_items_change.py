@@ -17,12 +17,18 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
     needs=(ItemsSeen,),
     looked_at=requires(
         ItemsSeen,
-        lambda items, limits: not items.trains and items.followed >= limits.least,
-        otherwise="no evaluation was seen that read the same items three times",
+        lambda items, limits: (
+            not items.trains
+            and items.followed >= limits.least
+            and (items.by_index is not None or items.transformed < limits.share * items.followed)
+        ),
+        otherwise="no evaluation was seen that read the same items three times and whose items could be made again",
     ),
     thing="evaluations that read from a loader",
     least=Threshold(6, "items that came three times: fewer may be odd ones"),
-    share=Threshold(0.9, "of them that came in another form"),
+    share=Threshold(
+        0.4, "of them that came in another form; a flip every other time leaves a quarter of them as it is"
+    ),
 )
 def evaluation_items_change(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The items of an evaluation are changed by chance, in another way each time that they are read.

@@ -69,6 +69,16 @@ class _Items:
     indices: set[int] = field(default_factory=set)
     followed: dict[int, _Followed] = field(default_factory=dict)
 
+    @property
+    def thrice(self) -> list[_Followed]:
+        """Items that came often enough to be judged."""
+        return [one for one in self.followed.values() if len(one.spreads) >= 3]
+
+    @property
+    def transformed(self) -> list[_Followed]:
+        """Of these, those that came in another form."""
+        return [one for one in self.thrice if one.agreement < 0.9]
+
 
 class ItemContents(Collector):
     """Looks at batches as they leave a loader, and at the indices that its sampler drew for them; both are only read.
@@ -117,6 +127,7 @@ class ItemContents(Collector):
         watch.patches.wrap(iterators, "_next_index", make_next_index)
         watch.patches.wrap(iterators, "_reset", make_reset)
         self.loaders.on_read(self, self._read)
+        self.loaders.on_pass_end(self, self._passed)
 
     def _draws(self, iterator: Any, index: Any) -> None:
         if getattr(iterator, "_in_order", True) is False:
@@ -219,13 +230,17 @@ class ItemContents(Collector):
             items.contents.update(whole)
             items.indices.update(indices[place] for place in known) if indices is not None else None
 
+    def _passed(self, loader: Loader) -> None:
+        """After a pass of an evaluation its data set is still there, which it may not be at the end."""
+        for items in self._items.values():
+            if items.loader is loader and not loader.trains:
+                self._by_index(items, items.transformed)
+
     def records(self) -> Iterable[ItemsSeen]:
         """One record a loader."""
         for items in self._items.values():
-            loader = items.loader
-            followed = [one for one in items.followed.values() if len(one.spreads) >= 3]
+            loader, followed, transformed = items.loader, items.thrice, items.transformed
             alike = [one for one in followed if one.agreement >= 0.999]
-            transformed = [one for one in followed if one.agreement < 0.9]
             growing, shrinking = (sum(_rises(one.spreads[::way]) for one in alike) for way in (1, -1))
             rising, falling = (sum(_rises(one.means[::way]) for one in alike) for way in (1, -1))
             drifts = len(alike) >= DRIFTING and 2 * max(growing, shrinking, rising, falling) > len(alike)

@@ -44,6 +44,7 @@ class Loader:
     iterations: int = 0
     in_order: bool = False
     deepest: int = 0
+    samples: int = -1
 
 
 BESIDE = 3  # times that one batch of a loader was read for a backward call, beside that of another one
@@ -158,8 +159,9 @@ class Loaders(Collector):
         if fields.get("_dataset_kind") == 0:  # one with an index; asking a stream for its length makes torch warn
             chosen = fields.get("batch_sampler")
             batches = known_length(fields.get("sampler") if chosen is None else chosen)
+            samples = known_length(fields.get("sampler"))
         else:
-            batches = None
+            batches = samples = None
         item = getattr(type(dataset), "__getitem__", None) or getattr(type(dataset), "__iter__", None)
         known = Loader(
             made=constructor_site(loader),
@@ -169,6 +171,7 @@ class Loaders(Collector):
             batch_size=int(fields.get("batch_size") or 0),
             shuffled="Random" in sampler or "Distributed" in sampler,
             drops_last=bool(fields.get("drop_last")),
+            samples=-1 if samples is None else samples,
             workers=int(fields.get("num_workers") or 0),
             in_order=sampler == "SequentialSampler" and type(fields.get("batch_sampler")).__name__ == "BatchSampler",
         )
@@ -251,6 +254,7 @@ class Loaders(Collector):
                 batch_size=loader.batch_size,
                 shuffled=loader.shuffled,
                 drops_last=loader.drops_last,
+                samples=loader.samples,
                 workers=loader.workers,
                 passes=loader.passes,
                 read=loader.read,

@@ -75,17 +75,15 @@ class SharedItemsSeen(Collector):
                 yield hashlib.blake2b(values.numpy().tobytes(), digest_size=12).digest()
 
     def records(self) -> Iterable[Record]:
-        """One record a loader that does not train."""
+        """One record a loader that does not train; without contents where nothing tells the items of either apart."""
         for contents in self._contents.values():
-            if contents.loader.trains or not contents.beside or not contents.seen:
+            if contents.loader.trains or not contents.beside:
                 continue
             training = contents.beside[-1]
-            if not training.seen:
-                continue
             made, other = contents.loader.made, training.loader.made
             yield SharedItems(
                 dataset=contents.loader.dataset,
-                contents=len(contents.seen),
+                contents=len(contents.seen) if training.seen else 0,
                 shared=len(contents.seen & training.seen),
                 training=len(training.seen),
                 name=assigned_name(made) if made is not None else "",
