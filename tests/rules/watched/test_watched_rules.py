@@ -297,3 +297,12 @@ schedule = torch.optim.lr_scheduler.StepLR(optimizer, 40, 0.1)
     loop = LOOP.replace("criterion(model(", "criterion(teacher(x[:2]) * 0 + model(x[:2]), y[:2]) + criterion(model(")
     source_text = RESUME.format(restore=student) + loop
     assert [finding.message for finding in examined(source(source_text)) if finding.code == "C1104"] == []
+
+
+def test_a_layer_of_a_copied_network_was_made_where_it_was_written(examined: Examined) -> None:
+    """As in federated training, where every client trains a copy."""
+    text = NET.replace("nn.Linear(32, 2))", "nn.Linear(32, 2), nn.Softmax(1))  # HERE")
+    text += "import copy\nmodel = copy.deepcopy(model)\n" + ADAM + LOOP
+    (finding,) = [finding for finding in examined(source(text)) if finding.code == "L305"]
+    assert finding.location is not None
+    assert finding.location.line == place(text)

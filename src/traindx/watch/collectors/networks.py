@@ -6,6 +6,7 @@ sampling loop or helper, without any help from the script.
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from traindx.watch.runtime.wiring import Signal
 
 MOST_FRAMES = 60
 PASS = 3  # calls one after the other
+_RECONSTRUCTS = getattr(getattr(copy, "_reconstruct", None), "__code__", None)
 NOISY = ("Dropout", "BatchNorm", "SyncBatchNorm", "AlphaDropout")
 
 
@@ -175,7 +177,9 @@ class Networks(Collector):
                         site = here()
                         if site is not None:
                             self.copied[module] = site
-                            self.made.setdefault(module, site)
+                            part = _part_that_is_copied(sys._getframe(1))
+                            made = self.made.get(part) if part is not None else None
+                            self.made.setdefault(module, made or site)
 
             return setstate
 
@@ -499,3 +503,17 @@ def _does_nothing(module: Any) -> bool:
     if probability is not None:
         return float(probability) == 0.0
     return not getattr(module, "track_running_stats", True)
+
+
+def _part_that_is_copied(frame: FrameType) -> Any:
+    """The layer whose copy gets its state, inside of a whole that is copied; None for the whole, made where it is."""
+    while frame.f_code.co_name == "__setstate__" and frame.f_back is not None:  # a layer's own, which calls this one
+        frame = frame.f_back
+    if _RECONSTRUCTS is None or frame.f_code is not _RECONSTRUCTS:
+        return None
+    above = frame.f_back
+    while above is not None and above.f_code.co_filename == _RECONSTRUCTS.co_filename:
+        if above.f_code is _RECONSTRUCTS:
+            return frame.f_locals.get("x")
+        above = above.f_back
+    return None

@@ -164,7 +164,8 @@ class Program:
         """Names of the parameters that can be given by position, without the object itself."""
         names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         static = any(name_of(one) == "staticmethod" for one in function.decorator_list)
-        return names[1:] if id(function) in self.owners and not static else names
+        bound = id(function) in self.owners and not static and names[:1] in (["self"], ["cls"])
+        return names[1:] if bound else names  # a class may be a place for functions that are called by its name
 
 
 def root(node: ast.expr) -> str:

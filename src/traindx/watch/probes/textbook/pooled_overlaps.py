@@ -109,7 +109,7 @@ def _of_form(trial: Trial, form: Classes, turned: bool) -> None:
         found = form.loss(trial, labels, form.sure(trial, said))
         return found if not turned else 1 - found if found >= -NEAR else -found
 
-    _expect(trial, shape, form.count, value, f" {form.given}")
+    _expect(trial, shape, form.count, value, f" {form.given}", says="one minus it" if turned else "it")
 
 
 def _maps(trial: Trial) -> _Maps | None:
@@ -136,7 +136,16 @@ def _of_maps(trial: Trial, maps: _Maps) -> None:
     _expect(trial, maps.shape, maps.count, value, "", whole=True)
 
 
-def _expect(trial: Trial, shape: tuple[int, ...], count: int, value: Any, given: str, *, whole: bool = False) -> None:
+def _expect(
+    trial: Trial,
+    shape: tuple[int, ...],
+    count: int,
+    value: Any,
+    given: str,
+    *,
+    whole: bool = False,
+    says: str = "it",
+) -> None:
     """The class 0 predicted everywhere, of which there are more, and then fewer voxels."""
     torch = trial.torch
     samples = 1 if whole else shape[0]
@@ -160,7 +169,7 @@ def _expect(trial: Trial, shape: tuple[int, ...], count: int, value: Any, given:
     trial.expect(
         not as_dice and not as_iou,
         f"predictions{given} that leave out every class but one, which has {100 * right:.0f} % of the voxels",
-        f"it says {got:.2f} of 1, and of one with {100 * found[1][0]:.0f} % it says {found[1][1]:.2f}: the share of "
+        f"{says} says {got:.2f} of 1, and of one with {100 * found[1][0]:.0f} % {found[1][1]:.2f}: the share of "
         f"voxels that are right{'' if as_dice else ', over that of right and wrong together'}, though {count - 1} of "
         f"{count} classes are missed altogether",
         _line_that_sums(trial),
