@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traindx.evidence.base import Evidence
 from traindx.evidence.observed import NetworkCalls
 from traindx.evidence.observed_state import LoaderSeen
-from traindx.finding import Severity, Standing
+from traindx.finding import Severity
 from traindx.rules.base import Found, Limits, Threshold, requires, rule
 
 
@@ -27,8 +27,8 @@ from traindx.rules.base import Found, Limits, Threshold, requires, rule
 def dropped_by_the_loader(evidence: Evidence, limits: Limits) -> Iterator[Found]:
     """The loader of an evaluation is made with ``drop_last=True``, and its last items are never judged.
 
-    ``demonstrated``, by count: the network is called in a validation with batches of a loader that the training does
-    not read, and the number of its samples is no multiple of the size of a batch.
+    By count: the network is called in a validation with batches of a loader that the training does not read, and the
+    number of its samples is no multiple of the size of a batch. `suspected`, since somebody may want whole batches.
     """
     judged = {call.loader for call in evidence.of(NetworkCalls) if call.phase == "validation" and call.other_data}
     for one in evidence.of(LoaderSeen):
@@ -42,7 +42,6 @@ def dropped_by_the_loader(evidence: Evidence, limits: Limits) -> Iterator[Found]
             variant="dropped-by-the-loader",
             message=f"The loader of this evaluation drops its last, smaller batch: {left} of {one.samples} items are "
             f"not judged{others}.",
-            standing=Standing.DEMONSTRATED,
             location=one.where,
             numbers={"left_out": left, "samples": one.samples, "batch_size": one.batch_size},
             remedy="Leave drop_last out for evaluation, and weigh batches by their number of items.",
