@@ -142,5 +142,26 @@ def test_without_fresh_noise_the_stochastic_sampler_is_the_recipe_s() -> None:
         return 0.3 * x
 
     plain = Process(sampling_steps=4).draw(denoise, noise)
-    assert torch.equal(Stochastic(sampling_steps=4).draw(denoise, noise), plain)
+    for same in (Stochastic(sampling_steps=4), Stochastic(sampling_steps=4, levels=(1000, 750, 500, 250))):
+        assert torch.allclose(same.draw(denoise, noise), plain, atol=1e-6)
     assert not torch.allclose(Stochastic(sampling_steps=4, eta=1.0).draw(denoise, noise), plain)
+
+
+def test_what_no_step_resolves_is_the_same_in_every_draw() -> None:
+    """Of data N(0.3, 0.01), whose posterior mean is known: equal steps end too far from them to tell draws apart."""
+    mean, deviation = 0.3, 0.1
+    process = Process()
+
+    def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        a, sigma = process.coefficients(t, x)
+        gain = a * deviation**2 / (a**2 * deviation**2 + sigma**2)
+        return process.from_x0(mean + gain * (x - a * mean), x, t)
+
+    torch.manual_seed(0)
+    noise = torch.randn(4000, 1, 1, 1, 1)
+    equal = Stochastic(sampling_steps=4).draw(denoise, noise)
+    fine = Stochastic(levels=(1000, 700, 500, 350, 250, 150, 100, 60, 40, 25, 16, 10, 6, 4, 2)).draw(denoise, noise)
+    assert float(equal.mean()) == pytest.approx(mean, abs=0.01)
+    assert float(fine.mean()) == pytest.approx(mean, abs=0.01)
+    assert float(equal.std()) < 0.2 * deviation
+    assert float(fine.std()) == pytest.approx(deviation, rel=0.2)

@@ -6,7 +6,6 @@ Whatever is written there, taken from there or locked there would be the script'
 
 from __future__ import annotations
 
-import fcntl
 import os
 import queue
 import signal
@@ -121,6 +120,8 @@ def confine(torch: Any, answers: int, *, apart: bool, seconds: int) -> None:
 
 def _only_read(number: int) -> bool:
     """A file on disk that is open for reading: of a pipe or a socket, what the child reads is gone for the script."""
+    import fcntl  # of systems that fork
+
     try:
         reads = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         return reads and stat.S_ISREG(os.fstat(number).st_mode)
