@@ -13,16 +13,20 @@ from .conftest import OBSERVED, Idiom, Ran, Zygote, all_idioms
 from .known import BREAKS
 
 WINDOW_ONLY = {"nothing_of_ours_is_left"}  # compared only where the window has ended
+IN_FULL = (
+    3  # one idiom of so many is watched in full in ``make test``, where a window is in full twice; the rest is slow
+)
 
 
 def cases() -> list[object]:
     found = []
-    for idiom in all_idioms():
+    for number, idiom in enumerate(all_idioms()):
         for observed in OBSERVED:
             if idiom.name in WINDOW_ONLY and observed != "window":
                 continue
             reason = BREAKS.get((idiom.name, observed)) or BREAKS.get((idiom.name, "both"))
             marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+            marks += [pytest.mark.slow] if observed == "full" and number % IN_FULL else []
             found.append(pytest.param(idiom, observed, id=f"{idiom.subject}-{idiom.name}-{observed}", marks=marks))
     return found
 
