@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,25 @@ def test_one_mode_where_it_is_watched_and_none_elsewhere(steps: bool, loads: boo
     assert {found for watched, found in seen if watched} == {1}
     if steps or loads:
         assert {found for watched, found in seen if not watched} <= {0}
+
+
+def test_a_watch_that_moves_to_another_thread_has_its_mode_there(tmp_path: Path) -> None:
+    """As where the training runs in a thread of its own: every thread has modes of its own."""
+    seen: list[tuple[bool, bool, int, int]] = []
+    with watching(tmp_path) as watch:
+        watch.start()
+        assert (watch.attached, depth()) == (True, 1)
+
+        def train() -> None:
+            before = depth()
+            seen.append((watch.move_to_this_thread(), watch.attached, before, depth()))
+            watch.detach()
+            assert depth() == 0
+
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+        torch.set_default_device(None)
+        while depth():  # what is left in this thread, which the watch has gone from
+            torch.overrides._pop_mode()
+    assert seen == [(True, True, 0, 1)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType, FunctionType
 from typing import Any
@@ -45,6 +46,7 @@ class TorchCalls(Collector):
         self._suspended = 0
         self._inside = False
         self._comes_back = False  # taken out while it handled a call: torch puts it back when that ends
+        self._thread = 0  # in which it is in place: every thread has modes of its own
 
     def on(self, collector: Collector, functions: dict[Any, str], before: Before) -> None:
         """Call ``before(name, args, kwargs)`` before any of these functions; what it returns is given the result."""
@@ -150,7 +152,7 @@ class TorchCalls(Collector):
 
     def tidy(self) -> None:
         """Take the mode away that came back; called where no call of torch is being handled."""
-        if self._comes_back and not self._inside:
+        if self._comes_back and not self._inside and self._thread == threading.get_ident():
             self._comes_back = False
             self._without_it(self._taken())
 
@@ -159,8 +161,9 @@ class TorchCalls(Collector):
             return
         self._inside = True
         taken = self._taken()
-        if self._comes_back or self._mode in taken:
-            self._comes_back = False
+        comes_back = self._comes_back and self._thread == threading.get_ident()
+        self._comes_back, self._thread = False, threading.get_ident()
+        if comes_back or self._mode in taken:
             compat.put_function_modes(self.watch.torch, taken)
             return
         below = [taken.pop()] if taken and compat.is_default_device(taken[-1]) else []
@@ -176,7 +179,7 @@ class TorchCalls(Collector):
             return
         self._inside = False
         taken = self._taken()
-        self._comes_back = self._mode not in taken
+        self._comes_back = self._mode not in taken and self._thread == threading.get_ident()
         self._without_it(taken)
 
     def _taken(self) -> list[Any]:
