@@ -63,14 +63,15 @@ class Stochastic(Process):
             for level, after in zip(levels, (*levels[1:], 0), strict=True):
                 t = torch.full((len(x),), level - 1, device=x.device)
                 x0 = self.to_x0(denoise(x, t), x, t)
-                a, sigma = self.coefficients(t, x)
                 if not after:
-                    return x0
+                    x = x0
+                    continue
+                a, sigma = self.coefficients(t, x)
                 b, tau = self.coefficients(torch.full_like(t, after - 1), x)
                 fresh = self.eta * tau / sigma * (1 - (a / b).square()).clamp_min(0).sqrt()
                 epsilon = (x - a * x0) / sigma
                 x = b * x0 + (tau.square() - fresh.square()).clamp_min(0).sqrt() * epsilon + fresh * torch.randn_like(x)
-        raise AssertionError("there is a last level")
+        return x
 
 
 def calibration(draws: Tensor, truth: Tensor, seed: int = 0) -> dict[str, float]:

@@ -360,14 +360,9 @@ class _Present:
 
     def count(self, prints: Iterable[tuple[Any, ...]]) -> int:
         """How many of the fingerprints of a file are among these."""
-        missing = total = rounded = 0
-        for one in prints:
-            total += 1
-            if one not in self.exact:
-                missing += 1
-                shape, values = one
-                rounded += any(alike(values, other) for other in self.coarse.get(shape, ()))
-        return total - missing + rounded
+        return sum(
+            one in self.exact or any(alike(one[1], other) for other in self.coarse.get(one[0], ())) for one in prints
+        )
 
 
 @dataclass
